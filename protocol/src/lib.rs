@@ -1,1 +1,16 @@
-//! placeholder
+//! The rules of Callboard, without I/O, clock or chance.
+//!
+//! Whatever decides something (is this name legal, what does a batch write, may this entry answer a read, when does
+//! a publish count as failed) is decided here by plain functions and state machines; time and chance are arguments.
+//! Actors and sockets only drive them. This crate opens nothing, spawns nothing and reads no clock.
+//!
+//! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`], [`commit`] (what a publish writes) ·
+
+pub mod commit;
+pub mod config;
+pub mod content;
+pub mod gray;
+pub mod key;
+pub mod member;
+pub mod time;
+pub mod unit;
