@@ -90,7 +90,7 @@ pub enum Change {
         /// The content.
         content: Content,
         /// What to do to the metadata.
-        edit: MetadataEdit,
+        edit: Box<MetadataEdit>,
     },
     /// Remove the key as a whole.
     Remove,
