@@ -1,0 +1,113 @@
+//! The command line: which command was asked for and which settings were given as flags.
+//! Every setting gets its flag from the table of keys; values are only checked by [`crate::settings::load`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::settings::{Flags, Key};
+
+/// What the user asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Run the node. Also when no command is given.
+    Serve,
+    /// Bring the database to the form this version expects, then stop.
+    Migrate,
+    /// Print the settings in force.
+    ShowConfig {
+        /// Say for each value where it came from.
+        with_origin: bool,
+    },
+}
+
+/// A parsed command line.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The command.
+    pub command: Command,
+    /// The settings given as flags.
+    pub flags: Flags,
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// Wrong usage, and also `--help` and `--version`: the error prints itself to the right stream and knows its exit code.
+pub fn parse<I>(arguments: I) -> Result<Invocation, clap::Error>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let matches = grammar().try_get_matches_from(arguments)?;
+    let (command, innermost) = command_of(&matches);
+    Ok(Invocation { command, flags: flags_of(innermost) })
+}
+
+fn grammar() -> clap::Command {
+    clap::Command::new("callboard")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A configuration centre: publish over REST, hear of it within milliseconds.")
+        .after_help("Without a command the node is served. Flags win over CALLBOARD_… variables, these over --config.")
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .global(true)
+                .help("TOML file with settings [env: CALLBOARD_CONFIG]"),
+        )
+        .args(Key::all().iter().map(setting))
+        .subcommand(clap::Command::new("serve").about("Run the node (the default)"))
+        .subcommand(clap::Command::new("migrate").about("Bring the database to the form this version expects"))
+        .subcommand(
+            clap::Command::new("config").about("Look at the settings").subcommand_required(true).subcommand(
+                clap::Command::new("show").about("Print the settings in force as TOML, passwords masked").arg(
+                    Arg::new("origin")
+                        .long("origin")
+                        .action(ArgAction::SetTrue)
+                        .help("Say for each value where it came from"),
+                ),
+            ),
+        )
+}
+
+fn setting(key: &'static Key) -> Arg {
+    let usage = format!("Allowed: {}\n[default: {}] [env: {}]", key.allowed(), key.default(), key.variable());
+    let flag = Arg::new(key.path())
+        .long(key.flag())
+        .global(true)
+        .help_heading("Settings")
+        .help(key.summary())
+        .long_help(format!("{}\n{usage}", key.meaning()));
+    if key.default().is_bool() {
+        flag.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        flag.value_name("VALUE")
+    }
+}
+
+/// The command and the matches of its innermost word, to which clap carries the flags given anywhere on the line.
+fn command_of(matches: &ArgMatches) -> (Command, &ArgMatches) {
+    match matches.subcommand() {
+        Some(("migrate", inner)) => (Command::Migrate, inner),
+        Some(("config", config)) => match config.subcommand() {
+            Some((_, show)) => (Command::ShowConfig { with_origin: show.get_flag("origin") }, show),
+            None => (Command::ShowConfig { with_origin: false }, config),
+        },
+        Some((_, inner)) => (Command::Serve, inner),
+        None => (Command::Serve, matches),
+    }
+}
+
+fn flags_of(matches: &ArgMatches) -> Flags {
+    let given = |key: &'static Key| matches.get_one::<String>(key.path()).map(|value| (key, value.clone()));
+    Flags {
+        config: matches.get_one::<PathBuf>("config").cloned(),
+        values: Key::all().iter().filter_map(given).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

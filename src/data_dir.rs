@@ -1,0 +1,178 @@
+//! The data directory of a node: its lock, its identity and the addresses it serves on.
+//!
+//! Owns the files `lock`, `node-id` and `addresses.json`. Holds an exclusive lock for as long as the value lives, so no
+//! two processes ever write to the same directory. Never touches the database file beside them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+const LOCK: &str = "lock";
+const NODE_ID: &str = "node-id";
+const ADDRESSES: &str = "addresses.json";
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process holds the directory; nothing was changed.
+    #[error(
+        "the data directory {} is in use by another callboard process ({}); stop that one or choose another directory \
+         with --data-dir", path.display(), holder.map_or("pid unknown".to_owned(), |pid| format!("pid {pid}"))
+    )]
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds it, as the lock file says.
+        holder: Option<u32>,
+    },
+    /// The kept identity cannot be read as one; it was left as it is.
+    #[error(
+        "{} does not hold a UUID; restore it, set node.id, or delete the file to let this node take a new identity",
+        path.display()
+    )]
+    GarbledNodeId {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refuses an operation on a file. An earlier content of the file is still whole.
+    #[error("cannot {doing} {}", path.display())]
+    File {
+        /// What was attempted, as a verb.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A data directory that this process holds. The lock ends when the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Kept open because closing it ends the lock.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the directory if it is missing (access for its owner only), locks it and removes the addresses that a
+    /// killed process may have left.
+    ///
+    /// # Errors
+    /// [`Error::Held`] if another process has it, [`Error::File`] if it cannot be made or written.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        created.map_err(failed("create the data directory", path))?;
+        let path = fs::canonicalize(path).map_err(failed("open the data directory", path))?;
+        let lock = take_lock(&path)?;
+        let data_dir = Self { path, _lock: lock };
+        data_dir.remove_addresses()?;
+        Ok(data_dir)
+    }
+
+    /// The directory, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The identity of this node: `configured` (the setting `node.id`), or if that is empty the UUID kept here, which
+    /// is made at the first call.
+    ///
+    /// # Errors
+    /// [`Error::GarbledNodeId`] if the kept one is damaged, [`Error::File`] if it cannot be read or written.
+    pub fn node_id(&self, configured: &str) -> Result<String, Error> {
+        if !configured.is_empty() {
+            return Ok(configured.to_owned());
+        }
+        let path = self.path.join(NODE_ID);
+        match fs::read(&path) {
+            Ok(bytes) => match Uuid::try_parse_ascii(bytes.trim_ascii()) {
+                Ok(id) => Ok(id.to_string()),
+                Err(_) => Err(Error::GarbledNodeId { path }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let id = Uuid::new_v4().to_string();
+                self.replace(NODE_ID, format!("{id}\n").as_bytes())?;
+                Ok(id)
+            }
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    /// Publishes the addresses really served on, by the name of the service, as one JSON object in `addresses.json`:
+    /// `{"http":"127.0.0.1:8848"}`. Readers see the former file or the new one, never a part.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written.
+    pub fn write_addresses(&self, addresses: &BTreeMap<String, SocketAddr>) -> Result<(), Error> {
+        let path = self.path.join(ADDRESSES);
+        let json = serde_json::to_vec(addresses).map_err(|error| failed("write", &path)(error.into()))?;
+        self.replace(ADDRESSES, &json)
+    }
+
+    /// Ends a clean stop: removes the addresses and gives the directory free.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the addresses cannot be removed; the directory is free all the same.
+    pub fn close(self) -> Result<(), Error> {
+        self.remove_addresses()
+    }
+
+    fn remove_addresses(&self) -> Result<(), Error> {
+        let path = self.path.join(ADDRESSES);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a file through a temporary one, so that it survives a crash whole. The lock keeps others away from both.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!("{name}.tmp"));
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(failed("write", &path))
+    }
+}
+
+fn take_lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(LOCK);
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let mut file = opened.map_err(failed("open", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map_err(failed("read", &path))?;
+            // The holder may not have written its pid yet; the message says so then.
+            let holder = text.trim().parse().ok();
+            return Err(Error::Held { path: directory.to_owned(), holder });
+        }
+        Err(error) => return Err(failed("lock", &path)(error.into())),
+    }
+    let pid = std::process::id();
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{pid}"));
+    written.map_err(failed("write", &path))?;
+    Ok(file)
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { doing, path, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! The limit of open files of this process. Raises it once at start; never lowers it.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the soft limit of open files to the hard one, since each connection takes a file. Returns the soft limit
+/// then in force, `None` for no limit.
+///
+/// # Errors
+/// When the system refuses; the former limit stays.
+pub fn raise_open_files() -> std::io::Result<Option<u64>> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised)?;
+    }
+    Ok(getrlimit(Resource::Nofile).current)
+}

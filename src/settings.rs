@@ -1,0 +1,91 @@
+//! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
+//!
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `serving` (one options struct per section) ·
+//! `keys` (names and texts of every key) · `sources` (file, environment, flags) · `error`.
+//!
+//! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
+//! `config/default.toml` is the manual. Nothing here reads the environment of the process or opens a socket.
+
+mod bounds;
+mod byte_size;
+mod database;
+mod error;
+mod http;
+mod keys;
+mod process;
+mod serving;
+mod sources;
+
+use serde::{Deserialize, Serialize};
+
+pub use byte_size::{ByteSize, NotAByteSize};
+pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl};
+pub use error::{Error, Invalid, Origin};
+pub use http::HttpOptions;
+pub use keys::Key;
+pub use process::{DataOptions, InsecureOptions, LogFormat, LogOptions, NodeOptions, ShutdownOptions};
+pub use serving::{CacheOptions, HistoryOptions, PublishOptions, WatchOptions};
+pub use sources::{Flags, InForce, load};
+
+/// All settings of a node, one field per section of the settings file (hence more fields than usual).
+///
+/// `Debug` and serialisation never show the password in `database.url`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Who this node is.
+    pub node: NodeOptions,
+    /// Where it keeps its files.
+    pub data: DataOptions,
+    /// How it serves HTTP.
+    pub http: HttpOptions,
+    /// Where configuration is stored.
+    pub database: DatabaseOptions,
+    /// What is kept in memory.
+    pub cache: CacheOptions,
+    /// How publishes are queued and batched.
+    pub publish: PublishOptions,
+    /// How changes are streamed.
+    pub watch: WatchOptions,
+    /// How long former versions are kept.
+    pub history: HistoryOptions,
+    /// What protection is switched off.
+    pub insecure: InsecureOptions,
+    /// How the node stops.
+    pub shutdown: ShutdownOptions,
+    /// What is logged.
+    pub log: LogOptions,
+}
+
+impl Settings {
+    /// Checks every section and the rules between them.
+    ///
+    /// # Errors
+    /// The first value that is refused.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.node.validate()?;
+        self.data.validate()?;
+        self.http.validate()?;
+        self.database.validate()?;
+        self.cache.validate()?;
+        self.publish.validate()?;
+        self.watch.validate()?;
+        self.history.validate()?;
+        self.shutdown.validate()?;
+        self.log.validate()?;
+        self.refuse_open_address()
+    }
+
+    fn refuse_open_address(&self) -> Result<(), Invalid> {
+        if self.http.addr.ip().is_loopback() || self.insecure.no_auth {
+            return Ok(());
+        }
+        let reason = "other machines can reach this address and authentication does not exist yet; \
+                      use a loopback address such as 127.0.0.1:8848, or accept that anyone who reaches it can read \
+                      and change everything with --insecure-no-auth (insecure.no_auth = true)";
+        Err(Invalid::new("http.addr", reason))
+    }
+}
+
+#[cfg(test)]
+mod tests;
