@@ -9,6 +9,7 @@
 pub mod commit;
 pub mod config;
 pub mod content;
+pub mod feed;
 pub mod gray;
 pub mod key;
 pub mod member;

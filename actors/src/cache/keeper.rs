@@ -1,0 +1,189 @@
+//! The keeper of the cache: applies marks, commits and grants, for all shards.
+//!
+//! Owns the write side of the cache besides guarded fills. Decides nothing: the rules are the shard's.
+
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Handler, Message, MessageResult};
+use callboard_protocol::cache::CommittedKey;
+use callboard_protocol::commit::BatchId;
+use callboard_protocol::config::Version;
+use callboard_protocol::content::Md5;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::member::{Grant, Timeline};
+
+use super::Cache;
+use super::fill::{Filling, load};
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::store_reader::StoreReader;
+
+/// Marks keys for a batch. Once answered, no read of them is served from memory until the batch is applied or dropped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Mark {
+    /// For which batch.
+    pub batch: BatchId,
+    /// Which keys.
+    pub keys: Arc<[ConfigKey]>,
+}
+
+/// Applies what a batch committed, and takes its marks.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Apply {
+    /// Which batch.
+    pub batch: BatchId,
+    /// The newest state of each key that it changed.
+    pub changes: Arc<[CommittedKey]>,
+    /// Every key that it marked, changed or not.
+    pub marked: Arc<[ConfigKey]>,
+}
+
+/// Takes the marks of a batch that did not and will not commit.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Unmark {
+    /// Which batch.
+    pub batch: BatchId,
+    /// Which keys.
+    pub keys: Arc<[ConfigKey]>,
+}
+
+/// Sets the leave to answer from memory. Another incarnation, or none, empties the cache.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetGrant {
+    /// The leave.
+    pub grant: Option<Grant>,
+    /// The line of history it is for.
+    pub timeline: Timeline,
+}
+
+/// Says which versions exist: an older entry is dropped, never written.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct NoteVersions {
+    /// Key and version.
+    pub versions: Vec<(ConfigKey, Version)>,
+}
+
+/// Asks what one shard holds; `None` when there is no such shard.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Vec<(ConfigKey, Version, Option<Md5>)>>")]
+pub struct ListHeld {
+    /// Counted from zero.
+    pub shard: usize,
+}
+
+/// Loads keys anew through guarded fills. Answers how many loads were begun; the others are marked or being loaded.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Reload {
+    /// Which keys.
+    pub keys: Vec<ConfigKey>,
+}
+
+/// The keeper.
+#[derive(Debug)]
+pub struct Keeper {
+    cache: Cache,
+    store: Addr<StoreReader>,
+}
+
+impl Keeper {
+    /// The keeper of `cache`, which reloads through `store`.
+    #[must_use]
+    pub fn new(cache: Cache, store: Addr<StoreReader>) -> Self {
+        Self { cache, store }
+    }
+}
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+}
+
+monitored!(Keeper, "cache");
+
+impl Observable for Keeper {
+    fn observe(&self) -> serde_json::Value {
+        serde_json::json!({ "held": self.cache.totals(), "shards": self.cache.shard_count() })
+    }
+}
+
+impl Handler<Mark> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Mark { batch, keys }: Mark, _: &mut Context<Self>) {
+        for key in keys.iter() {
+            self.cache.mark(batch, key);
+        }
+    }
+}
+
+impl Handler<Apply> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Apply { batch, changes, marked }: Apply, _: &mut Context<Self>) {
+        for change in changes.iter() {
+            self.cache.commit(batch, change);
+        }
+        for key in marked.iter() {
+            self.cache.abort(batch, key);
+        }
+    }
+}
+
+impl Handler<Unmark> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Unmark { batch, keys }: Unmark, _: &mut Context<Self>) {
+        for key in keys.iter() {
+            self.cache.abort(batch, key);
+        }
+    }
+}
+
+impl Handler<SetGrant> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, SetGrant { grant, timeline }: SetGrant, _: &mut Context<Self>) {
+        self.cache.grant(grant, timeline);
+    }
+}
+
+impl Handler<NoteVersions> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, NoteVersions { versions }: NoteVersions, _: &mut Context<Self>) {
+        for (key, version) in &versions {
+            self.cache.note_version(key, *version);
+        }
+    }
+}
+
+impl Handler<ListHeld> for Keeper {
+    type Result = MessageResult<ListHeld>;
+
+    fn handle(&mut self, ListHeld { shard }: ListHeld, _: &mut Context<Self>) -> Self::Result {
+        self.cache.totals();
+        MessageResult((shard < self.cache.shard_count()).then(|| self.cache.held(shard)))
+    }
+}
+
+impl Handler<Reload> for Keeper {
+    type Result = usize;
+
+    fn handle(&mut self, Reload { keys }: Reload, _: &mut Context<Self>) -> usize {
+        let fillings: Vec<Filling> = keys
+            .into_iter()
+            .filter_map(|key| {
+                let token = self.cache.begin_refresh(&key)?;
+                Some(Filling::new(&self.cache, key, token))
+            })
+            .collect();
+        let begun = fillings.len();
+        drop(actix_rt::spawn(load(fillings, self.store.clone())));
+        begun
+    }
+}

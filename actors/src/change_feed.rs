@@ -1,0 +1,182 @@
+//! The change feed of a node: brings what was committed, here or elsewhere, into revision order and onto the event bus.
+//!
+//! Owns the cursor of what this node has told its subscribers. Hears of commits as they happen; what it did not hear
+//! of, it reads from the database, at once when a gap shows and once a second in any case. Never writes the cache
+//! except to say which versions exist.
+
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use callboard_protocol::config::Version;
+use callboard_protocol::feed::{Sequencer, Span, span_of_page};
+use serde_json::json;
+
+use crate::cache::ReadFailure;
+use crate::cache::keeper::{Keeper, NoteVersions};
+use crate::event_bus::{ConfigEvent, EventBus, Publish};
+use crate::metrics::PushMetrics;
+use crate::monitored;
+use crate::runtime::{Context, Observable, ask};
+use crate::store::Feed;
+use crate::store_reader::{GetFeed, StoreReader};
+
+const POLL: Duration = Duration::from_secs(1);
+/// How long an earlier event may still be under way before the database is asked.
+const GAP_GRACE: Duration = Duration::from_millis(20);
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+const PAGE: usize = 64;
+
+/// A commit event brought these changes.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Heard(pub Span);
+
+/// Something was committed that no event described: look now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Look;
+
+/// Time to look into the database.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct PollTick;
+
+/// The change feed.
+#[derive(Debug)]
+pub struct ChangeFeed {
+    store: Addr<StoreReader>,
+    cache: Addr<Keeper>,
+    bus: Addr<EventBus>,
+    metrics: PushMetrics,
+    /// `None` until the database has said where the feed stands.
+    order: Option<Sequencer>,
+    reading: bool,
+    /// A look was asked for while one was under way.
+    again: bool,
+}
+
+impl ChangeFeed {
+    /// A feed that reads through `store` and tells `cache` and `bus`.
+    #[must_use]
+    pub fn new(store: Addr<StoreReader>, cache: Addr<Keeper>, bus: Addr<EventBus>, metrics: PushMetrics) -> Self {
+        Self { store, cache, bus, metrics, order: None, reading: false, again: false }
+    }
+
+    fn publish(&self, event: ConfigEvent) {
+        // Loss is repaired: a bus that is rebuilt drops its subscribers, who then look for themselves.
+        self.bus.do_send(Publish(event));
+    }
+
+    fn hear(&mut self, span: Span, context: &mut Context<Self>) {
+        let Some(order) = &mut self.order else { return };
+        let ready = order.hear(span);
+        if order.has_gap() {
+            context.notify_later(PollTick, GAP_GRACE);
+        }
+        if !ready.is_empty() {
+            self.publish(ConfigEvent::Changed(ready.into()));
+        }
+    }
+
+    fn look(&mut self, context: &mut Context<Self>) {
+        if self.reading {
+            self.again = true;
+            return;
+        }
+        self.reading = true;
+        let store = self.store.clone();
+        let after = self.order.as_ref().map(Sequencer::cursor);
+        // Before the first look only the end of the feed is wanted.
+        let question = GetFeed { after: after.unwrap_or(Version(i64::MAX as u64)), selector: None, limit: PAGE as u64 };
+        context.spawn(
+            wrap_future(async move { ask(&store, question, READ_DEADLINE).await }).map(
+                move |answer, feed: &mut Self, context: &mut Context<Self>| {
+                    feed.reading = false;
+                    match answer {
+                        Ok(Ok(page)) => feed.read(after, page, context),
+                        Ok(Err(failure)) => feed.failed(&failure),
+                        Err(error) => tracing::debug!(%error, "the change feed could not be read"),
+                    }
+                },
+            ),
+        );
+    }
+
+    fn failed(&self, failure: &ReadFailure) {
+        // The next poll tries again.
+        tracing::debug!(%failure, "the change feed could not be read");
+    }
+
+    fn read(&mut self, after: Option<Version>, page: Feed, context: &mut Context<Self>) {
+        let Some(after) = after.filter(|after| *after >= page.floor || page.floor == Version::ZERO) else {
+            // The first look, or what lay between is no longer in the feed: everybody has to look for himself.
+            self.order = Some(Sequencer::new(page.revision));
+            self.publish(ConfigEvent::Recheck);
+            return;
+        };
+        let more = page.changes.len() >= PAGE || std::mem::take(&mut self.again);
+        let states: Vec<_> = page.changes.into_iter().map(|change| change.state).collect();
+        let cursor = self.order.as_ref().map_or(after, Sequencer::cursor);
+        self.metrics.fetched.inc_by(states.iter().filter(|state| state.version > cursor).count() as u64);
+        let versions = states.iter().map(|state| (state.key.clone(), state.version)).collect();
+        // Loss is repaired by the cache's refresh; the marks keep reads right meanwhile.
+        self.cache.do_send(NoteVersions { versions });
+        match span_of_page(after, states, PAGE, page.revision) {
+            Some(span) => self.hear(span, context),
+            None => {
+                self.order = Some(Sequencer::new(page.revision));
+                self.publish(ConfigEvent::Recheck);
+            }
+        }
+        if more {
+            self.look(context);
+        }
+    }
+}
+
+impl Actor for ChangeFeed {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.notify(PollTick);
+        context.run_interval(POLL, |feed, context| feed.look(context));
+    }
+}
+
+monitored!(ChangeFeed, "change_feed");
+
+impl Observable for ChangeFeed {
+    fn observe(&self) -> serde_json::Value {
+        json!({
+            "cursor": self.order.as_ref().map(|order| order.cursor().0),
+            "gap": self.order.as_ref().is_some_and(Sequencer::has_gap),
+        })
+    }
+}
+
+impl Handler<Heard> for ChangeFeed {
+    type Result = ();
+
+    fn handle(&mut self, Heard(span): Heard, context: &mut Context<Self>) {
+        self.hear(span, context);
+    }
+}
+
+impl Handler<Look> for ChangeFeed {
+    type Result = ();
+
+    fn handle(&mut self, Look: Look, context: &mut Context<Self>) {
+        self.look(context);
+    }
+}
+
+impl Handler<PollTick> for ChangeFeed {
+    type Result = ();
+
+    fn handle(&mut self, PollTick: PollTick, context: &mut Context<Self>) {
+        if self.order.as_ref().is_none_or(Sequencer::has_gap) {
+            self.look(context);
+        }
+    }
+}

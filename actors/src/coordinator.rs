@@ -1,0 +1,284 @@
+//! The coordinator of one worker thread: knows who watches what, and hands each change to those concerned.
+//!
+//! Owns the register of watches of its thread, subscribed to the event bus: a change reaches the thread as one message
+//! and is fanned out here. Reads nothing and decides nothing about what a client is sent: that is the session's.
+
+use std::collections::{BTreeMap, HashMap};
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
+use callboard_protocol::config::SharedState;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::watch::{Selector, What};
+use serde_json::json;
+
+use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::subscription::{Held, Holder, subscription};
+
+/// What a session is told.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub enum SessionEvent {
+    /// These watched keys changed; in revision order.
+    Changed(Vec<SharedState>),
+    /// Changes may have been missed: look again.
+    Recheck,
+    /// The node stops: answer and end.
+    Drain,
+}
+
+/// Registers a watch. From the answer on, every change of a selected key is told.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Watching, WatchRefused>")]
+pub struct Watch {
+    /// Which keys.
+    pub selector: Selector,
+    /// Who is told.
+    pub session: Recipient<SessionEvent>,
+}
+
+/// A watch that was registered.
+#[derive(Debug)]
+pub struct Watching {
+    /// For [`Unwatch`].
+    pub id: WatchId,
+    /// Tells when the coordinator forgot the watch.
+    pub held: Held,
+}
+
+/// Names a watch within its coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchId(u64);
+
+/// Why a watch was not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WatchRefused {
+    /// As many are held as are allowed.
+    #[error("this node holds as many requests as it may")]
+    Full,
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+/// Takes a watch back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Unwatch(pub WatchId);
+
+/// Tells every session to answer and end, and takes no new ones. Answers how many there were.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Drain;
+
+/// Asks how many watches are held.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountWatches;
+
+#[derive(Debug)]
+struct Registered {
+    selector: Selector,
+    session: Recipient<SessionEvent>,
+    /// Its drop tells the session to register anew.
+    _holder: Holder,
+}
+
+/// The coordinator of one worker.
+#[derive(Debug)]
+pub struct Coordinator {
+    bus: Addr<EventBus>,
+    max_watches: usize,
+    next: u64,
+    watches: HashMap<WatchId, Registered>,
+    /// Watches of named keys.
+    exact: HashMap<ConfigKey, Vec<WatchId>>,
+    /// Watches of prefixes, by namespace.
+    prefixes: HashMap<String, Vec<WatchId>>,
+    stopping: bool,
+}
+
+impl Coordinator {
+    /// A coordinator that hears of changes from `bus` and holds at most `max_watches`.
+    #[must_use]
+    pub fn new(bus: Addr<EventBus>, max_watches: usize) -> Self {
+        Self {
+            bus,
+            max_watches,
+            next: 0,
+            watches: HashMap::new(),
+            exact: HashMap::new(),
+            prefixes: HashMap::new(),
+            stopping: false,
+        }
+    }
+
+    /// Subscribes, and again whenever the bus forgets.
+    fn subscribe(context: &mut Context<Self>, bus: Addr<EventBus>, is_first: bool) {
+        let recipient = context.address().recipient();
+        let subscribing = async move {
+            match bus.send(Subscribe(recipient)).await {
+                Ok(held) => Some(held),
+                // The bus is being rebuilt, or the node stops.
+                Err(_closed) => {
+                    actix_rt::time::sleep(std::time::Duration::from_millis(10)).await;
+                    None
+                }
+            }
+        };
+        context.spawn(wrap_future(subscribing).map(move |held, coordinator: &mut Self, context| {
+            if !is_first {
+                coordinator.tell_all(&SessionEvent::Recheck);
+            }
+            let again = async move {
+                if let Some(held) = held {
+                    held.lost().await;
+                }
+            };
+            context.spawn(wrap_future(again).map(|(), coordinator: &mut Self, context| {
+                Self::subscribe(context, coordinator.bus.clone(), false);
+            }));
+        }));
+    }
+
+    fn tell_all(&self, event: &SessionEvent) {
+        for watch in self.watches.values() {
+            // A session that is gone takes its watch back itself.
+            watch.session.do_send(event.clone());
+        }
+    }
+
+    fn index(&mut self, id: WatchId, selector: &Selector) {
+        for key in exact_keys(selector) {
+            self.exact.entry(key).or_default().push(id);
+        }
+        if matches!(selector.what, What::Prefix(_)) {
+            self.prefixes.entry(selector.namespace.clone()).or_default().push(id);
+        }
+    }
+
+    fn unindex(&mut self, id: WatchId, selector: &Selector) {
+        for key in exact_keys(selector) {
+            forget(&mut self.exact, &key, id);
+        }
+        if matches!(selector.what, What::Prefix(_)) {
+            forget(&mut self.prefixes, &selector.namespace, id);
+        }
+    }
+
+    fn changed(&self, states: &[SharedState]) {
+        let mut concerned: BTreeMap<WatchId, Vec<SharedState>> = BTreeMap::new();
+        for state in states {
+            let exact = self.exact.get(&state.key).into_iter().flatten();
+            let prefixes = self.prefixes.get(state.key.namespace()).into_iter().flatten();
+            let by_prefix = prefixes
+                .filter(|id| self.watches.get(id).is_some_and(|watch| watch.selector.matches(&state.key)));
+            for id in exact.chain(by_prefix) {
+                concerned.entry(*id).or_default().push(SharedState::clone(state));
+            }
+        }
+        for (id, states) in concerned {
+            if let Some(watch) = self.watches.get(&id) {
+                // The session is on this thread and keeps only the newest per key, so nothing piles up.
+                watch.session.do_send(SessionEvent::Changed(states));
+            }
+        }
+    }
+}
+
+/// The keys of a selector that names them; none for a prefix.
+fn exact_keys(selector: &Selector) -> Vec<ConfigKey> {
+    match (&selector.what, &selector.group) {
+        (What::Exact(data_ids), Some(group)) => data_ids
+            .iter()
+            // The selector's names were checked when it was made.
+            .filter_map(|data_id| ConfigKey::new(&selector.namespace, group, data_id).ok())
+            .collect(),
+        (What::Exact(_), None) | (What::Prefix(_), _) => Vec::new(),
+    }
+}
+
+fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<WatchId>>, key: &K, id: WatchId) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.retain(|held| *held != id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        Self::subscribe(context, self.bus.clone(), true);
+    }
+}
+
+monitored!(Coordinator, "coordinator");
+
+impl Observable for Coordinator {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "watches": self.watches.len(), "keys": self.exact.len(), "stopping": self.stopping })
+    }
+}
+
+impl Handler<Watch> for Coordinator {
+    type Result = MessageResult<Watch>;
+
+    fn handle(&mut self, Watch { selector, session }: Watch, _: &mut Context<Self>) -> Self::Result {
+        if self.stopping {
+            return MessageResult(Err(WatchRefused::Stopping));
+        }
+        if self.watches.len() >= self.max_watches {
+            return MessageResult(Err(WatchRefused::Full));
+        }
+        self.next += 1;
+        let id = WatchId(self.next);
+        self.index(id, &selector);
+        let (holder, held) = subscription();
+        self.watches.insert(id, Registered { selector, session, _holder: holder });
+        MessageResult(Ok(Watching { id, held }))
+    }
+}
+
+impl Handler<Unwatch> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Unwatch(id): Unwatch, _: &mut Context<Self>) {
+        if let Some(watch) = self.watches.remove(&id) {
+            self.unindex(id, &watch.selector);
+        }
+    }
+}
+
+impl Handler<ConfigEvent> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, event: ConfigEvent, _: &mut Context<Self>) {
+        match event {
+            ConfigEvent::Changed(states) => self.changed(&states),
+            ConfigEvent::Recheck => self.tell_all(&SessionEvent::Recheck),
+        }
+    }
+}
+
+impl Handler<Drain> for Coordinator {
+    type Result = usize;
+
+    fn handle(&mut self, Drain: Drain, _: &mut Context<Self>) -> usize {
+        self.stopping = true;
+        self.tell_all(&SessionEvent::Drain);
+        self.watches.len()
+    }
+}
+
+impl Handler<CountWatches> for Coordinator {
+    type Result = usize;
+
+    fn handle(&mut self, CountWatches: CountWatches, _: &mut Context<Self>) -> usize {
+        self.watches.len()
+    }
+}

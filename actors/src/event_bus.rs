@@ -1,0 +1,148 @@
+//! The event bus: carries typed events from those who know to those who subscribed.
+//!
+//! Owns a bounded queue per subscriber, so that a slow one never holds a publisher up. One that falls behind its bound
+//! loses the queue and is told to look for itself: it repairs what it missed from the change feed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::SendError;
+use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Recipient};
+use callboard_protocol::config::SharedState;
+use serde_json::json;
+
+use crate::metrics::PushMetrics;
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::subscription::{Held, Holder, subscription};
+
+/// Events that wait for one subscriber before it counts as fallen behind.
+const MAX_WAITING: usize = 1_024;
+/// How soon a full mailbox is tried again.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// What is known of configurations.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub enum ConfigEvent {
+    /// These states came into being, in revision order; every change is told once, none is left out.
+    Changed(Arc<[SharedState]>),
+    /// Changes may have been left out: look in the feed.
+    Recheck,
+}
+
+/// Subscribes to configuration events. The answer tells when the bus forgot the subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "Held")]
+pub struct Subscribe(pub Recipient<ConfigEvent>);
+
+/// Publishes an event to every subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Publish(pub ConfigEvent);
+
+/// Tries the subscribers again whose mailboxes were full.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct RetryTick;
+
+#[derive(Debug)]
+struct Subscriber {
+    recipient: Recipient<ConfigEvent>,
+    waiting: VecDeque<ConfigEvent>,
+    /// Its drop tells the subscriber to subscribe anew.
+    _holder: Holder,
+}
+
+/// The event bus.
+#[derive(Debug)]
+pub struct EventBus {
+    subscribers: Vec<Subscriber>,
+    retrying: bool,
+    metrics: PushMetrics,
+}
+
+impl EventBus {
+    /// A bus without subscribers.
+    #[must_use]
+    pub fn new(metrics: PushMetrics) -> Self {
+        Self { subscribers: Vec::new(), retrying: false, metrics }
+    }
+
+    /// Hands over what waits, drops who is gone, and comes back when a mailbox is full.
+    fn drain(&mut self, context: &mut Context<Self>) {
+        self.subscribers.retain_mut(Subscriber::drain);
+        let behind = self.subscribers.iter().any(|subscriber| !subscriber.waiting.is_empty());
+        if behind && !self.retrying {
+            self.retrying = true;
+            context.notify_later(RetryTick, RETRY);
+        }
+    }
+}
+
+impl Subscriber {
+    /// False when the subscriber is gone.
+    fn drain(&mut self) -> bool {
+        while let Some(event) = self.waiting.pop_front() {
+            match self.recipient.try_send(event) {
+                Ok(()) => {}
+                Err(SendError::Full(event)) => {
+                    self.waiting.push_front(event);
+                    return true;
+                }
+                Err(SendError::Closed(_)) => return false,
+            }
+        }
+        true
+    }
+}
+
+impl Actor for EventBus {
+    type Context = Context<Self>;
+}
+
+monitored!(EventBus, "event_bus");
+
+impl Observable for EventBus {
+    fn observe(&self) -> serde_json::Value {
+        let waiting: Vec<usize> = self.subscribers.iter().map(|subscriber| subscriber.waiting.len()).collect();
+        json!({ "subscribers": self.subscribers.len(), "waiting": waiting })
+    }
+}
+
+impl Handler<Subscribe> for EventBus {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Context<Self>) -> Self::Result {
+        let (holder, held) = subscription();
+        self.subscribers.push(Subscriber { recipient, waiting: VecDeque::new(), _holder: holder });
+        MessageResult(held)
+    }
+}
+
+impl Handler<Publish> for EventBus {
+    type Result = ();
+
+    fn handle(&mut self, Publish(event): Publish, context: &mut Context<Self>) {
+        for subscriber in &mut self.subscribers {
+            if subscriber.waiting.len() < MAX_WAITING {
+                subscriber.waiting.push_back(event.clone());
+            } else {
+                subscriber.waiting.clear();
+                subscriber.waiting.push_back(ConfigEvent::Recheck);
+                self.metrics.lagged.inc();
+            }
+        }
+        self.drain(context);
+    }
+}
+
+impl Handler<RetryTick> for EventBus {
+    type Result = ();
+
+    fn handle(&mut self, RetryTick: RetryTick, context: &mut Context<Self>) {
+        self.retrying = false;
+        self.drain(context);
+    }
+}

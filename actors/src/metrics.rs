@@ -1,0 +1,203 @@
+//! The figures that actors count besides their messages. Each actor is handed the group it counts in; exporting them
+//! is the registry's business. Never holds a name or content of a configuration.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Every group of figures of a node.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// The cache.
+    pub cache: CacheMetrics,
+    /// The store.
+    pub store: StoreMetrics,
+    /// The way of a publish.
+    pub publish: PublishMetrics,
+    /// What subscribers are sent.
+    pub push: PushMetrics,
+}
+
+/// What the cache does.
+#[derive(Debug, Clone, Default)]
+pub struct CacheMetrics {
+    /// Reads answered from memory.
+    pub hits: Counter,
+    /// Reads that found nothing in memory.
+    pub misses: Counter,
+    /// Reads of a key that a publish was about to change.
+    pub marked: Counter,
+    /// Reads without leave to answer from memory.
+    pub untrusted: Counter,
+    /// Statements that loaded entries.
+    pub loads: Counter,
+    /// Entries loaded but not kept, since a publish came in between.
+    pub poisoned: Counter,
+    /// Entries pushed out by others.
+    pub evictions: Counter,
+    /// Differences to the database that the refresh repaired.
+    pub repairs: Counter,
+    /// Bytes held.
+    pub bytes: Gauge,
+    /// Entries held.
+    pub entries: Gauge,
+}
+
+/// What the store does.
+#[derive(Debug, Clone)]
+pub struct StoreMetrics {
+    /// Units a transaction carried.
+    pub batch_units: Histogram,
+    /// Duration of a commit.
+    pub commit_seconds: Histogram,
+    /// Duration of a load.
+    pub read_seconds: Histogram,
+    /// Failures by kind.
+    pub failures: Family<FailureLabel, Counter>,
+}
+
+/// The label of [`StoreMetrics::failures`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FailureLabel {
+    /// `read`, `aborted` or `unknown`.
+    pub kind: &'static str,
+}
+
+/// What publishes go through.
+#[derive(Debug, Clone)]
+pub struct PublishMetrics {
+    /// Publishes by outcome.
+    pub outcomes: Family<OutcomeLabel, Counter>,
+    /// Publishes that wait for their batch.
+    pub queued: Gauge,
+    /// Duration of each stage.
+    pub stage_seconds: Family<StageLabel, Histogram, fn() -> Histogram>,
+}
+
+/// The label of [`PublishMetrics::outcomes`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `done`, `refused`, `busy`, `failed` or `unknown`.
+    pub outcome: &'static str,
+}
+
+/// The label of [`PublishMetrics::stage_seconds`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabel {
+    /// `total` (queued to answered) or `acks` (notified to commit).
+    pub stage: &'static str,
+}
+
+/// What subscribers are sent.
+#[derive(Debug, Clone)]
+pub struct PushMetrics {
+    /// Changes handed to subscribers.
+    pub sent: Counter,
+    /// Requests held by kind.
+    pub held: Family<HeldLabel, Gauge>,
+    /// Changes read from the feed because no event brought them.
+    pub fetched: Counter,
+    /// Times a subscriber of the event bus fell behind its bound.
+    pub lagged: Counter,
+}
+
+/// The label of [`PushMetrics::held`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HeldLabel {
+    /// `wait` or `stream`.
+    pub kind: &'static str,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_05, 2.0, 18))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            cache: CacheMetrics::default(),
+            store: StoreMetrics {
+                batch_units: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+                commit_seconds: seconds(),
+                read_seconds: seconds(),
+                failures: Family::default(),
+            },
+            publish: PublishMetrics {
+                outcomes: Family::default(),
+                queued: Gauge::default(),
+                stage_seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
+            },
+            push: PushMetrics {
+                sent: Counter::default(),
+                held: Family::default(),
+                fetched: Counter::default(),
+                lagged: Counter::default(),
+            },
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers every figure under its public name.
+    pub fn register(&self, registry: &mut Registry) {
+        let cache = &self.cache;
+        registry.register("callboard_cache_hits", "Reads answered from memory", cache.hits.clone());
+        registry.register("callboard_cache_misses", "Reads that found nothing in memory", cache.misses.clone());
+        registry.register("callboard_cache_marked_reads", "Reads of a key under publication", cache.marked.clone());
+        registry.register(
+            "callboard_cache_untrusted_reads",
+            "Reads without leave to answer from memory",
+            cache.untrusted.clone(),
+        );
+        registry.register("callboard_cache_loads", "Statements that loaded entries", cache.loads.clone());
+        registry.register(
+            "callboard_cache_poisoned_loads",
+            "Loaded entries not kept because a publish came in between",
+            cache.poisoned.clone(),
+        );
+        registry.register("callboard_cache_evictions", "Entries pushed out by others", cache.evictions.clone());
+        registry.register("callboard_cache_repairs", "Differences the refresh repaired", cache.repairs.clone());
+        registry.register("callboard_cache_bytes", "Bytes held by the cache", cache.bytes.clone());
+        registry.register("callboard_cache_entries", "Entries held by the cache", cache.entries.clone());
+        let store = &self.store;
+        registry.register("callboard_store_batch_units", "Units in one transaction", store.batch_units.clone());
+        registry.register_with_unit(
+            "callboard_store_commit",
+            "Duration of a commit",
+            Unit::Seconds,
+            store.commit_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "callboard_store_read",
+            "Duration of a load",
+            Unit::Seconds,
+            store.read_seconds.clone(),
+        );
+        registry.register("callboard_store_failures", "Database failures by kind", store.failures.clone());
+        let publish = &self.publish;
+        registry.register("callboard_publishes", "Publishes by outcome", publish.outcomes.clone());
+        registry.register("callboard_publish_queued", "Publishes waiting for their batch", publish.queued.clone());
+        registry.register_with_unit(
+            "callboard_publish_stage",
+            "Duration of the stages of a publish",
+            Unit::Seconds,
+            publish.stage_seconds.clone(),
+        );
+        let push = &self.push;
+        registry.register("callboard_pushes", "Changes handed to subscribers", push.sent.clone());
+        registry.register("callboard_held_requests", "Requests held open by kind", push.held.clone());
+        registry.register(
+            "callboard_feed_fetched",
+            "Changes read from the feed because no event brought them",
+            push.fetched.clone(),
+        );
+        registry.register(
+            "callboard_event_bus_lagged",
+            "Times a subscriber of the event bus fell behind",
+            push.lagged.clone(),
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! Sessions: one actor for each client that waits for changes.
+//!
+//! A [`wait`] session holds one request until a key differs; a [`stream`] session sends every change. Each registers
+//! with the coordinator of its thread first, reads second, and sends what is newer. A session owns what its client has
+//! been sent; it opens no socket and knows no format.
+
+pub mod stream;
+pub mod wait;
+
+use std::time::Duration;
+
+/// How long a session waits for an answer of another actor.
+const ASK_DEADLINE: Duration = Duration::from_secs(12);
+/// How soon a session tries again what failed because the database or an actor was away.
+const RETRY: Duration = Duration::from_millis(250);

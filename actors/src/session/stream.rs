@@ -1,0 +1,329 @@
+//! A stream of changes to one client: the present states first, then each change, newest per key, in revision order.
+//!
+//! Owns the outbox of its client. What was handed to the connection is remembered with the connection, so that a
+//! rebuilt session goes on where the one before stopped.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler};
+use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::watch::{Outbox, Selector};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{ASK_DEADLINE, RETRY};
+use crate::coordinator::{Coordinator, SessionEvent, Unwatch, Watch, WatchId, WatchRefused};
+use crate::metrics::{HeldLabel, PushMetrics};
+use crate::monitored;
+use crate::runtime::{Context, Observable, ask};
+use crate::store::{Feed, Snapshot};
+use crate::store_reader::{GetFeed, GetSnapshot, StoreReader};
+
+/// What is written to the connection.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// A key came to be in this state.
+    State {
+        /// The state.
+        state: SharedState,
+        /// The point from which the client may resume; `None` when more of this revision follows.
+        resume_at: Option<Version>,
+    },
+    /// What the client knows lies too far back: the present states follow.
+    Reset,
+    /// Nothing happened; the connection lives.
+    Heartbeat,
+    /// The stream can't go on: why. It ends here.
+    Refused(WatchRefused),
+}
+
+/// The way to the connection. Survives a rebuild of the session.
+#[derive(Debug)]
+pub struct Outlet {
+    frames: mpsc::Sender<Frame>,
+    /// The last point handed over from which the client may resume.
+    cursor: AtomicU64,
+    /// True when the client knows the states up to the cursor, so that only later ones are sent.
+    resumes: std::sync::atomic::AtomicBool,
+}
+
+impl Outlet {
+    /// An outlet into `frames`; with `resume`, only what came after that revision is sent.
+    #[must_use]
+    pub fn new(frames: mpsc::Sender<Frame>, resume: Option<Version>) -> Self {
+        Self {
+            frames,
+            cursor: AtomicU64::new(resume.unwrap_or_default().0),
+            resumes: std::sync::atomic::AtomicBool::new(resume.is_some()),
+        }
+    }
+
+    fn resume_point(&self) -> Option<Version> {
+        let cursor = Version(self.cursor.load(Ordering::Relaxed));
+        self.resumes.load(Ordering::Relaxed).then_some(cursor)
+    }
+
+    fn handed_over(&self, point: Version) {
+        self.cursor.fetch_max(point.0, Ordering::Relaxed);
+        self.resumes.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a stream is for.
+#[derive(Debug, Clone)]
+pub struct StreamRequest {
+    /// Which keys.
+    pub selector: Selector,
+    /// How often to say that the connection lives.
+    pub heartbeat: Duration,
+    /// Most keys selected or waiting to be sent.
+    pub max_keys: usize,
+    /// The way to the connection.
+    pub outlet: Rc<Outlet>,
+}
+
+/// The actors a stream talks to, all on its own thread.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Knows who watches.
+    pub coordinator: Addr<Coordinator>,
+    /// Reads snapshots and the feed.
+    pub store: Addr<StoreReader>,
+    /// Counts.
+    pub metrics: PushMetrics,
+}
+
+const PAGE: usize = 64;
+
+/// A stream of changes.
+pub struct StreamSession {
+    request: StreamRequest,
+    neighbours: Neighbours,
+    watch: Option<WatchId>,
+    outbox: Outbox,
+    /// A frame is waiting for room in the connection.
+    sending: bool,
+    /// The present states or the feed are being read.
+    reading: bool,
+    /// A look was asked for while one was under way.
+    again: bool,
+}
+
+impl StreamSession {
+    /// Serves `request`.
+    #[must_use]
+    pub fn new(request: StreamRequest, neighbours: Neighbours) -> Self {
+        let outbox = Outbox::new(request.outlet.resume_point().unwrap_or_default(), request.max_keys);
+        Self { request, neighbours, watch: None, outbox, sending: false, reading: false, again: false }
+    }
+
+    fn register(&mut self, context: &mut Context<Self>) {
+        let coordinator = self.neighbours.coordinator.clone();
+        let watch = Watch { selector: self.request.selector.clone(), session: context.address().recipient() };
+        let registering = async move { ask(&coordinator, watch, ASK_DEADLINE).await };
+        context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
+            Ok(Ok(watching)) => {
+                session.watch = Some(watching.id);
+                // A coordinator that was rebuilt has forgotten this watch: register and look again.
+                context.spawn(
+                    wrap_future(watching.held.lost()).map(|(), session: &mut Self, context| session.register(context)),
+                );
+                session.look(context);
+            }
+            Ok(Err(refused)) => session.end(Frame::Refused(refused), context),
+            Err(_away) => {
+                context.run_later(RETRY, Self::register);
+            }
+        }));
+    }
+
+    /// Reads what the client does not know yet: the feed after its cursor, or the present states.
+    fn look(&mut self, context: &mut Context<Self>) {
+        if self.reading {
+            self.again = true;
+            return;
+        }
+        self.reading = true;
+        self.outbox.hold();
+        match self.request.outlet.resume_point() {
+            Some(_) => self.read_feed(self.outbox.cursor(), context),
+            None => self.read_snapshot(context),
+        }
+    }
+
+    fn read_snapshot(&mut self, context: &mut Context<Self>) {
+        let store = self.neighbours.store.clone();
+        let limit = self.request.max_keys as u64 + 1;
+        let question = GetSnapshot { selector: self.request.selector.clone(), limit };
+        let reading = async move { ask(&store, question, ASK_DEADLINE).await };
+        context.spawn(wrap_future(reading).map(|answer, session: &mut Self, context| match answer {
+            Ok(Ok(snapshot)) => session.take_snapshot(snapshot, context),
+            Ok(Err(_)) | Err(_) => {
+                context.run_later(RETRY, Self::read_snapshot);
+            }
+        }));
+    }
+
+    fn take_snapshot(&mut self, snapshot: Snapshot, context: &mut Context<Self>) {
+        if snapshot.states.len() > self.request.max_keys {
+            self.end(Frame::Refused(WatchRefused::Full), context);
+            return;
+        }
+        for state in snapshot.states {
+            self.outbox.offer(state);
+        }
+        self.complete(snapshot.revision, context);
+    }
+
+    fn read_feed(&mut self, after: Version, context: &mut Context<Self>) {
+        let store = self.neighbours.store.clone();
+        let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE as u64 };
+        let reading = async move { ask(&store, question, ASK_DEADLINE).await };
+        context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
+            Ok(Ok(page)) => session.take_page(after, page, context),
+            Ok(Err(_)) | Err(_) => {
+                context.run_later(RETRY, move |session, context| session.read_feed(after, context));
+            }
+        }));
+    }
+
+    fn take_page(&mut self, after: Version, page: Feed, context: &mut Context<Self>) {
+        if after < page.floor || after > page.revision {
+            // Rows after the client's point have gone from the feed, or the point is none of this database's.
+            self.outbox = Outbox::new(Version::ZERO, self.request.max_keys);
+            self.outbox.hold();
+            self.hand_over(Frame::Reset, context);
+            self.read_snapshot(context);
+            return;
+        }
+        let is_last = page.changes.len() < PAGE;
+        let through = page.changes.last().map_or(after, |change| change.state.version);
+        for change in page.changes {
+            self.outbox.offer(change.state);
+        }
+        if is_last {
+            self.complete(page.revision, context);
+        } else {
+            self.read_feed(through, context);
+        }
+    }
+
+    fn complete(&mut self, revision: Version, context: &mut Context<Self>) {
+        self.reading = false;
+        self.outbox.release(revision);
+        self.request.outlet.resumes.store(true, Ordering::Relaxed);
+        if std::mem::take(&mut self.again) {
+            self.look(context);
+        }
+        self.pump(context);
+    }
+
+    /// Hands frames to the connection as long as it has room.
+    fn pump(&mut self, context: &mut Context<Self>) {
+        if self.outbox.overflowed() {
+            self.end(Frame::Refused(WatchRefused::Full), context);
+            return;
+        }
+        while !self.sending {
+            let Some(outgoing) = self.outbox.next() else { return };
+            let resume_at = outgoing.last_of_version.then_some(outgoing.state.version);
+            self.neighbours.metrics.sent.inc();
+            self.hand_over(Frame::State { state: outgoing.state, resume_at }, context);
+        }
+    }
+
+    fn hand_over(&mut self, frame: Frame, context: &mut Context<Self>) {
+        let point = match &frame {
+            Frame::State { resume_at, .. } => *resume_at,
+            Frame::Reset | Frame::Heartbeat | Frame::Refused(_) => None,
+        };
+        match self.request.outlet.frames.try_send(frame) {
+            Ok(()) => {
+                if let Some(point) = point {
+                    self.request.outlet.handed_over(point);
+                }
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => context.stop(),
+            Err(mpsc::error::TrySendError::Full(frame)) => {
+                self.sending = true;
+                let frames = self.request.outlet.frames.clone();
+                let waiting = async move { frames.send(frame).await.is_ok() };
+                context.spawn(wrap_future(waiting).map(move |sent, session: &mut Self, context: &mut Context<Self>| {
+                    session.sending = false;
+                    if !sent {
+                        context.stop();
+                        return;
+                    }
+                    if let Some(point) = point {
+                        session.request.outlet.handed_over(point);
+                    }
+                    session.pump(context);
+                }));
+            }
+        }
+    }
+
+    fn end(&mut self, last: Frame, context: &mut Context<Self>) {
+        // When the connection has no room even for this, the client learns it from the end of the stream.
+        drop(self.request.outlet.frames.try_send(last));
+        context.stop();
+    }
+}
+
+impl Actor for StreamSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.neighbours.metrics.held.get_or_create(&HeldLabel { kind: "stream" }).inc();
+        let frames = self.request.outlet.frames.clone();
+        let gone = async move { frames.closed().await };
+        context.spawn(wrap_future(gone).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
+        context.run_interval(self.request.heartbeat, |session, context| {
+            if !session.sending {
+                session.hand_over(Frame::Heartbeat, context);
+            }
+        });
+        self.register(context);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(watch) = self.watch {
+            // A coordinator that is gone has no watch to take back.
+            self.neighbours.coordinator.do_send(Unwatch(watch));
+        }
+    }
+}
+
+impl Drop for StreamSession {
+    fn drop(&mut self) {
+        self.neighbours.metrics.held.get_or_create(&HeldLabel { kind: "stream" }).dec();
+    }
+}
+
+monitored!(StreamSession, "stream_session");
+
+impl Observable for StreamSession {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "registered": self.watch.is_some(), "waiting": self.outbox.len(), "cursor": self.outbox.cursor().0 })
+    }
+}
+
+impl Handler<SessionEvent> for StreamSession {
+    type Result = ();
+
+    fn handle(&mut self, event: SessionEvent, context: &mut Context<Self>) {
+        match event {
+            SessionEvent::Changed(states) => {
+                for state in states {
+                    self.outbox.offer(state);
+                }
+                self.pump(context);
+            }
+            SessionEvent::Recheck => self.look(context),
+            SessionEvent::Drain => context.stop(),
+        }
+    }
+}

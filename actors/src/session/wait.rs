@@ -1,0 +1,188 @@
+//! A request that is held until one key differs from what its client knows.
+//!
+//! Owns one answer, given exactly once: at a difference, at the end of the wait, or when the node stops.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler};
+use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::watch::Selector;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{ASK_DEADLINE, RETRY};
+use crate::cache::ReadFailure;
+use crate::cache::reader::{Get, Reader};
+use crate::coordinator::{Coordinator, SessionEvent, Unwatch, Watch, WatchId, WatchRefused};
+use crate::metrics::{HeldLabel, PushMetrics};
+use crate::monitored;
+use crate::runtime::{AskError, Context, Observable, ask};
+
+/// How a wait ended.
+#[derive(Debug)]
+pub enum WaitOutcome {
+    /// The state, which may or may not differ: at the end of the wait it is the one that the client knows.
+    State(SharedState),
+    /// The key could not be read.
+    Failed(ReadFailure),
+    /// The wait was not taken.
+    Refused(WatchRefused),
+}
+
+/// Says whether a state differs from what the client knows.
+pub type Differs = Rc<dyn Fn(&SharedState) -> bool>;
+
+/// What a wait is for and whom it answers. Survives a rebuild of its actor.
+#[derive(Clone)]
+pub struct WaitRequest {
+    /// Which key.
+    pub key: ConfigKey,
+    /// For how long.
+    pub wait: Duration,
+    /// When to answer.
+    pub differs: Differs,
+    /// Whom to answer; empty once answered.
+    pub answer: Rc<RefCell<Option<oneshot::Sender<WaitOutcome>>>>,
+}
+
+/// The actors a session talks to, all on its own thread.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Knows who watches.
+    pub coordinator: Addr<Coordinator>,
+    /// Reads.
+    pub reader: Addr<Reader>,
+    /// Counts.
+    pub metrics: PushMetrics,
+}
+
+/// A held request.
+pub struct WaitSession {
+    request: WaitRequest,
+    neighbours: Neighbours,
+    watch: Option<WatchId>,
+    /// The version last compared: an older one is not looked at again.
+    seen: Option<Version>,
+}
+
+impl WaitSession {
+    /// Holds `request`.
+    #[must_use]
+    pub fn new(request: WaitRequest, neighbours: Neighbours) -> Self {
+        Self { request, neighbours, watch: None, seen: None }
+    }
+
+    fn answer(&mut self, outcome: WaitOutcome, context: &mut Context<Self>) {
+        if let Some(answer) = self.request.answer.borrow_mut().take() {
+            self.neighbours.metrics.sent.inc();
+            // A client that went away needs no answer.
+            drop(answer.send(outcome));
+        }
+        context.stop();
+    }
+
+    fn register(&mut self, context: &mut Context<Self>) {
+        let coordinator = self.neighbours.coordinator.clone();
+        let watch = Watch {
+            selector: Selector::of_key(&self.request.key),
+            session: context.address().recipient(),
+        };
+        let registering = async move { ask(&coordinator, watch, ASK_DEADLINE).await };
+        context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
+            Ok(Ok(watching)) => {
+                session.watch = Some(watching.id);
+                // A coordinator that was rebuilt has forgotten this watch: register and look again.
+                context.spawn(
+                    wrap_future(watching.held.lost()).map(|(), session: &mut Self, context| session.register(context)),
+                );
+                session.read(false, context);
+            }
+            Ok(Err(refused)) => session.answer(WaitOutcome::Refused(refused), context),
+            Err(AskError::Closed | AskError::TimedOut) => {
+                context.run_later(RETRY, Self::register);
+            }
+        }));
+    }
+
+    /// Reads the key and answers when it differs, or in any case when this is the last look.
+    fn read(&mut self, is_last: bool, context: &mut Context<Self>) {
+        let (reader, key) = (self.neighbours.reader.clone(), self.request.key.clone());
+        let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
+        context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
+            Ok(Ok(state)) => session.compare(state, is_last, context),
+            Ok(Err(failure)) if is_last => session.answer(WaitOutcome::Failed(failure), context),
+            Err(_away) if is_last => session.answer(WaitOutcome::Failed(ReadFailure::TimedOut), context),
+            Ok(Err(_)) | Err(_) => {
+                context.run_later(RETRY, |session, context| session.read(false, context));
+            }
+        }));
+    }
+
+    fn compare(&mut self, state: SharedState, is_last: bool, context: &mut Context<Self>) {
+        if self.seen.is_some_and(|seen| state.version < seen) {
+            return;
+        }
+        self.seen = Some(state.version);
+        if is_last || (self.request.differs)(&state) {
+            self.answer(WaitOutcome::State(state), context);
+        }
+    }
+}
+
+impl Actor for WaitSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.neighbours.metrics.held.get_or_create(&HeldLabel { kind: "wait" }).inc();
+        // A client that goes away ends the wait.
+        let answer = Rc::clone(&self.request.answer);
+        let gone = std::future::poll_fn(move |task| match answer.borrow_mut().as_mut() {
+            Some(sender) => sender.poll_closed(task),
+            None => std::task::Poll::Ready(()),
+        });
+        context.spawn(wrap_future(gone).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
+        context.run_later(self.request.wait, |session, context| session.read(true, context));
+        self.register(context);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(watch) = self.watch {
+            // A coordinator that is gone has no watch to take back.
+            self.neighbours.coordinator.do_send(Unwatch(watch));
+        }
+    }
+}
+
+impl Drop for WaitSession {
+    fn drop(&mut self) {
+        self.neighbours.metrics.held.get_or_create(&HeldLabel { kind: "wait" }).dec();
+    }
+}
+
+monitored!(WaitSession, "wait_session");
+
+impl Observable for WaitSession {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "registered": self.watch.is_some(), "seen": self.seen.map(|version| version.0) })
+    }
+}
+
+impl Handler<SessionEvent> for WaitSession {
+    type Result = ();
+
+    fn handle(&mut self, event: SessionEvent, context: &mut Context<Self>) {
+        match event {
+            SessionEvent::Changed(states) => {
+                for state in states {
+                    self.compare(state, false, context);
+                }
+            }
+            SessionEvent::Recheck => self.read(false, context),
+            SessionEvent::Drain => self.read(true, context),
+        }
+    }
+}

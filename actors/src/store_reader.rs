@@ -1,0 +1,246 @@
+//! The reading side of the store as an actor: one per thread, over a shared pool of connections.
+//!
+//! Owns the questions that can be put to the database. Writes nothing and keeps nothing.
+
+use std::time::Instant;
+
+use actix::fut::wrap_future;
+use actix::{Actor, Handler, Message, ResponseActFuture};
+use callboard_protocol::config::Version;
+use callboard_protocol::content::Md5;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::unit::RequestId;
+use callboard_protocol::watch::Selector;
+use serde_json::json;
+
+use crate::cache::ReadFailure;
+use crate::metrics::{FailureLabel, StoreMetrics};
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::store::{
+    Feed, Filled, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, Reader, Snapshot, Summary,
+};
+
+impl From<ReadError> for ReadFailure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable { reason } => Self::Unavailable { reason },
+            ReadError::Broken { what } => Self::Broken { what },
+        }
+    }
+}
+
+/// Reads the states of keys and the revision they are as of. One state for each key, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Filled, ReadFailure>")]
+pub struct Fill {
+    /// Which keys.
+    pub keys: Vec<ConfigKey>,
+}
+
+/// Looks which of these requests have been done.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Landed, ReadFailure>")]
+pub struct Look {
+    /// Which requests.
+    pub request_ids: Vec<RequestId>,
+}
+
+/// Reads the present versions and digests of keys; keys without a row are left out.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<(ConfigKey, Version, Option<Md5>)>, ReadFailure>")]
+pub struct GetVersions {
+    /// Which keys.
+    pub keys: Vec<ConfigKey>,
+}
+
+/// Lists configurations in key order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Summary>, ReadFailure>")]
+pub struct ListConfigs {
+    /// Which ones.
+    pub filter: ListFilter,
+    /// Group and data id after which to start.
+    pub after: Option<(String, String)>,
+    /// How many at most.
+    pub limit: u64,
+}
+
+/// Reads the present states of all that a selector matches, with the revision they are as of.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Snapshot, ReadFailure>")]
+pub struct GetSnapshot {
+    /// Which ones.
+    pub selector: Selector,
+    /// How many at most.
+    pub limit: u64,
+}
+
+/// Reads the change feed in revision order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Feed, ReadFailure>")]
+pub struct GetFeed {
+    /// The revision after which to start.
+    pub after: Version,
+    /// Which keys; `None` for all.
+    pub selector: Option<Selector>,
+    /// How many rows at most.
+    pub limit: u64,
+}
+
+/// Lists the history of a key, newest first, without content.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<HistoryEntry>, ReadFailure>")]
+pub struct ListHistory {
+    /// Whose.
+    pub key: ConfigKey,
+    /// Only versions below this one.
+    pub before: Option<Version>,
+    /// How many at most.
+    pub limit: u64,
+}
+
+/// Reads one version of a key, with content.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<HistoryEntry>, ReadFailure>")]
+pub struct GetHistoryEntry {
+    /// Whose.
+    pub key: ConfigKey,
+    /// Which version.
+    pub version: Version,
+}
+
+/// Lists the namespaces, `public` first.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<NamespaceSummary>, ReadFailure>")]
+pub struct ListNamespaces;
+
+/// Asks whether the database answers.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), ReadFailure>")]
+pub struct Probe;
+
+/// The reading side of the store.
+#[derive(Debug)]
+pub struct StoreReader {
+    reader: Reader,
+    metrics: StoreMetrics,
+}
+
+impl StoreReader {
+    /// Reads through `reader`.
+    #[must_use]
+    pub fn new(reader: Reader, metrics: StoreMetrics) -> Self {
+        Self { reader, metrics }
+    }
+
+    /// Runs a read beside others and counts how it came out.
+    fn read<T: 'static>(
+        &self,
+        question: impl AsyncFnOnce(&Reader) -> Result<T, ReadError> + 'static,
+    ) -> ResponseActFuture<Self, Result<T, ReadFailure>> {
+        let (reader, metrics) = (self.reader.clone(), self.metrics.clone());
+        Box::pin(wrap_future(async move {
+            let begun = Instant::now();
+            let answer = question(&reader).await;
+            metrics.read_seconds.observe(begun.elapsed().as_secs_f64());
+            answer.map_err(|error| {
+                metrics.failures.get_or_create(&FailureLabel { kind: "read" }).inc();
+                tracing::debug!(%error, "a read failed");
+                error.into()
+            })
+        }))
+    }
+}
+
+impl Actor for StoreReader {
+    type Context = Context<Self>;
+}
+
+monitored!(StoreReader, "store_reader");
+
+impl Observable for StoreReader {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "backend": self.reader.backend().as_str() })
+    }
+}
+
+impl Handler<Fill> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Filled, ReadFailure>>;
+
+    fn handle(&mut self, Fill { keys }: Fill, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.fill(&keys).await)
+    }
+}
+
+impl Handler<Look> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Landed, ReadFailure>>;
+
+    fn handle(&mut self, Look { request_ids }: Look, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.look(&request_ids).await)
+    }
+}
+
+impl Handler<GetVersions> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Vec<(ConfigKey, Version, Option<Md5>)>, ReadFailure>>;
+
+    fn handle(&mut self, GetVersions { keys }: GetVersions, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.versions(&keys).await)
+    }
+}
+
+impl Handler<ListConfigs> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Vec<Summary>, ReadFailure>>;
+
+    fn handle(&mut self, ListConfigs { filter, after, limit }: ListConfigs, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.list(&filter, after, limit).await)
+    }
+}
+
+impl Handler<GetSnapshot> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Snapshot, ReadFailure>>;
+
+    fn handle(&mut self, GetSnapshot { selector, limit }: GetSnapshot, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.snapshot(&selector, limit).await)
+    }
+}
+
+impl Handler<GetFeed> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Feed, ReadFailure>>;
+
+    fn handle(&mut self, GetFeed { after, selector, limit }: GetFeed, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.feed(after, selector.as_ref(), limit).await)
+    }
+}
+
+impl Handler<ListHistory> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Vec<HistoryEntry>, ReadFailure>>;
+
+    fn handle(&mut self, ListHistory { key, before, limit }: ListHistory, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.history(&key, before, limit).await)
+    }
+}
+
+impl Handler<GetHistoryEntry> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Option<HistoryEntry>, ReadFailure>>;
+
+    fn handle(&mut self, GetHistoryEntry { key, version }: GetHistoryEntry, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.history_entry(&key, version).await)
+    }
+}
+
+impl Handler<ListNamespaces> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Vec<NamespaceSummary>, ReadFailure>>;
+
+    fn handle(&mut self, ListNamespaces: ListNamespaces, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.namespaces().await)
+    }
+}
+
+impl Handler<Probe> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<(), ReadFailure>>;
+
+    fn handle(&mut self, Probe: Probe, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.probe().await)
+    }
+}

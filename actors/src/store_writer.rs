@@ -1,0 +1,242 @@
+//! The writing side of the store as an actor: every transaction of a node passes here.
+//!
+//! Owns the writer connection. A commit runs to its end whether or not anybody still waits for it; what it writes is
+//! decided by `callboard_protocol::commit`, not here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::fut::wrap_future;
+use actix::{Actor, Handler, Message, ResponseActFuture};
+use callboard_protocol::commit::{Decision, Standing};
+use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
+use callboard_protocol::time::WallMillis;
+use callboard_protocol::unit::{RequestId, Unit};
+use serde_json::json;
+
+use crate::metrics::{FailureLabel, StoreMetrics};
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::store::{
+    CommitError, CommitRequest, JoinRequest, Joined, Landed, NamespaceEdit, NamespaceError, WriteError, Writer,
+};
+
+/// Commits a batch in one durable transaction.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Decision, CommitError>")]
+pub struct Commit {
+    /// The units, in order.
+    pub units: Vec<Arc<Unit>>,
+    /// The line of history the publisher is on.
+    pub timeline: Timeline,
+    /// Whether the publisher is a member.
+    pub standing: Standing,
+    /// Who has marked the batch.
+    pub acks: Vec<Ack>,
+    /// The publisher's wall clock.
+    pub at: WallMillis,
+}
+
+/// Makes the node a member in a new life.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Joined, WriteError>")]
+pub struct Join(pub JoinRequest);
+
+/// Takes back every ack of the node up to a number, and looks which requests have been done. `None`: the row is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Landed>, WriteError>")]
+pub struct RaiseFloor {
+    /// Whose row.
+    pub node: NodeId,
+    /// The life that owns it.
+    pub incarnation: Incarnation,
+    /// Acks up to this number count no more.
+    pub above: AckNo,
+    /// Which requests to look for.
+    pub request_ids: Vec<RequestId>,
+}
+
+/// Looks which requests have been done, after every transaction that is under way.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Landed, WriteError>")]
+pub struct LookLocked {
+    /// Which requests.
+    pub request_ids: Vec<RequestId>,
+}
+
+/// Gives the node's row back.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, WriteError>")]
+pub struct Release {
+    /// Whose row.
+    pub node: NodeId,
+    /// The life that owns it.
+    pub incarnation: Incarnation,
+}
+
+/// Creates a namespace.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), NamespaceError>")]
+pub struct CreateNamespace {
+    /// Its id.
+    pub id: String,
+    /// What people see.
+    pub edit: NamespaceEdit,
+    /// The wall clock.
+    pub at: WallMillis,
+}
+
+/// Changes what people see of a namespace.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), NamespaceError>")]
+pub struct EditNamespace {
+    /// Its id.
+    pub id: String,
+    /// What people see.
+    pub edit: NamespaceEdit,
+    /// The wall clock.
+    pub at: WallMillis,
+}
+
+/// Deletes a namespace that holds no configuration.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), NamespaceError>")]
+pub struct DeleteNamespace {
+    /// Its id.
+    pub id: String,
+}
+
+/// Deletes old history and request ids; answers how many rows of history went.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<u64, WriteError>")]
+pub struct Prune {
+    /// Rows older than this go, except the newest of each key.
+    pub before: WallMillis,
+    /// The wall clock, for the age of request ids.
+    pub now: WallMillis,
+    /// How many rows at most.
+    pub at_most: u64,
+}
+
+/// The writing side of the store.
+#[derive(Debug)]
+pub struct StoreWriter {
+    writer: Writer,
+    metrics: StoreMetrics,
+}
+
+impl StoreWriter {
+    /// Writes through `writer`.
+    #[must_use]
+    pub fn new(writer: Writer, metrics: StoreMetrics) -> Self {
+        Self { writer, metrics }
+    }
+
+    fn write<T: 'static>(
+        &self,
+        action: impl AsyncFnOnce(&Writer) -> T + 'static,
+    ) -> ResponseActFuture<Self, T> {
+        let writer = self.writer.clone();
+        Box::pin(wrap_future(async move { action(&writer).await }))
+    }
+}
+
+impl Actor for StoreWriter {
+    type Context = Context<Self>;
+}
+
+monitored!(StoreWriter, "store_writer");
+
+impl Observable for StoreWriter {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "backend": self.writer.backend().as_str() })
+    }
+}
+
+impl Handler<Commit> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<Decision, CommitError>>;
+
+    fn handle(&mut self, commit: Commit, _: &mut Context<Self>) -> Self::Result {
+        let metrics = self.metrics.clone();
+        metrics.batch_units.observe(commit.units.len() as f64);
+        self.write(async move |writer| {
+            let begun = Instant::now();
+            let Commit { units, timeline, standing, acks, at } = commit;
+            let result = writer.commit(CommitRequest { units, timeline, standing, acks, at }).await;
+            metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
+            if let Err(error) = &result {
+                let kind = match error {
+                    CommitError::Aborted { .. } => "aborted",
+                    CommitError::Unknown { .. } => "unknown",
+                };
+                metrics.failures.get_or_create(&FailureLabel { kind }).inc();
+            }
+            result
+        })
+    }
+}
+
+impl Handler<Join> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<Joined, WriteError>>;
+
+    fn handle(&mut self, Join(request): Join, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.join(request).await)
+    }
+}
+
+impl Handler<RaiseFloor> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<Option<Landed>, WriteError>>;
+
+    fn handle(&mut self, raise: RaiseFloor, _: &mut Context<Self>) -> Self::Result {
+        let RaiseFloor { node, incarnation, above, request_ids } = raise;
+        self.write(async move |writer| writer.raise_floor(&node, incarnation, above, &request_ids).await)
+    }
+}
+
+impl Handler<LookLocked> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<Landed, WriteError>>;
+
+    fn handle(&mut self, LookLocked { request_ids }: LookLocked, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.look_locked(&request_ids).await)
+    }
+}
+
+impl Handler<Release> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<bool, WriteError>>;
+
+    fn handle(&mut self, Release { node, incarnation }: Release, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.release(&node, incarnation).await)
+    }
+}
+
+impl Handler<CreateNamespace> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<(), NamespaceError>>;
+
+    fn handle(&mut self, CreateNamespace { id, edit, at }: CreateNamespace, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.create_namespace(&id, &edit, at).await)
+    }
+}
+
+impl Handler<EditNamespace> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<(), NamespaceError>>;
+
+    fn handle(&mut self, EditNamespace { id, edit, at }: EditNamespace, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.edit_namespace(&id, &edit, at).await)
+    }
+}
+
+impl Handler<DeleteNamespace> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<(), NamespaceError>>;
+
+    fn handle(&mut self, DeleteNamespace { id }: DeleteNamespace, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.delete_namespace(&id).await)
+    }
+}
+
+impl Handler<Prune> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<u64, WriteError>>;
+
+    fn handle(&mut self, Prune { before, now, at_most }: Prune, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.prune(before, now, at_most).await)
+    }
+}

@@ -1,0 +1,30 @@
+//! Subscriptions that notice when the publisher lost its state.
+//!
+//! Events come up through a `Recipient` that the subscriber hands over. A publisher that is rebuilt after a panic has
+//! forgotten its subscribers; the [`Held`] end of each subscription then resolves, and the subscriber subscribes anew.
+//! Owns that hand-shake; never carries an event itself.
+
+use tokio::sync::oneshot;
+
+/// The publisher's end: kept beside the subscriber for as long as it is subscribed.
+#[derive(Debug)]
+pub struct Holder(#[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>);
+
+/// The subscriber's end.
+#[derive(Debug)]
+pub struct Held(oneshot::Receiver<()>);
+
+/// Makes the two ends of a subscription.
+#[must_use]
+pub fn subscription() -> (Holder, Held) {
+    let (sender, receiver) = oneshot::channel();
+    (Holder(sender), Held(receiver))
+}
+
+impl Held {
+    /// Resolves when the publisher dropped its end: it was rebuilt, or it ended the subscription.
+    pub async fn lost(self) {
+        // Nothing is ever sent: both outcomes say that the other end is gone.
+        drop(self.0.await);
+    }
+}
