@@ -3,7 +3,8 @@
 //! It owns what no actor may forget: counting messages and their times, catching panics and
 //! rebuilding the actor, and the register of who is running. An actor opts in by
 //! `type Context = runtime::Context<Self>` and [`monitored!`](crate::monitored); actix then
-//! refuses to start it any other way than through [`start`] or [`start_in`].
+//! refuses to start it any other way than through [`start`], [`start_in`] or
+//! [`start_once`].
 //!
 //! It never looks into a message, never decides anything about configuration and holds no
 //! global state, except one mailbox gauge per actor kind: actix packs a message before it
@@ -33,7 +34,7 @@ pub use monitored::Panic;
 pub use monitored::{Breakable, Monitored, Observable, Observe};
 pub use registry::Registry;
 pub use report::{ActorReport, MessageReport, Observation, Times};
-pub use start::{Spec, start, start_in};
+pub use start::{Spec, start, start_in, start_once};
 
 pub use crate::monitored;
 

@@ -97,6 +97,28 @@ where
     A: Monitored,
     F: Fn(&mut Context<A>) -> A + 'static,
 {
+    start_here(spec, move |context| Some(factory(context)))
+}
+
+/// Starts an actor on the current arbiter that has only one life, because it owns what cannot
+/// be made again, such as a connection. A panic is caught and counted, and ends the actor.
+///
+/// # Panics
+/// Outside of an arbiter's thread.
+pub fn start_once<A, F>(spec: &Spec, factory: F) -> Addr<A>
+where
+    A: Monitored,
+    F: FnOnce(&mut Context<A>) -> A + 'static,
+{
+    let mut factory = Some(factory);
+    start_here(spec, move |context| Some(factory.take()?(context)))
+}
+
+fn start_here<A, F>(spec: &Spec, factory: F) -> Addr<A>
+where
+    A: Monitored,
+    F: FnMut(&mut Context<A>) -> Option<A> + 'static,
+{
     let (sender, mailbox) = channel(spec.capacity);
     let addr = Addr::new(sender);
     let registration = spec.registry.enter(spec, &addr.downgrade());
@@ -119,6 +141,7 @@ where
     let entered = (!spec.aggregate).then(|| spec.registry.enter(&spec, &weak));
     let spawned = arbiter.spawn_fn(move || {
         let registration = entered.unwrap_or_else(|| spec.registry.enter(&spec, &weak));
+        let factory = move |context: &mut Context<A>| Some(factory(context));
         actix_rt::spawn(supervise(mailbox, registration, factory));
     });
     if !spawned {
@@ -138,18 +161,20 @@ struct Failure {
     was_stopping: bool,
 }
 
-async fn supervise<A, F>(mailbox: AddressReceiver<A>, registration: Registration, factory: F)
+/// Lives one life after the other, until one stops or `factory` has no more.
+async fn supervise<A, F>(mailbox: AddressReceiver<A>, registration: Registration, mut factory: F)
 where
     A: Monitored,
-    F: Fn(&mut Context<A>) -> A,
+    F: FnMut(&mut Context<A>) -> Option<A>,
 {
     let mailbox = Rc::new(RefCell::new(mailbox));
     let mut backoff = Backoff::default();
     let mut is_restart = false;
     loop {
         let born = Instant::now();
-        let end = match build(&mailbox, &registration, &factory) {
-            Ok(life) => {
+        let end = match build(&mailbox, &registration, &mut factory) {
+            Ok(None) => return,
+            Ok(Some(life)) => {
                 if is_restart {
                     registration.meter.restarted();
                 }
@@ -164,7 +189,6 @@ where
             actor.kind = registration.kind,
             actor.message = failure.message.unwrap_or("none"),
             panic = %failure.text,
-            rebuilt = !failure.was_stopping,
             "an actor panicked"
         );
         if failure.was_stopping {
@@ -180,17 +204,17 @@ where
 fn build<A, F>(
     mailbox: &SharedMailbox<A>,
     registration: &Registration,
-    factory: &F,
-) -> Result<Life<A>, Failure>
+    factory: &mut F,
+) -> Result<Option<Life<A>>, Failure>
 where
     A: Monitored,
-    F: Fn(&mut Context<A>) -> A,
+    F: FnMut(&mut Context<A>) -> Option<A>,
 {
     catch_unwind(AssertUnwindSafe(|| {
         let mut context = Context::new(mailbox, registration.meter.clone());
-        let actor = factory(&mut context);
+        let actor = factory(&mut context)?;
         // The pump brings the messages; the context's own mailbox stays empty.
-        ContextFut::new(context, actor, Mailbox::default())
+        Some(ContextFut::new(context, actor, Mailbox::default()))
     }))
     .map_err(|panic| Failure {
         message: None,

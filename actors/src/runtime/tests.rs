@@ -346,6 +346,35 @@ fn panic_while_stopping_ends_the_actor() {
 }
 
 #[test]
+fn an_actor_with_one_life_ends_with_its_panic() {
+    paused(async {
+        let registry = Registry::new();
+        let irreplaceable = Adder { sum: 5 };
+        let addr = start_once(&Spec::new(&registry, "adder"), |_| irreplaceable);
+        assert_eq!(ask(&addr, Add(1), SOON).await, Ok(6));
+        assert_eq!(ask(&addr, Divide(0), SOON).await, Err(AskError::Closed));
+        assert_eq!(ask(&addr, Add(1), SOON).await, Err(AskError::Closed));
+        assert!(registry.list().is_empty());
+        let total = registry.totals().into_iter().next().unwrap();
+        assert_eq!((total.tally.panics, total.tally.restarts), (1, 0));
+    });
+}
+
+#[test]
+fn an_actor_for_a_stopped_arbiter_is_closed() {
+    actix_rt::System::new().block_on(async {
+        let registry = Registry::new();
+        let arbiter = actix_rt::Arbiter::new();
+        let handle = arbiter.handle();
+        arbiter.stop();
+        arbiter.join().unwrap();
+        let addr = start_in(&handle, &Spec::new(&registry, "late"), |_| Adder::default());
+        assert_eq!(ask(&addr, Add(1), SOON).await, Err(AskError::Closed));
+        assert!(registry.list().is_empty());
+    });
+}
+
+#[test]
 fn a_message_without_asker_is_skipped_and_counted() {
     paused(async {
         let registry = Registry::new();
