@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Held, Holder, subscription, until_forgotten};
 
 /// What a session is told.
 #[derive(Debug, Clone, Message)]
@@ -115,32 +115,18 @@ impl Coordinator {
         }
     }
 
-    /// Subscribes, and again whenever the bus forgets.
-    fn subscribe(context: &mut Context<Self>, bus: Addr<EventBus>, is_first: bool) {
-        let recipient = context.address().recipient();
-        let subscribing = async move {
-            match bus.send(Subscribe(recipient)).await {
-                Ok(held) => Some(held),
-                // The bus is being rebuilt, or the node stops.
-                Err(_closed) => {
-                    actix_rt::time::sleep(std::time::Duration::from_millis(10)).await;
-                    None
-                }
-            }
-        };
-        context.spawn(wrap_future(subscribing).map(move |held, coordinator: &mut Self, context| {
-            if !is_first {
-                coordinator.tell_all(&SessionEvent::Recheck);
-            }
-            let again = async move {
-                if let Some(held) = held {
-                    held.lost().await;
-                }
-            };
-            context.spawn(wrap_future(again).map(|(), coordinator: &mut Self, context| {
-                Self::subscribe(context, coordinator.bus.clone(), false);
-            }));
-        }));
+    /// Subscribes, and again whenever the bus forgets; what was told in between is looked up by the sessions.
+    fn subscribe(&mut self, context: &mut Context<Self>) {
+        let (bus, me) = (self.bus.clone(), context.address());
+        let forgotten = until_forgotten(async move {
+            let held = bus.send(Subscribe(me.clone().recipient())).await?;
+            // Not before: what happens from here on is told by the bus.
+            me.do_send(ConfigEvent::Recheck);
+            Ok(held)
+        });
+        context.spawn(
+            wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)),
+        );
     }
 
     fn tell_all(&self, event: &SessionEvent) {
@@ -213,7 +199,7 @@ impl Actor for Coordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        Self::subscribe(context, self.bus.clone(), true);
+        self.subscribe(context);
     }
 }
 
