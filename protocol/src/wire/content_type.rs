@@ -90,7 +90,7 @@ fn check_parameters(mut rest: &str) -> Result<(), ContentTypeError> {
         if !is_token(name) {
             return Err(ContentTypeError::Malformed);
         }
-        let utf8 = ["utf-8", "utf8", "us-ascii"].iter().any(|charset| value.eq_ignore_ascii_case(charset));
+        let utf8 = ["utf-8", "us-ascii"].iter().any(|charset| value.eq_ignore_ascii_case(charset));
         if name.eq_ignore_ascii_case("charset") && !utf8 {
             return Err(ContentTypeError::UnsupportedCharset);
         }

@@ -52,7 +52,7 @@ fn parameters_are_read_and_only_the_charset_matters() {
     ] {
         assert_eq!(read(good), Ok(Some(ConfigType::Text)), "{good}");
     }
-    for charset in ["gbk", "iso-8859-1", "\"\"", "\"utf-8 \""] {
+    for charset in ["gbk", "utf8", "iso-8859-1", "\"\"", "\"utf-8 \""] {
         let text = format!("text/plain; charset={charset}");
         assert_eq!(read(&text), Err(ContentTypeError::UnsupportedCharset), "{text}");
     }

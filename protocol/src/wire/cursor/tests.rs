@@ -71,7 +71,10 @@ proptest! {
     }
 
     #[test]
-    fn a_cursor_is_read_back_and_safe_in_a_url(group in "[A-Za-z0-9_.:-]{1,128}", data_id in "[A-Za-z0-9_.:-]{1,256}") {
+    fn a_cursor_is_read_back_and_safe_in_a_url(
+        group in "[A-Za-z0-9_.:-]{1,128}",
+        data_id in "[A-Za-z0-9_.:-]{1,256}",
+    ) {
         let cursor = ListCursor { group, data_id };
         let text = cursor.encode(&filter());
         prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte)));

@@ -109,7 +109,10 @@ proptest! {
 
     #[test]
     fn records_are_read_back_encoded_or_not(
-        fields in prop::collection::vec(("[a-z.:_-]{1,9}", "[A-Z_]{1,9}", "[0-9a-f]{0,32}", prop::option::of("[a-z-]{0,9}")), 1..20),
+        fields in prop::collection::vec(
+            ("[a-z.:_-]{1,9}", "[A-Z_]{1,9}", "[0-9a-f]{0,32}", prop::option::of("[a-z-]{0,9}")),
+            1..20,
+        ),
     ) {
         let records: Vec<Record> =
             fields.iter().map(|(data_id, group, md5, tenant)| record(data_id, group, md5, tenant.as_deref())).collect();
