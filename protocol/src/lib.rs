@@ -15,3 +15,5 @@ pub mod key;
 pub mod member;
 pub mod time;
 pub mod unit;
+pub mod watch;
+pub mod wire;
