@@ -125,10 +125,10 @@ impl ConfManager {
 
     fn perform(&mut self, now: Mono, effect: Effect, context: &mut Context<Self>) {
         match effect {
-            Effect::Notify { batch, items, to } => {
+            Effect::Notify { batch, keys, to } => {
                 self.notified.entry(batch).or_insert(now);
                 // Loss is repaired: the machine notifies again until every ack is in.
-                self.down.cluster_notify.do_send(Notify { batch, items, to });
+                self.down.cluster_notify.do_send(Notify { batch, items: keys, to });
             }
             Effect::Commit { batch, units, timeline, standing, acks } => {
                 if let Some(notified) = self.notified.remove(&batch) {
@@ -143,8 +143,8 @@ impl ConfManager {
             }
             Effect::Reply { caller, outcome } => self.reply(now, caller, outcome),
             // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
-            Effect::Confirm { batch, changes, revision } => {
-                self.down.cluster_notify.do_send(Confirm { batch, changes, revision });
+            Effect::Confirm { batch, timeline, changes, revision } => {
+                self.down.cluster_notify.do_send(Confirm { batch, timeline, changes, revision });
             }
             // Loss is repaired: who misses it looks in the database when its mark times out.
             Effect::Withdraw { batch } => {

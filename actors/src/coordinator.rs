@@ -3,7 +3,9 @@
 //! Owns the register of watches of its thread, subscribed to the event bus: a change reaches the thread as one message
 //! and is fanned out here. Reads nothing and decides nothing about what a client is sent: that is the session's.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
@@ -140,8 +142,8 @@ impl Coordinator {
         for key in exact_keys(selector) {
             self.exact.entry(key).or_default().push(id);
         }
-        if matches!(selector.what, What::Prefix(_)) {
-            self.prefixes.entry(selector.namespace.clone()).or_default().push(id);
+        if matches!(selector.what(), What::Prefix(_)) {
+            self.prefixes.entry(selector.namespace().to_owned()).or_default().push(id);
         }
     }
 
@@ -149,8 +151,8 @@ impl Coordinator {
         for key in exact_keys(selector) {
             forget(&mut self.exact, &key, id);
         }
-        if matches!(selector.what, What::Prefix(_)) {
-            forget(&mut self.prefixes, &selector.namespace, id);
+        if matches!(selector.what(), What::Prefix(_)) {
+            forget(&mut self.prefixes, selector.namespace(), id);
         }
     }
 
@@ -176,17 +178,21 @@ impl Coordinator {
 
 /// The keys of a selector that names them; none for a prefix.
 fn exact_keys(selector: &Selector) -> Vec<ConfigKey> {
-    match (&selector.what, &selector.group) {
+    match (selector.what(), selector.group()) {
         (What::Exact(data_ids), Some(group)) => data_ids
             .iter()
             // The selector's names were checked when it was made.
-            .filter_map(|data_id| ConfigKey::new(&selector.namespace, group, data_id).ok())
+            .filter_map(|data_id| ConfigKey::new(selector.namespace(), group, data_id).ok())
             .collect(),
         (What::Exact(_), None) | (What::Prefix(_), _) => Vec::new(),
     }
 }
 
-fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<WatchId>>, key: &K, id: WatchId) {
+fn forget<K, Q>(index: &mut HashMap<K, Vec<WatchId>>, key: &Q, id: WatchId)
+where
+    K: Borrow<Q> + Hash + Eq,
+    Q: Hash + Eq + ?Sized,
+{
     if let Some(ids) = index.get_mut(key) {
         ids.retain(|held| *held != id);
         if ids.is_empty() {

@@ -90,6 +90,16 @@ impl Selector {
         })
     }
 
+    /// Selects one key.
+    #[must_use]
+    pub fn of_key(key: &ConfigKey) -> Self {
+        Self {
+            namespace: key.namespace().to_owned(),
+            group: Some(key.group().to_owned()),
+            what: What::Exact(BTreeSet::from([key.data_id().to_owned()])),
+        }
+    }
+
     /// True when `key` is selected.
     #[must_use]
     pub fn matches(&self, key: &ConfigKey) -> bool {
