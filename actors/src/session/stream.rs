@@ -10,7 +10,6 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler};
 use callboard_protocol::config::{SharedState, Version};
-use callboard_protocol::feed::span_of_page;
 use callboard_protocol::watch::{Outbox, Selector};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -97,7 +96,7 @@ pub struct Neighbours {
     pub metrics: PushMetrics,
 }
 
-const PAGE: usize = 64;
+const PAGE: u32 = 64;
 
 /// A stream of changes.
 pub struct StreamSession {
@@ -157,7 +156,7 @@ impl StreamSession {
 
     fn read_snapshot(&mut self, context: &mut Context<Self>) {
         let store = self.neighbours.store.clone();
-        let limit = self.request.max_keys as u64 + 1;
+        let limit = u32::try_from(self.request.max_keys).unwrap_or(u32::MAX);
         let question = GetSnapshot { selector: self.request.selector.clone(), limit };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(|answer, session: &mut Self, context| match answer {
@@ -169,7 +168,7 @@ impl StreamSession {
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot, context: &mut Context<Self>) {
-        if snapshot.states.len() > self.request.max_keys {
+        if !snapshot.complete {
             self.end(Frame::Refused(WatchRefused::Full), context);
             return;
         }
@@ -181,7 +180,7 @@ impl StreamSession {
 
     fn read_feed(&mut self, after: Version, context: &mut Context<Self>) {
         let store = self.neighbours.store.clone();
-        let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE as u64 };
+        let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
             Ok(Ok(page)) => session.take_page(after, page, context),
@@ -197,13 +196,8 @@ impl StreamSession {
             self.reset(context);
             return;
         }
-        let is_last = page.changes.len() < PAGE;
-        let states = page.changes.into_iter().map(|change| change.state).collect();
-        let Some(span) = span_of_page(after, states, PAGE, page.revision) else {
-            // One revision alone is larger than a page: the present states are the shorter way.
-            self.reset(context);
-            return;
-        };
+        let is_last = page.complete;
+        let span = page.span_after(after);
         for state in span.states {
             self.outbox.offer(state);
         }
