@@ -3,6 +3,7 @@
 //! Leaves are started first; commands go down by address, events come up through recipients that the subscriber hands
 //! over. A [`Node`] is what lives once; a [`Worker`] is what lives on each worker thread.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use actix::Addr;
@@ -15,7 +16,7 @@ use crate::cache::{Cache, CacheOptions};
 use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Transport};
+use crate::cluster_notify::{ClusterNotify, Setup, Transport};
 use crate::conf_manager::ConfManager;
 use crate::coordinator::Coordinator;
 use crate::event_bus::EventBus;
@@ -121,7 +122,8 @@ impl Node {
         let lease_keeper = start_in(arbiter, &spec("lease_keeper"), move |_| {
             LeaseKeeper::new(lease.clone(), to.clone(), with.clone())
         });
-        let (me, receiver) = (options.lease.node.clone(), options.receiver);
+        let (me, receiver) = (options.lease.node.clone(), options.receiver.clone());
+        let built = Cell::new(false);
         let (to, with, by, lease, time) =
             (keeper.clone(), feed.clone(), (store.clone(), store_writer.clone()), lease_keeper.clone(), clock.clone());
         let cluster_notify = start_in(arbiter, &spec("cluster_notify"), move |_| {
@@ -133,7 +135,14 @@ impl Node {
                 writer,
                 lease_keeper: lease.clone(),
             };
-            ClusterNotify::new(me.clone(), receiver, down, transport.clone(), time.clone())
+            ClusterNotify::new(Setup {
+                node: me.clone(),
+                options: receiver.clone(),
+                down,
+                transport: Box::new(transport.clone()),
+                clock: time.clone(),
+                is_rebuilt: built.replace(true),
+            })
         });
         let (publish, notify, to, lease, time, counts) = (
             options.publish.clone(),

@@ -7,6 +7,7 @@
 //! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`], [`commit`] (what a publish writes) ·
 //! [`feed`], [`watch`] (what a subscriber is sent) · [`wire`] (hand-written decoders).
 
+pub mod cache;
 pub mod commit;
 pub mod config;
 pub mod content;
@@ -14,6 +15,8 @@ pub mod feed;
 pub mod gray;
 pub mod key;
 pub mod member;
+pub mod publish;
+pub mod receiver;
 pub mod time;
 pub mod unit;
 pub mod watch;

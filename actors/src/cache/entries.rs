@@ -38,8 +38,6 @@ impl Lifecycle<ConfigKey, Slot> for KeepMarked {
         slot.pinned
     }
 
-    fn begin_request(&self) -> Self::RequestState {}
-
     fn on_evict(&self, _state: &mut Self::RequestState, _key: ConfigKey, _slot: Slot) {
         self.evictions.inc();
     }

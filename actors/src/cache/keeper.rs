@@ -11,14 +11,16 @@ use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Grant, Timeline};
+use tokio::sync::oneshot;
 
 use super::Cache;
 use super::fill::{Filling, load};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store_reader::StoreReader;
+use crate::subscription::{Held, Holder, subscription};
 
-/// Marks keys for a batch. Once answered, no read of them is served from memory until the batch is applied or dropped.
+/// Marks keys for a batch. Once told so, no read of them is served from memory until the batch is applied or dropped.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Mark {
@@ -26,7 +28,14 @@ pub struct Mark {
     pub batch: BatchId,
     /// Which keys.
     pub keys: Arc<[ConfigKey]>,
+    /// Told when all are marked.
+    pub marked: oneshot::Sender<()>,
 }
+
+/// Asks to be told, by the end of the subscription, when the keeper was rebuilt: marks may then be lost or left over.
+#[derive(Debug, Message)]
+#[rtype(result = "Held")]
+pub struct Follow;
 
 /// Applies what a batch committed, and takes its marks.
 #[derive(Debug, Message)]
@@ -36,8 +45,6 @@ pub struct Apply {
     pub batch: BatchId,
     /// The newest state of each key that it changed.
     pub changes: Arc<[CommittedKey]>,
-    /// Every key that it marked, changed or not.
-    pub marked: Arc<[ConfigKey]>,
 }
 
 /// Takes the marks of a batch that did not and will not commit.
@@ -101,13 +108,15 @@ pub struct Reload {
 pub struct Keeper {
     cache: Cache,
     store: Addr<StoreReader>,
+    /// Their drop tells that the keeper was rebuilt.
+    followers: Vec<Holder>,
 }
 
 impl Keeper {
     /// The keeper of `cache`, which reloads through `store`.
     #[must_use]
     pub fn new(cache: Cache, store: Addr<StoreReader>) -> Self {
-        Self { cache, store }
+        Self { cache, store, followers: Vec::new() }
     }
 }
 
@@ -126,22 +135,33 @@ impl Observable for Keeper {
 impl Handler<Mark> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, Mark { batch, keys }: Mark, _: &mut Context<Self>) {
+    fn handle(&mut self, Mark { batch, keys, marked }: Mark, _: &mut Context<Self>) {
         for key in keys.iter() {
             self.cache.mark(batch, key);
         }
+        if marked.send(()).is_err() {
+            // The marks end with the life of the membership that the one who asked has given up.
+            tracing::debug!(batch.id = %batch.0, "nobody waits for these marks any more");
+        }
+    }
+}
+
+impl Handler<Follow> for Keeper {
+    type Result = MessageResult<Follow>;
+
+    fn handle(&mut self, Follow: Follow, _: &mut Context<Self>) -> Self::Result {
+        let (holder, held) = subscription();
+        self.followers.push(holder);
+        MessageResult(held)
     }
 }
 
 impl Handler<Apply> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, Apply { batch, changes, marked }: Apply, _: &mut Context<Self>) {
+    fn handle(&mut self, Apply { batch, changes }: Apply, _: &mut Context<Self>) {
         for change in changes.iter() {
             self.cache.commit(batch, change);
-        }
-        for key in marked.iter() {
-            self.cache.abort(batch, key);
         }
     }
 }

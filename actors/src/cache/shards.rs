@@ -1,5 +1,6 @@
 //! The shards and the locks around them. Owns nothing but the distribution of keys; every rule is the shard's own.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,12 +40,18 @@ pub(super) type Waiter = oneshot::Sender<Wake>;
 type Locked<'a> = MutexGuard<'a, Shard<QuickEntries, Waiter>>;
 
 /// The cache of a node. Cheap to clone; all clones are the same cache.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Cache {
     shards: Arc<[Mutex<Shard<QuickEntries, Waiter>>]>,
     hasher: RandomState,
     clock: SharedClock,
     pub(super) metrics: CacheMetrics,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Cache").field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
 }
 
 /// Below this size one shard is better than several: each must have room for large contents.

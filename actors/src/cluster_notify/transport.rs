@@ -3,7 +3,7 @@
 
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::member::{Ack, NodeId};
-use callboard_protocol::receiver::{NotifyCommitEvent, NotifyEvent};
+use callboard_protocol::receiver::{Ack2, NotifyCommitEvent, NotifyEvent};
 
 /// What nodes say to each other about publishes.
 #[derive(Debug, Clone)]
@@ -29,12 +29,7 @@ pub enum PeerMessage {
     /// The batch can never commit.
     Abort(BatchId),
     /// Ack 2: the commit event has arrived.
-    Ack2 {
-        /// Which batch.
-        batch: BatchId,
-        /// Where.
-        node: NodeId,
-    },
+    Ack2(Ack2),
 }
 
 /// Carries messages to other nodes.
