@@ -202,3 +202,6 @@ impl Worker {
         Self { reader, store, coordinator, node: node.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The whole node in one process: publish, read, hear of it; and the same while every kind of actor panics.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::System;
+use callboard_protocol::config::Version;
+use callboard_protocol::publish::PublishOutcome;
+use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
+use callboard_protocol::watch::Selector;
+
+use world::{World, key, text};
+
+use crate::session::stream::Frame;
+use crate::session::wait::WaitOutcome;
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+    System::new().block_on(async {
+        let world = World::start().await;
+        test(world).await;
+    });
+}
+
+#[test]
+fn a_publish_is_read_by_every_worker_once_it_returned() {
+    run(async |world| {
+        for round in 1..=20 {
+            let outcome = world.put("a", &round.to_string()).await;
+            let PublishOutcome::Settled(UnitOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(items[0].version, Version(round));
+            for worker in 0..world.workers.len() {
+                let state = world.get_at(worker, "a").await;
+                assert_eq!((state.version, text(&state)), (Version(round), Some(round.to_string())));
+            }
+        }
+        assert!(world.node.metrics.cache.hits.get() > 0, "memory never answered");
+    });
+}
+
+#[test]
+fn a_removed_key_reads_as_absent_with_the_version_of_its_removal() {
+    run(async |world| {
+        world.put("a", "x").await;
+        let outcome = world.remove("a").await;
+        let PublishOutcome::Settled(UnitOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((items[0].version, items[0].effect), (Version(2), Effect::Removed));
+        let state = world.get("a").await;
+        assert!(state.is_absent());
+        assert_eq!(state.version, Version(2));
+        let outcome = world.remove("a").await;
+        assert!(matches!(outcome, PublishOutcome::Settled(UnitOutcome::Refused(Refusal::NotFound { .. }))));
+    });
+}
+
+#[test]
+fn concurrent_creates_of_one_key_have_one_winner() {
+    run(async |world| {
+        let world = Rc::new(world);
+        let tasks: Vec<_> = (0..32)
+            .map(|n| {
+                let world = Rc::clone(&world);
+                actix_rt::spawn(async move { world.put_if("a", &n.to_string(), Condition::Absent).await })
+            })
+            .collect();
+        let mut won = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                PublishOutcome::Settled(UnitOutcome::Done { .. }) => won += 1,
+                PublishOutcome::Settled(UnitOutcome::Refused(Refusal::Conflict { .. })) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(won, 1);
+    });
+}
+
+#[test]
+fn a_wait_ends_when_the_key_differs_and_at_its_time() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let waiting = world.wait("a", Version(1), Duration::from_secs(30));
+        world.put("other", "x").await;
+        world.put("a", "2").await;
+        let WaitOutcome::State(state) = waiting.await.unwrap() else { panic!("no state") };
+        assert_eq!(state.version, Version(3));
+        let quiet = world.wait("a", Version(3), Duration::from_millis(50));
+        let WaitOutcome::State(state) = quiet.await.unwrap() else { panic!("no state") };
+        assert_eq!(state.version, Version(3));
+    });
+}
+
+#[test]
+fn a_stream_begins_with_what_is_there_and_goes_on_with_each_change() {
+    run(async |world| {
+        world.put("a1", "1").await;
+        world.put("b", "1").await;
+        let mut frames = world.stream(Selector::prefix("public", Some("g"), "a").unwrap(), None);
+        assert_eq!(world::next_state(&mut frames).await, ("a1".to_owned(), Version(1), Some("1".to_owned())));
+        world.put("a2", "2").await;
+        world.remove("a1").await;
+        assert_eq!(world::next_state(&mut frames).await, ("a2".to_owned(), Version(3), Some("2".to_owned())));
+        assert_eq!(world::next_state(&mut frames).await, ("a1".to_owned(), Version(4), None));
+        drop(frames);
+        let mut resumed = world.stream(Selector::prefix("public", Some("g"), "a").unwrap(), Some(Version(3)));
+        assert_eq!(world::next_state(&mut resumed).await, ("a1".to_owned(), Version(4), None));
+    });
+}
+
+/// Each kind of actor panics in turn, several times, while publishers, a stream and waits go on: publishers get every
+/// value in, nobody reads an older value after a newer one, and the stream ends on the newest of every key.
+#[test]
+fn every_actor_may_panic_while_publishes_go_on() {
+    const KEYS: usize = 4;
+    run(async |world| {
+        let world = Rc::new(world);
+        let mut frames = world.stream(Selector::prefix("public", Some("g"), "").unwrap(), None);
+        let stop = Rc::new(std::cell::Cell::new(false));
+        let publishers: Vec<_> = (0..KEYS)
+            .map(|n| actix_rt::spawn(world::publish_until(Rc::clone(&world), format!("k{n}"), Rc::clone(&stop))))
+            .collect();
+        let seen = actix_rt::spawn(async move {
+            let mut newest: BTreeMap<String, (Version, Option<String>)> = BTreeMap::new();
+            while let Some(frame) = frames.recv().await {
+                let Frame::State { state, .. } = frame else { continue };
+                let before = newest.insert(state.key.data_id().to_owned(), (state.version, text(&state)));
+                assert!(before.is_none_or(|(version, _)| version < state.version), "{} went back", state.key);
+                if text(&state).as_deref() == Some("end") && newest.values().all(|(_, text)| text.as_deref() == Some("end")) && newest.len() == KEYS {
+                    return newest;
+                }
+            }
+            panic!("the stream ended");
+        });
+        world.until_published(KEYS * 3).await;
+
+        let broken = world.break_every_actor().await;
+        stop.set(true);
+        for publisher in publishers {
+            publisher.await.unwrap();
+        }
+        for n in 0..KEYS {
+            world.settle(&format!("k{n}"), "end").await;
+        }
+        for n in 0..KEYS {
+            for worker in 0..world.workers.len() {
+                assert_eq!(text(&*world.get_at(worker, &format!("k{n}")).await).as_deref(), Some("end"));
+            }
+        }
+        let newest = tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
+        assert_eq!(newest.len(), KEYS);
+
+        let kinds: BTreeSet<&str> = broken.iter().map(String::as_str).collect();
+        for kind in [
+            "cache", "cache_refresh", "change_feed", "cluster_notify", "conf_manager", "coordinator", "event_bus",
+            "lease_keeper", "reader", "retention", "store_reader", "store_writer", "stream_session",
+        ] {
+            assert!(kinds.contains(kind), "{kind} was not broken");
+        }
+        for report in world.node.registry.list() {
+            if kinds.contains(report.kind) {
+                assert!(report.panics > 0 && report.restarts == report.panics, "{report:?}");
+            }
+        }
+        assert_eq!(key("k0").namespace(), "public");
+    });
+}

@@ -1,0 +1,236 @@
+//! A node on SQLite in a directory of its own, with two workers on the test's thread, and what tests do with it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use callboard_protocol::config::{MetadataEdit, SharedState, Version};
+use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::member::NodeId;
+use callboard_protocol::publish::PublishOutcome;
+use callboard_protocol::unit::{
+    Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome,
+};
+use callboard_protocol::watch::Selector;
+use callboard_protocol::{publish, receiver};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::cache::CacheOptions;
+use crate::cache::reader::Get;
+use crate::clock::SystemClock;
+use crate::cluster_notify::NoPeers;
+use crate::conf_manager::Publish;
+use crate::lease_keeper::{IsSettled, LeaseOptions, Participation};
+use crate::runtime::{Spec, ask, start};
+use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
+use crate::session::wait::{self, WaitOutcome, WaitRequest, WaitSession};
+use crate::store;
+use crate::wiring::{Node, NodeOptions, Worker};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(super) struct World {
+    pub(super) node: Node,
+    pub(super) workers: Vec<Worker>,
+    published: Cell<usize>,
+    _directory: tempfile::TempDir,
+}
+
+pub(super) fn key(data_id: &str) -> ConfigKey {
+    ConfigKey::new("public", "g", data_id).unwrap()
+}
+
+pub(super) fn text(state: &callboard_protocol::config::ConfigState) -> Option<String> {
+    let content = state.formal.as_ref()?;
+    Some(String::from_utf8(content.bytes().to_vec()).unwrap())
+}
+
+/// The next state of a stream: data id, version, content.
+pub(super) async fn next_state(frames: &mut mpsc::Receiver<Frame>) -> (String, Version, Option<String>) {
+    loop {
+        let frame = tokio::time::timeout(DEADLINE, frames.recv()).await.unwrap().expect("the stream ended");
+        if let Frame::State { state, .. } = frame {
+            return (state.key.data_id().to_owned(), state.version, text(&state));
+        }
+    }
+}
+
+/// Publishes rising numbers to one key until told to stop.
+pub(super) async fn publish_until(world: Rc<World>, data_id: String, stop: Rc<Cell<bool>>) {
+    let mut last = Version::ZERO;
+    for n in 0.. {
+        if stop.get() {
+            return;
+        }
+        let version = world.settle(&data_id, &n.to_string()).await;
+        assert!(version > last, "a later publish got an older version");
+        last = version;
+        let state = world.get(&data_id).await;
+        assert!(state.version >= version, "a read is older than a publish that returned");
+        world.published.set(world.published.get() + 1);
+    }
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/callboard.db?mode=rwc", directory.path().display());
+        callboard_migration::run(&url, DEADLINE).await.unwrap();
+        let database = store::open(store::OpenOptions {
+            url,
+            read_connections: 2,
+            connect_timeout: DEADLINE,
+            statement_timeout: DEADLINE,
+        });
+        let options = NodeOptions {
+            lease: LeaseOptions {
+                node: NodeId("test".into()),
+                boot_id: "boot".into(),
+                address: "127.0.0.1:0".into(),
+                participation: Participation::Single,
+            },
+            cache: CacheOptions { max_bytes: 1024 * 1024 },
+            mark_wait: Duration::from_millis(5),
+            refresh_interval: Duration::from_millis(20),
+            publish: publish::Options::default(),
+            // Tests that lose a commit event should not wait long for its repair.
+            receiver: receiver::Options {
+                pending_timeout: Duration::from_millis(200),
+                jitter: Duration::from_millis(50),
+                retry: Duration::from_millis(100),
+            },
+            history_retention: Duration::from_secs(3_600),
+            max_held_per_worker: 100,
+        };
+        let database = database.await.unwrap();
+        let node = Node::start(&Arbiter::current(), options, database, NoPeers, Arc::new(SystemClock));
+        while !ask(&node.lease_keeper, IsSettled, DEADLINE).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        let workers = (0..2).map(|index| Worker::start(&node, index)).collect();
+        Self { node, workers, published: Cell::new(0), _directory: directory }
+    }
+
+    pub(super) async fn publish(&self, unit: Unit) -> PublishOutcome {
+        let (reply, outcome) = oneshot::channel();
+        self.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
+        match tokio::time::timeout(DEADLINE, outcome).await.expect("a publish was never answered") {
+            Ok(outcome) => outcome,
+            Err(_dropped) => PublishOutcome::Unknown { reason: "the reply was dropped".into() },
+        }
+    }
+
+    pub(super) async fn put(&self, data_id: &str, content: &str) -> PublishOutcome {
+        self.put_if(data_id, content, Condition::None).await
+    }
+
+    pub(super) async fn put_if(&self, data_id: &str, content: &str, condition: Condition) -> PublishOutcome {
+        self.publish(unit(data_id, content, condition)).await
+    }
+
+    /// Publishes for certain: asks again with the same request id for as long as the outcome is unknown or it failed.
+    pub(super) async fn settle(&self, data_id: &str, content: &str) -> Version {
+        let unit = unit(data_id, content, Condition::None);
+        loop {
+            match self.publish(unit.clone()).await {
+                PublishOutcome::Settled(UnitOutcome::Done { items, .. }) => return items[0].version,
+                PublishOutcome::Unknown { .. } | PublishOutcome::Failed { .. } => tokio::task::yield_now().await,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub(super) async fn remove(&self, data_id: &str) -> PublishOutcome {
+        let item = Item { key: key(data_id), condition: Condition::None, change: Change::Remove };
+        self.publish(Unit { items: vec![item], ..unit(data_id, "x", Condition::None) }).await
+    }
+
+    pub(super) async fn get(&self, data_id: &str) -> SharedState {
+        self.get_at(0, data_id).await
+    }
+
+    pub(super) async fn get_at(&self, worker: usize, data_id: &str) -> SharedState {
+        for _ in 0..100 {
+            match ask(&self.workers[worker].reader, Get { key: key(data_id) }, DEADLINE).await {
+                Ok(Ok(state)) => return state,
+                // An actor on the way is being rebuilt.
+                Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        panic!("{data_id} could not be read");
+    }
+
+    pub(super) fn wait(&self, data_id: &str, known: Version, wait: Duration) -> oneshot::Receiver<WaitOutcome> {
+        let (answer, outcome) = oneshot::channel();
+        let request = WaitRequest {
+            key: key(data_id),
+            wait,
+            differs: Rc::new(move |state| state.version != known),
+            answer: Rc::new(RefCell::new(Some(answer))),
+        };
+        let neighbours = wait::Neighbours {
+            coordinator: self.workers[0].coordinator.clone(),
+            reader: self.workers[0].reader.clone(),
+            metrics: self.node.metrics.push.clone(),
+        };
+        let spec = Spec::new(&self.node.registry, "waits").aggregate();
+        start(&spec, move |_| WaitSession::new(request.clone(), neighbours.clone()));
+        outcome
+    }
+
+    pub(super) fn stream(&self, selector: Selector, resume: Option<Version>) -> mpsc::Receiver<Frame> {
+        let (sender, frames) = mpsc::channel(4);
+        let request = StreamRequest {
+            selector,
+            heartbeat: Duration::from_secs(60),
+            max_keys: 100,
+            outlet: Rc::new(Outlet::new(sender, resume)),
+        };
+        let neighbours = stream::Neighbours {
+            coordinator: self.workers[1].coordinator.clone(),
+            store: self.workers[1].store.clone(),
+            metrics: self.node.metrics.push.clone(),
+        };
+        let spec = Spec::new(&self.node.registry, "stream");
+        start(&spec, move |_| StreamSession::new(request.clone(), neighbours.clone()));
+        frames
+    }
+
+    /// Waits until the publishers have published this many values in all.
+    pub(super) async fn until_published(&self, count: usize) {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        while self.published.get() < count {
+            assert!(tokio::time::Instant::now() < end, "publishing came to a stand");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Makes every actor panic, one after the other and each twice, with publishes in between. Answers their kinds.
+    pub(super) async fn break_every_actor(&self) -> Vec<String> {
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            for report in self.node.registry.list() {
+                assert!(self.node.registry.panic_in(&report.name), "{} can't be broken", report.name);
+                kinds.push(report.kind.to_owned());
+                self.until_published(self.published.get() + 4).await;
+            }
+        }
+        kinds
+    }
+}
+
+fn unit(data_id: &str, content: &str, condition: Condition) -> Unit {
+    let content = Content::new(content.to_owned().into()).unwrap();
+    let change = Change::Put { content: content.clone(), edit: Box::new(MetadataEdit::default()) };
+    Unit {
+        request_id: RequestId::generated(Uuid::new_v4()),
+        repeatable: true,
+        fingerprint: Fingerprint(Md5::of(content.bytes())),
+        items: vec![Item { key: key(data_id), condition, change }],
+        origin: Origin { channel: Channel::System, operator: None, source_address: None, client_id: None, note: None },
+    }
+}
