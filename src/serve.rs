@@ -1,20 +1,207 @@
-//! The running node. Owns nothing yet; serving is not part of this version of the program.
+//! The running node: brings its parts up in order, keeps them until a signal comes, and takes them down in order.
+//!
+//! Owns start and stop of the process. A part that can't come up stops the start with a message that names it.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_rt::Arbiter;
+use actix_web::dev::ServerHandle;
+use anyhow::Context as _;
+use callboard_actors::cache::CacheOptions;
+use callboard_actors::clock::SystemClock;
+use callboard_actors::cluster_notify::NoPeers;
+use callboard_actors::conf_manager::CountOpen;
+use callboard_actors::lease_keeper::{IsSettled, LeaseOptions, Leave, Participation};
+use callboard_actors::runtime::ask;
+use callboard_actors::store;
+use callboard_actors::wiring::{Node, NodeOptions};
+use callboard_protocol::member::NodeId;
+use callboard_protocol::{publish, receiver};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::data_dir::DataDir;
-use crate::settings::Settings;
+use crate::http::{self, Draining};
+use crate::settings::{DatabaseKind, Settings};
 
-/// Serves until the process is told to stop.
+/// How often a stopping node looks whether it is done.
+const LOOK: Duration = Duration::from_millis(10);
+const ASK: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT, then stops within `shutdown.grace`.
 ///
 /// # Errors
-/// Always: this version cannot serve.
-pub async fn run(_settings: Settings, _data_dir: DataDir) -> anyhow::Result<()> {
-    anyhow::bail!("this version of callboard cannot serve")
+/// When a part can't come up; nothing is left running or locked.
+pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
+    let listener = bind(settings.http.addr)?;
+    let address = listener.local_addr().context("cannot read the address that was bound")?;
+    let (writer, reader) = open_database(&settings, &data_dir).await?;
+    let options = node_options(&settings, &data_dir, address, writer.backend())?;
+    let node_id = options.lease.node.clone();
+    let core = Arbiter::new();
+    let node = Node::start(&core.handle(), options, (writer, reader), NoPeers, Arc::new(SystemClock));
+    wait_for_membership(&node, settings.database.connect_timeout).await?;
+    let draining = Draining::default();
+    let server = http::serve(listener, node.clone(), &settings, draining.clone())
+        .with_context(|| format!("cannot serve HTTP on {address}"))?;
+    let handle = server.handle();
+    let mut serving = actix_rt::spawn(server);
+    data_dir.write_addresses(&BTreeMap::from([("http".to_owned(), address)]))?;
+    announce(&settings, &data_dir, &node_id, address);
+
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        ended = &mut serving => {
+            ended.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+            anyhow::bail!("the HTTP server ended by itself");
+        }
+    }
+    stop(&node, &handle, &draining, settings.shutdown.grace).await;
+    core.stop();
+    data_dir.close()?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 /// Brings the tables of the database to the form this version expects.
 ///
 /// # Errors
-/// Always: this version cannot migrate.
-pub async fn migrate(_settings: Settings) -> anyhow::Result<()> {
-    anyhow::bail!("this version of callboard cannot migrate a database")
+/// When the database can't be reached or a step fails; the steps before it stay.
+pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
+    let data_dir = match settings.database.url.kind() {
+        Some(DatabaseKind::Sqlite) => Some(DataDir::open(&settings.data.dir)?),
+        Some(DatabaseKind::Postgres | DatabaseKind::Mysql) | None => None,
+    };
+    let path = data_dir.as_ref().map_or(settings.data.dir.as_path(), DataDir::path);
+    let url = settings.database.connection_url(path);
+    let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
+    println!("{applied} migrations applied to {}", settings.database.url);
+    if let Some(data_dir) = data_dir {
+        data_dir.close()?;
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address} (http.addr): stop what uses the port, or choose another with --http-addr")
+    })?;
+    listener.set_nonblocking(true).context("cannot set up the listening socket")?;
+    Ok(listener)
+}
+
+async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<(store::Writer, store::Reader)> {
+    let url = settings.database.connection_url(data_dir.path());
+    let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
+    if applied > 0 {
+        tracing::info!(applied, "database migrated");
+    }
+    let options = store::OpenOptions {
+        url,
+        read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
+        connect_timeout: settings.database.connect_timeout,
+        statement_timeout: settings.database.statement_timeout,
+    };
+    Ok(store::open(options).await?)
+}
+
+fn node_options(
+    settings: &Settings,
+    data_dir: &DataDir,
+    address: SocketAddr,
+    backend: store::Backend,
+) -> anyhow::Result<NodeOptions> {
+    let participation = match backend {
+        // The lock on the data directory proves that no other process serves this database.
+        store::Backend::Sqlite => Participation::Single,
+        store::Backend::Postgres | store::Backend::MySql => Participation::Direct,
+    };
+    // Without it two starts of the machine can't be told apart, which costs nothing while the lease never ends.
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let lease = LeaseOptions {
+        node: NodeId(data_dir.node_id(&settings.node.id)?.into()),
+        boot_id: boot_id.trim().to_owned(),
+        address: address.to_string(),
+        participation,
+    };
+    let publish = publish::Options {
+        max_queued: settings.publish.max_queued,
+        max_batch_items: settings.publish.max_batch_items,
+        max_batch_bytes: usize::try_from(settings.publish.max_batch_bytes.bytes()).unwrap_or(usize::MAX),
+        deadline: settings.publish.timeout,
+        ..publish::Options::default()
+    };
+    Ok(NodeOptions {
+        lease,
+        cache: CacheOptions { max_bytes: settings.cache.max_bytes.bytes() },
+        mark_wait: settings.cache.mark_wait,
+        refresh_interval: settings.cache.refresh_interval,
+        publish,
+        receiver: receiver::Options::default(),
+        history_retention: settings.history.retention,
+        max_held_per_worker: settings.http.max_held.div_ceil(settings.http.worker_count()),
+    })
+}
+
+/// The first answers should not be refusals: waits for the membership, and starts without it when the database is slow.
+async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + at_most;
+    while !ask(&node.lease_keeper, IsSettled, at_most).await.context("the lease keeper did not answer")? {
+        if Instant::now() >= end {
+            tracing::warn!("the node has not joined yet; it goes on trying");
+            return Ok(());
+        }
+        actix_rt::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, address: SocketAddr) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        http = %address,
+        database = %describe(settings, data_dir),
+        node.id = %node,
+        "callboard serves"
+    );
+    if settings.insecure.no_auth {
+        tracing::warn!(http = %address, "insecure.no_auth: whoever reaches this address may read and change everything");
+    }
+}
+
+fn describe(settings: &Settings, data_dir: &DataDir) -> String {
+    if settings.database.url.expose().is_empty() {
+        return format!("SQLite in {}", data_dir.path().display());
+    }
+    settings.database.url.to_string()
+}
+
+/// Takes no more requests, lets held ones answer and publishes under way finish, and gives the membership back.
+async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Duration) {
+    let end = Instant::now() + grace;
+    draining.begin();
+    // Ends when the connections have; whether they do in time is looked at below.
+    let stopping = actix_rt::spawn(server.stop(true));
+    draining.drain().await;
+    loop {
+        let open = ask(&node.conf_manager, CountOpen, ASK).await.unwrap_or_default();
+        let requests = draining.in_flight();
+        if open == 0 && requests == 0 {
+            break;
+        }
+        if Instant::now() >= end {
+            tracing::warn!(publishes = open, requests, "shutdown.grace is over; what is left is cut off");
+            break;
+        }
+        actix_rt::time::sleep(LOOK).await;
+    }
+    server.stop(false).await;
+    stopping.abort();
+    if let Err(error) = ask(&node.lease_keeper, Leave, ASK).await {
+        tracing::warn!(%error, "the membership could not be given back");
+    }
 }

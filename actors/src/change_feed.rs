@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
 use callboard_protocol::config::Version;
-use callboard_protocol::feed::{Sequencer, Span, span_of_page};
+use callboard_protocol::feed::{Sequencer, Span};
 use serde_json::json;
 
 use crate::cache::ReadFailure;
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long an earlier event may still be under way before the database is asked.
 const GAP_GRACE: Duration = Duration::from_millis(20);
 const READ_DEADLINE: Duration = Duration::from_secs(5);
-const PAGE: usize = 64;
+const PAGE: u32 = 64;
 
 /// A commit event brought these changes.
 #[derive(Debug, Message)]
@@ -88,7 +88,7 @@ impl ChangeFeed {
         let store = self.store.clone();
         let after = self.order.as_ref().map(Sequencer::cursor);
         // Before the first look only the end of the feed is wanted.
-        let question = GetFeed { after: after.unwrap_or(Version(i64::MAX as u64)), selector: None, limit: PAGE as u64 };
+        let question = GetFeed { after: after.unwrap_or(Version(i64::MAX as u64)), selector: None, limit: PAGE };
         context.spawn(
             wrap_future(async move { ask(&store, question, READ_DEADLINE).await }).map(
                 move |answer, feed: &mut Self, context: &mut Context<Self>| {
@@ -115,20 +115,14 @@ impl ChangeFeed {
             self.publish(ConfigEvent::Recheck);
             return;
         };
-        let more = page.changes.len() >= PAGE || std::mem::take(&mut self.again);
-        let states: Vec<_> = page.changes.into_iter().map(|change| change.state).collect();
+        let more = !page.complete || std::mem::take(&mut self.again);
+        let span = page.span_after(after);
         let cursor = self.order.as_ref().map_or(after, Sequencer::cursor);
-        self.metrics.fetched.inc_by(states.iter().filter(|state| state.version > cursor).count() as u64);
-        let versions = states.iter().map(|state| (state.key.clone(), state.version)).collect();
+        self.metrics.fetched.inc_by(span.states.iter().filter(|state| state.version > cursor).count() as u64);
+        let versions = span.states.iter().map(|state| (state.key.clone(), state.version)).collect();
         // Loss is repaired by the cache's refresh; the marks keep reads right meanwhile.
         self.cache.do_send(NoteVersions { versions });
-        match span_of_page(after, states, PAGE, page.revision) {
-            Some(span) => self.hear(span, context),
-            None => {
-                self.order = Some(Sequencer::new(page.revision));
-                self.publish(ConfigEvent::Recheck);
-            }
-        }
+        self.hear(span, context);
         if more {
             self.look(context);
         }

@@ -3,7 +3,9 @@
 //! Owns the register of watches of its thread, subscribed to the event bus: a change reaches the thread as one message
 //! and is fanned out here. Reads nothing and decides nothing about what a client is sent: that is the session's.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
@@ -15,7 +17,7 @@ use serde_json::json;
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Held, Holder, subscription, until_forgotten};
 
 /// What a session is told.
 #[derive(Debug, Clone, Message)]
@@ -115,32 +117,18 @@ impl Coordinator {
         }
     }
 
-    /// Subscribes, and again whenever the bus forgets.
-    fn subscribe(context: &mut Context<Self>, bus: Addr<EventBus>, is_first: bool) {
-        let recipient = context.address().recipient();
-        let subscribing = async move {
-            match bus.send(Subscribe(recipient)).await {
-                Ok(held) => Some(held),
-                // The bus is being rebuilt, or the node stops.
-                Err(_closed) => {
-                    actix_rt::time::sleep(std::time::Duration::from_millis(10)).await;
-                    None
-                }
-            }
-        };
-        context.spawn(wrap_future(subscribing).map(move |held, coordinator: &mut Self, context| {
-            if !is_first {
-                coordinator.tell_all(&SessionEvent::Recheck);
-            }
-            let again = async move {
-                if let Some(held) = held {
-                    held.lost().await;
-                }
-            };
-            context.spawn(wrap_future(again).map(|(), coordinator: &mut Self, context| {
-                Self::subscribe(context, coordinator.bus.clone(), false);
-            }));
-        }));
+    /// Subscribes, and again whenever the bus forgets; what was told in between is looked up by the sessions.
+    fn subscribe(&mut self, context: &mut Context<Self>) {
+        let (bus, me) = (self.bus.clone(), context.address());
+        let forgotten = until_forgotten(async move {
+            let held = bus.send(Subscribe(me.clone().recipient())).await?;
+            // Not before: what happens from here on is told by the bus.
+            me.do_send(ConfigEvent::Recheck);
+            Ok(held)
+        });
+        context.spawn(
+            wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)),
+        );
     }
 
     fn tell_all(&self, event: &SessionEvent) {
@@ -154,8 +142,8 @@ impl Coordinator {
         for key in exact_keys(selector) {
             self.exact.entry(key).or_default().push(id);
         }
-        if matches!(selector.what, What::Prefix(_)) {
-            self.prefixes.entry(selector.namespace.clone()).or_default().push(id);
+        if matches!(selector.what(), What::Prefix(_)) {
+            self.prefixes.entry(selector.namespace().to_owned()).or_default().push(id);
         }
     }
 
@@ -163,8 +151,8 @@ impl Coordinator {
         for key in exact_keys(selector) {
             forget(&mut self.exact, &key, id);
         }
-        if matches!(selector.what, What::Prefix(_)) {
-            forget(&mut self.prefixes, &selector.namespace, id);
+        if matches!(selector.what(), What::Prefix(_)) {
+            forget(&mut self.prefixes, selector.namespace(), id);
         }
     }
 
@@ -190,17 +178,21 @@ impl Coordinator {
 
 /// The keys of a selector that names them; none for a prefix.
 fn exact_keys(selector: &Selector) -> Vec<ConfigKey> {
-    match (&selector.what, &selector.group) {
+    match (selector.what(), selector.group()) {
         (What::Exact(data_ids), Some(group)) => data_ids
             .iter()
             // The selector's names were checked when it was made.
-            .filter_map(|data_id| ConfigKey::new(&selector.namespace, group, data_id).ok())
+            .filter_map(|data_id| ConfigKey::new(selector.namespace(), group, data_id).ok())
             .collect(),
         (What::Exact(_), None) | (What::Prefix(_), _) => Vec::new(),
     }
 }
 
-fn forget<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Vec<WatchId>>, key: &K, id: WatchId) {
+fn forget<K, Q>(index: &mut HashMap<K, Vec<WatchId>>, key: &Q, id: WatchId)
+where
+    K: Borrow<Q> + Hash + Eq,
+    Q: Hash + Eq + ?Sized,
+{
     if let Some(ids) = index.get_mut(key) {
         ids.retain(|held| *held != id);
         if ids.is_empty() {
@@ -213,7 +205,7 @@ impl Actor for Coordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        Self::subscribe(context, self.bus.clone(), true);
+        self.subscribe(context);
     }
 }
 

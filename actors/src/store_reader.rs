@@ -63,7 +63,7 @@ pub struct ListConfigs {
     /// Group and data id after which to start.
     pub after: Option<(String, String)>,
     /// How many at most.
-    pub limit: u64,
+    pub limit: u32,
 }
 
 /// Reads the present states of all that a selector matches, with the revision they are as of.
@@ -73,7 +73,7 @@ pub struct GetSnapshot {
     /// Which ones.
     pub selector: Selector,
     /// How many at most.
-    pub limit: u64,
+    pub limit: u32,
 }
 
 /// Reads the change feed in revision order.
@@ -85,7 +85,7 @@ pub struct GetFeed {
     /// Which keys; `None` for all.
     pub selector: Option<Selector>,
     /// How many rows at most.
-    pub limit: u64,
+    pub limit: u32,
 }
 
 /// Lists the history of a key, newest first, without content.
@@ -97,7 +97,7 @@ pub struct ListHistory {
     /// Only versions below this one.
     pub before: Option<Version>,
     /// How many at most.
-    pub limit: u64,
+    pub limit: u32,
 }
 
 /// Reads one version of a key, with content.
@@ -193,7 +193,7 @@ impl Handler<ListConfigs> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Vec<Summary>, ReadFailure>>;
 
     fn handle(&mut self, ListConfigs { filter, after, limit }: ListConfigs, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.list(&filter, after, limit).await)
+        self.read(async move |reader| reader.list(&filter, after.as_ref(), limit).await)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
-    CommitError, CommitRequest, JoinRequest, Joined, Landed, NamespaceEdit, NamespaceError, WriteError, Writer,
+    CommitError, CommitRequest, JoinRequest, Joined, Landed, Namespace, WriteError, Writer,
 };
 
 /// Commits a batch in one durable transaction.
@@ -76,31 +76,27 @@ pub struct Release {
 
 /// Creates a namespace.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), NamespaceError>")]
+#[rtype(result = "Result<(), WriteError>")]
 pub struct CreateNamespace {
-    /// Its id.
-    pub id: String,
-    /// What people see.
-    pub edit: NamespaceEdit,
+    /// The namespace.
+    pub namespace: Namespace,
     /// The wall clock.
     pub at: WallMillis,
 }
 
 /// Changes what people see of a namespace.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), NamespaceError>")]
+#[rtype(result = "Result<(), WriteError>")]
 pub struct EditNamespace {
-    /// Its id.
-    pub id: String,
-    /// What people see.
-    pub edit: NamespaceEdit,
+    /// The namespace.
+    pub namespace: Namespace,
     /// The wall clock.
     pub at: WallMillis,
 }
 
 /// Deletes a namespace that holds no configuration.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), NamespaceError>")]
+#[rtype(result = "Result<(), WriteError>")]
 pub struct DeleteNamespace {
     /// Its id.
     pub id: String,
@@ -210,23 +206,23 @@ impl Handler<Release> for StoreWriter {
 }
 
 impl Handler<CreateNamespace> for StoreWriter {
-    type Result = ResponseActFuture<Self, Result<(), NamespaceError>>;
+    type Result = ResponseActFuture<Self, Result<(), WriteError>>;
 
-    fn handle(&mut self, CreateNamespace { id, edit, at }: CreateNamespace, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.create_namespace(&id, &edit, at).await)
+    fn handle(&mut self, CreateNamespace { namespace, at }: CreateNamespace, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.create_namespace(&namespace, at).await)
     }
 }
 
 impl Handler<EditNamespace> for StoreWriter {
-    type Result = ResponseActFuture<Self, Result<(), NamespaceError>>;
+    type Result = ResponseActFuture<Self, Result<(), WriteError>>;
 
-    fn handle(&mut self, EditNamespace { id, edit, at }: EditNamespace, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.edit_namespace(&id, &edit, at).await)
+    fn handle(&mut self, EditNamespace { namespace, at }: EditNamespace, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.edit_namespace(&namespace, at).await)
     }
 }
 
 impl Handler<DeleteNamespace> for StoreWriter {
-    type Result = ResponseActFuture<Self, Result<(), NamespaceError>>;
+    type Result = ResponseActFuture<Self, Result<(), WriteError>>;
 
     fn handle(&mut self, DeleteNamespace { id }: DeleteNamespace, _: &mut Context<Self>) -> Self::Result {
         self.write(async move |writer| writer.delete_namespace(&id).await)

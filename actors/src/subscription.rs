@@ -4,7 +4,14 @@
 //! forgotten its subscribers; the [`Held`] end of each subscription then resolves, and the subscriber subscribes anew.
 //! Owns that hand-shake; never carries an event itself.
 
+use std::future::Future;
+use std::time::Duration;
+
+use actix::MailboxError;
 use tokio::sync::oneshot;
+
+/// How soon a publisher that could not be reached is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The publisher's end: kept beside the subscriber for as long as it is subscribed.
 #[derive(Debug)]
@@ -19,6 +26,15 @@ pub struct Held(oneshot::Receiver<()>);
 pub fn subscription() -> (Holder, Held) {
     let (sender, receiver) = oneshot::channel();
     (Holder(sender), Held(receiver))
+}
+
+/// Subscribes and waits until the publisher has forgotten the subscriber, or could not be reached for a moment.
+pub async fn until_forgotten(subscribing: impl Future<Output = Result<Held, MailboxError>>) {
+    match subscribing.await {
+        Ok(held) => held.lost().await,
+        // The publisher is being rebuilt, or the node stops.
+        Err(_closed) => tokio::time::sleep(PAUSE).await,
+    }
 }
 
 impl Held {

@@ -29,6 +29,12 @@ impl Version {
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// The version before; zero has none and stays.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 impl fmt::Display for Version {

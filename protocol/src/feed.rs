@@ -77,18 +77,5 @@ impl Sequencer {
     }
 }
 
-/// Makes a span of a page of the feed read after `after`: the whole of the page when it reaches the feed's end, else
-/// up to the last revision that is certainly complete. `None` when one revision alone fills the page.
-#[must_use]
-pub fn span_of_page(after: Version, mut states: Vec<SharedState>, limit: usize, revision: Version) -> Option<Span> {
-    if states.len() < limit {
-        return Some(Span { after, through: revision.max(after), states });
-    }
-    let last = states.last()?.version;
-    states.retain(|state| state.version < last);
-    let through = states.last()?.version;
-    Some(Span { after, through, states })
-}
-
 #[cfg(test)]
 mod tests;

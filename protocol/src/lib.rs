@@ -5,6 +5,7 @@
 //! Actors and sockets only drive them. This crate opens nothing, spawns nothing and reads no clock.
 //!
 //! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`], [`commit`] (what a publish writes) ·
+//! [`feed`], [`watch`] (what a subscriber is sent) · [`wire`] (hand-written decoders).
 
 pub mod commit;
 pub mod config;
@@ -15,3 +16,5 @@ pub mod key;
 pub mod member;
 pub mod time;
 pub mod unit;
+pub mod watch;
+pub mod wire;

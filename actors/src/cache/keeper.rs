@@ -76,12 +76,24 @@ pub struct ListHeld {
     pub shard: usize,
 }
 
-/// Loads keys anew through guarded fills. Answers how many loads were begun; the others are marked or being loaded.
+/// A row as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Which key.
+    pub key: ConfigKey,
+    /// Its version.
+    pub version: Version,
+    /// The digest of its formal content.
+    pub md5: Option<Md5>,
+}
+
+/// Loads keys anew, through guarded fills, whose entries are still behind what the database has. Answers how many
+/// loads were begun: entries that caught up meanwhile, are marked, or are being loaded need none.
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
 pub struct Reload {
-    /// Which keys.
-    pub keys: Vec<ConfigKey>,
+    /// What the database has.
+    pub behind: Vec<Stored>,
 }
 
 /// The keeper.
@@ -174,16 +186,19 @@ impl Handler<ListHeld> for Keeper {
 impl Handler<Reload> for Keeper {
     type Result = usize;
 
-    fn handle(&mut self, Reload { keys }: Reload, _: &mut Context<Self>) -> usize {
-        let fillings: Vec<Filling> = keys
+    fn handle(&mut self, Reload { behind }: Reload, _: &mut Context<Self>) -> usize {
+        let fillings: Vec<Filling> = behind
             .into_iter()
-            .filter_map(|key| {
-                let token = self.cache.begin_refresh(&key)?;
-                Some(Filling::new(&self.cache, key, token))
+            .filter(|stored| self.cache.is_behind(stored))
+            .filter_map(|stored| {
+                let token = self.cache.begin_refresh(&stored.key)?;
+                Some(Filling::new(&self.cache, stored.key, token))
             })
             .collect();
         let begun = fillings.len();
-        drop(actix_rt::spawn(load(fillings, self.store.clone())));
+        if begun > 0 {
+            drop(actix_rt::spawn(load(fillings, self.store.clone())));
+        }
         begun
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use callboard_protocol::cache::{Begin, CommittedKey, Finished, Loaded, Lookup, Shard, Token};
+use callboard_protocol::cache::{Begin, CommittedKey, Entries as _, Finished, Loaded, Lookup, Shard, Token};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::content::Md5;
@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::ReadFailure;
 use super::entries::QuickEntries;
+use super::keeper::Stored;
 use crate::clock::SharedClock;
 use crate::metrics::CacheMetrics;
 
@@ -142,6 +143,15 @@ impl Cache {
         let shard = self.lock(shard);
         let digest = |state: &SharedState| state.formal.as_ref().map(|content| content.md5());
         shard.entries().states().map(|state| (state.key.clone(), state.version, digest(state))).collect()
+    }
+
+    /// Whether the entry of a key is older than `stored`, or of the same version with another content.
+    pub(super) fn is_behind(&self, stored: &Stored) -> bool {
+        let held = self.shard(&stored.key).entries().peek(&stored.key);
+        held.is_some_and(|held| {
+            let md5 = held.formal.as_ref().map(|content| content.md5());
+            held.version < stored.version || held.version == stored.version && md5 != stored.md5
+        })
     }
 
     /// Bytes, entries, marks and running fills over all shards; also sets the gauges.

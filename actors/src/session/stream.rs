@@ -29,8 +29,8 @@ pub enum Frame {
     State {
         /// The state.
         state: SharedState,
-        /// The point from which the client may resume; `None` when more of this revision follows.
-        resume_at: Option<Version>,
+        /// Where the client resumes when this is the last it got: its event id.
+        resume_after: Version,
     },
     /// What the client knows lies too far back: the present states follow.
     Reset,
@@ -96,7 +96,7 @@ pub struct Neighbours {
     pub metrics: PushMetrics,
 }
 
-const PAGE: usize = 64;
+const PAGE: u32 = 64;
 
 /// A stream of changes.
 pub struct StreamSession {
@@ -156,7 +156,7 @@ impl StreamSession {
 
     fn read_snapshot(&mut self, context: &mut Context<Self>) {
         let store = self.neighbours.store.clone();
-        let limit = self.request.max_keys as u64 + 1;
+        let limit = u32::try_from(self.request.max_keys).unwrap_or(u32::MAX);
         let question = GetSnapshot { selector: self.request.selector.clone(), limit };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(|answer, session: &mut Self, context| match answer {
@@ -168,7 +168,7 @@ impl StreamSession {
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot, context: &mut Context<Self>) {
-        if snapshot.states.len() > self.request.max_keys {
+        if !snapshot.complete {
             self.end(Frame::Refused(WatchRefused::Full), context);
             return;
         }
@@ -180,7 +180,7 @@ impl StreamSession {
 
     fn read_feed(&mut self, after: Version, context: &mut Context<Self>) {
         let store = self.neighbours.store.clone();
-        let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE as u64 };
+        let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
             Ok(Ok(page)) => session.take_page(after, page, context),
@@ -193,22 +193,28 @@ impl StreamSession {
     fn take_page(&mut self, after: Version, page: Feed, context: &mut Context<Self>) {
         if after < page.floor || after > page.revision {
             // Rows after the client's point have gone from the feed, or the point is none of this database's.
-            self.outbox = Outbox::new(Version::ZERO, self.request.max_keys);
-            self.outbox.hold();
-            self.hand_over(Frame::Reset, context);
-            self.read_snapshot(context);
+            self.reset(context);
             return;
         }
-        let is_last = page.changes.len() < PAGE;
-        let through = page.changes.last().map_or(after, |change| change.state.version);
-        for change in page.changes {
-            self.outbox.offer(change.state);
+        let is_last = page.complete;
+        let span = page.span_after(after);
+        for state in span.states {
+            self.outbox.offer(state);
         }
         if is_last {
-            self.complete(page.revision, context);
+            self.complete(span.through, context);
         } else {
-            self.read_feed(through, context);
+            self.outbox.page_read(span.through);
+            self.pump(context);
+            self.read_feed(span.through, context);
         }
+    }
+
+    /// Starts over with the present states, and says so.
+    fn reset(&mut self, context: &mut Context<Self>) {
+        self.outbox = Outbox::new(Version::ZERO, self.request.max_keys);
+        self.hand_over(Frame::Reset, context);
+        self.read_snapshot(context);
     }
 
     fn complete(&mut self, revision: Version, context: &mut Context<Self>) {
@@ -229,15 +235,15 @@ impl StreamSession {
         }
         while !self.sending {
             let Some(outgoing) = self.outbox.next() else { return };
-            let resume_at = outgoing.last_of_version.then_some(outgoing.state.version);
+            let resume_after = outgoing.event_id();
             self.neighbours.metrics.sent.inc();
-            self.hand_over(Frame::State { state: outgoing.state, resume_at }, context);
+            self.hand_over(Frame::State { state: outgoing.state, resume_after }, context);
         }
     }
 
     fn hand_over(&mut self, frame: Frame, context: &mut Context<Self>) {
         let point = match &frame {
-            Frame::State { resume_at, .. } => *resume_at,
+            Frame::State { resume_after, .. } => Some(*resume_after),
             Frame::Reset | Frame::Heartbeat | Frame::Refused(_) => None,
         };
         match self.request.outlet.frames.try_send(frame) {
@@ -317,9 +323,12 @@ impl Handler<SessionEvent> for StreamSession {
     fn handle(&mut self, event: SessionEvent, context: &mut Context<Self>) {
         match event {
             SessionEvent::Changed(states) => {
+                // Events come in revision order, none left out: all up to the last is known.
+                let through = states.last().map_or(Version::ZERO, |state| state.version);
                 for state in states {
                     self.outbox.offer(state);
                 }
+                self.outbox.advance(through);
                 self.pump(context);
             }
             SessionEvent::Recheck => self.look(context),

@@ -40,16 +40,6 @@ fn overlapping_spans_deliver_each_change_once() {
     assert_eq!(versions(&order.hear(span(0, 5))), Vec::<u64>::new());
 }
 
-#[test]
-fn a_full_page_ends_before_its_last_revision() {
-    let page: Vec<SharedState> = (1..=4).map(state).collect();
-    let cut = span_of_page(Version(0), page.clone(), 4, Version(9)).unwrap();
-    assert_eq!((cut.through, cut.states.len()), (Version(3), 3));
-    let whole = span_of_page(Version(0), page, 5, Version(9)).unwrap();
-    assert_eq!((whole.through, whole.states.len()), (Version(9), 4));
-    assert_eq!(span_of_page(Version(0), vec![state(1), state(1)], 2, Version(9)), None);
-}
-
 proptest! {
     #[test]
     fn invariant_delivered_once_in_order(

@@ -1,0 +1,111 @@
+//! The scheduled comparison of cache and database. Repairs differences through the guarded fill and counts them.
+//!
+//! A difference means that somebody wrote to the database past the server, or a fault: with all writes going through
+//! the server there is none to find. Owns the schedule; never writes an entry itself.
+
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext};
+use callboard_protocol::config::Version;
+use callboard_protocol::content::Md5;
+use callboard_protocol::key::ConfigKey;
+use prometheus_client::metrics::counter::Counter;
+use serde_json::json;
+
+use crate::cache::keeper::{Keeper, ListHeld, Reload, Stored};
+use crate::monitored;
+use crate::runtime::{Context, Observable, ask};
+use crate::store_reader::{GetVersions, StoreReader};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Keys compared by one statement.
+const CHUNK: usize = 200;
+
+/// The scheduled comparison.
+#[derive(Debug)]
+pub struct CacheRefresh {
+    cache: Addr<Keeper>,
+    store: Addr<StoreReader>,
+    interval: Duration,
+    repairs: Counter,
+    running: bool,
+    rounds: u64,
+    compared: u64,
+}
+
+impl CacheRefresh {
+    /// Compares every `interval`, counting in `repairs`.
+    #[must_use]
+    pub fn new(cache: Addr<Keeper>, store: Addr<StoreReader>, interval: Duration, repairs: Counter) -> Self {
+        Self { cache, store, interval, repairs, running: false, rounds: 0, compared: 0 }
+    }
+
+    fn round(&mut self, context: &mut Context<Self>) {
+        if std::mem::replace(&mut self.running, true) {
+            return;
+        }
+        let (cache, store, repairs) = (self.cache.clone(), self.store.clone(), self.repairs.clone());
+        context.spawn(wrap_future(compare_all(cache, store, repairs)).map(|compared, refresh: &mut Self, _| {
+            refresh.running = false;
+            refresh.rounds += 1;
+            refresh.compared += compared;
+        }));
+    }
+}
+
+/// Compares every shard; answers how many entries were compared. What fails is tried again in the next round.
+async fn compare_all(cache: Addr<Keeper>, store: Addr<StoreReader>, repairs: Counter) -> u64 {
+    let mut compared = 0;
+    for shard in 0.. {
+        let Ok(Some(held)) = ask(&cache, ListHeld { shard }, DEADLINE).await else { break };
+        for chunk in held.chunks(CHUNK) {
+            let keys = chunk.iter().map(|(key, _, _)| key.clone()).collect();
+            let Ok(Ok(stored)) = ask(&store, GetVersions { keys }, DEADLINE).await else { return compared };
+            compared += chunk.len() as u64;
+            let behind = differences(chunk, stored);
+            if behind.is_empty() {
+                continue;
+            }
+            // Many of these were committed between the two looks; the cache knows which it has learnt of meanwhile.
+            if let Ok(begun) = ask(&cache, Reload { behind }, DEADLINE).await
+                && begun > 0
+            {
+                repairs.inc_by(begun as u64);
+                tracing::warn!(entries = begun, "the cache differed from the database and was repaired");
+            }
+        }
+    }
+    compared
+}
+
+/// The stored rows that are newer than the entry held, or the same version with another content.
+fn differences(
+    held: &[(ConfigKey, Version, Option<Md5>)],
+    stored: Vec<(ConfigKey, Version, Option<Md5>)>,
+) -> Vec<Stored> {
+    let held: std::collections::HashMap<_, _> = held.iter().map(|(key, version, md5)| (key, (*version, *md5))).collect();
+    stored
+        .into_iter()
+        .filter(|(key, version, md5)| {
+            held.get(key).is_some_and(|held| held.0 < *version || held.0 == *version && held.1 != *md5)
+        })
+        .map(|(key, version, md5)| Stored { key, version, md5 })
+        .collect()
+}
+
+impl Actor for CacheRefresh {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(self.interval, Self::round);
+    }
+}
+
+monitored!(CacheRefresh, "cache_refresh");
+
+impl Observable for CacheRefresh {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "rounds": self.rounds, "compared": self.compared, "repaired": self.repairs.get() })
+    }
+}

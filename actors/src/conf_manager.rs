@@ -1,0 +1,300 @@
+//! The door for all writes: queues publishes, packs them into batches and drives each through notify, ack and commit.
+//!
+//! Owns the publisher machine (`callboard_protocol::publish`), the reply channels of those who wait, and nothing else:
+//! when a batch may commit, what it writes and how it is answered is decided in the protocol crate.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, SpawnHandle};
+use callboard_protocol::commit::{BatchId, Standing};
+use callboard_protocol::member::{Ack, AckNo, NodeRow};
+use callboard_protocol::publish::{
+    CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Publisher, Resolution,
+};
+use callboard_protocol::time::Mono;
+use callboard_protocol::unit::{Unit, UnitOutcome};
+use serde_json::json;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::clock::SharedClock;
+use crate::cluster_notify::{self, ClusterNotify, Confirm, Notify, Resolve, Withdraw};
+use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
+use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::store::CommitError;
+use crate::store_writer::{Commit, StoreWriter};
+use crate::subscription::until_forgotten;
+
+/// Publishes a unit. Sent with `do_send`: it is never skipped because its caller stopped waiting. When the reply
+/// channel is dropped without a reply, the outcome is unknown.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Publish {
+    /// What to publish.
+    pub unit: Arc<Unit>,
+    /// Whom to answer.
+    pub reply: oneshot::Sender<PublishOutcome>,
+}
+
+/// A node has marked a batch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Acked {
+    /// Which batch.
+    pub batch: BatchId,
+    /// Its acknowledgement.
+    pub ack: Ack,
+}
+
+/// What became of a batch whose commit had no known outcome.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Resolved {
+    /// Which batch.
+    pub batch: BatchId,
+    /// What was found.
+    pub resolution: Resolution,
+}
+
+/// Asks how many publishes are queued or under way.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct CountOpen;
+
+/// The actors below.
+#[derive(Debug, Clone)]
+pub struct Down {
+    /// Carries events between nodes.
+    pub cluster_notify: Addr<ClusterNotify>,
+    /// Every transaction.
+    pub writer: Addr<StoreWriter>,
+    /// The membership.
+    pub lease_keeper: Addr<LeaseKeeper>,
+}
+
+struct Caller {
+    reply: oneshot::Sender<PublishOutcome>,
+    since: Mono,
+}
+
+/// The door for writes.
+pub struct ConfManager {
+    publisher: Publisher,
+    down: Down,
+    clock: SharedClock,
+    metrics: PublishMetrics,
+    callers: HashMap<CallerId, Caller>,
+    next_caller: u64,
+    /// When each batch was notified, for the figures.
+    notified: HashMap<BatchId, Mono>,
+    wakeup: Option<(Mono, SpawnHandle)>,
+}
+
+impl ConfManager {
+    /// A manager that publishes through `down`.
+    #[must_use]
+    pub fn new(options: Options, down: Down, clock: SharedClock, metrics: PublishMetrics) -> Self {
+        Self {
+            publisher: Publisher::new(options, Uuid::new_v4()),
+            down,
+            clock,
+            metrics,
+            callers: HashMap::new(),
+            next_caller: 0,
+            notified: HashMap::new(),
+            wakeup: None,
+        }
+    }
+
+    /// Gives the machine an event and does what it says.
+    fn step(&mut self, event: Event, context: &mut Context<Self>) {
+        let now = self.clock.mono();
+        let mut effects = Vec::new();
+        self.publisher.step(now, event, &mut effects);
+        for effect in effects {
+            self.perform(now, effect, context);
+        }
+        self.metrics.queued.set(i64::try_from(self.publisher.queued()).unwrap_or(i64::MAX));
+        self.arm(now, context);
+    }
+
+    fn perform(&mut self, now: Mono, effect: Effect, context: &mut Context<Self>) {
+        match effect {
+            Effect::Notify { batch, keys, to } => {
+                self.notified.entry(batch).or_insert(now);
+                // Loss is repaired: the machine notifies again until every ack is in.
+                self.down.cluster_notify.do_send(Notify { batch, items: keys, to });
+            }
+            Effect::Commit { batch, units, timeline, standing, acks } => {
+                if let Some(notified) = self.notified.remove(&batch) {
+                    self.observe("acks", now.since(notified));
+                }
+                self.commit(batch, Commit { units, timeline, standing, acks, at: self.clock.wall() }, context);
+            }
+            Effect::Resolve { batch, request_ids, ack } => {
+                let reply = context.address().recipient();
+                // Loss is repaired: the batch passes its deadline and is answered as unknown.
+                self.down.cluster_notify.do_send(Resolve { batch, request_ids, ack, reply });
+            }
+            Effect::Reply { caller, outcome } => self.reply(now, caller, outcome),
+            // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
+            Effect::Confirm { batch, timeline, changes, revision } => {
+                self.down.cluster_notify.do_send(Confirm { batch, timeline, changes, revision });
+            }
+            // Loss is repaired: who misses it looks in the database when its mark times out.
+            Effect::Withdraw { batch } => {
+                self.notified.remove(&batch);
+                self.down.cluster_notify.do_send(Withdraw { batch });
+            }
+            // There are no other rows to revoke until nodes share a database.
+            Effect::Revoke { rows } => tracing::warn!(rows = rows.len(), "rows that do not acknowledge"),
+            Effect::Rejoin => self.down.lease_keeper.do_send(Rejoin),
+        }
+    }
+
+    fn commit(&mut self, batch: BatchId, commit: Commit, context: &mut Context<Self>) {
+        let writer = self.down.writer.clone();
+        // No deadline: the outcome of a commit is waited for until it is known; the machine answers callers in time.
+        let committing = async move { writer.send(commit).await };
+        context.spawn(wrap_future(committing).map(move |result, manager: &mut Self, context| {
+            let result = match result {
+                Ok(Ok(decision)) => CommitResult::Decided(decision),
+                Ok(Err(CommitError::Aborted { reason, retry })) => CommitResult::Aborted { reason, retry },
+                Ok(Err(CommitError::Unknown { reason })) => CommitResult::Unknown { reason },
+                Err(error) => CommitResult::Unknown { reason: error.to_string() },
+            };
+            manager.step(Event::Committed { batch, result }, context);
+        }));
+    }
+
+    fn reply(&mut self, now: Mono, caller: CallerId, outcome: PublishOutcome) {
+        let Some(caller) = self.callers.remove(&caller) else { return };
+        let label = match &outcome {
+            PublishOutcome::Settled(UnitOutcome::Done { .. }) => "done",
+            PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
+            PublishOutcome::Busy => "busy",
+            PublishOutcome::Failed { .. } => "failed",
+            PublishOutcome::Unknown { .. } => "unknown",
+        };
+        self.metrics.outcomes.get_or_create(&OutcomeLabel { outcome: label }).inc();
+        self.observe("total", now.since(caller.since));
+        // A caller that went away has its request id to come back with.
+        drop(caller.reply.send(outcome));
+    }
+
+    fn observe(&self, stage: &'static str, took: Duration) {
+        self.metrics.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
+    }
+
+    /// Sees to it that the machine is stepped when it next has something to do by itself.
+    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
+        let next = self.publisher.next_wakeup();
+        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        if let Some((_, timer)) = self.wakeup.take() {
+            context.cancel_future(timer);
+        }
+        self.wakeup = next.map(|at| {
+            let timer = context.run_later(at.since(now), |manager, context| {
+                manager.wakeup = None;
+                manager.step(Event::Tick, context);
+            });
+            (at, timer)
+        });
+    }
+
+    /// Subscribes to acks, and again whenever the node's ClusterNotify forgets.
+    fn subscribe_to_acks(&mut self, context: &mut Context<Self>) {
+        let (notify, acks) = (self.down.cluster_notify.clone(), context.address().recipient());
+        let forgotten = until_forgotten(async move { notify.send(cluster_notify::Subscribe(acks)).await });
+        context.spawn(wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_acks(context)));
+    }
+
+    /// Subscribes to the membership, and again whenever the lease keeper forgets.
+    fn subscribe_to_membership(&mut self, context: &mut Context<Self>) {
+        let (keeper, changes) = (self.down.lease_keeper.clone(), context.address().recipient());
+        let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
+        context.spawn(
+            wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_membership(context)),
+        );
+    }
+}
+
+impl Actor for ConfManager {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.subscribe_to_acks(context);
+        self.subscribe_to_membership(context);
+    }
+}
+
+monitored!(ConfManager, "conf_manager");
+
+impl Observable for ConfManager {
+    fn observe(&self) -> serde_json::Value {
+        json!({
+            "queued": self.publisher.queued(),
+            "in_flight": self.publisher.in_flight(),
+            "waiting_callers": self.callers.len(),
+        })
+    }
+}
+
+impl Handler<Publish> for ConfManager {
+    type Result = ();
+
+    fn handle(&mut self, Publish { unit, reply }: Publish, context: &mut Context<Self>) {
+        self.next_caller += 1;
+        let caller = CallerId(self.next_caller);
+        self.callers.insert(caller, Caller { reply, since: self.clock.mono() });
+        self.step(Event::Publish { unit, caller }, context);
+    }
+}
+
+impl Handler<Acked> for ConfManager {
+    type Result = ();
+
+    fn handle(&mut self, Acked { batch, ack }: Acked, context: &mut Context<Self>) {
+        self.step(Event::Acked { batch, ack }, context);
+    }
+}
+
+impl Handler<Resolved> for ConfManager {
+    type Result = ();
+
+    fn handle(&mut self, Resolved { batch, resolution }: Resolved, context: &mut Context<Self>) {
+        self.step(Event::Resolved { batch, result: resolution }, context);
+    }
+}
+
+impl Handler<MembershipChanged> for ConfManager {
+    type Result = ();
+
+    fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
+        let MembershipChanged { node, incarnation, timeline } = changed;
+        let membership = match incarnation {
+            Some(incarnation) => Membership {
+                standing: Standing::Member(node.clone()),
+                timeline,
+                nodes: vec![NodeRow { node, incarnation, ack_floor: AckNo::default() }],
+            },
+            None => Membership { standing: Standing::Direct, timeline, nodes: Vec::new() },
+        };
+        self.step(Event::Membership(membership), context);
+    }
+}
+
+impl Handler<CountOpen> for ConfManager {
+    type Result = usize;
+
+    fn handle(&mut self, CountOpen: CountOpen, _: &mut Context<Self>) -> usize {
+        self.callers.len()
+    }
+}

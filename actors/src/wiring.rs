@@ -1,0 +1,195 @@
+//! Who is started in which order and knows whom: the one place that holds every address.
+//!
+//! Leaves are started first; commands go down by address, events come up through recipients that the subscriber hands
+//! over. A [`Node`] is what lives once; a [`Worker`] is what lives on each worker thread.
+
+use std::time::Duration;
+
+use actix::Addr;
+use actix_rt::ArbiterHandle;
+use callboard_protocol::{publish, receiver};
+
+use crate::cache::keeper::Keeper;
+use crate::cache::reader::Reader;
+use crate::cache::{Cache, CacheOptions};
+use crate::cache_refresh::CacheRefresh;
+use crate::change_feed::ChangeFeed;
+use crate::clock::SharedClock;
+use crate::cluster_notify::{ClusterNotify, Transport};
+use crate::conf_manager::ConfManager;
+use crate::coordinator::Coordinator;
+use crate::event_bus::EventBus;
+use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
+use crate::metrics::Metrics;
+use crate::retention::Retention;
+use crate::runtime::{Registry, Spec, start, start_in};
+use crate::store;
+use crate::store_reader::StoreReader;
+use crate::store_writer::StoreWriter;
+
+/// The label of the arbiter on which everything lives that a node has once.
+const CORE: &str = "core";
+/// Mailbox of an actor that many send to; `try_send` alone respects it.
+const BUSY_MAILBOX: usize = 1_024;
+
+/// How a node is to run.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Who it is and how it takes part.
+    pub lease: LeaseOptions,
+    /// How large the cache may be.
+    pub cache: CacheOptions,
+    /// How long a read waits for the mark of its key to go.
+    pub mark_wait: Duration,
+    /// How often cache and database are compared.
+    pub refresh_interval: Duration,
+    /// The publisher's bounds and time-outs.
+    pub publish: publish::Options,
+    /// The receiver's time-outs.
+    pub receiver: receiver::Options,
+    /// How long history is kept.
+    pub history_retention: Duration,
+    /// Requests held at most on each worker.
+    pub max_held_per_worker: usize,
+}
+
+/// What a node has once, on one arbiter.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Every actor, for metrics and operators.
+    pub registry: Registry,
+    /// Every other figure.
+    pub metrics: Metrics,
+    /// The door for writes.
+    pub conf_manager: Addr<ConfManager>,
+    /// Every transaction.
+    pub store_writer: Addr<StoreWriter>,
+    /// The membership.
+    pub lease_keeper: Addr<LeaseKeeper>,
+    cache: Cache,
+    bus: Addr<EventBus>,
+    database: store::Reader,
+    mark_wait: Duration,
+    max_held_per_worker: usize,
+}
+
+/// What each worker thread has: reads and watches never leave it.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Reads by key.
+    pub reader: Addr<Reader>,
+    /// Questions to the database.
+    pub store: Addr<StoreReader>,
+    /// Watches.
+    pub coordinator: Addr<Coordinator>,
+    /// What the node has once.
+    pub node: Node,
+}
+
+impl Node {
+    /// Starts what a node has once on `arbiter`, over an open database, with `transport` to its peers.
+    #[must_use]
+    pub fn start(
+        arbiter: &ArbiterHandle,
+        options: NodeOptions,
+        (writer, database): (store::Writer, store::Reader),
+        transport: impl Transport + Clone + Send + 'static,
+        clock: SharedClock,
+    ) -> Self {
+        let registry = Registry::new();
+        let metrics = Metrics::default();
+        let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
+
+        let (reader, counts) = (database.clone(), metrics.store.clone());
+        let store = start_in(arbiter, &spec("store_reader-core"), move |_| {
+            StoreReader::new(reader.clone(), counts.clone())
+        });
+        let counts = metrics.store.clone();
+        let store_writer = start_in(arbiter, &spec("store_writer"), move |_| {
+            StoreWriter::new(writer.clone(), counts.clone())
+        });
+        let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
+        let (kept, loads) = (cache.clone(), store.clone());
+        let keeper = start_in(arbiter, &spec("cache"), move |_| Keeper::new(kept.clone(), loads.clone()));
+        let counts = metrics.push.clone();
+        let bus = start_in(arbiter, &spec("event_bus"), move |_| EventBus::new(counts.clone()));
+        let (from, to, events, counts) = (store.clone(), keeper.clone(), bus.clone(), metrics.push.clone());
+        let feed = start_in(arbiter, &spec("change_feed"), move |_| {
+            ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone())
+        });
+        let (lease, to, with) = (options.lease.clone(), store_writer.clone(), keeper.clone());
+        let lease_keeper = start_in(arbiter, &spec("lease_keeper"), move |_| {
+            LeaseKeeper::new(lease.clone(), to.clone(), with.clone())
+        });
+        let (me, receiver) = (options.lease.node.clone(), options.receiver);
+        let (to, with, by, lease, time) =
+            (keeper.clone(), feed.clone(), (store.clone(), store_writer.clone()), lease_keeper.clone(), clock.clone());
+        let cluster_notify = start_in(arbiter, &spec("cluster_notify"), move |_| {
+            let (reader, writer) = by.clone();
+            let down = crate::cluster_notify::Down {
+                cache: to.clone(),
+                feed: with.clone(),
+                reader,
+                writer,
+                lease_keeper: lease.clone(),
+            };
+            ClusterNotify::new(me.clone(), receiver, down, transport.clone(), time.clone())
+        });
+        let (publish, notify, to, lease, time, counts) = (
+            options.publish.clone(),
+            cluster_notify.clone(),
+            store_writer.clone(),
+            lease_keeper.clone(),
+            clock.clone(),
+            metrics.publish.clone(),
+        );
+        let conf_manager = start_in(arbiter, &spec("conf_manager"), move |_| {
+            let down = crate::conf_manager::Down {
+                cluster_notify: notify.clone(),
+                writer: to.clone(),
+                lease_keeper: lease.clone(),
+            };
+            ConfManager::new(publish.clone(), down, time.clone(), counts.clone())
+        });
+        let (with, by, interval, repairs) =
+            (keeper, store, options.refresh_interval, metrics.cache.repairs.clone());
+        start_in(arbiter, &spec("cache_refresh"), move |_| {
+            CacheRefresh::new(with.clone(), by.clone(), interval, repairs.clone())
+        });
+        let (by, keep) = (store_writer.clone(), options.history_retention);
+        start_in(arbiter, &spec("retention"), move |_| Retention::new(by.clone(), clock.clone(), keep));
+        let (mark_wait, max_held_per_worker) = (options.mark_wait, options.max_held_per_worker);
+        Self {
+            registry,
+            metrics,
+            conf_manager,
+            store_writer,
+            lease_keeper,
+            cache,
+            bus,
+            database,
+            mark_wait,
+            max_held_per_worker,
+        }
+    }
+}
+
+impl Worker {
+    /// Starts the actors of worker `index` on the present thread.
+    ///
+    /// # Panics
+    /// Outside of an arbiter's thread.
+    #[must_use]
+    pub fn start(node: &Node, index: usize) -> Self {
+        let label = format!("worker-{index}");
+        let spec =
+            |kind: &str| Spec::new(&node.registry, format!("{kind}-{index}")).arbiter(&label).capacity(BUSY_MAILBOX);
+        let (database, counts) = (node.database.clone(), node.metrics.store.clone());
+        let store = start(&spec("store_reader"), move |_| StoreReader::new(database.clone(), counts.clone()));
+        let (cache, loads, mark_wait) = (node.cache.clone(), store.clone(), node.mark_wait);
+        let reader = start(&spec("reader"), move |_| Reader::new(cache.clone(), loads.clone(), mark_wait));
+        let (bus, max_watches) = (node.bus.clone(), node.max_held_per_worker);
+        let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), max_watches));
+        Self { reader, store, coordinator, node: node.clone() }
+    }
+}

@@ -1,0 +1,150 @@
+//! The text with which Nacos clients ask, by long polling, whether what they hold has changed, and the text that
+//! tells them what has. Owns the two formats and the rule for the default namespace; compares nothing.
+//!
+//! The question is a row of records, each ended by `\x01`, its fields parted by `\x02`: data id, group, md5 and,
+//! for clients that name one, the tenant. The answer lists data id, group and tenant in the same form, URL-encoded.
+
+use crate::key::{ConfigKey, KeyError, PUBLIC_NAMESPACE};
+
+/// Most records of one question.
+pub const MAX_RECORDS: usize = 10_000;
+
+const FIELD_END: char = '\u{2}';
+const RECORD_END: char = '\u{1}';
+
+/// The value is no list of records; the text is Nacos's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid probeModify")]
+pub struct InvalidProbe;
+
+/// What a client holds of one configuration. The texts are the client's own, unchecked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// The data id.
+    pub data_id: String,
+    /// The group.
+    pub group: String,
+    /// The digest of what it holds, as it wrote it; `None` when it holds nothing.
+    pub md5: Option<String>,
+    /// The tenant, as it wrote it, blank ones included; `None` when the record had no such field.
+    pub tenant: Option<String>,
+}
+
+impl Record {
+    /// The key that the record stands for.
+    ///
+    /// # Errors
+    /// [`KeyError`] names the first part that breaks its rule.
+    pub fn key(&self) -> Result<ConfigKey, KeyError> {
+        ConfigKey::new(namespace_of(self.tenant.as_deref()), &self.group, &self.data_id)
+    }
+
+    /// The tenant as it is echoed: a client finds its entry again by exactly what it sent.
+    fn echoed_tenant(&self) -> Option<&str> {
+        self.tenant.as_deref().filter(|tenant| !tenant.trim().is_empty())
+    }
+}
+
+/// The namespace that a Nacos client means by `tenant`: none, blank, `public` and `null` (in any case) are the
+/// default one.
+#[must_use]
+pub fn namespace_of(tenant: Option<&str>) -> &str {
+    match tenant.map(str::trim) {
+        None | Some("") => PUBLIC_NAMESPACE,
+        Some(text) if text.eq_ignore_ascii_case("public") || text.eq_ignore_ascii_case("null") => PUBLIC_NAMESPACE,
+        Some(text) => text,
+    }
+}
+
+/// Reads the value of `Listening-Configs`, after the form was decoded. Clients encode it twice, so it is decoded
+/// once more; a last record without its end is ignored.
+///
+/// # Errors
+/// [`InvalidProbe`] when the value is blank or holds no ended record, when a record has fewer than three or more
+/// than four fields, and when there are more than [`MAX_RECORDS`] records.
+pub fn parse(value: &str) -> Result<Vec<Record>, InvalidProbe> {
+    let decoded = decode_again(value);
+    let (ended, _unended) = decoded.rsplit_once(RECORD_END).ok_or(InvalidProbe)?;
+    let mut records = Vec::new();
+    for record in ended.split(RECORD_END) {
+        if records.len() == MAX_RECORDS {
+            return Err(InvalidProbe);
+        }
+        records.push(parse_record(record)?);
+    }
+    Ok(records)
+}
+
+fn parse_record(text: &str) -> Result<Record, InvalidProbe> {
+    let mut fields = text.split(FIELD_END).map(str::to_owned);
+    let (Some(data_id), Some(group), Some(md5)) = (fields.next(), fields.next(), fields.next()) else {
+        return Err(InvalidProbe);
+    };
+    let tenant = fields.next();
+    if fields.next().is_some() {
+        return Err(InvalidProbe);
+    }
+    Ok(Record { data_id, group, md5: Some(md5).filter(|md5| !md5.is_empty()), tenant })
+}
+
+/// Decodes percent signs and plus signs. What is not properly encoded stays as it is: a client that encodes once
+/// sends no such sign in a legal name.
+fn decode_again(value: &str) -> String {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'%', [high, low, beyond @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    decoded.push(high << 4 | low);
+                    rest = beyond;
+                }
+                _ => decoded.push(byte),
+            },
+            (b'+', _) => decoded.push(b' '),
+            _ => decoded.push(byte),
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_not_utf8| value.to_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// The answer that names what changed, in the order given; empty when nothing did.
+#[must_use]
+pub fn encode_changed<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
+    let mut answer = String::new();
+    for record in records {
+        push_encoded(&mut answer, &record.data_id);
+        answer.push_str("%02");
+        push_encoded(&mut answer, &record.group);
+        if let Some(tenant) = record.echoed_tenant() {
+            answer.push_str("%02");
+            push_encoded(&mut answer, tenant);
+        }
+        answer.push_str("%01");
+    }
+    answer
+}
+
+/// Encodes as Java's `URLEncoder` does: letters, digits and `.-_*` stay, a space becomes a plus.
+fn push_encoded(out: &mut String, text: &str) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'*' => out.push(char::from(byte)),
+            b' ' => out.push('+'),
+            _ => {
+                out.push('%');
+                out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+                out.push(char::from(DIGITS[usize::from(byte & 15)]));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
