@@ -95,6 +95,8 @@ async fn content_types_and_types_that_are_no_configuration_are_refused() -> Resu
     let client = node.client();
     let image = client.put(&key("a"), "x").header("Content-Type", "image/png").send().await?;
     refused(&image, 415, &["unsupported_type"], "image/png");
+    let latin = client.put(&key("a"), "x").header("Content-Type", "text/plain; charset=iso-8859-1").send().await?;
+    refused(&latin, 415, &["unsupported_type"], "another charset");
     let garbled = client.put(&key("a"), "x").header("Content-Type", "no type at all").send().await?;
     assert!(matches!(garbled.status, 400 | 415), "{}", garbled.status);
     let unknown = client.put(&key("a"), "x").query("type", "exe").send().await?;
@@ -178,6 +180,17 @@ async fn conditions_and_waits_that_make_no_sense_are_refused() -> Result<()> {
     }
     let put = client.put(&key("a"), "y").header("If-None-Match", "\"v1\"").send().await?;
     refused(&put, 400, &["invalid_condition"], "a publish unless at a version");
+    let tag = "\"v1\"";
+    let senseless = [
+        client.put(&key("a"), "y").header("If-Match", "*").header("If-None-Match", "*"),
+        client.put(&key("a"), "y").header("If-Match", "W/\"v1\""),
+        client.delete(&key("a")).header("If-None-Match", tag),
+        client.get(&key("a")).header("If-Match", tag),
+    ];
+    for request in senseless {
+        let what = format!("{request:?}");
+        refused(&request.send().await?, 400, &["invalid_condition"], &what);
+    }
     for wait in ["61s", "soon", "-1s", "", "1h"] {
         let answer = client.get(&key("a")).query("wait", wait).header("If-None-Match", "\"v0\"").send().await?;
         refused(&answer, 400, &["invalid_parameter"], &format!("wait={wait}"));
