@@ -1,0 +1,192 @@
+//! The clients of the freshness proof: publishers, readers, event streams and waits. Each records what it saw and
+//! stops at the first answer that no client should get.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use callboard_protocol::content::Md5;
+use callboard_protocol::key::ConfigKey;
+use fastrand::Rng;
+
+use super::Stage;
+use crate::client::{Answer, Event};
+use crate::history::{Outcome, Record, What};
+use crate::poll;
+
+/// Lengths of contents, in bytes.
+const SIZES: [usize; 4] = [64, 300, 1_000, 3_000];
+
+/// How often a subscriber looks up from an empty stream, to see whether publishing has ended.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Publishes something unique of about `size` bytes.
+pub(super) async fn publish(stage: &Stage, key: &ConfigKey, size: usize) -> anyhow::Result<Record> {
+    let content = format!("{} {}", uuid::Uuid::new_v4(), "x".repeat(size));
+    let md5 = Some(Md5::of(content.as_bytes()));
+    let begin = stage.clock.now();
+    let answer = stage.client.put(key, content).send().await?;
+    write_record(stage, key, begin, md5, &answer)
+}
+
+async fn remove(stage: &Stage, key: &ConfigKey) -> anyhow::Result<Option<Record>> {
+    let begin = stage.clock.now();
+    let answer = stage.client.delete(key).send().await?;
+    // Somebody else removed it first.
+    if answer.status == 404 { Ok(None) } else { write_record(stage, key, begin, None, &answer).map(Some) }
+}
+
+fn write_record(
+    stage: &Stage,
+    key: &ConfigKey,
+    begin: Duration,
+    md5: Option<Md5>,
+    answer: &Answer,
+) -> anyhow::Result<Record> {
+    let outcome = Outcome::of(answer.status, answer.version());
+    if !matches!(outcome, Outcome::Acknowledged(_)) {
+        bail!("a write of {key} was answered {}: {}", answer.status, answer.text());
+    }
+    Ok(Record { key: key.clone(), begin, end: stage.clock.now(), what: What::Publish { md5, outcome } })
+}
+
+/// Reads a key.
+pub(super) async fn read(stage: &Stage, key: &ConfigKey) -> anyhow::Result<Record> {
+    let begin = stage.clock.now();
+    let answer = stage.client.get(key).send().await?;
+    read_record(stage, key, begin, &answer)
+}
+
+fn read_record(stage: &Stage, key: &ConfigKey, begin: Duration, answer: &Answer) -> anyhow::Result<Record> {
+    let md5 = match answer.status {
+        200 if answer.md5() != Some(Md5::of(&answer.body)) => {
+            bail!("the ETag of {key} is not the digest of its content")
+        }
+        200 => answer.md5(),
+        304 | 404 => answer.md5(),
+        status => bail!("a read of {key} was answered {status}: {}", answer.text()),
+    };
+    let Some(version) = answer.version() else { bail!("a read of {key} was answered without a version") };
+    Ok(Record { key: key.clone(), begin, end: stage.clock.now(), what: What::Read { version, md5 } })
+}
+
+/// Publishes and sometimes removes hot keys until told to stop; reads each back at once.
+pub(super) async fn keep_publishing(stage: Stage, mut rng: Rng) -> anyhow::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    while !stage.is_stopped() {
+        let Some(key) = rng.choice(stage.hot.iter()) else { break };
+        if rng.u8(..16) == 0 {
+            records.extend(remove(&stage, key).await?);
+        } else {
+            let size = rng.choice(SIZES).unwrap_or_default();
+            records.push(publish(&stage, key, size).await?);
+        }
+        records.push(read(&stage, key).await?);
+    }
+    Ok(records)
+}
+
+/// Reads until told to stop; mostly hot keys, and cold ones that push them out of the cache.
+pub(super) async fn keep_reading(stage: Stage, mut rng: Rng) -> anyhow::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    while !stage.is_stopped() {
+        let keys = if rng.u8(..4) == 0 { &stage.cold } else { &stage.hot };
+        let Some(key) = rng.choice(keys.iter()) else { break };
+        records.push(read(&stage, key).await?);
+    }
+    Ok(records)
+}
+
+/// What a subscriber has heard so far, and whether that is enough.
+struct Heard {
+    versions: BTreeMap<ConfigKey, u64>,
+    ended: Option<Instant>,
+}
+
+impl Heard {
+    fn nothing() -> Self {
+        Self { versions: BTreeMap::new(), ended: None }
+    }
+
+    /// True when publishing has ended and the newest state of all `keys` was heard, or is overdue. Overdue is for the
+    /// checker to judge.
+    fn is_enough(&mut self, stage: &Stage, keys: &[ConfigKey]) -> bool {
+        let Some(newest) = stage.newest.borrow().clone() else { return false };
+        let overdue = self.ended.get_or_insert_with(Instant::now).elapsed() > poll::SOON;
+        overdue || keys.iter().all(|key| self.versions.get(key) >= newest.get(key))
+    }
+}
+
+/// An event stream to listen to.
+pub(super) struct Stream {
+    pub(super) subscriber: usize,
+    pub(super) keys: Vec<ConfigKey>,
+    pub(super) query: String,
+    /// Connects again after at most this many events.
+    pub(super) reconnects: Option<u64>,
+}
+
+impl Stream {
+    /// Listens until publishing has ended and the newest state was heard.
+    pub(super) async fn keep_listening(self, stage: Stage, mut rng: Rng) -> anyhow::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        let mut heard = Heard::nothing();
+        let mut last_event_id = None;
+        loop {
+            let mut watch = stage.client.watch(&self.query, last_event_id).await?;
+            let mut left = self.reconnects.map_or(u64::MAX, |most| rng.u64(1..=most));
+            while left > 0 {
+                if heard.is_enough(&stage, &self.keys) {
+                    return Ok(records);
+                }
+                let Some(event) = watch.next(GLANCE).await? else { continue };
+                left -= 1;
+                let (record, version) = self.record(&stage, event)?;
+                last_event_id = Some(version);
+                heard.versions.insert(record.key.clone(), version);
+                records.push(record);
+            }
+        }
+    }
+
+    fn record(&self, stage: &Stage, event: Event) -> anyhow::Result<(Record, u64)> {
+        let (key, version, md5) = match event {
+            Event::Config { key, version, md5, content, .. } => {
+                let digest = Md5::of(content.as_bytes());
+                if digest.hex() != md5 {
+                    bail!("an event of {key} names {md5} for a content of {digest}");
+                }
+                (key, version, Some(digest))
+            }
+            Event::Removed { key, version } => (key, version, None),
+            Event::Reset => bail!("the feed was cut while it was listened to"),
+        };
+        if !self.keys.contains(&key) {
+            bail!("nobody asked for {key}");
+        }
+        let now = stage.clock.now();
+        let what = What::Event { subscriber: self.subscriber, version, md5 };
+        Ok((Record { key, begin: now, end: now, what }, version))
+    }
+}
+
+/// Waits for each next state of `key` until publishing has ended and the newest one was heard.
+pub(super) async fn keep_waiting(stage: Stage, subscriber: usize, key: ConfigKey) -> anyhow::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let mut heard = Heard::nothing();
+    let mut known = 0;
+    while !heard.is_enough(&stage, std::slice::from_ref(&key)) {
+        let begin = stage.clock.now();
+        let answer = stage.client.wait(&key, known, 1).send().await?;
+        let record = read_record(&stage, &key, begin, &answer)?;
+        let What::Read { version, md5 } = record.what else { continue };
+        if version != known {
+            let what = What::Event { subscriber, version, md5 };
+            records.push(Record { begin: record.end, what, ..record.clone() });
+            heard.versions.insert(key.clone(), version);
+            known = version;
+        }
+        records.push(record);
+    }
+    Ok(records)
+}

@@ -1,0 +1,257 @@
+//! A real `callboard serve` process in a directory of its own. Owns the process, its data directory and its log;
+//! ends the process when dropped. Uses port 0 always, so that any number of nodes live beside each other.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::binary;
+use crate::client::Client;
+use crate::poll;
+
+/// Lines of the node's log that an error shows.
+const TAIL: usize = 30;
+
+/// How to start a node besides address and data directory.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `--name value`.
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self.arguments.extend([format!("--{name}"), value.to_owned()]);
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    setup: Setup,
+    home: TempDir,
+    process: Option<Child>,
+    address: SocketAddr,
+}
+
+impl Node {
+    /// Starts a node in a new directory and waits until it serves.
+    ///
+    /// # Errors
+    /// It ends or does not get ready in time; the end of its log is in the message.
+    pub async fn start(setup: Setup) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir().context("make a directory for the node")?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut node = Self { setup, home, process: None, address };
+        node.start_again().await?;
+        Ok(node)
+    }
+
+    /// Starts the node again on its data directory after [`Node::kill`] or [`Node::terminate`]. Its port changes.
+    ///
+    /// # Errors
+    /// As [`Node::start`]; also when it still runs.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            bail!("the node still runs");
+        }
+        let addresses = self.data_dir().join("addresses.json");
+        if addresses.exists() {
+            fs::remove_file(&addresses).context("remove the addresses that a killed node left")?;
+        }
+        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let mut command = command(self.home.path())?;
+        command.arg("serve").args(["--http-addr", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
+        command.args(&self.setup.arguments).envs(self.setup.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.process = Some(command.spawn().context("start callboard")?);
+        let ready = poll::until("the node serves", poll::SOON, async || self.look_for_address(&addresses)).await;
+        self.address = ready.with_context(|| self.log_tail())?;
+        Ok(())
+    }
+
+    fn look_for_address(&mut self, addresses: &Path) -> anyhow::Result<Option<SocketAddr>> {
+        if let Some(status) = self.process.as_mut().context("the node was started")?.try_wait()? {
+            self.process = None;
+            bail!("the node ended with {status}");
+        }
+        if !addresses.exists() {
+            return Ok(None);
+        }
+        let known: BTreeMap<String, SocketAddr> = serde_json::from_slice(&fs::read(addresses)?)?;
+        Ok(Some(*known.get("http").context("addresses.json names the HTTP address")?))
+    }
+
+    /// A client of this node. It stays with the present port.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.http())
+    }
+
+    /// The base of its URLs, such as `http://127.0.0.1:40123`.
+    #[must_use]
+    pub fn http(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address it serves HTTP on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.path().join("node.log")
+    }
+
+    /// The last lines of what it wrote to standard output and standard error.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_else(|error| format!("(no log: {error})"));
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default();
+        format!("the node's log ends:\n{}", tail.join("\n"))
+    }
+
+    /// Ends it as a power cut would (SIGKILL) and waits until it is gone.
+    ///
+    /// # Errors
+    /// It does not run, or the system refuses.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut process = self.process.take().context("the node runs")?;
+        process.kill()?;
+        process.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and does not wait.
+    ///
+    /// # Errors
+    /// As [`Node::kill`].
+    pub fn ask_to_stop(&self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// It still runs after `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        let mut process = self.process.take().context("the node runs")?;
+        let ended = poll::until("the node ends", limit, async || Ok(process.try_wait()?)).await;
+        if ended.is_err() {
+            self.process = Some(process);
+        }
+        ended.with_context(|| self.log_tail())
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// As [`Node::ask_to_stop`] and [`Node::ended`].
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.ask_to_stop()?;
+        self.ended(poll::SOON * 2).await
+    }
+
+    /// Stops it in its tracks (SIGSTOP) until [`Node::resume`].
+    ///
+    /// # Errors
+    /// As [`Node::kill`].
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on after [`Node::pause`].
+    ///
+    /// # Errors
+    /// As [`Node::kill`].
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let process = self.process.as_ref().context("the node runs")?;
+        kill_process(Pid::from_child(process), signal).context("send a signal to the node")
+    }
+
+    /// Processor time it has used so far, user and system.
+    ///
+    /// # Errors
+    /// It does not run, or this system has no `/proc`.
+    pub fn cpu_time(&self) -> anyhow::Result<Duration> {
+        /// Linux reports in hundredths of a second on every architecture we build for.
+        const TICK: Duration = Duration::from_millis(10);
+        let process = self.process.as_ref().context("the node runs")?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+        // The second field is a name in parentheses that may hold blanks; counting starts behind it.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat names the command")?;
+        let ticks: u32 =
+            fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap_or(0)).sum();
+        Ok(TICK * ticks)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.process.is_some()
+            && let Err(error) = self.kill()
+        {
+            eprintln!("a node may be left behind: {error:#}");
+        }
+    }
+}
+
+/// Runs the program with `arguments` and `environment` until it ends by itself, as a start that is refused does.
+///
+/// # Errors
+/// It still runs after a while; it is ended then.
+pub async fn run_to_end(arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Output> {
+    let home = tempfile::tempdir()?;
+    let mut command = command(home.path())?;
+    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    let mut command = tokio::process::Command::from(command);
+    let ended = tokio::time::timeout(poll::SOON, command.kill_on_drop(true).output()).await;
+    Ok(ended.with_context(|| format!("callboard {arguments:?} still runs"))??)
+}
+
+/// The program without any settings from this environment, working in `directory`.
+fn command(directory: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary::path()?);
+    command.current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CALLBOARD_") {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}

@@ -1,0 +1,169 @@
+//! The layers hold: which crate may depend on which, and which words may not stand in which sources.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use callboard_integration_tests::binary::workspace;
+use serde_json::Value;
+
+fn package(name: &str) -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["metadata", "--offline", "--no-deps", "--format-version", "1"];
+    let output = Command::new(cargo).args(arguments).current_dir(workspace()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == name).unwrap().clone()
+}
+
+/// What a package depends on, its tests apart.
+fn dependencies(name: &str) -> Vec<Value> {
+    let all = package(name)["dependencies"].as_array().unwrap().clone();
+    all.into_iter().filter(|dependency| dependency["kind"] != "dev").collect()
+}
+
+fn names(dependencies: &[Value]) -> BTreeSet<&str> {
+    dependencies.iter().map(|dependency| dependency["name"].as_str().unwrap()).collect()
+}
+
+fn ours(dependencies: &[Value]) -> BTreeSet<&str> {
+    names(dependencies).into_iter().filter(|name| name.starts_with("callboard")).collect()
+}
+
+/// The Rust sources under `directory`, without its tests.
+fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// The lines of code in `text` that hold `word` as a whole word. Comments may name anything.
+fn lines_with<'t>(text: &'t str, word: &str) -> Vec<&'t str> {
+    let joins = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let holds = |line: &&str| {
+        let code = line.split("//").next().unwrap_or_default();
+        code.match_indices(word).any(|(at, _)| {
+            let (before, after) = (&code[..at], &code[at + word.len()..]);
+            !before.ends_with(joins) && !after.starts_with(joins)
+        })
+    };
+    text.lines().filter(holds).collect()
+}
+
+#[track_caller]
+fn none_of(words: &[&str], directory: &str, except: &str) {
+    let sources = sources(&workspace().join(directory));
+    assert!(!sources.is_empty(), "{directory} has no sources");
+    for (path, text) in sources {
+        if !except.is_empty() && path.strip_prefix(workspace()).unwrap().to_string_lossy().starts_with(except) {
+            continue;
+        }
+        for word in words {
+            assert_eq!(lines_with(&text, word), [""; 0], "{word} in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_search_finds_words_in_code_only() {
+    let text = "use std::time::Instant;\n// Instant in words\nlet x = Instant::now();\nInstantaneous(MyInstant);";
+    assert_eq!(lines_with(text, "Instant").len(), 2);
+    assert_eq!(lines_with(text, "Instant::now"), ["let x = Instant::now();"]);
+}
+
+#[test]
+fn the_protocol_depends_on_nothing_that_could_do_io() {
+    let dependencies = dependencies("callboard-protocol");
+    let allowed = BTreeSet::from(["serde", "bytes", "thiserror", "md-5", "uuid"]);
+    let names = names(&dependencies);
+    assert!(names.is_subset(&allowed), "{:?}", names.difference(&allowed));
+    for dependency in dependencies.iter().filter(|dependency| dependency["name"] == "uuid") {
+        let features: BTreeSet<&str> =
+            dependency["features"].as_array().unwrap().iter().map(|feature| feature.as_str().unwrap()).collect();
+        assert!(features.is_subset(&BTreeSet::from(["std", "serde"])), "uuid with {features:?} can draw random ids");
+        assert_eq!(dependency["uses_default_features"], false);
+    }
+}
+
+#[test]
+fn the_protocol_reads_no_clock_and_draws_no_chance() {
+    let words = [
+        "Instant::now",
+        "SystemTime",
+        "async fn",
+        "async move",
+        "rand",
+        "fastrand",
+        "new_v4",
+        "now_v7",
+        "RandomState",
+        "thread::sleep",
+        "thread::spawn",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "tokio",
+        "actix",
+    ];
+    none_of(&words, "protocol/src", "");
+}
+
+#[test]
+fn actors_open_no_socket() {
+    let sockets = [
+        "TcpStream",
+        "TcpListener",
+        "TcpSocket",
+        "UdpSocket",
+        "UnixStream",
+        "UnixListener",
+        "UnixDatagram",
+        "actix_web",
+        "reqwest",
+    ];
+    none_of(&sockets, "actors/src", "");
+    let names: BTreeSet<String> = names(&dependencies("callboard-actors")).into_iter().map(str::to_owned).collect();
+    for socket in ["actix-web", "reqwest", "hyper", "tonic"] {
+        assert!(!names.contains(socket), "actors depends on {socket}");
+    }
+}
+
+#[test]
+fn only_the_store_sees_the_database() {
+    let words = ["sea_orm", "sqlx", "sea_query", "sea_orm_migration"];
+    none_of(&words, "actors/src", "actors/src/store");
+    none_of(&words, "protocol/src", "");
+    none_of(&words, "src", "");
+    let names: BTreeSet<String> = names(&dependencies("callboard")).into_iter().map(str::to_owned).collect();
+    assert!(!names.contains("sea-orm"), "the root package depends on sea-orm");
+}
+
+#[test]
+fn imports_run_one_way() {
+    assert_eq!(ours(&dependencies("callboard-protocol")), BTreeSet::new());
+    assert_eq!(ours(&dependencies("callboard-migration")), BTreeSet::new());
+    let actors = dependencies("callboard-actors");
+    let below_actors = BTreeSet::from(["callboard-protocol", "callboard-migration"]);
+    assert!(ours(&actors).is_subset(&below_actors), "{:?}", ours(&actors));
+    assert!(ours(&dependencies("callboard")).contains("callboard-actors"));
+    assert_eq!(ours(&dependencies("callboard-integration-tests")), BTreeSet::from(["callboard-protocol"]));
+}
+
+#[test]
+fn no_module_is_called_after_nothing() {
+    for directory in ["protocol/src", "actors/src", "migration/src", "src", "integration-tests/src"] {
+        for (path, _) in sources(&workspace().join(directory)) {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert!(!["mod", "utils", "common", "core", "helper", "model"].contains(&name), "{}", path.display());
+        }
+    }
+}

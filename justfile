@@ -1,0 +1,29 @@
+# Short names for what CONTRIBUTING.md explains. `just --list` shows them.
+
+# Serve on 127.0.0.1:8848 with data in ./data
+run *arguments:
+    cargo run --release -- serve {{arguments}}
+
+# All tests; those on PostgreSQL and MariaDB need CALLBOARD_TEST_POSTGRES_URL and CALLBOARD_TEST_MYSQL_URL
+test *arguments:
+    cargo test --workspace {{arguments}}
+
+# Everything that must pass, with PostgreSQL and MariaDB
+ci:
+    .ci/run
+
+# Licences, advisories and layers of the dependencies; needs cargo-deny
+deny:
+    cargo deny check
+
+# Kill a node amid publishers, again and again
+crash-proof *arguments:
+    cargo run --release -p callboard-integration-tests --bin crash-proof -- {{arguments}}
+
+# Hammer a few keys under a tiny cache and check every read
+hammer *arguments:
+    cargo run --release -p callboard-integration-tests --bin hammer -- {{arguments}}
+
+# Send everything that the interface's description allows, and what it does not
+api-fuzz *arguments:
+    scripts/api-fuzz {{arguments}}
