@@ -1,0 +1,104 @@
+//! One session with the database, for the time of a migration. Owns how it is opened and how its address is shown;
+//! knows nothing of tables.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sea_orm_migration::sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sea_orm_migration::sea_orm::sqlx::pool::PoolOptions;
+use sea_orm_migration::sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sea_orm_migration::sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sea_orm_migration::sea_orm::sqlx::{self, ConnectOptions, Database};
+use sea_orm_migration::sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
+
+use crate::MigrationError;
+
+/// The address of a database as it may be shown: without its password and without its parameters.
+#[must_use]
+pub fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.split('?').next().unwrap_or_default().to_owned();
+    };
+    // A password may hold any of `:/?@` unescaped: everything up to the last '@' is taken for credentials.
+    let (credentials, place) = match rest.rsplit_once('@') {
+        Some((credentials, place)) => (Some(credentials), place),
+        None => (None, rest),
+    };
+    let place = place.split('?').next().unwrap_or_default();
+    match credentials.map(|credentials| credentials.split_once(':')) {
+        None => format!("{scheme}://{place}"),
+        Some(None) => format!("{scheme}://{}@{place}", credentials.unwrap_or_default()),
+        Some(Some((user, _password))) => format!("{scheme}://{user}:***@{place}"),
+    }
+}
+
+/// Opens a pool of exactly one connection, so that every statement runs in one session.
+pub(crate) async fn open(
+    url: &str,
+    timeout: Duration,
+    create_file: bool,
+) -> Result<DatabaseConnection, MigrationError> {
+    let address = |error: sqlx::Error| MigrationError::Address { database: masked(url), reason: error.to_string() };
+    let scheme = url.split(':').next().unwrap_or_default();
+    match scheme {
+        "sqlite" => {
+            let options = SqliteConnectOptions::from_str(url).map_err(address)?;
+            let options = options
+                .create_if_missing(create_file)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(timeout)
+                .disable_statement_logging();
+            connect(SqlitePoolOptions::new(), options, url, timeout).await.map(DatabaseConnection::from)
+        }
+        "postgres" | "postgresql" => {
+            let options = PgConnectOptions::from_str(url).map_err(address)?.disable_statement_logging();
+            connect(PgPoolOptions::new(), options, url, timeout).await.map(DatabaseConnection::from)
+        }
+        "mysql" | "mariadb" => {
+            let options = MySqlConnectOptions::from_str(url).map_err(address)?.disable_statement_logging();
+            connect(MySqlPoolOptions::new(), options, url, timeout).await.map(DatabaseConnection::from)
+        }
+        _ => Err(MigrationError::Address {
+            database: masked(url),
+            reason: "it has to begin with sqlite:, postgres:// or mysql://".to_owned(),
+        }),
+    }
+}
+
+async fn connect<DB: Database>(
+    pool: PoolOptions<DB>,
+    options: <DB::Connection as sqlx::Connection>::Options,
+    url: &str,
+    timeout: Duration,
+) -> Result<sqlx::Pool<DB>, MigrationError> {
+    let unreachable = |reason: String| MigrationError::Unreachable { database: masked(url), reason };
+    // The pool would hide why it can't connect behind its own time-out.
+    match tokio::time::timeout(timeout, options.connect()).await {
+        Err(_elapsed) => return Err(unreachable(format!("no answer within {timeout:?}"))),
+        Ok(Err(error)) => return Err(unreachable(error.to_string())),
+        Ok(Ok(connection)) => {
+            if let Err(error) = sqlx::Connection::close(connection).await {
+                tracing::debug!(%error, "closing a database connection failed");
+            }
+        }
+    }
+    let pool = pool.max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(timeout);
+    Ok(pool.test_before_acquire(false).connect_lazy_with(options))
+}
+
+/// Ends the session; with it end the locks that it holds.
+pub(crate) async fn close(session: DatabaseConnection, url: &str) {
+    if let Err(error) = session.close().await {
+        tracing::debug!(%error, database = masked(url), "closing a database connection failed");
+    }
+}
+
+/// The code that the database gave with an error, if it gave one.
+pub(crate) fn sql_state(error: &DbErr) -> Option<String> {
+    let (DbErr::Conn(inner) | DbErr::Exec(inner) | DbErr::Query(inner)) = error else { return None };
+    let RuntimeErr::SqlxError(inner) = inner else { return None };
+    inner.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+}

@@ -1,0 +1,48 @@
+//! The schema on a fresh SQLite file, and the shape of masked addresses. The suite of the store runs the migrations
+//! on every database.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use super::{MigrationError, masked, pending, run};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_masked_address_shows_neither_password_nor_parameters() {
+    for (url, shown) in [
+        ("postgres://ann:secret@db:5432/cc?sslmode=require", "postgres://ann:***@db:5432/cc"),
+        ("mysql://ann:s/e?c@r:et@db/cc", "mysql://ann:***@db/cc"),
+        ("mysql://ann@db/cc", "mysql://ann@db/cc"),
+        ("postgres://db/cc?password=secret", "postgres://db/cc"),
+        ("sqlite:data/callboard.db?mode=rwc", "sqlite:data/callboard.db"),
+        ("nonsense", "nonsense"),
+    ] {
+        assert_eq!(masked(url), shown, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_file_is_migrated_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/cc.db", directory.path().display());
+    assert_eq!(run(&url, PATIENCE).await.unwrap(), 1);
+    assert_eq!(run(&url, PATIENCE).await.unwrap(), 0);
+    assert!(pending(&url, PATIENCE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_understands_is_named() {
+    let error = run("oracle://ann:secret@db/cc", PATIENCE).await.unwrap_err();
+    assert!(matches!(error, MigrationError::Address { .. }));
+    assert!(error.to_string().contains("oracle://ann:***@db/cc"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_named_without_its_password() {
+    let error = run("postgres://ann:secret@127.0.0.1:1/cc", Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, MigrationError::Unreachable { .. }));
+    assert!(error.to_string().contains("postgres://ann:***@127.0.0.1:1/cc"), "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
