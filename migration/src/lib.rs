@@ -89,6 +89,12 @@ pub async fn pending(url: &str, connect_timeout: Duration) -> Result<Vec<String>
     names
 }
 
+/// The name of the last migration: a database that has it is up to date.
+#[must_use]
+pub fn newest() -> Option<String> {
+    Migrator::migrations().last().map(|migration| migration.name().to_owned())
+}
+
 async fn migrate(session: &DatabaseConnection, url: &str) -> Result<usize, MigrationError> {
     take_turn(session, url).await?;
     let applied = apply(session).await.map_err(|error| refused(url, &error));

@@ -1,0 +1,64 @@
+//! The binary form of what only Callboard itself reads back: one byte that names the form, then bincode.
+//!
+//! Owns the form, its number and the limit of its size; nothing else in the project names bincode. Never used for
+//! what a client sends or receives.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The form that is written, and the only one that is read.
+const FORM: u8 = 1;
+/// Longest value, in bytes, written or read.
+pub const MAX_ENCODED: usize = 16 * 1024 * 1024;
+
+/// Why a value could not be written or bytes could not be read. Nothing else happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The value takes more than [`MAX_ENCODED`] bytes, or holds something that can't be written.
+    #[error("the value can't be encoded")]
+    Encode,
+    /// No bytes at all.
+    #[error("no bytes to decode")]
+    Empty,
+    /// Another form, of a newer program perhaps.
+    #[error("encoded in form {0}; this program reads form {FORM}")]
+    UnknownForm(u8),
+    /// The bytes hold no value of the type that was asked for.
+    #[error("the bytes hold no such value")]
+    Decode,
+}
+
+fn form() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<MAX_ENCODED>()
+}
+
+/// The bytes of `value`.
+///
+/// # Errors
+/// [`CodecError::Encode`] when it is too long or can't be written.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let body = bincode::serde::encode_to_vec(value, form()).map_err(|_inner| CodecError::Encode)?;
+    if body.len() >= MAX_ENCODED {
+        return Err(CodecError::Encode);
+    }
+    let mut bytes = Vec::with_capacity(body.len() + 1);
+    bytes.push(FORM);
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// The value that `bytes` hold, all of them.
+///
+/// # Errors
+/// [`CodecError`] when they hold another form, something else, or more than one value.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (number, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *number != FORM {
+        return Err(CodecError::UnknownForm(*number));
+    }
+    let (value, read) = bincode::serde::decode_from_slice(body, form()).map_err(|_inner| CodecError::Decode)?;
+    if read == body.len() { Ok(value) } else { Err(CodecError::Decode) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! The database: the only place in this crate that knows SQL and sea-orm.
+//!
+//! [`open`] checks a migrated database and returns a [`Writer`] and a [`Reader`]. Every write is one transaction under
+//! the lock of the row of `cc_meta`, which puts all of them in one order; what a batch writes is decided by
+//! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
+//! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
+//!
+//! Reading order: `writer` and `batch` (a commit) · `membership`, `look` · `reader`, `list`, `feed`, `history` ·
+//! `namespaces`, `prune` · `transaction`, `rows`, `dialect`, `error` below them · `open`.
+
+use std::fmt;
+use std::time::Duration;
+
+mod batch;
+mod dialect;
+mod error;
+mod feed;
+mod history;
+mod list;
+mod look;
+mod membership;
+mod namespaces;
+mod open;
+mod prune;
+mod reader;
+mod rows;
+mod selector;
+mod transaction;
+mod writer;
+
+pub use dialect::Backend;
+pub use error::{CommitError, OpenError, ReadError, WriteError};
+pub use feed::{Change, Feed, Snapshot};
+pub use history::HistoryEntry;
+pub use list::{ListFilter, NamespaceSummary, Summary};
+pub use membership::{JoinRequest, Joined, Landed};
+pub use namespaces::Namespace;
+pub use open::{masked, open};
+pub use prune::REQUESTS_KEPT;
+pub use reader::{Filled, Reader};
+pub use selector::{DataIds, Selector};
+pub use writer::{CommitRequest, Writer};
+
+/// Which database to open, and how patiently.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// `sqlite:…`, `postgres://…` or `mysql://…`.
+    pub url: String,
+    /// Connections for reads; at least one.
+    pub read_connections: u32,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long one statement, one wait for a lock, and one pause inside a transaction may take.
+    pub statement_timeout: Duration,
+}
+
+/// Shows the address without its password.
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OpenOptions")
+            .field("url", &masked(&self.url))
+            .field("read_connections", &self.read_connections)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! The commit of a batch as the database sees it: what the transaction reads for the decision, and the few statements
+//! that write what was decided. Decides nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use callboard_protocol::commit::{Row, Snapshot, Writes};
+use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::member::{AckNo, Incarnation, NodeId, NodeRow, Timeline};
+use callboard_protocol::unit::{Recorded, RequestId, Unit};
+use sea_orm::Value;
+use uuid::Uuid;
+
+use super::error::Fault;
+use super::rows::{self, Columns, FACTS};
+use super::transaction::Transaction;
+use crate::codec;
+
+/// Keys or request ids in one `SELECT`.
+pub(super) const ASKED_AT_ONCE: usize = 256;
+
+/// Reads what the decision about `units` rests on. The meta row is locked already; the membership rows are read by
+/// a statement of their own after that, so that a join that waited for the lock is seen.
+pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Result<Snapshot, Fault> {
+    let (revision, timeline, nodes) = members(transaction).await?;
+    let ids: Vec<&str> = units.iter().map(|unit| unit.request_id.as_str()).collect();
+    let mut keys: Vec<ConfigKey> =
+        units.iter().flat_map(|unit| unit.items.iter().map(|item| item.key.clone())).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(Snapshot {
+        revision,
+        timeline,
+        nodes,
+        requests: requests(transaction, &ids).await?,
+        rows: config_rows(transaction, &keys).await?,
+    })
+}
+
+/// The revision, the line of history and every membership row.
+pub(super) async fn members(transaction: &Transaction) -> Result<(Version, Timeline, Vec<NodeRow>), Fault> {
+    let sql = "SELECT m.rev, m.timeline, n.node, n.inc, n.ack_floor \
+               FROM cc_meta m LEFT JOIN cc_node n ON 1 = 1 WHERE m.id = 1";
+    let mut head = None;
+    let mut nodes = Vec::new();
+    for row in &transaction.rows(transaction.sql(sql)).await? {
+        let mut columns = Columns::of(row);
+        head = Some((columns.version()?, columns.timeline()?));
+        if let Some(node) = columns.take::<Option<String>>()? {
+            let incarnation = incarnation(&columns.take::<String>()?)?;
+            let ack_floor = AckNo(columns.number()?);
+            nodes.push(NodeRow { node: NodeId(node.into()), incarnation, ack_floor });
+        }
+    }
+    let (revision, timeline) = head.ok_or_else(|| Fault::Broken("the row of cc_meta is missing".to_owned()))?;
+    Ok((revision, timeline, nodes))
+}
+
+pub(super) fn incarnation(text: &str) -> Result<Incarnation, Fault> {
+    Uuid::parse_str(text).map(Incarnation).map_err(|_inner| Fault::Broken("a stored incarnation".to_owned()))
+}
+
+/// Reads a request id with what is kept under it.
+pub(super) fn recorded(columns: &mut Columns<'_>) -> Result<(RequestId, Recorded), Fault> {
+    let request_id = columns.request_id()?;
+    let result = columns.take::<Vec<u8>>()?;
+    let recorded = codec::decode(&result)
+        .map_err(|error| Fault::Broken(format!("the result kept for request {request_id}: {error}")))?;
+    Ok((request_id, recorded))
+}
+
+async fn requests(transaction: &Transaction, ids: &[&str]) -> Result<HashMap<RequestId, Recorded>, Fault> {
+    let mut found = HashMap::new();
+    for ids in ids.chunks(ASKED_AT_ONCE) {
+        let mut sql = transaction.sql("SELECT request_id, result FROM cc_request WHERE request_id IN ");
+        sql.list(ids);
+        for row in &transaction.rows(sql).await? {
+            let (request_id, recorded) = recorded(&mut Columns::of(row))?;
+            found.insert(request_id, recorded);
+        }
+    }
+    Ok(found)
+}
+
+async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<HashMap<ConfigKey, Row>, Fault> {
+    let facts = rows::facts_of("c");
+    let mut found = HashMap::new();
+    for keys in keys.chunks(ASKED_AT_ONCE) {
+        let text =
+            format!("SELECT c.tenant, c.grp, c.data_id, c.version, c.created_at, {facts} FROM cc_config c WHERE ");
+        let mut sql = transaction.sql(&text);
+        sql.keys("c", keys);
+        for row in &transaction.rows(sql).await? {
+            let mut columns = Columns::of(row);
+            let (key, version, created_at) = (columns.key()?, columns.version()?, columns.time()?);
+            let facts = columns.facts()?;
+            let (formal_md5, gray, metadata) = (facts.md5, facts.gray, facts.metadata);
+            found.insert(key, Row { version, formal_md5, gray, metadata, created_at });
+        }
+    }
+    Ok(found)
+}
+
+/// Writes what was decided: a statement each for states, changes, request ids and the meta row, cut where the
+/// database's limits demand it.
+pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
+    write_states(transaction, &writes.states).await?;
+    write_changes(transaction, writes).await?;
+    write_requests(transaction, writes).await?;
+    let mut sql = transaction.sql("UPDATE cc_meta SET rev = ");
+    sql.bind(rows::signed(writes.revision.0)).push(" WHERE id = 1");
+    match transaction.run(sql).await? {
+        1 => Ok(()),
+        found => Err(Fault::Broken(format!("cc_meta has {found} rows"))),
+    }
+}
+
+async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Result<(), Fault> {
+    const OTHERS: [&str; 5] = ["version", "deleted", "created_at", "modified_at", "content"];
+    let columns: Vec<&str> = OTHERS.into_iter().chain(FACTS).collect();
+    let insert = format!("INSERT INTO cc_config (tenant, grp, data_id, {}) VALUES ", columns.join(", "));
+    let upsert = transaction.backend().upsert("tenant, grp, data_id", &columns);
+    let rows_at_once = transaction.backend().max_parameters() / (columns.len() + 3);
+    for run in super::dialect::runs(states, rows_at_once, |state| rows::state_bytes(state)) {
+        let mut sql = transaction.sql(&insert);
+        for (index, state) in run.iter().enumerate() {
+            let others: [Value; OTHERS.len()] = [
+                rows::signed(state.version.0).into(),
+                state.is_absent().into(),
+                state.created_at.0.into(),
+                state.modified_at.0.into(),
+                rows::content_value(state),
+            ];
+            sql.push(if index > 0 { ", " } else { "" });
+            sql.tuple(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?));
+        }
+        sql.push(&upsert);
+        transaction.run(sql).await?;
+    }
+    Ok(())
+}
+
+async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
+    const OTHERS: [&str; 11] = [
+        "rev",
+        "op",
+        "channel",
+        "operator",
+        "source_address",
+        "client_id",
+        "note",
+        "request_id",
+        "created_at",
+        "at",
+        "content",
+    ];
+    let columns: Vec<&str> = OTHERS.into_iter().chain(FACTS).collect();
+    let insert = format!("INSERT INTO cc_change (tenant, grp, data_id, {}) VALUES ", columns.join(", "));
+    let rows_at_once = transaction.backend().max_parameters() / (columns.len() + 3);
+    for run in super::dialect::runs(&writes.changes, rows_at_once, |change| rows::state_bytes(&change.state)) {
+        let mut sql = transaction.sql(&insert);
+        for (index, change) in run.iter().enumerate() {
+            let (state, origin) = (&change.state, &change.origin);
+            let others: [Value; OTHERS.len()] = [
+                rows::signed(state.version.0).into(),
+                change.operation.as_str().into(),
+                origin.channel.as_str().into(),
+                origin.operator.clone().into(),
+                origin.source_address.clone().into(),
+                origin.client_id.clone().into(),
+                origin.note.clone().into(),
+                change.request_id.as_str().into(),
+                state.created_at.0.into(),
+                writes.at.0.into(),
+                rows::content_value(state),
+            ];
+            sql.push(if index > 0 { ", " } else { "" });
+            sql.tuple(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?));
+        }
+        transaction.run(sql).await?;
+    }
+    Ok(())
+}
+
+async fn write_requests(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
+    const COLUMNS: usize = 4;
+    let rows_at_once = transaction.backend().max_parameters() / COLUMNS;
+    for run in writes.requests.chunks(rows_at_once) {
+        let mut sql = transaction.sql("INSERT INTO cc_request (request_id, rev, result, at) VALUES ");
+        for (index, request) in run.iter().enumerate() {
+            let result = codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))?;
+            let values: [Value; COLUMNS] = [
+                request.request_id.as_str().into(),
+                rows::signed(request.revision.0).into(),
+                result.into(),
+                writes.at.0.into(),
+            ];
+            sql.push(if index > 0 { ", " } else { "" }).tuple(values);
+        }
+        transaction.run(sql).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Making, naming and removing namespaces. The lock of the meta row orders these against publishes: a namespace that
+//! was found empty stays empty until it is gone. Publishing needs no row here; a namespace may exist without one.
+
+use callboard_protocol::key::PUBLIC_NAMESPACE;
+use callboard_protocol::time::WallMillis;
+use sea_orm::Value;
+
+use super::error::{Fault, WriteError};
+use super::rows::Columns;
+use super::transaction::Transaction;
+use super::writer::Writer;
+
+/// What is said of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its id, checked by the caller.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+impl Writer {
+    /// Makes a namespace, or names one that exists only because something was published there.
+    ///
+    /// # Errors
+    /// [`WriteError::NamespaceExists`], [`WriteError::NamespaceBuiltIn`], [`WriteError::Failed`].
+    pub async fn create_namespace(&self, namespace: &Namespace, at: WallMillis) -> Result<(), WriteError> {
+        refuse_built_in(&namespace.id)?;
+        let transaction = self.begin().await?;
+        let made = transaction.within(async {
+            if has_row(&transaction, &namespace.id).await? {
+                return Ok(false);
+            }
+            add_row(&transaction, namespace, at).await.map(|()| true)
+        });
+        if !made.await? {
+            transaction.roll_back().await;
+            return Err(WriteError::NamespaceExists { id: namespace.id.clone() });
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Changes name and description.
+    ///
+    /// # Errors
+    /// [`WriteError::NamespaceMissing`], [`WriteError::NamespaceBuiltIn`], [`WriteError::Failed`].
+    pub async fn edit_namespace(&self, namespace: &Namespace, at: WallMillis) -> Result<(), WriteError> {
+        refuse_built_in(&namespace.id)?;
+        let transaction = self.begin().await?;
+        let found = transaction.within(async {
+            let mut sql = transaction.sql("UPDATE cc_namespace SET name = ");
+            sql.bind(namespace.name.as_str()).push(", description = ").bind(namespace.description.clone());
+            sql.push(", modified_at = ").bind(at.0).push(" WHERE id = ").bind(namespace.id.as_str());
+            if transaction.run(sql).await? > 0 {
+                return Ok(true);
+            }
+            if configs_in(&transaction, &namespace.id).await? == 0 {
+                return Ok(false);
+            }
+            add_row(&transaction, namespace, at).await.map(|()| true)
+        });
+        if !found.await? {
+            transaction.roll_back().await;
+            return Err(WriteError::NamespaceMissing { id: namespace.id.clone() });
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Removes a namespace in which there is no configuration.
+    ///
+    /// # Errors
+    /// [`WriteError::NamespaceInUse`], [`WriteError::NamespaceMissing`], [`WriteError::NamespaceBuiltIn`],
+    /// [`WriteError::Failed`].
+    pub async fn delete_namespace(&self, id: &str) -> Result<(), WriteError> {
+        refuse_built_in(id)?;
+        let transaction = self.begin().await?;
+        let verdict = transaction.within(async {
+            let configs = configs_in(&transaction, id).await?;
+            if configs > 0 {
+                return Ok(Err(WriteError::NamespaceInUse { id: id.to_owned(), configs }));
+            }
+            let mut sql = transaction.sql("DELETE FROM cc_namespace WHERE id = ");
+            sql.bind(id);
+            let removed = transaction.run(sql).await?;
+            Ok(if removed > 0 { Ok(()) } else { Err(WriteError::NamespaceMissing { id: id.to_owned() }) })
+        });
+        if let Err(refusal) = verdict.await? {
+            transaction.roll_back().await;
+            return Err(refusal);
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+fn refuse_built_in(id: &str) -> Result<(), WriteError> {
+    if id == PUBLIC_NAMESPACE { Err(WriteError::NamespaceBuiltIn { id: id.to_owned() }) } else { Ok(()) }
+}
+
+async fn has_row(transaction: &Transaction, id: &str) -> Result<bool, Fault> {
+    let mut sql = transaction.sql("SELECT id FROM cc_namespace WHERE id = ");
+    sql.bind(id);
+    Ok(transaction.row(sql).await?.is_some())
+}
+
+async fn configs_in(transaction: &Transaction, id: &str) -> Result<u64, Fault> {
+    let mut sql = transaction.sql("SELECT COUNT(*) FROM cc_config WHERE tenant = ");
+    sql.bind(id).push(" AND deleted = ").bind(false);
+    match transaction.row(sql).await? {
+        Some(row) => Columns::of(&row).number(),
+        None => Err(Fault::Broken("a count without a row".to_owned())),
+    }
+}
+
+async fn add_row(transaction: &Transaction, namespace: &Namespace, at: WallMillis) -> Result<(), Fault> {
+    let columns = "(id, name, description, created_at, modified_at)";
+    let mut sql = transaction.sql(&format!("INSERT INTO cc_namespace {columns} VALUES "));
+    sql.tuple([
+        Value::from(namespace.id.as_str()),
+        namespace.name.as_str().into(),
+        namespace.description.clone().into(),
+        at.0.into(),
+        at.0.into(),
+    ]);
+    transaction.run(sql).await.map(|_| ())
+}

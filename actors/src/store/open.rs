@@ -1,0 +1,286 @@
+//! Opening a database: the two pools, what each session is told, and the checks that refuse a database which could
+//! not keep its promises. Owns every setting that durability rests on; reads and writes no configuration.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sea_orm::sqlx::{self, ConnectOptions, Connection, Executor, Row};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
+
+use super::dialect::Backend;
+use super::error::OpenError;
+use super::{OpenOptions, Reader, Writer};
+
+/// The newest migration that this program needs.
+pub(super) const SCHEMA: &str = "m0001_first_schema";
+/// Where the applied migrations are kept.
+pub(super) const MIGRATION_TABLE: &str = "cc_migration";
+/// Connections for writes: commits take turns anyway, the others are for membership.
+const WRITE_CONNECTIONS: u32 = 4;
+/// The least `max_allowed_packet`: the longest content fits in with room to spare.
+const LEAST_PACKET: u64 = 16 * 1024 * 1024;
+
+/// Opens the database, checks it, and returns the door for writes and the door for reads.
+///
+/// # Errors
+/// [`OpenError`] names the database, with its password masked, and what to do.
+pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
+    let database = masked(&options.url);
+    let (backend, writes, reads) = match options.url.split(':').next().unwrap_or_default() {
+        "sqlite" => sqlite(&options, &database).await?,
+        "postgres" | "postgresql" => postgres(&options, &database).await?,
+        "mysql" | "mariadb" => mysql(&options, &database).await?,
+        _ => {
+            let reason = "it has to begin with sqlite:, postgres:// or mysql://".to_owned();
+            return Err(OpenError::Address { database, reason });
+        }
+    };
+    check_schema(&reads, backend, &database).await?;
+    tracing::info!(store.database = database, store.backend = backend.as_str(), "database opened");
+    let (retries, limit) = (options.read_connections.max(1), options.statement_timeout);
+    let patience = options.connect_timeout + options.statement_timeout;
+    Ok((
+        Writer::new(writes, backend, WRITE_CONNECTIONS, options.connect_timeout, limit),
+        Reader::new(reads, backend, retries, patience),
+    ))
+}
+
+/// The address of a database as it may be shown: without its password and without its parameters.
+#[must_use]
+pub fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.split('?').next().unwrap_or_default().to_owned();
+    };
+    // A password may hold any of `:/?@` unescaped: everything up to the last '@' is taken for credentials.
+    let (credentials, place) =
+        rest.rsplit_once('@').map_or((None, rest), |(credentials, place)| (Some(credentials), place));
+    let place = place.split('?').next().unwrap_or_default();
+    match credentials {
+        None => format!("{scheme}://{place}"),
+        Some(credentials) => match credentials.split_once(':') {
+            None => format!("{scheme}://{credentials}@{place}"),
+            Some((user, _password)) => format!("{scheme}://{user}:***@{place}"),
+        },
+    }
+}
+
+type Pools = (Backend, DatabaseConnection, DatabaseConnection);
+
+/// Makes the first connection by itself: a pool hides why it can't connect behind its own time-out.
+async fn first_connection<O: ConnectOptions>(
+    options: &O,
+    timeout: Duration,
+    database: &str,
+) -> Result<O::Connection, OpenError>
+where
+    O::Connection: Sized,
+{
+    let unreachable = |reason| OpenError::Unreachable { database: database.to_owned(), reason };
+    match tokio::time::timeout(timeout, options.connect()).await {
+        Err(_elapsed) => Err(unreachable(format!("no answer within {timeout:?}"))),
+        Ok(Err(error)) => Err(unreachable(error.to_string())),
+        Ok(Ok(connection)) => Ok(connection),
+    }
+}
+
+fn address(database: &str, error: &sqlx::Error) -> OpenError {
+    OpenError::Address { database: database.to_owned(), reason: error.to_string() }
+}
+
+fn unusable(database: &str, error: &sqlx::Error) -> OpenError {
+    OpenError::Unusable { database: database.to_owned(), reason: error.to_string() }
+}
+
+async fn close(connection: impl Connection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "closing a database connection failed");
+    }
+}
+
+async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
+    if options.url.contains(":memory:") || options.url.contains("mode=memory") {
+        let reason = "a database in memory keeps nothing; name a file".to_owned();
+        return Err(OpenError::Address { database: database.to_owned(), reason });
+    }
+    let settings = SqliteConnectOptions::from_str(&options.url)
+        .map_err(|error| address(database, &error))?
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(options.statement_timeout)
+        .disable_statement_logging();
+    let mut first = first_connection(&settings, options.connect_timeout, database).await?;
+    first
+        .execute("BEGIN IMMEDIATE; ROLLBACK")
+        .await
+        .map_err(|error| OpenError::ReadOnly { database: database.to_owned(), reason: error.to_string() })?;
+    close(first).await;
+    let pool = || {
+        let pool = SqlitePoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
+        pool.idle_timeout(None).max_lifetime(None)
+    };
+    // Exactly one connection writes: writers would only wait for each other, and worse than in a queue.
+    let writes = pool().max_connections(1).connect_lazy_with(settings.clone());
+    let reads =
+        pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings.pragma("query_only", "ON"));
+    Ok((Backend::Sqlite, writes.into(), reads.into()))
+}
+
+async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
+    let settings = PgConnectOptions::from_str(&options.url)
+        .map_err(|error| address(database, &error))?
+        .application_name("callboard")
+        .disable_statement_logging();
+    let mut first = first_connection(&settings, options.connect_timeout, database).await?;
+    check_postgres(&mut first, database).await?;
+    close(first).await;
+    let limit = options.statement_timeout.as_millis();
+    let pool = || {
+        let pool = PgPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
+        pool.after_connect(move |connection, _| {
+            Box::pin(async move {
+                let told = format!("SET statement_timeout = {limit}");
+                connection.execute(sqlx::AssertSqlSafe(told)).await?;
+                refuse_postgres_standby(connection).await
+            })
+        })
+    };
+    let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let reads = pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
+    Ok((Backend::Postgres, writes.into(), reads.into()))
+}
+
+/// Also after each reconnect: behind the same address another server may answer than before.
+async fn refuse_postgres_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let standby = connection.fetch_one("SELECT pg_is_in_recovery()").await?.try_get::<bool, _>(0)?;
+    if standby { Err(sqlx::Error::Protocol("the server is a standby".to_owned())) } else { Ok(()) }
+}
+
+async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result<(), OpenError> {
+    let question = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), \
+                    current_setting('synchronous_commit'), current_setting('fsync'), \
+                    current_setting('full_page_writes')";
+    let row = connection.fetch_one(question).await.map_err(|error| unusable(database, &error))?;
+    let text = |index: usize| row.try_get::<String, _>(index).map_err(|error| unusable(database, &error));
+    if row.try_get::<bool, _>(0).map_err(|error| unusable(database, &error))? {
+        return Err(OpenError::ReadOnly { database: database.to_owned(), reason: "it is a standby".to_owned() });
+    }
+    if text(1)? == "on" {
+        let reason = "transactions are read-only".to_owned();
+        return Err(OpenError::ReadOnly { database: database.to_owned(), reason });
+    }
+    for (index, name) in [(2, "synchronous_commit"), (3, "fsync"), (4, "full_page_writes")] {
+        if text(index)? == "off" {
+            warn_of_weak_durability(database, name, "off", "on");
+        }
+    }
+    Ok(())
+}
+
+async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
+    let settings = MySqlConnectOptions::from_str(&options.url)
+        .map_err(|error| address(database, &error))?
+        .disable_statement_logging();
+    let mut first = first_connection(&settings, options.connect_timeout, database).await?;
+    let is_mariadb = check_mysql(&mut first, database).await?;
+    close(first).await;
+    let millis = options.statement_timeout.as_millis();
+    let seconds = millis.div_ceil(1_000).max(1);
+    let mut told = format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+         SET SESSION innodb_lock_wait_timeout = {seconds}"
+    );
+    let mut told_writers = String::new();
+    if is_mariadb {
+        told.push_str(&format!("; SET SESSION max_statement_time = {seconds}"));
+        told_writers.push_str(&format!("; SET SESSION idle_transaction_timeout = {seconds}"));
+    } else {
+        told.push_str(&format!("; SET SESSION max_execution_time = {millis}"));
+        // MySQL can't end an idle transaction, only an idle session; the writer replaces one that was ended.
+        told_writers.push_str(&format!("; SET SESSION wait_timeout = {}", seconds + 1));
+    }
+    let pool = |told: String| {
+        let pool = MySqlPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
+        pool.after_connect(move |connection, _| {
+            let told = told.clone();
+            Box::pin(async move {
+                connection.execute(sqlx::AssertSqlSafe(told)).await?;
+                refuse_read_only_mysql(connection).await
+            })
+        })
+    };
+    let writes =
+        pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let reads = pool(told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
+    Ok((Backend::MySql, writes.into(), reads.into()))
+}
+
+/// Also after each reconnect: behind the same address another server may answer than before.
+async fn refuse_read_only_mysql(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let row = connection.fetch_one("SELECT CAST(@@global.read_only AS CHAR)").await?;
+    let read_only = row.try_get::<String, _>(0)?;
+    if is_off(&read_only) { Ok(()) } else { Err(sqlx::Error::Protocol("the server is read-only".to_owned())) }
+}
+
+fn is_off(setting: &str) -> bool {
+    setting == "0" || setting.eq_ignore_ascii_case("off")
+}
+
+/// Returns whether the server is MariaDB.
+async fn check_mysql(connection: &mut MySqlConnection, database: &str) -> Result<bool, OpenError> {
+    let question = "SELECT CAST(VERSION() AS CHAR), CAST(@@global.read_only AS CHAR), \
+                    CAST(@@global.max_allowed_packet AS CHAR), \
+                    CAST(@@global.innodb_flush_log_at_trx_commit AS CHAR), \
+                    CAST(@@global.log_bin AS CHAR), CAST(@@global.sync_binlog AS CHAR)";
+    let row = connection.fetch_one(question).await.map_err(|error| unusable(database, &error))?;
+    let text = |index: usize| row.try_get::<String, _>(index).map_err(|error| unusable(database, &error));
+    if !is_off(&text(1)?) {
+        return Err(OpenError::ReadOnly { database: database.to_owned(), reason: "read_only is set".to_owned() });
+    }
+    let found = text(2)?.parse().unwrap_or_default();
+    if found < LEAST_PACKET {
+        return Err(OpenError::PacketTooSmall { database: database.to_owned(), found, needed: LEAST_PACKET });
+    }
+    if text(3)? != "1" {
+        warn_of_weak_durability(database, "innodb_flush_log_at_trx_commit", &text(3)?, "1");
+    }
+    if !is_off(&text(4)?) && text(5)? != "1" {
+        warn_of_weak_durability(database, "sync_binlog", &text(5)?, "1");
+    }
+    Ok(text(0)?.contains("MariaDB"))
+}
+
+fn warn_of_weak_durability(database: &str, setting: &str, value: &str, wanted: &str) {
+    tracing::warn!(
+        store.database = database,
+        "{setting} is {value}: the database may lose acknowledged publishes in a crash; set it to {wanted}"
+    );
+}
+
+async fn check_schema(reads: &DatabaseConnection, backend: Backend, database: &str) -> Result<(), OpenError> {
+    let not_migrated = || OpenError::NotMigrated { database: database.to_owned(), needed: SCHEMA };
+    let question = format!("SELECT version FROM {MIGRATION_TABLE} ORDER BY version");
+    let rows = match reads.query_all_raw(Statement::from_string(backend.sea(), question)).await {
+        Ok(rows) => rows,
+        Err(DbErr::Query(error)) => {
+            tracing::debug!(store.database = database, %error, "the table of migrations can't be read");
+            return Err(not_migrated());
+        }
+        Err(error) => {
+            return Err(OpenError::Unreachable { database: database.to_owned(), reason: error.to_string() });
+        }
+    };
+    let applied = rows.iter().map(|row| row.try_get_by_index::<String>(0)).collect::<Result<Vec<_>, _>>();
+    let applied =
+        applied.map_err(|error| OpenError::Unusable { database: database.to_owned(), reason: error.to_string() })?;
+    if !applied.iter().any(|name| name == SCHEMA) {
+        return Err(not_migrated());
+    }
+    match applied.into_iter().next_back().filter(|name| name.as_str() > SCHEMA) {
+        Some(found) => Err(OpenError::TooNew { database: database.to_owned(), found }),
+        None => Ok(()),
+    }
+}

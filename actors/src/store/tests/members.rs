@@ -1,0 +1,137 @@
+//! Rows, acks, floors and the look for what landed.
+
+use std::sync::Arc;
+
+use callboard_protocol::commit::{Decision, Standing};
+use callboard_protocol::config::Version;
+use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
+use uuid::Uuid;
+
+use super::ground::{Ground, TIMELINE, acked, content, key, put, request, request_id, unit, unit_as, written};
+use super::on_every_database;
+use crate::store::{CommitRequest, JoinRequest, Joined, WriteError};
+
+on_every_database!(
+    a_commit_needs_the_ack_of_every_row,
+    a_member_whose_row_is_gone_is_told,
+    an_old_row_is_replaced_with_proof_only,
+    raising_the_floor_to_where_it_is_still_finds_the_row,
+    a_fenced_node_can_not_raise_its_floor,
+    a_look_finds_what_landed_with_its_states,
+);
+
+fn node(name: &str) -> NodeId {
+    NodeId(name.into())
+}
+
+fn life() -> Incarnation {
+    Incarnation(Uuid::new_v4())
+}
+
+async fn join(ground: &Ground, name: &str, replace: bool) -> (Incarnation, Result<Joined, WriteError>) {
+    let incarnation = life();
+    let (boot_id, address) = ("boot".to_owned(), "127.0.0.1:8851".to_owned());
+    let request = JoinRequest { node: node(name), incarnation, boot_id, address, replace };
+    (incarnation, ground.writer.join(request).await)
+}
+
+async fn a_commit_needs_the_ack_of_every_row(ground: Arc<Ground>) {
+    let (one, joined) = join(&ground, "one", false).await;
+    assert_eq!(joined.unwrap(), Joined { revision: Version::ZERO, timeline: TIMELINE });
+    let (two, _) = join(&ground, "two", false).await;
+    let (one_row, two_row) = (
+        NodeRow { node: node("one"), incarnation: one, ack_floor: AckNo(0) },
+        NodeRow { node: node("two"), incarnation: two, ack_floor: AckNo(6) },
+    );
+    ground.writer.raise_floor(&node("two"), two, AckNo(5), &[]).await.unwrap().unwrap();
+    let ack = |name: &str, incarnation, number| Ack { node: node(name), incarnation, number: AckNo(number) };
+    let units = || vec![unit_as("u", vec![put(&key("a"), "1")])];
+    for (acks, missing) in [
+        (vec![], vec![one_row.clone(), two_row.clone()]),
+        (vec![ack("one", one, 1)], vec![two_row.clone()]),
+        (vec![ack("one", life(), 1), ack("two", two, 6)], vec![one_row]),
+        (vec![ack("one", one, 1), ack("two", two, 5)], vec![two_row]),
+    ] {
+        let Decision::NeedAcks(mut rows) = ground.writer.commit(acked(units(), acks)).await.unwrap() else {
+            panic!("written without the acks");
+        };
+        rows.sort_by(|a, b| a.node.cmp(&b.node));
+        assert_eq!(rows, missing);
+        assert_eq!(ground.revision().await, Version::ZERO);
+    }
+    let acks = vec![ack("one", one, 1), ack("two", two, 6)];
+    let commit = CommitRequest { standing: Standing::Member(node("one")), ..acked(units(), acks) };
+    assert_eq!(written(ground.writer.commit(commit).await.unwrap()).revision, Version(1));
+}
+
+async fn a_member_whose_row_is_gone_is_told(ground: Arc<Ground>) {
+    let (one, _) = join(&ground, "one", false).await;
+    assert!(!ground.writer.release(&node("one"), life()).await.unwrap());
+    assert!(ground.writer.release(&node("one"), one).await.unwrap());
+    assert!(!ground.writer.release(&node("one"), one).await.unwrap());
+    let standing = Standing::Member(node("one"));
+    let commit = CommitRequest { standing, ..request(vec![unit(vec![put(&key("a"), "1")])]) };
+    assert_eq!(ground.writer.commit(commit).await.unwrap(), Decision::NotMember);
+}
+
+async fn an_old_row_is_replaced_with_proof_only(ground: Arc<Ground>) {
+    let (old, _) = join(&ground, "one", false).await;
+    ground.publish_as(&node("one"), old).await;
+    assert_eq!(join(&ground, "one", false).await.1, Err(WriteError::RowHeld));
+    let (new, joined) = join(&ground, "one", true).await;
+    assert_eq!(joined.unwrap().revision, Version(1));
+    assert_eq!(ground.writer.raise_floor(&node("one"), old, AckNo(1), &[]).await.unwrap(), None);
+    ground.publish_as(&node("one"), new).await;
+    // The same life again: the answer to the first attempt was lost.
+    let again = JoinRequest {
+        node: node("one"),
+        incarnation: new,
+        boot_id: "boot".to_owned(),
+        address: String::new(),
+        replace: false,
+    };
+    assert_eq!(ground.writer.join(again).await.unwrap().revision, Version(2));
+}
+
+impl Ground {
+    async fn publish_as(&self, node: &NodeId, incarnation: Incarnation) {
+        let ack = Ack { node: node.clone(), incarnation, number: AckNo(1) };
+        let units = vec![unit(vec![put(&key("a"), &incarnation.0.to_string())])];
+        written(self.writer.commit(acked(units, vec![ack])).await.unwrap());
+    }
+}
+
+async fn raising_the_floor_to_where_it_is_still_finds_the_row(ground: Arc<Ground>) {
+    let (one, _) = join(&ground, "one", false).await;
+    for above in [3, 3, 1] {
+        let landed = ground.writer.raise_floor(&node("one"), one, AckNo(above), &[]).await.unwrap();
+        assert_eq!(landed.unwrap().revision, Version::ZERO);
+    }
+    let decision = ground.writer.commit(request(vec![unit(vec![put(&key("a"), "1")])])).await.unwrap();
+    let row = NodeRow { node: node("one"), incarnation: one, ack_floor: AckNo(4) };
+    assert_eq!(decision, Decision::NeedAcks(vec![row]));
+}
+
+async fn a_fenced_node_can_not_raise_its_floor(ground: Arc<Ground>) {
+    let (one, _) = join(&ground, "one", false).await;
+    ground.administer("DELETE FROM cc_node").await;
+    assert_eq!(ground.writer.raise_floor(&node("one"), one, AckNo(1), &[]).await.unwrap(), None);
+}
+
+async fn a_look_finds_what_landed_with_its_states(ground: Arc<Ground>) {
+    let (a, b, c) = (key("a"), key("b"), key("c"));
+    ground.commit(vec![unit_as("first", vec![put(&a, "1"), put(&b, "1")]), unit_as("other", vec![put(&c, "1")])]).await;
+    ground.publish(&b, "2").await;
+    let ids = [request_id("first"), request_id("never")];
+    let (one, _) = join(&ground, "one", false).await;
+    let raised = ground.writer.raise_floor(&node("one"), one, AckNo(9), &ids).await.unwrap().unwrap();
+    assert_eq!(raised.revision, Version(3));
+    assert_eq!(raised.units.len(), 1);
+    assert_eq!((raised.units[0].0.as_str(), raised.units[0].1.items.len()), ("first", 2));
+    let states: Vec<_> = raised.states.iter().map(|state| (state.key.clone(), state.formal.clone())).collect();
+    assert_eq!(states, [(a, Some(content("1"))), (b, Some(content("2")))]);
+    assert_eq!(ground.writer.look_locked(&ids).await.unwrap(), raised);
+    assert_eq!(ground.reader.look(&ids).await.unwrap(), raised);
+    let nothing = ground.reader.look(&[]).await.unwrap();
+    assert_eq!((nothing.revision, nothing.units.len()), (Version(3), 0));
+}

@@ -1,0 +1,92 @@
+//! Namespaces and pruning.
+
+use std::sync::Arc;
+
+use callboard_protocol::config::Version;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::time::WallMillis;
+
+use super::ground::{Ground, NOON, key, put, remove, request, request_id, unit, unit_as, written};
+use super::on_every_database;
+use crate::store::{CommitRequest, DataIds, Namespace, REQUESTS_KEPT, Selector, WriteError};
+
+on_every_database!(
+    namespaces_are_made_named_and_removed,
+    a_namespace_in_use_stays,
+    pruning_keeps_the_newest_change_of_each_key,
+    request_ids_are_kept_for_a_day,
+);
+
+fn named(id: &str, name: &str) -> Namespace {
+    Namespace { id: id.to_owned(), name: name.to_owned(), description: Some("für alle".to_owned()) }
+}
+
+async fn namespaces_are_made_named_and_removed(ground: Arc<Ground>) {
+    let (writer, id) = (&ground.writer, "dev".to_owned());
+    let missing = Err(WriteError::NamespaceMissing { id: id.clone() });
+    assert_eq!(writer.edit_namespace(&named("dev", "x"), NOON).await, missing);
+    assert_eq!(writer.delete_namespace("dev").await, missing);
+    writer.create_namespace(&named("dev", "Development"), NOON).await.unwrap();
+    let twice = writer.create_namespace(&named("dev", "Other"), NOON).await;
+    assert_eq!(twice, Err(WriteError::NamespaceExists { id }));
+    writer.edit_namespace(&named("dev", "Developers"), NOON).await.unwrap();
+    writer.edit_namespace(&named("dev", "Developers"), NOON).await.unwrap();
+    ground.publish(&ConfigKey::new("Dev", "g", "a").unwrap(), "1").await;
+    let seen: Vec<_> =
+        ground.reader.namespaces().await.unwrap().into_iter().map(|n| (n.id, n.name, n.configs)).collect();
+    let expect = |id: &str, name: &str, configs| (id.to_owned(), name.to_owned(), configs);
+    assert_eq!(seen, [expect("public", "public", 0), expect("Dev", "Dev", 1), expect("dev", "Developers", 0)]);
+    writer.delete_namespace("dev").await.unwrap();
+    for refused in [
+        writer.create_namespace(&named("public", "x"), NOON).await,
+        writer.edit_namespace(&named("public", "x"), NOON).await,
+        writer.delete_namespace("public").await,
+    ] {
+        assert!(matches!(refused, Err(WriteError::NamespaceBuiltIn { .. })));
+    }
+}
+
+async fn a_namespace_in_use_stays(ground: Arc<Ground>) {
+    let a = ConfigKey::new("dev", "g", "a").unwrap();
+    ground.publish(&a, "1").await;
+    ground.writer.edit_namespace(&named("dev", "Named later"), NOON).await.unwrap();
+    let in_use = WriteError::NamespaceInUse { id: "dev".to_owned(), configs: 1 };
+    assert_eq!(ground.writer.delete_namespace("dev").await, Err(in_use));
+    ground.commit(vec![unit(vec![remove(&a)])]).await;
+    ground.writer.delete_namespace("dev").await.unwrap();
+    assert_eq!(ground.reader.namespaces().await.unwrap().len(), 1);
+}
+
+async fn pruning_keeps_the_newest_change_of_each_key(ground: Arc<Ground>) {
+    for turn in 0..3 {
+        ground.publish(&key("a"), &turn.to_string()).await;
+    }
+    ground.publish(&key("gone"), "1").await;
+    ground.commit(vec![unit(vec![remove(&key("gone"))])]).await;
+    ground.publish(&key("b"), "1").await;
+    let later = WallMillis(NOON.0 + 1);
+    let recent = CommitRequest { at: later, ..request(vec![unit(vec![put(&key("b"), "2")])]) };
+    written(ground.writer.commit(recent).await.unwrap());
+    assert_eq!(ground.writer.prune(NOON, later, 100).await.unwrap(), 0);
+    // Revisions 1, 2 (of a), 4 (of gone) and 6 (of b) were followed by newer ones.
+    assert_eq!(ground.writer.prune(later, later, 2).await.unwrap(), 2);
+    let all = Selector { namespace: "public".to_owned(), group: None, data_id: DataIds::Prefix(String::new()) };
+    assert_eq!(ground.reader.feed(Version::ZERO, &all, 100).await.unwrap().floor, Version(2));
+    assert_eq!(ground.writer.prune(later, later, 100).await.unwrap(), 2);
+    assert_eq!(ground.writer.prune(later, later, 100).await.unwrap(), 0);
+    let feed = ground.reader.feed(Version::ZERO, &all, 100).await.unwrap();
+    let left: Vec<_> = feed.changes.iter().map(|change| change.state.version.0).collect();
+    assert_eq!((left, feed.floor, feed.revision), (vec![3, 5, 7], Version(6), Version(7)));
+    assert_eq!(ground.reader.history(&key("a"), None, 10).await.unwrap().len(), 1);
+    assert_eq!(ground.publish(&key("a"), "new").await, Version(8));
+}
+
+async fn request_ids_are_kept_for_a_day(ground: Arc<Ground>) {
+    ground.commit(vec![unit_as("old", vec![put(&key("a"), "1")])]).await;
+    let day_later = WallMillis(NOON.0 + i64::try_from(REQUESTS_KEPT.as_millis()).unwrap());
+    for (now, left) in [(day_later, 1), (WallMillis(day_later.0 + 1), 0)] {
+        ground.writer.prune(WallMillis(0), now, 100).await.unwrap();
+        assert_eq!(ground.reader.look(&[request_id("old")]).await.unwrap().units.len(), left);
+    }
+    assert_eq!(ground.reader.history(&key("a"), None, 10).await.unwrap().len(), 1);
+}

@@ -1,0 +1,111 @@
+//! One transaction of the writer: begun with the meta row locked, ended by [`Transaction::commit`] or
+//! [`Transaction::roll_back`]. Dropped half-way it rolls back, and its connection stays usable. Owns the time limits
+//! and the line between "certainly not written" and "not known"; knows nothing of what is written.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, QueryResult, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+
+use super::dialect::{Backend, Sql};
+use super::error::{CommitError, Fault};
+
+/// How long the parts of a transaction may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// To get a connection.
+    pub(super) connect: Duration,
+    /// One statement; also what the server is told.
+    pub(super) statement: Duration,
+}
+
+impl Limits {
+    /// All statements between begin and commit together.
+    fn body(self) -> Duration {
+        self.statement.saturating_mul(3)
+    }
+}
+
+/// An open transaction.
+pub(super) struct Transaction {
+    inner: DatabaseTransaction,
+    backend: Backend,
+    limits: Limits,
+}
+
+impl Transaction {
+    /// Begins and takes the meta row's lock. A connection that turns out dead is replaced, up to `replacements` times.
+    pub(super) async fn begin(
+        connection: &DatabaseConnection,
+        backend: Backend,
+        limits: Limits,
+        replacements: u32,
+    ) -> Result<Self, Fault> {
+        let mut left = replacements;
+        loop {
+            let begun = tokio::time::timeout(limits.connect + limits.body(), lock(connection, backend, limits));
+            match begun.await.unwrap_or(Err(Fault::TimedOut)) {
+                Ok(inner) => return Ok(Self { inner, backend, limits }),
+                Err(fault) if left > 0 && fault.is_dead_connection() => left -= 1,
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Does `work`, within the time that a transaction may take. On an error the caller drops the transaction.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::time::timeout(self.limits.body(), work).await.unwrap_or(Err(Fault::TimedOut))
+    }
+
+    /// An empty statement in this transaction's dialect, beginning with `text`.
+    pub(super) fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.backend, text)
+    }
+
+    pub(super) fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
+        Ok(self.inner.query_all_raw(sql.statement()).await?)
+    }
+
+    pub(super) async fn row(&self, sql: Sql) -> Result<Option<QueryResult>, Fault> {
+        Ok(self.inner.query_one_raw(sql.statement()).await?)
+    }
+
+    /// Runs a statement and returns how many rows it found.
+    pub(super) async fn run(&self, sql: Sql) -> Result<u64, Fault> {
+        Ok(self.inner.execute_raw(sql.statement()).await?.rows_affected())
+    }
+
+    /// Makes it durable.
+    pub(super) async fn commit(self) -> Result<(), CommitError> {
+        let backend = self.backend;
+        match tokio::time::timeout(self.limits.body(), self.inner.commit()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Fault::Database(error).after_commit(backend)),
+            Err(_elapsed) => Err(Fault::TimedOut.after_commit(backend)),
+        }
+    }
+
+    /// Ends it without a trace.
+    pub(super) async fn roll_back(self) {
+        // Should it fail, the connection is broken, and the database ends the transaction with it.
+        if let Err(error) = self.inner.rollback().await {
+            tracing::debug!(%error, "rolling back failed; the connection is given up");
+        }
+    }
+}
+
+async fn lock(connection: &DatabaseConnection, backend: Backend, limits: Limits) -> Result<DatabaseTransaction, Fault> {
+    let mode = (backend == Backend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+    let transaction = connection.begin_with_options(options).await?;
+    if let Some(sql) = backend.lock_meta(limits.statement.as_millis()) {
+        transaction.execute_unprepared(&sql).await?;
+    }
+    Ok(transaction)
+}

@@ -1,0 +1,108 @@
+//! The door for everything that is written. Each operation is one transaction under the lock of the meta row, so all
+//! of them stand in one order. Owns the pool of writing connections; decides nothing about publishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard_protocol::commit::{self, Decision, Standing};
+use callboard_protocol::member::{Ack, Timeline};
+use callboard_protocol::time::WallMillis;
+use callboard_protocol::unit::Unit;
+use sea_orm::DatabaseConnection;
+
+use super::batch;
+use super::dialect::{Backend, Sql};
+use super::error::{CommitError, Fault};
+use super::transaction::{Limits, Transaction};
+
+/// Writes to the database. Clones share one pool; on SQLite that pool has exactly one connection.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    connection: DatabaseConnection,
+    backend: Backend,
+    /// How many connections can turn out dead one after the other.
+    pool_size: u32,
+    limits: Limits,
+}
+
+/// A batch that wants to be written, and on the strength of what.
+#[derive(Debug, Clone)]
+pub struct CommitRequest {
+    /// The units, judged in this order.
+    pub units: Vec<Arc<Unit>>,
+    /// The line of history on which the acks were given.
+    pub timeline: Timeline,
+    /// Whether the publisher is a member.
+    pub standing: Standing,
+    /// Ack 1 of every member.
+    pub acks: Vec<Ack>,
+    /// The publisher's wall clock, stored with what is written.
+    pub at: WallMillis,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: DatabaseConnection,
+        backend: Backend,
+        pool_size: u32,
+        connect: Duration,
+        statement: Duration,
+    ) -> Self {
+        Self { connection, backend, pool_size, limits: Limits { connect, statement } }
+    }
+
+    /// Which database this writes to.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Judges the batch under the lock and writes what [`commit::decide`] says, all of it or nothing. The outcomes
+    /// in [`Decision::Write`] are durable when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError::Aborted`] when nothing was written; [`CommitError::Unknown`] when the commit was sent and its
+    /// answer never came.
+    pub async fn commit(&self, request: CommitRequest) -> Result<Decision, CommitError> {
+        let transaction = self.begin().await?;
+        let judged = transaction.within(async {
+            let snapshot = batch::read(&transaction, &request.units).await?;
+            let CommitRequest { units, timeline, standing, acks, at } = &request;
+            let decision = commit::decide(snapshot, units, *timeline, standing, acks, *at);
+            if let Decision::Write(writes) = &decision
+                && !writes.is_empty()
+            {
+                batch::write(&transaction, writes).await?;
+            }
+            Ok(decision)
+        });
+        let decision = judged.await?;
+        match &decision {
+            Decision::Write(writes) if !writes.is_empty() => transaction.commit().await?,
+            Decision::Write(_) | Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) => {
+                transaction.roll_back().await;
+            }
+        }
+        Ok(decision)
+    }
+
+    /// Begins a transaction that holds the meta row's lock.
+    pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
+        Transaction::begin(&self.connection, self.backend, self.limits, self.pool_size).await
+    }
+
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    pub(super) fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.backend, text)
+    }
+
+    /// Closes every connection, after the statements under way.
+    pub async fn close(&self) {
+        if let Err(error) = self.connection.close_by_ref().await {
+            tracing::debug!(%error, "closing the writing connections failed");
+        }
+    }
+}
