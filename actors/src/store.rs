@@ -38,6 +38,7 @@ pub use namespaces::Namespace;
 pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, Reader};
+pub use selector::{DataIds, Selector};
 pub use writer::{CommitRequest, Writer};
 
 /// Which database to open, and how patiently.
