@@ -15,5 +15,6 @@ pub mod content;
 pub mod gray;
 pub mod key;
 pub mod member;
+pub mod publish;
 pub mod time;
 pub mod unit;

@@ -1,0 +1,329 @@
+//! One batch on its way: who has acknowledged, what phase it is in, and its timers. Owns the rule of when a batch may
+//! be committed; never chooses what is in it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{CallerId, Effect, Membership, Options, PublishOutcome, is_same_life};
+use crate::commit::{BatchId, Standing};
+use crate::key::ConfigKey;
+use crate::member::{Ack, NodeId, NodeRow, Timeline};
+use crate::time::Mono;
+use crate::unit::{Recorded, Refusal, RequestId, Unit, UnitOutcome};
+
+/// A unit whose caller waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) unit: Arc<Unit>,
+    pub(super) caller: CallerId,
+    pub(super) deadline: Mono,
+}
+
+impl Waiting {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ConfigKey> {
+        self.unit.items.iter().map(|item| &item.key)
+    }
+
+    pub(super) fn reply(&self, outcome: PublishOutcome, out: &mut Vec<Effect>) {
+        out.push(Effect::Reply { caller: self.caller, outcome });
+    }
+
+    pub(super) fn fail(&self, reason: &str, out: &mut Vec<Effect>) {
+        self.reply(PublishOutcome::Failed { reason: reason.to_owned() }, out);
+    }
+
+    /// Answers with what the database keeps under the request id, or with `otherwise`. Whether the record is of this
+    /// very commit or of an earlier one of the same request can't be told apart, and makes no difference to the caller.
+    pub(super) fn reply_recorded(
+        &self,
+        landed: &[(RequestId, Recorded)],
+        otherwise: PublishOutcome,
+        out: &mut Vec<Effect>,
+    ) {
+        let recorded = landed.iter().find(|(request_id, _)| *request_id == self.unit.request_id);
+        let outcome = match recorded {
+            None => otherwise,
+            Some((_, recorded)) if recorded.fingerprint == self.unit.fingerprint => {
+                PublishOutcome::Settled(UnitOutcome::Done { items: recorded.items.clone(), replayed: false })
+            }
+            Some((request_id, _)) => PublishOutcome::Settled(UnitOutcome::Refused(Refusal::RequestIdReused {
+                request_id: request_id.clone(),
+            })),
+        };
+        self.reply(outcome, out);
+    }
+}
+
+/// The timers of a round of notifications.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    since: Mono,
+    resends: usize,
+    next_send: Mono,
+    park_at: Mono,
+}
+
+impl Round {
+    fn new(now: Mono, options: &Options) -> Self {
+        let [first, _] = options.resend;
+        Self { since: now, resends: 0, next_send: now.after(first), park_at: now.after(options.ack_timeout) }
+    }
+
+    /// A round that only repeats, now and then, what everybody has acknowledged.
+    fn repeating(now: Mono, options: &Options) -> Self {
+        let resends = options.resend.len();
+        Self { resends, next_send: now.after(options.notify_repeat), ..Self::new(now, options) }
+    }
+
+    fn sent(&mut self, now: Mono, options: &Options) {
+        self.resends += 1;
+        let planned = options.resend.get(self.resends).map(|offset| self.since.after(*offset));
+        self.next_send = planned.filter(|planned| *planned > now).unwrap_or(now.after(options.notify_repeat));
+    }
+}
+
+/// Where a batch stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Notified; acks come in, or all are there and the commit waits for its turn.
+    Gathering(Round),
+    /// The commit is at the database.
+    Committing {
+        /// Repeats the notification meanwhile.
+        round: Round,
+        /// What it is committed on.
+        timeline: Timeline,
+        /// As whom.
+        standing: Standing,
+    },
+    /// The commit's outcome is being looked up.
+    Resolving,
+    /// Withdrawn because members did not acknowledge.
+    Parked {
+        /// When to try again at the latest.
+        until: Mono,
+        /// Who did not acknowledge.
+        lacking: Vec<NodeRow>,
+    },
+    /// Withdrawn, or never notified: waits for the next observation of the cluster.
+    Adrift,
+}
+
+/// One batch. See the module's page.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) id: BatchId,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) phase: Phase,
+    /// How many of its commits the database undid.
+    pub(super) aborts: u32,
+    rows: Vec<NodeRow>,
+    acks: BTreeMap<NodeId, Ack>,
+    parks: u32,
+}
+
+impl Batch {
+    /// A batch that has no id yet: it gets one when it is notified.
+    pub(super) fn new(waiting: Vec<Waiting>) -> Self {
+        let (id, rows, acks) = (BatchId(Uuid::nil()), Vec::new(), BTreeMap::new());
+        Self { id, waiting, phase: Phase::Adrift, aborts: 0, rows, acks, parks: 0 }
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &ConfigKey> {
+        self.waiting.iter().flat_map(Waiting::keys)
+    }
+
+    /// The request ids, each once.
+    pub(super) fn request_ids(&self) -> Vec<RequestId> {
+        let mut seen = HashSet::new();
+        let ids = self.waiting.iter().map(|waiting| &waiting.unit.request_id);
+        ids.filter(|id| seen.insert(*id)).cloned().collect()
+    }
+
+    /// True while a commit may land without anything more from here.
+    pub(super) fn is_at_the_database(&self) -> bool {
+        matches!(self.phase, Phase::Committing { .. } | Phase::Resolving)
+    }
+
+    /// True when every known row has acknowledged, a member's own row among them.
+    pub(super) fn is_ready(&self, standing: &Standing) -> bool {
+        let own = match standing {
+            Standing::Member(node) => self.rows.iter().any(|row| row.node == *node),
+            Standing::Direct => true,
+        };
+        matches!(self.phase, Phase::Gathering(_)) && own && self.missing().is_empty()
+    }
+
+    /// True when the batch is parked and this ack shows that one who was silent is back. The ack itself is void.
+    pub(super) fn is_waiting_for(&self, ack: &Ack) -> bool {
+        match &self.phase {
+            Phase::Parked { lacking, .. } => lacking.iter().any(|row| ack.satisfies(row)),
+            Phase::Gathering(_) | Phase::Committing { .. } | Phase::Resolving | Phase::Adrift => false,
+        }
+    }
+
+    /// True when a parked batch has waited long enough.
+    pub(super) fn is_rested(&self, now: Mono) -> bool {
+        matches!(self.phase, Phase::Parked { until, .. } if until <= now)
+    }
+
+    /// When time alone moves it; a batch in its commit keeps no deadline.
+    pub(super) fn next_wakeup(&self) -> Option<Mono> {
+        let deadline = self.waiting.iter().map(|waiting| waiting.deadline).min();
+        let timer = match &self.phase {
+            Phase::Committing { round, .. } => return Some(round.next_send),
+            Phase::Resolving => return None,
+            Phase::Gathering(round) if self.missing().is_empty() => Some(round.next_send),
+            Phase::Gathering(round) => Some(round.next_send.min(round.park_at)),
+            Phase::Parked { until, .. } => Some(*until),
+            Phase::Adrift => None,
+        };
+        deadline.into_iter().chain(timer).min()
+    }
+
+    /// Takes an ack for the present id. One that satisfies the row as it is known is not given up for one that does not.
+    pub(super) fn take_ack(&mut self, ack: Ack) {
+        if matches!(self.phase, Phase::Parked { .. } | Phase::Adrift) {
+            return;
+        }
+        let row = self.rows.iter().find(|row| row.node == ack.node);
+        let better = |present: &Ack| {
+            row.is_some_and(|row| present.satisfies(row) && (!ack.satisfies(row) || ack.number < present.number))
+        };
+        if !self.acks.get(&ack.node).is_some_and(better) {
+            self.acks.insert(ack.node.clone(), ack);
+        }
+    }
+
+    /// The own ack, which a look takes back.
+    pub(super) fn own_ack(&self, standing: &Standing) -> Option<Ack> {
+        match standing {
+            Standing::Member(node) => self.acks.get(node).cloned(),
+            Standing::Direct => None,
+        }
+    }
+
+    /// Starts from nothing under a new id.
+    pub(super) fn notify_anew(
+        &mut self,
+        now: Mono,
+        options: &Options,
+        id: BatchId,
+        rows: Vec<NodeRow>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.id = id;
+        self.acks.clear();
+        self.rows.clone_from(&rows);
+        self.phase = Phase::Gathering(Round::new(now, options));
+        self.send(rows, out);
+    }
+
+    /// The database says that these rows have not acknowledged: notifies them again and keeps the other acks.
+    pub(super) fn demand(&mut self, now: Mono, options: &Options, rows: Vec<NodeRow>, out: &mut Vec<Effect>) {
+        self.rows.retain(|known| !rows.iter().any(|row| row.node == known.node));
+        self.rows.extend(rows);
+        self.phase = Phase::Gathering(Round::new(now, options));
+        self.send(self.missing(), out);
+    }
+
+    /// The cluster was observed while acks come in: rows that are gone count no more, new ones are notified. A floor
+    /// never falls within one life, so an older observation does not undo what a commit has found.
+    pub(super) fn observe(&mut self, now: Mono, options: &Options, nodes: &[NodeRow], out: &mut Vec<Effect>) {
+        let merged = nodes.iter().map(|node| {
+            let known = self.rows.iter().find(|row| is_same_life(row, node));
+            let ack_floor = known.map_or(node.ack_floor, |row| row.ack_floor.max(node.ack_floor));
+            NodeRow { ack_floor, ..node.clone() }
+        });
+        let merged: Vec<NodeRow> = merged.collect();
+        let before = std::mem::replace(&mut self.rows, merged);
+        let new = self.missing().into_iter().filter(|row| !before.iter().any(|known| is_same_life(known, row)));
+        let new: Vec<NodeRow> = new.collect();
+        if !new.is_empty() {
+            self.phase = Phase::Gathering(Round::new(now, options));
+            self.send(new, out);
+        }
+    }
+
+    /// The database undid the commit: everything is as it was before it.
+    pub(super) fn gather_again(&mut self, now: Mono, options: &Options) {
+        self.aborts += 1;
+        self.phase = Phase::Gathering(Round::repeating(now, options));
+    }
+
+    /// Takes the notification back; no ack for this id counts from now on.
+    pub(super) fn withdraw(&mut self, next: Phase, out: &mut Vec<Effect>) {
+        out.push(Effect::Withdraw { batch: self.id });
+        self.acks.clear();
+        self.phase = next;
+    }
+
+    /// Sends the commit.
+    pub(super) fn commit(&mut self, now: Mono, options: &Options, membership: &Membership, out: &mut Vec<Effect>) {
+        let (timeline, standing) = (membership.timeline, membership.standing.clone());
+        self.phase = Phase::Committing { round: Round::repeating(now, options), timeline, standing };
+        out.push(Effect::Commit {
+            batch: self.id,
+            units: self.waiting.iter().map(|waiting| Arc::clone(&waiting.unit)).collect(),
+            timeline,
+            standing: membership.standing.clone(),
+            acks: self.acks.values().cloned().collect(),
+        });
+    }
+
+    /// Repeats the notification, or parks the batch, when its time has come.
+    pub(super) fn run_timers(&mut self, now: Mono, options: &Options, standing: &Standing, out: &mut Vec<Effect>) {
+        let missing = self.missing();
+        let (round, committing) = match &mut self.phase {
+            Phase::Gathering(round) => (round, false),
+            Phase::Committing { round, .. } => (round, true),
+            Phase::Resolving | Phase::Parked { .. } | Phase::Adrift => return,
+        };
+        if !committing && !missing.is_empty() && round.park_at <= now {
+            self.park(now, options, standing, missing, out);
+        } else if round.next_send <= now {
+            let everybody = round.resends >= options.resend.len();
+            round.sent(now, options);
+            let to = if everybody { self.rows.clone() } else { missing };
+            self.send(to, out);
+        }
+    }
+
+    /// Lets the others answer from memory again, and revokes the rows of those that keep silent. A node that does not
+    /// even acknowledge to itself has no right to revoke.
+    fn park(
+        &mut self,
+        now: Mono,
+        options: &Options,
+        standing: &Standing,
+        lacking: Vec<NodeRow>,
+        out: &mut Vec<Effect>,
+    ) {
+        const MOST_DOUBLINGS: u32 = 3;
+        let own = lacking.iter().any(|row| *standing == Standing::Member(row.node.clone()));
+        let rows = if own { Vec::new() } else { lacking.clone() };
+        let pause = options.notify_repeat.saturating_mul(1 << self.parks.min(MOST_DOUBLINGS));
+        self.parks += 1;
+        self.withdraw(Phase::Parked { until: now.after(pause), lacking }, out);
+        if !rows.is_empty() {
+            out.push(Effect::Revoke { rows });
+        }
+    }
+
+    fn missing(&self) -> Vec<NodeRow> {
+        let acked = |row: &NodeRow| self.acks.get(&row.node).is_some_and(|ack| ack.satisfies(row));
+        self.rows.iter().filter(|row| !acked(row)).cloned().collect()
+    }
+
+    fn send(&self, to: Vec<NodeRow>, out: &mut Vec<Effect>) {
+        if to.is_empty() {
+            return;
+        }
+        let keys = self.waiting.iter().flat_map(|waiting| {
+            waiting.keys().map(|key| (key.clone(), waiting.unit.request_id.clone()))
+        });
+        out.push(Effect::Notify { batch: self.id, keys: keys.collect(), to });
+    }
+}

@@ -1,0 +1,63 @@
+//! The units that wait for a batch, in the order they came. Owns the choice of what goes into a batch: changes of one
+//! key never overtake each other.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::batch::Waiting;
+use crate::key::ConfigKey;
+use crate::time::Mono;
+
+/// Units in order of arrival, which is also the order of their deadlines.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Waiting>,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.waiting.front().map(|waiting| waiting.deadline)
+    }
+
+    /// Takes out those whose deadline has come.
+    pub(super) fn expire(&mut self, now: Mono) -> Vec<Waiting> {
+        let late = self.waiting.iter().take_while(|waiting| waiting.deadline <= now).count();
+        self.waiting.drain(..late).collect()
+    }
+
+    /// Takes out the next batch: as much as fits, without the units that touch a key of `taken` or of a unit that was
+    /// left behind before them. A key may stand twice in it. A unit that is larger than a batch goes alone.
+    pub(super) fn next_batch(
+        &mut self,
+        mut taken: HashSet<ConfigKey>,
+        max_items: usize,
+        max_bytes: usize,
+    ) -> Vec<Waiting> {
+        let (mut chosen, mut left) = (Vec::new(), VecDeque::new());
+        let (mut items, mut bytes) = (0, 0);
+        while let Some(waiting) = self.waiting.pop_front() {
+            if waiting.keys().any(|key| taken.contains(key)) {
+                taken.extend(waiting.keys().cloned());
+                left.push_back(waiting);
+                continue;
+            }
+            items += waiting.unit.items.len();
+            bytes += waiting.unit.content_bytes();
+            if !chosen.is_empty() && (items > max_items || bytes > max_bytes) {
+                left.push_back(waiting);
+                break;
+            }
+            chosen.push(waiting);
+        }
+        left.append(&mut self.waiting);
+        self.waiting = left;
+        chosen
+    }
+}

@@ -1,0 +1,459 @@
+//! The machine step by step, as scripts of events and the effects they must have; random walks are in [`soup`].
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use bytes::Bytes;
+
+use super::*;
+use crate::config::MetadataEdit;
+use crate::content::{Content, Md5};
+use crate::member::{AckNo, Incarnation, NodeId};
+use crate::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, Refusal};
+
+mod soup;
+
+pub(super) const FIRST: u128 = 1_000;
+
+pub(super) fn node(name: &str) -> NodeId {
+    NodeId(name.into())
+}
+
+pub(super) fn row(name: &str, life: u128, floor: u64) -> NodeRow {
+    NodeRow { node: node(name), incarnation: Incarnation(Uuid::from_u128(life)), ack_floor: AckNo(floor) }
+}
+
+pub(super) fn ack(name: &str, life: u128, number: u64) -> Ack {
+    Ack { node: node(name), incarnation: Incarnation(Uuid::from_u128(life)), number: AckNo(number) }
+}
+
+pub(super) fn key(name: &str) -> ConfigKey {
+    ConfigKey::new("public", "g", name).unwrap()
+}
+
+pub(super) fn unit(id: u64, keys: &[&str], bytes: usize) -> Arc<Unit> {
+    let put = || Change::Put {
+        content: Content::new(Bytes::from(format!("{id:0>bytes$}"))).unwrap(),
+        edit: Box::new(MetadataEdit::default()),
+    };
+    let item = |name: &&str| Item { key: key(name), condition: Condition::None, change: put() };
+    Arc::new(Unit {
+        request_id: RequestId::new(&format!("r{id}")).unwrap(),
+        repeatable: true,
+        fingerprint: Fingerprint(Md5::of(&id.to_le_bytes())),
+        items: keys.iter().map(item).collect(),
+        origin: Origin { channel: Channel::Rest, operator: None, source_address: None, client_id: None, note: None },
+    })
+}
+
+fn batch(number: u128) -> BatchId {
+    BatchId(Uuid::from_u128(FIRST + number))
+}
+
+fn done() -> UnitOutcome {
+    UnitOutcome::Done { items: Vec::new(), replayed: false }
+}
+
+fn written(units: usize) -> CommitResult {
+    CommitResult::Decided(Decision::Write(Writes {
+        revision: Version(7),
+        at: crate::time::WallMillis(0),
+        states: Vec::new(),
+        changes: Vec::new(),
+        requests: Vec::new(),
+        outcomes: vec![done(); units],
+    }))
+}
+
+/// A machine with a clock, and one line for each effect.
+struct Script {
+    machine: Publisher,
+    now: Duration,
+}
+
+impl Script {
+    fn new(standing: Standing, rows: &[NodeRow]) -> Self {
+        Self::with(Options::default(), standing, rows)
+    }
+
+    fn with(options: Options, standing: Standing, rows: &[NodeRow]) -> Self {
+        let mut script = Self { machine: Publisher::new(options, Uuid::from_u128(FIRST)), now: Duration::ZERO };
+        assert!(script.observe(standing, rows).is_empty());
+        script
+    }
+
+    fn member(rows: &[NodeRow]) -> Self {
+        Self::new(Standing::Member(node("a")), rows)
+    }
+
+    fn step(&mut self, event: Event) -> Vec<String> {
+        let mut out = Vec::new();
+        self.machine.step(Mono(self.now), event, &mut out);
+        out.iter().map(told).collect()
+    }
+
+    fn at(&mut self, millis: u64) -> Vec<String> {
+        self.now = Duration::from_millis(millis);
+        self.step(Event::Tick)
+    }
+
+    /// Goes from timer to timer until `millis`; each effect with its time.
+    fn until(&mut self, millis: u64) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(Mono(next)) = self.machine.next_wakeup().filter(|next| next.0 <= Duration::from_millis(millis)) {
+            let millis = u64::try_from(next.as_millis()).unwrap();
+            all.extend(self.at(millis).iter().map(|effect| format!("{millis}: {effect}")));
+        }
+        self.now = Duration::from_millis(millis);
+        all
+    }
+
+    fn publish(&mut self, id: u64, keys: &[&str]) -> Vec<String> {
+        self.step(Event::Publish { unit: unit(id, keys, 1), caller: CallerId(id) })
+    }
+
+    fn acked(&mut self, number: u128, ack: Ack) -> Vec<String> {
+        self.step(Event::Acked { batch: batch(number), ack })
+    }
+
+    fn committed(&mut self, number: u128, result: CommitResult) -> Vec<String> {
+        self.step(Event::Committed { batch: batch(number), result })
+    }
+
+    fn resolved(&mut self, number: u128, result: Resolution) -> Vec<String> {
+        self.step(Event::Resolved { batch: batch(number), result })
+    }
+
+    fn observe(&mut self, standing: Standing, rows: &[NodeRow]) -> Vec<String> {
+        self.step(Event::Membership(Membership { standing, timeline: Timeline(1), nodes: rows.to_vec() }))
+    }
+}
+
+fn told(effect: &Effect) -> String {
+    let number = |batch: &BatchId| batch.0.as_u128() - FIRST;
+    let names = |rows: &[NodeRow]| rows.iter().map(|row| row.node.to_string()).collect::<Vec<_>>().join("");
+    let ids = |ids: &[RequestId]| ids.iter().map(RequestId::as_str).collect::<Vec<_>>().join(" ");
+    match effect {
+        Effect::Notify { batch, keys, to } => {
+            let keys: Vec<String> = keys.iter().map(|(key, id)| format!("{}/{id}", key.data_id())).collect();
+            format!("notify {} [{}] to {}", number(batch), keys.join(" "), names(to))
+        }
+        Effect::Commit { batch, units, acks, .. } => {
+            let units: Vec<RequestId> = units.iter().map(|unit| unit.request_id.clone()).collect();
+            let acks: Vec<String> = acks.iter().map(|ack| format!("{}{}", ack.node, ack.number.0)).collect();
+            format!("commit {} [{}] by {}", number(batch), ids(&units), acks.join(" "))
+        }
+        Effect::Resolve { batch, request_ids, ack } => {
+            let ack = ack.as_ref().map_or_else(|| "none".to_owned(), |ack| ack.number.0.to_string());
+            format!("resolve {} [{}] own {ack}", number(batch), ids(request_ids))
+        }
+        Effect::Reply { caller, outcome } => {
+            let outcome = match outcome {
+                PublishOutcome::Settled(UnitOutcome::Done { .. }) => "done",
+                PublishOutcome::Settled(UnitOutcome::Refused(Refusal::RequestIdReused { .. })) => "reused",
+                PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
+                PublishOutcome::Busy => "busy",
+                PublishOutcome::Failed { .. } => "failed",
+                PublishOutcome::Unknown { .. } => "unknown",
+            };
+            format!("reply {} {outcome}", caller.0)
+        }
+        Effect::Confirm { batch, .. } => format!("confirm {}", number(batch)),
+        Effect::Withdraw { batch } => format!("withdraw {}", number(batch)),
+        Effect::Revoke { rows } => format!("revoke {}", names(rows)),
+        Effect::Rejoin => "rejoin".to_owned(),
+    }
+}
+
+fn unknown() -> CommitResult {
+    CommitResult::Unknown { reason: "connection lost".into() }
+}
+
+fn recorded(id: u64) -> (RequestId, Recorded) {
+    let unit = unit(id, &["x"], 1);
+    (unit.request_id.clone(), Recorded { fingerprint: unit.fingerprint, items: Vec::new() })
+}
+
+#[test]
+fn one_node_notifies_itself_commits_and_confirms() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    assert_eq!(script.publish(1, &["x"]), ["notify 0 [x/r1] to a"]);
+    assert_eq!(script.acked(0, ack("a", 1, 1)), ["commit 0 [r1] by a1"]);
+    assert_eq!(script.committed(0, written(1)), ["reply 1 done", "confirm 0"]);
+    assert_eq!((script.machine.queued(), script.machine.in_flight(), script.machine.next_wakeup()), (0, 0, None));
+}
+
+#[test]
+fn what_queued_while_the_last_batch_ran_is_the_next_batch() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    assert!(script.publish(2, &["y"]).is_empty());
+    assert!(script.publish(3, &["z", "x"]).is_empty());
+    assert!(script.publish(4, &["y"]).is_empty());
+    script.acked(0, ack("a", 1, 1));
+    assert_eq!(
+        script.committed(0, written(1)),
+        ["reply 1 done", "confirm 0", "notify 1 [y/r2 z/r3 x/r3 y/r4] to a"],
+        "one key may stand twice in a batch"
+    );
+    assert_eq!(script.acked(1, ack("a", 1, 2)), ["commit 1 [r2 r3 r4] by a2"]);
+    assert_eq!(script.committed(1, written(3)), ["reply 2 done", "reply 3 done", "reply 4 done", "confirm 1"]);
+}
+
+#[test]
+fn with_other_members_the_next_batch_is_notified_while_one_commits() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    assert_eq!(script.publish(1, &["x"]), ["notify 0 [x/r1] to ab"]);
+    assert_eq!(script.publish(2, &["y"]), ["notify 1 [y/r2] to ab"]);
+    assert!(script.publish(3, &["z"]).is_empty(), "two are in flight");
+    assert!(script.acked(0, ack("a", 1, 1)).is_empty());
+    assert_eq!(script.acked(0, ack("b", 2, 5)), ["commit 0 [r1] by a1 b5"]);
+    script.acked(1, ack("a", 1, 2));
+    assert!(script.acked(1, ack("b", 2, 6)).is_empty(), "one commit at a time");
+    assert_eq!(
+        script.committed(0, written(1)),
+        ["reply 1 done", "confirm 0", "notify 2 [z/r3] to ab", "commit 1 [r2] by a2 b6"]
+    );
+}
+
+#[test]
+fn a_key_in_flight_holds_back_its_successors_and_nobody_else() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    assert!(script.publish(2, &["x", "y"]).is_empty());
+    assert!(script.publish(3, &["y"]).is_empty(), "it would overtake the second on y");
+    assert_eq!(script.publish(4, &["z"]), ["notify 1 [z/r4] to ab"]);
+}
+
+#[test]
+fn a_batch_ends_at_its_limits_and_a_large_unit_goes_alone() {
+    let options = Options { max_batch_items: 3, max_batch_bytes: 100, ..Options::default() };
+    let mut script = Script::with(options, Standing::Direct, &[]);
+    let publish = |script: &mut Script, id, keys: &[&str], bytes| {
+        script.step(Event::Publish { unit: unit(id, keys, bytes), caller: CallerId(id) })
+    };
+    assert_eq!(publish(&mut script, 1, &["a"], 1), ["commit 0 [r1] by "]);
+    publish(&mut script, 2, &["b", "c"], 1);
+    publish(&mut script, 3, &["d", "e"], 1);
+    publish(&mut script, 4, &["f"], 500);
+    publish(&mut script, 5, &["g"], 60);
+    publish(&mut script, 6, &["h"], 60);
+    for (number, units) in [(0, "r2"), (1, "r3"), (2, "r4"), (3, "r5"), (4, "r6")] {
+        let next = format!("commit {} [{units}] by ", number + 1);
+        assert_eq!(script.committed(number, written(1)).last(), Some(&next));
+    }
+}
+
+#[test]
+fn rows_that_the_commit_misses_are_notified_and_the_marks_stay() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    let need = CommitResult::Decided(Decision::NeedAcks(vec![row("a", 1, 5), row("b", 2, 0)]));
+    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to ab"]);
+    assert!(script.acked(0, ack("b", 2, 9)).is_empty());
+    assert!(script.acked(0, ack("a", 1, 4)).is_empty(), "taken back by the floor");
+    assert!(script.observe(Standing::Member(node("a")), &[row("a", 1, 0), row("b", 2, 0)]).is_empty(), "seen earlier");
+    assert_eq!(script.acked(0, ack("a", 1, 6)), ["commit 0 [r1] by a6 b9"]);
+}
+
+#[test]
+fn silence_is_answered_by_resends_then_by_parking_under_a_new_id() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    assert_eq!(
+        script.until(2_300),
+        [
+            "250: notify 0 [x/r1] to b",
+            "500: notify 0 [x/r1] to b",
+            "1000: withdraw 0",
+            "1000: revoke b",
+            "2000: notify 1 [x/r1] to ab",
+            "2250: notify 1 [x/r1] to ab"
+        ]
+    );
+    assert!(script.acked(0, ack("b", 2, 3)).is_empty(), "an ack of the withdrawn batch is void");
+    script.acked(1, ack("b", 2, 4));
+    assert_eq!(script.acked(1, ack("a", 1, 2)), ["commit 1 [r1] by a2 b4"]);
+}
+
+#[test]
+fn a_parked_batch_wakes_when_the_silent_member_is_gone_or_back() {
+    let rows = [row("a", 1, 0), row("b", 2, 0)];
+    let parked = || {
+        let mut script = Script::member(&rows);
+        script.publish(1, &["x"]);
+        script.acked(0, ack("a", 1, 1));
+        script.until(1_100);
+        script
+    };
+    let own = || Standing::Member(node("a"));
+    let mut script = parked();
+    assert!(script.observe(own(), &rows).is_empty());
+    assert_eq!(script.observe(own(), &rows[..1]), ["notify 1 [x/r1] to a"]);
+    let mut script = parked();
+    assert_eq!(script.observe(own(), &[row("a", 1, 0), row("b", 3, 0)]), ["notify 1 [x/r1] to ab"]);
+    let mut script = parked();
+    assert_eq!(script.acked(0, ack("b", 2, 3)), ["notify 1 [x/r1] to ab"]);
+}
+
+#[test]
+fn a_node_that_is_silent_to_itself_revokes_nobody() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    assert!(!script.until(1_000).iter().any(|effect| effect.contains("revoke")));
+}
+
+#[test]
+fn members_that_come_and_go_while_acks_are_gathered_are_followed() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    let own = || Standing::Member(node("a"));
+    assert_eq!(script.observe(own(), &[row("a", 1, 0), row("c", 3, 0)]), ["notify 0 [x/r1] to c"]);
+    assert_eq!(script.observe(own(), &[row("a", 1, 0)]), ["commit 0 [r1] by a1"]);
+}
+
+#[test]
+fn a_batch_is_repeated_while_it_waits_for_the_database() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    assert_eq!(script.until(2_500), ["1000: notify 0 [x/r1] to a", "2000: notify 0 [x/r1] to a"]);
+    assert_eq!(script.until(20_000).len(), 18, "a commit under way has no deadline");
+    assert_eq!(script.committed(0, written(1)), ["reply 1 done", "confirm 0"]);
+}
+
+#[test]
+fn a_unit_whose_commit_was_never_sent_fails_at_its_deadline() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    script.publish(2, &["y"]);
+    let told = script.until(15_000);
+    assert_eq!(told.iter().filter(|effect| effect.contains("failed")).count(), 2);
+    assert_eq!((script.machine.queued(), script.machine.in_flight()), (0, 0));
+    assert!(script.acked(0, ack("a", 1, 1)).is_empty());
+}
+
+#[test]
+fn a_unit_whose_commit_was_refused_fails_at_its_deadline_too() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    script.now = Duration::from_secs(16);
+    let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 2, 0)]));
+    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b", "reply 1 failed", "withdraw 0"]);
+}
+
+#[test]
+fn an_undone_commit_is_tried_again_a_few_times() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    let undone = |retry| CommitResult::Aborted { reason: "lock timeout".into(), retry };
+    for _ in 0..3 {
+        assert_eq!(script.committed(0, undone(true)), ["commit 0 [r1] by a1"]);
+    }
+    assert_eq!(script.committed(0, undone(true)), ["reply 1 failed", "withdraw 0"]);
+    script.publish(2, &["x"]);
+    script.acked(1, ack("a", 1, 2));
+    assert_eq!(script.committed(1, undone(false)), ["reply 2 failed", "withdraw 1"]);
+}
+
+#[test]
+fn an_unknown_commit_is_looked_up_and_answered_by_what_is_found() {
+    let ask = || {
+        let mut script = Script::member(&[row("a", 1, 0)]);
+        script.publish(9, &["w"]);
+        script.publish(1, &["x"]);
+        script.publish(2, &["y"]);
+        script.acked(0, ack("a", 1, 3));
+        script.committed(0, written(1));
+        script.acked(1, ack("a", 1, 4));
+        assert_eq!(script.committed(1, unknown()), ["resolve 1 [r1 r2] own 4"]);
+        assert_eq!(script.machine.next_wakeup(), None);
+        script
+    };
+    assert_eq!(ask().resolved(1, Resolution::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 failed"]);
+    assert_eq!(ask().resolved(1, Resolution::Landed(vec![])), ["withdraw 1", "reply 1 failed", "reply 2 failed"]);
+    let uncertain = Resolution::LandedUncertain(vec![recorded(2)]);
+    assert_eq!(ask().resolved(1, uncertain), ["reply 1 unknown", "reply 2 done"]);
+    let unresolved = Resolution::Unresolved { reason: "database down".into() };
+    assert_eq!(ask().resolved(1, unresolved), ["reply 1 unknown", "reply 2 unknown"]);
+    let other = (recorded(1).0, recorded(7).1);
+    assert_eq!(ask().resolved(1, Resolution::Landed(vec![other]))[0], "reply 1 reused");
+}
+
+#[test]
+fn a_node_that_is_no_member_commits_without_acks() {
+    let mut script = Script::new(Standing::Direct, &[]);
+    assert_eq!(script.publish(1, &["x"]), ["commit 0 [r1] by "]);
+    assert_eq!(script.committed(0, unknown()), ["resolve 0 [r1] own none"]);
+    let mut script = Script::new(Standing::Direct, &[row("b", 2, 0)]);
+    assert_eq!(script.publish(1, &["x"]), ["notify 0 [x/r1] to b"]);
+    assert_eq!(script.acked(0, ack("b", 2, 1)), ["commit 0 [r1] by b1"]);
+}
+
+#[test]
+fn a_lost_membership_withdraws_and_starts_over_after_the_next_observation() {
+    for lost in [Decision::NotMember, Decision::TimelineChanged(Timeline(2))] {
+        let mut script = Script::member(&[row("a", 1, 0)]);
+        script.publish(1, &["x"]);
+        script.acked(0, ack("a", 1, 1));
+        assert_eq!(script.committed(0, CommitResult::Decided(lost)), ["withdraw 0", "rejoin"]);
+        assert!(script.acked(0, ack("a", 1, 1)).is_empty());
+        let rejoined = script.observe(Standing::Member(node("a")), &[row("a", 2, 0)]);
+        assert_eq!(rejoined, ["notify 1 [x/r1] to a"]);
+        assert!(script.acked(1, ack("a", 1, 9)).is_empty(), "the ack of an earlier life");
+        assert_eq!(script.acked(1, ack("a", 2, 2)), ["commit 1 [r1] by a2"]);
+    }
+}
+
+#[test]
+fn another_timeline_withdraws_what_is_being_gathered() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    let moved =
+        Membership { standing: Standing::Member(node("a")), timeline: Timeline(2), nodes: vec![row("a", 2, 0)] };
+    assert_eq!(script.step(Event::Membership(moved)), ["withdraw 0", "notify 1 [x/r1] to a"]);
+}
+
+#[test]
+fn a_member_waits_for_its_own_row() {
+    let mut script = Script::member(&[]);
+    assert!(script.publish(1, &["x"]).is_empty());
+    assert_eq!(script.observe(Standing::Member(node("a")), &[row("a", 1, 0)]), ["notify 0 [x/r1] to a"]);
+    assert_eq!(script.acked(0, ack("a", 1, 1)), ["commit 0 [r1] by a1"]);
+}
+
+#[test]
+fn a_full_queue_turns_callers_away() {
+    let mut script = Script::with(Options { max_queued: 1, ..Options::default() }, Standing::Direct, &[]);
+    script.publish(1, &["x"]);
+    assert!(script.publish(2, &["y"]).is_empty());
+    assert_eq!(script.publish(3, &["z"]), ["reply 3 busy"]);
+}
+
+#[test]
+fn the_same_request_twice_is_committed_twice_and_judged_there() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(9, &["w"]);
+    script.publish(1, &["x"]);
+    script.step(Event::Publish { unit: unit(1, &["x"], 1), caller: CallerId(2) });
+    script.acked(0, ack("a", 1, 1));
+    script.committed(0, written(1));
+    assert_eq!(script.acked(1, ack("a", 1, 2)), ["commit 1 [r1 r1] by a2"]);
+    assert_eq!(script.committed(1, unknown()), ["resolve 1 [r1] own 2"]);
+    assert_eq!(script.resolved(1, Resolution::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 done"]);
+}
+
+#[test]
+fn answers_for_batches_that_are_over_change_nothing() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    assert!(script.committed(0, written(1)).is_empty(), "no commit was sent");
+    assert!(script.resolved(0, Resolution::Landed(vec![])).is_empty());
+    script.acked(0, ack("a", 1, 1));
+    script.committed(0, written(1));
+    assert!(script.committed(0, written(1)).is_empty());
+    assert!(script.resolved(0, Resolution::Landed(vec![])).is_empty());
+}
