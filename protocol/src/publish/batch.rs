@@ -256,7 +256,6 @@ impl Batch {
     /// Takes the notification back; no ack for this id counts from now on.
     pub(super) fn withdraw(&mut self, next: Phase, out: &mut Vec<Effect>) {
         out.push(Effect::Withdraw { batch: self.id });
-        self.acks.clear();
         self.phase = next;
     }
 

@@ -1,8 +1,8 @@
 //! Random walks of one publisher among members and a database that decides with the real [`decide`]: messages are
 //! lost, late and doubled, commits of unknown outcome land later or never, members come, go, and take acks back.
 //!
-//! Checked at every step: a batch lands only while every row's node holds its mark; nothing that was reported as failed
-//! lands; nobody is answered twice. At the end of each walk the database answers and everybody has an answer.
+//! Checked at every step: a batch lands only while every row's node holds its mark; a batch that is withdrawn has not
+//! landed and never does; nothing that was reported as failed lands; nobody is answered twice. At the end of each walk the database answers and everybody has an answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -63,7 +63,8 @@ struct World {
     asked: u64,
     answered: BTreeSet<u64>,
     failed: HashSet<RequestId>,
-    landed: usize,
+    landed: HashSet<BatchId>,
+    withdrawn: HashSet<BatchId>,
 }
 
 impl World {
@@ -86,7 +87,8 @@ impl World {
             asked: 0,
             answered: BTreeSet::new(),
             failed: HashSet::new(),
-            landed: 0,
+            landed: HashSet::new(),
+            withdrawn: HashSet::new(),
         }
     }
 
@@ -109,6 +111,10 @@ impl World {
                 self.messages.extend(to.into_iter().map(|to| Message::Notify { batch, to }));
             }
             Effect::Withdraw { batch } => {
+                self.withdrawn.insert(batch);
+                if self.landed.contains(&batch) {
+                    return Err(format!("{batch:?} has landed and is withdrawn"));
+                }
                 self.messages.extend(NAMES.map(|name| Message::Abort { batch, to: node(name) }));
             }
             Effect::Commit { batch, units, timeline, standing, acks } => {
@@ -163,7 +169,10 @@ impl World {
                 return Err(format!("{:?} landed without the mark of {}", commit.batch, row.node));
             }
         }
-        self.landed += 1;
+        self.landed.insert(commit.batch);
+        if self.withdrawn.contains(&commit.batch) {
+            return Err(format!("{:?} was withdrawn and has landed", commit.batch));
+        }
         self.revision = writes.revision;
         for request in &writes.requests {
             if self.failed.contains(&request.request_id) {
@@ -343,7 +352,7 @@ fn walk(seed: u64) -> Result<usize, String> {
         world.step(&mut chance)?;
     }
     world.settle(&mut chance)?;
-    Ok(world.landed)
+    Ok(world.landed.len())
 }
 
 #[test]
