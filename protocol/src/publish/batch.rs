@@ -320,9 +320,10 @@ impl Batch {
         if to.is_empty() {
             return;
         }
-        let keys = self.waiting.iter().flat_map(|waiting| {
-            waiting.keys().map(|key| (key.clone(), waiting.unit.request_id.clone()))
-        });
+        let keys = self
+            .waiting
+            .iter()
+            .flat_map(|waiting| waiting.keys().map(|key| (key.clone(), waiting.unit.request_id.clone())));
         out.push(Effect::Notify { batch: self.id, keys: keys.collect(), to });
     }
 }

@@ -1,13 +1,16 @@
 //! The machine step by step, as scripts of events and the effects they must have; random walks are in [`soup`].
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::config::MetadataEdit;
+use crate::config::{MetadataEdit, Version};
 use crate::content::{Content, Md5};
+use crate::key::ConfigKey;
 use crate::member::{AckNo, Incarnation, NodeId};
-use crate::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, Refusal};
+use crate::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, Recorded, Refusal, RequestId, UnitOutcome};
 
 mod soup;
 
