@@ -16,5 +16,6 @@ pub mod gray;
 pub mod key;
 pub mod member;
 pub mod publish;
+pub mod receiver;
 pub mod time;
 pub mod unit;

@@ -127,7 +127,7 @@ impl World {
             Effect::Reply { caller, outcome } => return self.answer(caller, &outcome),
             Effect::Revoke { rows } => {
                 for row in rows {
-                    self.rows.retain(|_, present| !is_same_life(present, &row) || self.numbers % 2 == 0);
+                    self.rows.retain(|_, present| !is_same_life(present, &row) || self.numbers.is_multiple_of(2));
                 }
             }
             Effect::Confirm { .. } | Effect::Rejoin => {}
