@@ -5,7 +5,8 @@
 //! Actors and sockets only drive them. This crate opens nothing, spawns nothing and reads no clock.
 //!
 //! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`], [`commit`] (what a publish writes) ·
-//! [`feed`], [`watch`] (what a subscriber is sent) · [`wire`] (hand-written decoders).
+//! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
+//! does with it) · [`cache`] (what memory may answer)
 
 pub mod cache;
 pub mod commit;
