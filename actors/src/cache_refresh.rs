@@ -84,7 +84,8 @@ fn differences(
     held: &[(ConfigKey, Version, Option<Md5>)],
     stored: Vec<(ConfigKey, Version, Option<Md5>)>,
 ) -> Vec<Stored> {
-    let held: std::collections::HashMap<_, _> = held.iter().map(|(key, version, md5)| (key, (*version, *md5))).collect();
+    let held: std::collections::HashMap<_, _> =
+        held.iter().map(|(key, version, md5)| (key, (*version, *md5))).collect();
     stored
         .into_iter()
         .filter(|(key, version, md5)| {

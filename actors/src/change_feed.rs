@@ -89,18 +89,16 @@ impl ChangeFeed {
         let after = self.order.as_ref().map(Sequencer::cursor);
         // Before the first look only the end of the feed is wanted.
         let question = GetFeed { after: after.unwrap_or(Version(i64::MAX as u64)), selector: None, limit: PAGE };
-        context.spawn(
-            wrap_future(async move { ask(&store, question, READ_DEADLINE).await }).map(
-                move |answer, feed: &mut Self, context: &mut Context<Self>| {
-                    feed.reading = false;
-                    match answer {
-                        Ok(Ok(page)) => feed.read(after, page, context),
-                        Ok(Err(failure)) => feed.failed(&failure),
-                        Err(error) => tracing::debug!(%error, "the change feed could not be read"),
-                    }
-                },
-            ),
-        );
+        context.spawn(wrap_future(async move { ask(&store, question, READ_DEADLINE).await }).map(
+            move |answer, feed: &mut Self, context: &mut Context<Self>| {
+                feed.reading = false;
+                match answer {
+                    Ok(Ok(page)) => feed.read(after, page, context),
+                    Ok(Err(failure)) => feed.failed(&failure),
+                    Err(error) => tracing::debug!(%error, "the change feed could not be read"),
+                }
+            },
+        ));
     }
 
     fn failed(&self, failure: &ReadFailure) {

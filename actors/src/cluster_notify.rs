@@ -288,8 +288,7 @@ impl ClusterNotify {
             return;
         };
         let (writer, node) = (self.down.writer.clone(), self.node.clone());
-        let raising =
-            async move { ask(&writer, RaiseFloor { node, incarnation, above, request_ids }, DEADLINE).await };
+        let raising = async move { ask(&writer, RaiseFloor { node, incarnation, above, request_ids }, DEADLINE).await };
         context.spawn(wrap_future(raising).map(move |landed, notify: &mut Self, context| {
             let result = match landed {
                 Ok(Ok(Some(landed))) => FloorResult::Raised(found(landed)),

@@ -126,9 +126,7 @@ impl Coordinator {
             me.do_send(ConfigEvent::Recheck);
             Ok(held)
         });
-        context.spawn(
-            wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)),
-        );
+        context.spawn(wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)));
     }
 
     fn tell_all(&self, event: &SessionEvent) {
@@ -161,8 +159,8 @@ impl Coordinator {
         for state in states {
             let exact = self.exact.get(&state.key).into_iter().flatten();
             let prefixes = self.prefixes.get(state.key.namespace()).into_iter().flatten();
-            let by_prefix = prefixes
-                .filter(|id| self.watches.get(id).is_some_and(|watch| watch.selector.matches(&state.key)));
+            let by_prefix =
+                prefixes.filter(|id| self.watches.get(id).is_some_and(|watch| watch.selector.matches(&state.key)));
             for id in exact.chain(by_prefix) {
                 concerned.entry(*id).or_default().push(SharedState::clone(state));
             }

@@ -1,4 +1,28 @@
-//! The actors of Callboard and what they stand on.
+//! The actors of Callboard and their messages.
+//!
+//! It owns what runs: who holds which state and who tells whom. The decisions are made in
+//! `callboard-protocol`; sockets and formats belong to the binary.
+//!
+//! Reading order: [`runtime`] (how any actor lives) · [`wiring`] (who knows whom) · [`cache`] and its reader (a read) ·
+//! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
+//! [`coordinator`], [`session`] (how a change reaches a client) · [`lease_keeper`] (the membership).
 
+pub mod cache;
+pub mod cache_refresh;
+pub mod change_feed;
+pub mod clock;
+pub mod cluster_notify;
 pub mod codec;
+pub mod conf_manager;
+pub mod coordinator;
+pub mod event_bus;
+pub mod lease_keeper;
+pub mod metrics;
+pub mod retention;
+pub mod runtime;
+pub mod session;
 pub mod store;
+pub mod store_reader;
+pub mod store_writer;
+pub mod subscription;
+pub mod wiring;

@@ -38,7 +38,6 @@ pub use namespaces::Namespace;
 pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, Reader};
-pub use selector::{DataIds, Selector};
 pub use writer::{CommitRequest, Writer};
 
 /// Which database to open, and how patiently.

@@ -17,9 +17,7 @@ use serde_json::json;
 use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::store::{
-    CommitError, CommitRequest, JoinRequest, Joined, Landed, Namespace, WriteError, Writer,
-};
+use crate::store::{CommitError, CommitRequest, JoinRequest, Joined, Landed, Namespace, WriteError, Writer};
 
 /// Commits a batch in one durable transaction.
 #[derive(Debug, Message)]
@@ -128,10 +126,7 @@ impl StoreWriter {
         Self { writer, metrics }
     }
 
-    fn write<T: 'static>(
-        &self,
-        action: impl AsyncFnOnce(&Writer) -> T + 'static,
-    ) -> ResponseActFuture<Self, T> {
+    fn write<T: 'static>(&self, action: impl AsyncFnOnce(&Writer) -> T + 'static) -> ResponseActFuture<Self, T> {
         let writer = self.writer.clone();
         Box::pin(wrap_future(async move { action(&writer).await }))
     }

@@ -102,13 +102,11 @@ impl Node {
         let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
 
         let (reader, counts) = (database.clone(), metrics.store.clone());
-        let store = start_in(arbiter, &spec("store_reader-core"), move |_| {
-            StoreReader::new(reader.clone(), counts.clone())
-        });
+        let store =
+            start_in(arbiter, &spec("store_reader-core"), move |_| StoreReader::new(reader.clone(), counts.clone()));
         let counts = metrics.store.clone();
-        let store_writer = start_in(arbiter, &spec("store_writer"), move |_| {
-            StoreWriter::new(writer.clone(), counts.clone())
-        });
+        let store_writer =
+            start_in(arbiter, &spec("store_writer"), move |_| StoreWriter::new(writer.clone(), counts.clone()));
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), store.clone());
         let keeper = start_in(arbiter, &spec("cache"), move |_| Keeper::new(kept.clone(), loads.clone()));
@@ -160,8 +158,7 @@ impl Node {
             };
             ConfManager::new(publish.clone(), down, time.clone(), counts.clone())
         });
-        let (with, by, interval, repairs) =
-            (keeper, store, options.refresh_interval, metrics.cache.repairs.clone());
+        let (with, by, interval, repairs) = (keeper, store, options.refresh_interval, metrics.cache.repairs.clone());
         start_in(arbiter, &spec("cache_refresh"), move |_| {
             CacheRefresh::new(with.clone(), by.clone(), interval, repairs.clone())
         });

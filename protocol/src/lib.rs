@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`], [`commit`] (what a publish writes) ·
 //! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
-//! does with it) · [`cache`] (what memory may answer)
+//! does with it) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`wire`]
+//! (hand-written decoders)
 
 pub mod cache;
 pub mod commit;

@@ -160,9 +160,7 @@ async fn loaded(answer: oneshot::Receiver<Wake>) -> Result<SharedState, ReadFail
     // Two loads may be needed: one that runs already and may not be joined, and the next.
     match timeout(LOAD_DEADLINE * 2, answer).await {
         Ok(Ok(Wake::Loaded(result))) => result,
-        Ok(Ok(Wake::Unmarked) | Err(_)) => {
-            Err(ReadFailure::Unavailable { reason: "the load was given up".to_owned() })
-        }
+        Ok(Ok(Wake::Unmarked) | Err(_)) => Err(ReadFailure::Unavailable { reason: "the load was given up".to_owned() }),
         Err(_elapsed) => Err(ReadFailure::TimedOut),
     }
 }

@@ -15,8 +15,7 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message,
-    SpawnHandle,
+    Actor, ActorContext, ActorFuture, ActorState, Addr, AsyncContext, Handler, Message, SpawnHandle,
     dev::{AsyncContextParts, ContextParts, EnvelopeProxy, channel::AddressReceiver},
 };
 use futures_util::Stream;
@@ -56,9 +55,7 @@ impl<A: Actor<Context = Context<A>>> Context<A> {
         self.budget = BUDGET;
         if !self.pump_runs {
             self.pump_runs = true;
-            self.parts.spawn(Pump {
-                mailbox: Rc::clone(mailbox),
-            });
+            self.parts.spawn(Pump { mailbox: Rc::clone(mailbox) });
         }
     }
 }
@@ -137,12 +134,7 @@ struct Pump<A: Actor> {
 impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
     type Output = ();
 
-    fn poll(
-        self: Pin<&mut Self>,
-        actor: &mut A,
-        context: &mut Context<A>,
-        task: &mut task::Context<'_>,
-    ) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, actor: &mut A, context: &mut Context<A>, task: &mut task::Context<'_>) -> Poll<()> {
         context.probe.read_clock();
         while !context.waiting() {
             if context.budget == 0 {

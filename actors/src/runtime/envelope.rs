@@ -135,17 +135,11 @@ enum When {
 
 impl<M> Notice<M> {
     pub(super) fn now(message: M) -> Self {
-        Self {
-            message: Some(message),
-            when: When::Queued(Instant::now()),
-        }
+        Self { message: Some(message), when: When::Queued(Instant::now()) }
     }
 
     pub(super) fn later(message: M, after: Duration) -> Self {
-        Self {
-            message: Some(message),
-            when: When::Due(Box::pin(tokio::time::sleep(after))),
-        }
+        Self { message: Some(message), when: When::Due(Box::pin(tokio::time::sleep(after))) }
     }
 }
 
@@ -159,12 +153,7 @@ where
 {
     type Output = ();
 
-    fn poll(
-        self: Pin<&mut Self>,
-        actor: &mut A,
-        context: &mut Context<A>,
-        task: &mut task::Context<'_>,
-    ) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, actor: &mut A, context: &mut Context<A>, task: &mut task::Context<'_>) -> Poll<()> {
         let notice = self.get_mut();
         let queued = match &mut notice.when {
             When::Queued(queued) => *queued,

@@ -24,13 +24,9 @@ impl Collector for Registry {
         let totals = self.totals();
         let encoder = &mut encoder;
         messages(encoder, &totals)?;
-        gauge(
-            encoder,
-            "callboard_actor_mailbox_depth",
-            "Messages waiting for actors of a kind.",
-            &totals,
-            |total| total.mailbox_depth,
-        )?;
+        gauge(encoder, "callboard_actor_mailbox_depth", "Messages waiting for actors of a kind.", &totals, |total| {
+            total.mailbox_depth
+        })?;
         histogram(
             encoder,
             "callboard_actor_queue_seconds",
@@ -45,27 +41,11 @@ impl Collector for Registry {
             &totals,
             |total| sum(total.tally.messages.values().map(|tally| &tally.handle)),
         )?;
-        counter(
-            encoder,
-            "callboard_actor_restarts",
-            "Actors rebuilt after a panic.",
-            &totals,
-            |total| total.tally.restarts,
-        )?;
-        counter(
-            encoder,
-            "callboard_actor_panics",
-            "Panics caught in actors.",
-            &totals,
-            |total| total.tally.panics,
-        )?;
-        gauge(
-            encoder,
-            "callboard_actor_live",
-            "Actors running.",
-            &totals,
-            |total| total.live,
-        )
+        counter(encoder, "callboard_actor_restarts", "Actors rebuilt after a panic.", &totals, |total| {
+            total.tally.restarts
+        })?;
+        counter(encoder, "callboard_actor_panics", "Panics caught in actors.", &totals, |total| total.tally.panics)?;
+        gauge(encoder, "callboard_actor_live", "Actors running.", &totals, |total| total.live)
     }
 }
 
@@ -95,9 +75,7 @@ fn counter(
     value: impl Fn(&KindTotal) -> u64,
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    each_kind(&mut family, totals, |metric, total| {
-        metric.encode_counter(&value(total), NO_EXEMPLAR)
-    })
+    each_kind(&mut family, totals, |metric, total| metric.encode_counter(&value(total), NO_EXEMPLAR))
 }
 
 fn gauge(
@@ -108,9 +86,7 @@ fn gauge(
     value: impl Fn(&KindTotal) -> u64,
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    each_kind(&mut family, totals, |metric, total| {
-        metric.encode_gauge(&value(total))
-    })
+    each_kind(&mut family, totals, |metric, total| metric.encode_gauge(&value(total)))
 }
 
 fn histogram(
@@ -123,16 +99,8 @@ fn histogram(
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     each_kind(&mut family, totals, |metric, total| {
         let spread = value(total);
-        let buckets: Vec<(f64, u64)> = (0..BUCKETS)
-            .map(bound_seconds)
-            .zip(spread.buckets)
-            .collect();
-        metric.encode_histogram::<NoLabelSet>(
-            spread.sum_ns as f64 / 1e9,
-            spread.count(),
-            &buckets,
-            None,
-        )
+        let buckets: Vec<(f64, u64)> = (0..BUCKETS).map(bound_seconds).zip(spread.buckets).collect();
+        metric.encode_histogram::<NoLabelSet>(spread.sum_ns as f64 / 1e9, spread.count(), &buckets, None)
     })
 }
 
@@ -148,11 +116,7 @@ fn each_kind(
 }
 
 fn bound_seconds(bucket: usize) -> f64 {
-    if bucket == BUCKETS - 1 {
-        f64::INFINITY
-    } else {
-        bound_us(bucket) as f64 / 1e6
-    }
+    if bucket == BUCKETS - 1 { f64::INFINITY } else { bound_us(bucket) as f64 / 1e6 }
 }
 
 fn sum<'a>(spreads: impl Iterator<Item = &'a Spread>) -> Spread {

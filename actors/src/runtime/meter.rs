@@ -115,12 +115,7 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn new(meter: Arc<Meter>) -> Self {
-        Self {
-            meter,
-            seen: Vec::new(),
-            now: Instant::now(),
-            handling: None,
-        }
+        Self { meter, seen: Vec::new(), now: Instant::now(), handling: None }
     }
 
     /// The label of the message in hand: after a panic, the one that caused it.
@@ -157,9 +152,7 @@ impl Probe {
         self.handling = None;
         if let Some(stats) = self.seen.get(slot) {
             stats.queue.record(began.saturating_duration_since(queued));
-            stats
-                .handle
-                .record(self.now.saturating_duration_since(began));
+            stats.handle.record(self.now.saturating_duration_since(began));
         }
     }
 }
@@ -203,11 +196,8 @@ impl Spread {
     }
 
     fn read(histogram: &Histogram) -> Self {
-        let mut spread = Self {
-            sum_ns: histogram.sum_ns.load(Relaxed),
-            max_ns: histogram.max_ns.load(Relaxed),
-            ..Self::default()
-        };
+        let mut spread =
+            Self { sum_ns: histogram.sum_ns.load(Relaxed), max_ns: histogram.max_ns.load(Relaxed), ..Self::default() };
         for (copy, bucket) in spread.buckets.iter_mut().zip(&histogram.buckets) {
             *copy = bucket.load(Relaxed);
         }

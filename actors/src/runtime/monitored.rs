@@ -69,11 +69,7 @@ macro_rules! monitored {
         impl ::actix::Handler<$crate::runtime::Observe> for $actor {
             type Result = ::actix::MessageResult<$crate::runtime::Observe>;
 
-            fn handle(
-                &mut self,
-                _: $crate::runtime::Observe,
-                _: &mut Self::Context,
-            ) -> Self::Result {
+            fn handle(&mut self, _: $crate::runtime::Observe, _: &mut Self::Context) -> Self::Result {
                 ::actix::MessageResult($crate::runtime::Observable::observe(self))
             }
         }

@@ -79,11 +79,7 @@ impl Registry {
     #[must_use]
     pub fn list(&self) -> Vec<ActorReport> {
         let state = self.lock();
-        state
-            .actors
-            .iter()
-            .map(|(name, entry)| state.report(name, entry))
-            .collect()
+        state.actors.iter().map(|(name, entry)| state.report(name, entry)).collect()
     }
 
     /// Reports one running actor or aggregate.
@@ -109,9 +105,7 @@ impl Registry {
         let answer = match recipient {
             Ok(Some(recipient)) => match ask(&recipient, Observe, deadline).await {
                 Ok(snapshot) => Ok(snapshot),
-                Err(AskError::TimedOut) => {
-                    Err(format!("not answered within {} ms", deadline.as_millis()))
-                }
+                Err(AskError::TimedOut) => Err(format!("not answered within {} ms", deadline.as_millis())),
                 Err(AskError::Closed) => Err("the actor stopped or failed".to_owned()),
             },
             Ok(None) => Err("the actor stopped".to_owned()),
@@ -121,11 +115,7 @@ impl Registry {
             Ok(snapshot) => (Some(snapshot), None),
             Err(reason) => (None, Some(reason)),
         };
-        Some(Observation {
-            report,
-            snapshot,
-            snapshot_missing,
-        })
+        Some(Observation { report, snapshot, snapshot_missing })
     }
 
     /// Makes the named actor panic; of an aggregate, the instance started last. Returns whether
@@ -147,12 +137,8 @@ impl Registry {
     pub(super) fn totals(&self) -> Vec<KindTotal> {
         let state = self.lock();
         let of_kind = |(kind, figures): (&&'static str, &Kind)| {
-            let mut total = KindTotal {
-                kind,
-                live: 0,
-                mailbox_depth: figures.depth.get(),
-                tally: figures.retired.clone(),
-            };
+            let mut total =
+                KindTotal { kind, live: 0, mailbox_depth: figures.depth.get(), tally: figures.retired.clone() };
             for entry in state.actors.values().filter(|entry| entry.kind == *kind) {
                 total.live += entry.live;
                 total.tally.absorb(&entry.meter);
@@ -170,19 +156,11 @@ impl Registry {
             panic: addr.clone().recipient(),
         };
         let mut state = self.lock();
-        state.kinds.entry(A::KIND).or_insert_with(|| Kind {
-            depth: A::mailbox_depth(),
-            retired: Tally::default(),
-        });
+        state.kinds.entry(A::KIND).or_insert_with(|| Kind { depth: A::mailbox_depth(), retired: Tally::default() });
         let aggregate_on = spec.aggregate.then(|| thread::current().id());
         let (name, meter) = state.enter(spec, A::KIND, aggregate_on, addresses);
         drop(state);
-        Registration {
-            registry: self.clone(),
-            name,
-            kind: A::KIND,
-            meter,
-        }
+        Registration { registry: self.clone(), name, kind: A::KIND, meter }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -245,10 +223,7 @@ impl State {
                 }
                 btree_map::Entry::Occupied(mut place) => {
                     let entry = place.get_mut();
-                    if aggregate_on.is_some()
-                        && entry.aggregate_on == aggregate_on
-                        && entry.kind == kind
-                    {
+                    if aggregate_on.is_some() && entry.aggregate_on == aggregate_on && entry.kind == kind {
                         entry.live += 1;
                         entry.addresses = addresses;
                         return (name, Arc::clone(&entry.meter));

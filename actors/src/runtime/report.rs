@@ -76,11 +76,7 @@ impl ActorReport {
     /// Fills in the measured part; the registry knows the rest.
     pub(super) fn measured(self, tally: &Tally) -> Self {
         Self {
-            messages: tally
-                .messages
-                .iter()
-                .map(|(label, tally)| MessageReport::new(label, tally))
-                .collect(),
+            messages: tally.messages.iter().map(|(label, tally)| MessageReport::new(label, tally)).collect(),
             restarts: tally.restarts,
             panics: tally.panics,
             cancelled: tally.messages.values().map(|each| each.cancelled).sum(),
@@ -103,11 +99,7 @@ impl MessageReport {
 
 impl Times {
     fn new(spread: &Spread) -> Self {
-        Self {
-            p50_us: spread.quantile_us(500),
-            p99_us: spread.quantile_us(990),
-            max_us: spread.max_us(),
-        }
+        Self { p50_us: spread.quantile_us(500), p99_us: spread.quantile_us(990), max_us: spread.max_us() }
     }
 }
 

@@ -60,10 +60,7 @@ impl Spec {
     /// Sets the label of the arbiter for reports; `main` if not set.
     #[must_use]
     pub fn arbiter(self, label: impl Into<String>) -> Self {
-        Self {
-            arbiter: label.into(),
-            ..self
-        }
+        Self { arbiter: label.into(), ..self }
     }
 
     /// Sets the mailbox capacity in messages (16 if not set; 0 is unbounded). Only `try_send`
@@ -71,20 +68,14 @@ impl Spec {
     /// brings its own slot.
     #[must_use]
     pub fn capacity(self, messages: usize) -> Self {
-        Self {
-            capacity: messages,
-            ..self
-        }
+        Self { capacity: messages, ..self }
     }
 
     /// Counts the actor in the one registry entry of all actors with this name on its thread,
     /// for short-lived actors in large numbers.
     #[must_use]
     pub fn aggregate(self) -> Self {
-        Self {
-            aggregate: true,
-            ..self
-        }
+        Self { aggregate: true, ..self }
     }
 }
 
@@ -216,11 +207,7 @@ where
         // The pump brings the messages; the context's own mailbox stays empty.
         Some(ContextFut::new(context, actor, Mailbox::default()))
     }))
-    .map_err(|panic| Failure {
-        message: None,
-        text: text_of(&*panic),
-        was_stopping: false,
-    })
+    .map_err(|panic| Failure { message: None, text: text_of(&*panic), was_stopping: false })
 }
 
 /// Runs one life to its end: `Ok` if the actor stopped, an error if it panicked.
@@ -234,11 +221,8 @@ async fn live<A: Monitored>(mut life: Life<A>, mailbox: &SharedMailbox<A>) -> Re
     })
     .await;
     let Err(text) = end else { return Ok(()) };
-    let failure = Failure {
-        message: life.ctx().probe.handling(),
-        text,
-        was_stopping: life.ctx().state() != ActorState::Running,
-    };
+    let failure =
+        Failure { message: life.ctx().probe.handling(), text, was_stopping: life.ctx().state() != ActorState::Running };
     // Terminated, the life is dropped as it is; else actix would call `stopped` on a state
     // that the panic left half changed.
     life.ctx().terminate();

@@ -10,8 +10,8 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, Message,
-    ResponseActFuture, Running, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, MailboxError, Message, ResponseActFuture, Running,
+    WrapFuture,
 };
 use prometheus_client::encoding::text;
 use serde_json::json;
@@ -23,11 +23,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// Runs a test on an actix system whose clock jumps ahead when nobody is busy.
 fn paused(test: impl Future<Output = ()>) {
     let system = actix_rt::System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
     });
     system.block_on(test);
 }
@@ -128,9 +124,7 @@ fn adder(registry: &Registry) -> actix::Addr<Adder> {
 
 fn count_of(report: &ActorReport, message: &str) -> u64 {
     let mut messages = report.messages.iter();
-    messages
-        .find(|each| each.message == message)
-        .map_or(0, |each| each.count)
+    messages.find(|each| each.message == message).map_or(0, |each| each.count)
 }
 
 #[test]
@@ -215,10 +209,7 @@ fn depth_rises_while_a_handler_blocks_and_falls_to_zero() {
 
         let (begun, has_begun) = mpsc::channel();
         let (release, released) = mpsc::channel();
-        addr.do_send(Block {
-            begun,
-            release: released,
-        });
+        addr.do_send(Block { begun, release: released });
         has_begun.recv().unwrap();
         assert_eq!(depth(), 0);
         for _ in 0..3 {
@@ -479,10 +470,7 @@ fn an_observation_holds_the_snapshot_or_says_why_not() {
         });
         addr.do_send(work);
         let observation = registry.observe("adder", SOON).await.unwrap();
-        assert_eq!(
-            observation.snapshot_missing.as_deref(),
-            Some("not answered within 1000 ms")
-        );
+        assert_eq!(observation.snapshot_missing.as_deref(), Some("not answered within 1000 ms"));
         assert!(registry.observe("nobody", SOON).await.is_none());
     });
 }
@@ -508,8 +496,7 @@ fn a_busy_actor_lets_others_run() {
         for _ in 0..1_000 {
             addr.do_send(Add(1));
         }
-        let other =
-            actix_rt::spawn(async move { count_of(&registry.get("adder").unwrap(), "Add") });
+        let other = actix_rt::spawn(async move { count_of(&registry.get("adder").unwrap(), "Add") });
         let handled = other.await.unwrap();
         assert!(handled > 0 && handled < 1_000, "{handled}");
         assert_eq!(ask(&addr, Add(0), SOON).await, Ok(1_000));
@@ -559,9 +546,6 @@ fn times_are_measured() {
         let run = report.messages.iter().find(|m| m.message == "Run").unwrap();
         let add = report.messages.iter().find(|m| m.message == "Add").unwrap();
         assert!(run.handle.max_us >= 3_000 && run.handle.p99_us <= whole + 1);
-        assert!(
-            add.queue.max_us >= 3_000,
-            "it waited for the other: {add:?}"
-        );
+        assert!(add.queue.max_us >= 3_000, "it waited for the other: {add:?}");
     });
 }

@@ -257,17 +257,19 @@ impl StreamSession {
                 self.sending = true;
                 let frames = self.request.outlet.frames.clone();
                 let waiting = async move { frames.send(frame).await.is_ok() };
-                context.spawn(wrap_future(waiting).map(move |sent, session: &mut Self, context: &mut Context<Self>| {
-                    session.sending = false;
-                    if !sent {
-                        context.stop();
-                        return;
-                    }
-                    if let Some(point) = point {
-                        session.request.outlet.handed_over(point);
-                    }
-                    session.pump(context);
-                }));
+                context.spawn(wrap_future(waiting).map(
+                    move |sent, session: &mut Self, context: &mut Context<Self>| {
+                        session.sending = false;
+                        if !sent {
+                            context.stop();
+                            return;
+                        }
+                        if let Some(point) = point {
+                            session.request.outlet.handed_over(point);
+                        }
+                        session.pump(context);
+                    },
+                ));
             }
         }
     }

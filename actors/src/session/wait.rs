@@ -87,10 +87,7 @@ impl WaitSession {
 
     fn register(&mut self, context: &mut Context<Self>) {
         let coordinator = self.neighbours.coordinator.clone();
-        let watch = Watch {
-            selector: Selector::of_key(&self.request.key),
-            session: context.address().recipient(),
-        };
+        let watch = Watch { selector: Selector::of_key(&self.request.key), session: context.address().recipient() };
         let registering = async move { ask(&coordinator, watch, ASK_DEADLINE).await };
         context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
             Ok(Ok(watching)) => {

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use callboard_protocol::commit::Operation;
 use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::feed::Span;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Origin, RequestId};
+use callboard_protocol::watch::Selector;
 
 use super::dialect::Sql;
 use super::error::{Fault, ReadError};
 use super::reader::{self, Reader};
 use super::rows::{self, Columns};
-use super::selector::Selector;
+use super::selector::condition;
 
 /// The present states of the selected keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,17 @@ pub struct Feed {
     pub complete: bool,
 }
 
+impl Feed {
+    /// The stretch of revisions that this part covers, read after `after`.
+    #[must_use]
+    pub fn span_after(self, after: Version) -> Span {
+        let last = self.changes.last().map(|change| change.state.version);
+        let through = if self.complete { self.revision } else { last.unwrap_or(after) };
+        let states = self.changes.into_iter().map(|change| change.state).collect();
+        Span { after, through: through.max(after), states }
+    }
+}
+
 impl Reader {
     /// The states of the selected keys that exist, at most `limit` of them.
     ///
@@ -71,7 +84,7 @@ impl Reader {
             "SELECT m.rev, m.timeline, m.pruned_rev, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, \
              c.modified_at, c.content FROM cc_meta m LEFT JOIN cc_config c ON "
         ));
-        selector.condition(&mut sql, "c");
+        condition(Some(selector), &mut sql, "c");
         sql.push(" AND c.deleted = ").bind(false);
         sql.push(" WHERE m.id = 1 ORDER BY c.tenant, c.grp, c.data_id LIMIT ").bind(i64::from(limit) + 1);
         let mut head = None;
@@ -88,12 +101,12 @@ impl Reader {
         Ok(Snapshot { revision, timeline, floor, states, complete })
     }
 
-    /// The changes of the selected keys after revision `after`, with their contents. At most `limit` of them, but
+    /// The changes of the selected keys (of all without a selector) after revision `after`, with their contents. At most `limit` of them, but
     /// what one unit changed is never torn: when a unit is larger than that, all of it comes.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn feed(&self, after: Version, selector: &Selector, limit: u32) -> Result<Feed, ReadError> {
+    pub async fn feed(&self, after: Version, selector: Option<&Selector>, limit: u32) -> Result<Feed, ReadError> {
         let range = |sql: &mut Sql| {
             sql.push("c.rev > ").bind(rows::signed(after.0));
         };
@@ -116,7 +129,7 @@ impl Reader {
     async fn feed_rows(
         &self,
         range: impl FnOnce(&mut Sql),
-        selector: &Selector,
+        selector: Option<&Selector>,
         limit: Option<i64>,
     ) -> Result<Feed, Fault> {
         let facts = rows::facts_of("c");
@@ -127,7 +140,7 @@ impl Reader {
         ));
         range(&mut sql);
         sql.push(" AND ");
-        selector.condition(&mut sql, "c");
+        condition(selector, &mut sql, "c");
         sql.push(" WHERE m.id = 1 ORDER BY c.rev, c.tenant, c.grp, c.data_id");
         if let Some(limit) = limit {
             sql.push(" LIMIT ").bind(limit);

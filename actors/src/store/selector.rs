@@ -1,46 +1,27 @@
-//! Which keys a listing, a snapshot or a feed is about. Owns the words and their translation into conditions.
+//! Which keys a snapshot or a feed is about: the translation of a selector into conditions.
+
+use callboard_protocol::watch::{Selector, What};
 
 use super::dialect::Sql;
-
-/// Selects keys of one namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selector {
-    /// The namespace.
-    pub namespace: String,
-    /// Only this group; `None` for all.
-    pub group: Option<String>,
-    /// Which data ids.
-    pub data_id: DataIds,
-}
-
-/// The data ids that a [`Selector`] selects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DataIds {
-    /// Exactly these.
-    Exact(Vec<String>),
-    /// All that begin with this; the empty prefix selects all.
-    Prefix(String),
-}
 
 /// Sorts after every character that a data id may hold.
 const AFTER_ALL: char = '\u{7f}';
 
-impl Selector {
-    /// Appends the condition on the columns of `table`.
-    pub(super) fn condition(&self, sql: &mut Sql, table: &str) {
-        sql.push(&format!("{table}.tenant = ")).bind(self.namespace.as_str());
-        if let Some(group) = &self.group {
-            sql.push(&format!(" AND {table}.grp = ")).bind(group.as_str());
-        }
-        match &self.data_id {
-            DataIds::Prefix(prefix) => with_prefix(sql, table, prefix),
-            DataIds::Exact(ids) if ids.is_empty() => {
-                sql.push(" AND 1 = 0");
-            }
-            DataIds::Exact(ids) => {
-                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-                sql.push(&format!(" AND {table}.data_id IN ")).list(&ids);
-            }
+/// Appends the condition on the columns of `table`; without a selector every key fits.
+pub(super) fn condition(selector: Option<&Selector>, sql: &mut Sql, table: &str) {
+    let Some(selector) = selector else {
+        sql.push("1 = 1");
+        return;
+    };
+    sql.push(&format!("{table}.tenant = ")).bind(selector.namespace());
+    if let Some(group) = selector.group() {
+        sql.push(&format!(" AND {table}.grp = ")).bind(group);
+    }
+    match selector.what() {
+        What::Prefix(prefix) => with_prefix(sql, table, prefix),
+        What::Exact(ids) => {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            sql.push(&format!(" AND {table}.data_id IN ")).list(&ids);
         }
     }
 }

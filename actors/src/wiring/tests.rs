@@ -128,7 +128,10 @@ fn every_actor_may_panic_while_publishes_go_on() {
                 let Frame::State { state, .. } = frame else { continue };
                 let before = newest.insert(state.key.data_id().to_owned(), (state.version, text(&state)));
                 assert!(before.is_none_or(|(version, _)| version < state.version), "{} went back", state.key);
-                if text(&state).as_deref() == Some("end") && newest.values().all(|(_, text)| text.as_deref() == Some("end")) && newest.len() == KEYS {
+                if text(&state).as_deref() == Some("end")
+                    && newest.values().all(|(_, text)| text.as_deref() == Some("end"))
+                    && newest.len() == KEYS
+                {
                     return newest;
                 }
             }
@@ -154,8 +157,19 @@ fn every_actor_may_panic_while_publishes_go_on() {
 
         let kinds: BTreeSet<&str> = broken.iter().map(String::as_str).collect();
         for kind in [
-            "cache", "cache_refresh", "change_feed", "cluster_notify", "conf_manager", "coordinator", "event_bus",
-            "lease_keeper", "reader", "retention", "store_reader", "store_writer", "stream_session",
+            "cache",
+            "cache_refresh",
+            "change_feed",
+            "cluster_notify",
+            "conf_manager",
+            "coordinator",
+            "event_bus",
+            "lease_keeper",
+            "reader",
+            "retention",
+            "store_reader",
+            "store_writer",
+            "stream_session",
         ] {
             assert!(kinds.contains(kind), "{kind} was not broken");
         }

@@ -8,7 +8,8 @@ use callboard_protocol::key::ConfigKey;
 
 use super::ground::{Ground, NOON, content, key, origin, put, put_edited, remove, unit};
 use super::on_every_database;
-use crate::store::{DataIds, ListFilter, Selector};
+use crate::store::ListFilter;
+use callboard_protocol::watch::Selector;
 
 on_every_database!(
     a_fill_says_as_of_which_revision_it_is,
@@ -132,7 +133,7 @@ async fn history_pages_from_the_newest(ground: Arc<Ground>) {
 }
 
 fn all() -> Selector {
-    Selector { namespace: "public".to_owned(), group: None, data_id: DataIds::Prefix(String::new()) }
+    Selector::prefix("public", None, "").unwrap()
 }
 
 async fn the_feed_goes_on_after_a_revision(ground: Arc<Ground>) {
@@ -141,18 +142,18 @@ async fn the_feed_goes_on_after_a_revision(ground: Arc<Ground>) {
     ground.publish(&elsewhere, "1").await;
     ground.publish(&key("ab"), "1").await;
     ground.commit(vec![unit(vec![remove(&key("a"))])]).await;
-    let feed = ground.reader.feed(Version(1), &all(), 10).await.unwrap();
+    let feed = ground.reader.feed(Version(1), Some(&all()), 10).await.unwrap();
     assert_eq!((feed.floor, feed.revision, feed.complete), (Version::ZERO, Version(4), true));
     let seen: Vec<_> = feed.changes.iter().map(|change| (change.state.version.0, change.state.key.data_id())).collect();
     assert_eq!(seen, [(3, "ab"), (4, "a")]);
     assert_eq!(feed.changes[0].state, ground.state(&key("ab")).await);
     assert_eq!((feed.changes[1].operation, feed.changes[1].origin.clone()), (Operation::Remove, origin()));
     assert!(feed.changes[1].state.is_absent());
-    let exact = Selector { data_id: DataIds::Exact(vec!["a".to_owned(), "x".to_owned()]), ..all() };
-    assert_eq!(ground.reader.feed(Version(0), &exact, 10).await.unwrap().changes.len(), 2);
-    let prefix = Selector { group: Some("g".to_owned()), data_id: DataIds::Prefix("ab".to_owned()), ..all() };
-    assert_eq!(ground.reader.feed(Version(0), &prefix, 10).await.unwrap().changes.len(), 1);
-    let end = ground.reader.feed(Version(4), &all(), 10).await.unwrap();
+    let exact = Selector::exact("public", "g", ["a".to_owned(), "x".to_owned()]).unwrap();
+    assert_eq!(ground.reader.feed(Version(0), Some(&exact), 10).await.unwrap().changes.len(), 2);
+    let prefix = Selector::prefix("public", Some("g"), "ab").unwrap();
+    assert_eq!(ground.reader.feed(Version(0), Some(&prefix), 10).await.unwrap().changes.len(), 1);
+    let end = ground.reader.feed(Version(4), Some(&all()), 10).await.unwrap();
     assert_eq!((end.changes.len(), end.revision, end.complete), (0, Version(4), true));
 }
 
@@ -162,7 +163,7 @@ async fn the_feed_never_tears_a_unit(ground: Arc<Ground>) {
     ground.publish(&key("last"), "1").await;
     let (mut after, mut lengths) = (Version::ZERO, Vec::new());
     loop {
-        let feed = ground.reader.feed(after, &all(), 3).await.unwrap();
+        let feed = ground.reader.feed(after, Some(&all()), 3).await.unwrap();
         lengths.push(feed.changes.len());
         if feed.complete {
             break;
@@ -184,6 +185,6 @@ async fn a_snapshot_holds_what_exists(ground: Arc<Ground>) {
     assert_eq!(snapshot.states, ground.reader.fill(&[key("a"), key("b"), key("c")]).await.unwrap().states);
     let cut = ground.reader.snapshot(&all(), 2).await.unwrap();
     assert_eq!((cut.states.len(), cut.complete), (2, false));
-    let none = Selector { data_id: DataIds::Exact(Vec::new()), ..all() };
+    let none = Selector::exact("public", "nobody", ["x".to_owned()]).unwrap();
     assert_eq!(ground.reader.snapshot(&none, 2).await.unwrap().revision, Version(5));
 }

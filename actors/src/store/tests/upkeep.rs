@@ -8,7 +8,8 @@ use callboard_protocol::time::WallMillis;
 
 use super::ground::{Ground, NOON, key, put, remove, request, request_id, unit, unit_as, written};
 use super::on_every_database;
-use crate::store::{CommitRequest, DataIds, Namespace, REQUESTS_KEPT, Selector, WriteError};
+use crate::store::{CommitRequest, Namespace, REQUESTS_KEPT, WriteError};
+use callboard_protocol::watch::Selector;
 
 on_every_database!(
     namespaces_are_made_named_and_removed,
@@ -70,11 +71,11 @@ async fn pruning_keeps_the_newest_change_of_each_key(ground: Arc<Ground>) {
     assert_eq!(ground.writer.prune(NOON, later, 100).await.unwrap(), 0);
     // Revisions 1, 2 (of a), 4 (of gone) and 6 (of b) were followed by newer ones.
     assert_eq!(ground.writer.prune(later, later, 2).await.unwrap(), 2);
-    let all = Selector { namespace: "public".to_owned(), group: None, data_id: DataIds::Prefix(String::new()) };
-    assert_eq!(ground.reader.feed(Version::ZERO, &all, 100).await.unwrap().floor, Version(2));
+    let all = Selector::prefix("public", None, "").unwrap();
+    assert_eq!(ground.reader.feed(Version::ZERO, Some(&all), 100).await.unwrap().floor, Version(2));
     assert_eq!(ground.writer.prune(later, later, 100).await.unwrap(), 2);
     assert_eq!(ground.writer.prune(later, later, 100).await.unwrap(), 0);
-    let feed = ground.reader.feed(Version::ZERO, &all, 100).await.unwrap();
+    let feed = ground.reader.feed(Version::ZERO, Some(&all), 100).await.unwrap();
     let left: Vec<_> = feed.changes.iter().map(|change| change.state.version.0).collect();
     assert_eq!((left, feed.floor, feed.revision), (vec![3, 5, 7], Version(6), Version(7)));
     assert_eq!(ground.reader.history(&key("a"), None, 10).await.unwrap().len(), 1);

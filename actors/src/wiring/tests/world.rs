@@ -11,9 +11,7 @@ use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
-use callboard_protocol::unit::{
-    Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome,
-};
+use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
 use callboard_protocol::watch::Selector;
 use callboard_protocol::{publish, receiver};
 use tokio::sync::{mpsc, oneshot};
