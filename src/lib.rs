@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod data_dir;
+pub mod http;
 pub mod logging;
 pub mod open_files;
 pub mod serve;

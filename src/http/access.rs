@@ -1,0 +1,208 @@
+//! The access table: every route, the access it needs, who handles it and how it is described. Routes are served from
+//! this table only; whatever is not in it is refused. Owns the way of every request: who asks, may they, handle,
+//! count. Never looks into a request.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use callboard_protocol::key::ConfigKey;
+use futures_util::FutureExt as _;
+
+use super::openapi::Described;
+use super::problem::{ErrorCode, Problem};
+use super::query::Query;
+use super::{State, actors, configs, health, history, listing, metrics, namespaces, openapi, publishing, watch};
+
+/// What a caller must be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Nothing: anybody may ask.
+    Public,
+    /// Read configurations.
+    Read,
+    /// Change configurations.
+    Write,
+    /// Look at and change the node and its namespaces.
+    Admin,
+}
+
+/// Who asks. No header makes a caller somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Principal {
+    /// Nobody in particular.
+    Anonymous,
+}
+
+impl Principal {
+    fn of(_request: &HttpRequest) -> Self {
+        Self::Anonymous
+    }
+
+    /// Whoever reaches the address may do everything: addresses that others reach have to be asked for at the start.
+    fn require(&self, access: Access) -> Result<(), Problem> {
+        match (self, access) {
+            (Self::Anonymous, Access::Public | Access::Read | Access::Write | Access::Admin) => Ok(()),
+        }
+    }
+
+    /// The name under which changes are recorded.
+    pub(super) fn operator(&self) -> Option<String> {
+        match self {
+            Self::Anonymous => None,
+        }
+    }
+}
+
+/// A request on its way to its handler.
+pub(super) struct Call {
+    /// Its head.
+    pub(super) request: HttpRequest,
+    /// Its body, unread.
+    pub(super) payload: Payload,
+    /// What the worker has.
+    pub(super) state: web::Data<State>,
+    /// Who asks.
+    pub(super) principal: Principal,
+}
+
+impl Call {
+    /// A part of the path, percent-decoded. What the router leaves encoded, no name may hold.
+    pub(super) fn part(&self, name: &str) -> &str {
+        self.request.match_info().get(name).unwrap_or_default()
+    }
+
+    /// The configuration that the path names.
+    pub(super) fn key(&self) -> Result<ConfigKey, Problem> {
+        Ok(ConfigKey::new(self.part("namespace"), self.part("group"), self.part("dataId"))?)
+    }
+
+    /// The query, which may hold the keys of `known`.
+    pub(super) fn query(&self, known: &[&'static str]) -> Result<Query<'_>, Problem> {
+        Ok(Query::parse(self.request.query_string(), known)?)
+    }
+}
+
+/// What a handler gives.
+pub(super) type Answer = Result<HttpResponse, Problem>;
+type Handling = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// A route.
+pub(super) struct Row {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    handler: fn(Call) -> Handling,
+    pub(super) describe: fn() -> Described,
+}
+
+macro_rules! row {
+    ($method:ident $path:expr, $access:ident, $handler:path, $describe:path) => {
+        Row {
+            method: Method::$method,
+            path: $path,
+            access: Access::$access,
+            handler: |call| Box::pin($handler(call)),
+            describe: $describe,
+        }
+    };
+}
+
+const CONFIG: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}";
+const HISTORY: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}/history";
+const HISTORY_ENTRY: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}/history/{version}";
+const LISTING: &str = "/api/v1/namespaces/{namespace}/configs";
+const NAMESPACES: &str = "/api/v1/namespaces";
+const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
+
+/// Every route there is.
+pub(super) static TABLE: [Row; 18] = [
+    row!(GET CONFIG, Read, configs::read, configs::describe_get),
+    row!(HEAD CONFIG, Read, configs::read, configs::describe_head),
+    row!(PUT CONFIG, Write, publishing::put, publishing::describe_put),
+    row!(DELETE CONFIG, Write, publishing::remove, publishing::describe_remove),
+    row!(GET HISTORY, Read, history::list, history::describe_list),
+    row!(GET HISTORY_ENTRY, Read, history::entry, history::describe_entry),
+    row!(GET LISTING, Read, listing::list, listing::describe),
+    row!(GET NAMESPACES, Read, namespaces::list, namespaces::describe_list),
+    row!(POST NAMESPACES, Admin, namespaces::create, namespaces::describe_create),
+    row!(PUT NAMESPACE, Admin, namespaces::edit, namespaces::describe_edit),
+    row!(DELETE NAMESPACE, Admin, namespaces::remove, namespaces::describe_remove),
+    row!(GET "/api/v1/watch", Read, watch::watch, watch::describe),
+    row!(GET "/api/v1/actors", Admin, actors::list, actors::describe_list),
+    row!(GET "/api/v1/actors/{name}", Admin, actors::one, actors::describe_one),
+    row!(GET "/healthz", Public, health::up, health::describe_up),
+    row!(GET "/readyz", Public, health::ready, health::describe_ready),
+    row!(GET "/metrics", Public, metrics::scrape, metrics::describe),
+    row!(GET "/openapi.json", Public, openapi::document, openapi::describe),
+];
+
+/// Every path of the table, once.
+pub(super) fn paths() -> Vec<&'static str> {
+    let mut paths: Vec<&'static str> = TABLE.iter().map(|row| row.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// Serves every row of the table, and refuses everything else.
+pub(super) fn register(services: &mut web::ServiceConfig) {
+    for path in paths() {
+        let rows: Vec<&'static Row> = TABLE.iter().filter(|row| row.path == path).collect();
+        let allow = rows.iter().map(|row| row.method.as_str()).collect::<Vec<_>>().join(", ");
+        let mut resource = web::resource(path);
+        for row in rows {
+            let handler = move |request, payload| handle(row, request, payload);
+            resource = resource.route(web::method(row.method.clone()).to(handler));
+        }
+        services.service(resource.default_service(web::to(move |request: HttpRequest| {
+            let problem = Problem::method_not_allowed(allow.clone());
+            async move { refuse(&request, path, problem) }
+        })));
+    }
+    services.default_service(web::to(|request: HttpRequest| async move {
+        refuse(&request, "none", Problem::new(ErrorCode::NoSuchRoute, "there is nothing at this path"))
+    }));
+}
+
+async fn handle(row: &'static Row, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let begun = Instant::now();
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return Problem::internal().into_response();
+    };
+    let principal = Principal::of(&request);
+    let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
+    let answer = match principal.require(row.access) {
+        Ok(()) => {
+            let call = Call { request, payload: payload.into_inner(), state, principal };
+            // A panic must not take the thread and all its connections along.
+            AssertUnwindSafe((row.handler)(call)).catch_unwind().await.unwrap_or_else(|_panic| {
+                tracing::error!(http.route = row.path, http.method = %row.method, "a handler panicked");
+                Err(Problem::internal())
+            })
+        }
+        Err(refused) => Err(refused),
+    };
+    let response = answer.unwrap_or_else(Problem::into_response);
+    let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
+    shared.figures.count(row.path, row.method.as_str(), status, elapsed);
+    tracing::debug!(http.route = row.path, http.method = %row.method, http.status = status, ?elapsed, "answered");
+    counted.follow(response)
+}
+
+/// Answers what the table does not hold.
+fn refuse(request: &HttpRequest, route: &'static str, problem: Problem) -> HttpResponse {
+    if let Some(state) = request.app_data::<web::Data<State>>() {
+        let status = problem.code().status().as_u16();
+        state.shared.figures.refused(route, status);
+        tracing::debug!(http.route = route, http.status = status, "refused");
+    }
+    problem.into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Reading the body of a request: up to a limit, and only as long as it makes progress. Owns the memory it is read
+//! into; never looks at it.
+
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+use super::problem::{ErrorCode, Problem};
+
+/// How a body is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Longest body, in bytes.
+    pub(super) max: usize,
+    /// How long it may go without progress.
+    pub(super) patience: Duration,
+}
+
+/// Reads a body as a whole, into memory of exactly its size: what is kept of it holds nothing else alive.
+///
+/// # Errors
+/// A problem when it is encoded, too long, cut short or too slow.
+pub(super) async fn read(headers: &HeaderMap, payload: &mut Payload, limits: Limits) -> Result<Bytes, Problem> {
+    refuse_encoded(headers)?;
+    let announced = announced(headers);
+    if announced.is_some_and(|length| length > limits.max) {
+        return Err(too_large(limits.max));
+    }
+    let mut body = BytesMut::new();
+    loop {
+        let chunk = match timeout(limits.patience, payload.next()).await {
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(error))) => return Err(broken(&error)),
+            Ok(None) => break,
+            Err(_elapsed) => {
+                let detail = format!("no byte of the body came for {}", humantime::format_duration(limits.patience));
+                return Err(Problem::new(ErrorCode::BodyTimeout, detail).closing());
+            }
+        };
+        if body.len() + chunk.len() > limits.max {
+            return Err(too_large(limits.max));
+        }
+        if body.is_empty() {
+            // Only once something came: an announcement alone takes no memory.
+            body = BytesMut::with_capacity(announced.unwrap_or(chunk.len()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    if announced.is_some_and(|length| body.len() < length) {
+        return Err(cut_short());
+    }
+    let grown = body.capacity() > body.len();
+    Ok(if grown { Bytes::copy_from_slice(&body) } else { body.freeze() })
+}
+
+/// A length that can't be read is refused by the protocol before it comes here.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    let plain = |value: &[u8]| value.trim_ascii().is_empty() || value.trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).all(|value| plain(value.as_bytes())) {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::UnsupportedType, "the body must not be encoded; leave Content-Encoding out"))
+}
+
+fn too_large(max: usize) -> Problem {
+    Problem::new(ErrorCode::TooLarge, format!("the body is longer than {max} bytes")).closing()
+}
+
+fn cut_short() -> Problem {
+    Problem::new(ErrorCode::MalformedRequest, "the body ended before its announced end").closing()
+}
+
+fn broken(error: &PayloadError) -> Problem {
+    match error {
+        PayloadError::Incomplete(_) | PayloadError::Io(_) => cut_short(),
+        _ => Problem::new(ErrorCode::MalformedRequest, "the body is not framed as HTTP wants it").closing(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

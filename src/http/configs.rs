@@ -1,0 +1,177 @@
+//! Reading one configuration: at once, or held until it differs from what the client has. The hot path of the node:
+//! one message to the reader of the same thread, and the bytes go out as they are kept.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, HttpDate, IF_MATCH, IF_NONE_MATCH,
+    LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use callboard_actors::cache::reader::Get;
+use callboard_actors::runtime::{Spec, ask, start};
+use callboard_actors::session::wait::{Neighbours, WaitOutcome, WaitRequest, WaitSession};
+use callboard_protocol::config::{ConfigState, ConfigType, SharedState};
+use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::gray::{self, ClientIdentity};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::wire::condition::ReadCondition;
+use callboard_protocol::wire::{content_type, wait};
+use tokio::sync::oneshot;
+
+use super::access::{Answer, Call};
+use super::answer::{TYPE, VERSION};
+use super::openapi::{Described, schema};
+use super::problem::{ErrorCode, Problem};
+use super::{READ_DEADLINE, State, headers};
+
+/// The media types that [`content_type::of`] gives.
+const MEDIA_TYPES: [&str; 6] =
+    ["text/plain", "application/json", "application/xml", "text/html", "application/yaml", "application/toml"];
+
+/// `GET` and `HEAD` of a configuration.
+pub(super) async fn read(call: Call) -> Answer {
+    let key = call.key()?;
+    let wait = match call.query(&["wait"])?.get("wait") {
+        None => None,
+        Some(text) => Some(wait::parse(text).map_err(|error| Problem::parameter("wait", error.to_string()))?),
+    };
+    let lines = call.request.headers();
+    let (if_match, if_none_match) = (headers::list(lines, &IF_MATCH), headers::list(lines, &IF_NONE_MATCH));
+    let held = ReadCondition::of_read(if_match.as_deref(), if_none_match.as_deref())?;
+    if wait.is_some() && held == ReadCondition::Nothing {
+        return Err(Problem::parameter("wait", "wait needs If-None-Match, which says what the client has"));
+    }
+    let client = identity(&call.request);
+    let mut state = ask(&call.state.worker.reader, Get { key: key.clone() }, READ_DEADLINE).await??;
+    if let Some(wait) = wait.filter(|wait| !wait.is_zero())
+        && has(&held, &state, &client)
+    {
+        state = until_different(&call.state, key, wait, held.clone(), client.clone().into_owned()).await?;
+    }
+    answer(&state, &held, &client)
+}
+
+/// Who reads, for the choice among gray contents.
+pub(super) fn identity(request: &HttpRequest) -> Cow<'_, ClientIdentity> {
+    match request.conn_data::<ClientIdentity>() {
+        Some(client) => Cow::Borrowed(client),
+        None => Cow::Owned(ClientIdentity { address: address(request).unwrap_or_default(), ..Default::default() }),
+    }
+}
+
+/// The address of the other end of the connection. No header can change it.
+pub(super) fn address(request: &HttpRequest) -> Option<String> {
+    request.peer_addr().map(|peer| peer.ip().to_string())
+}
+
+fn chosen<'a>(state: &'a ConfigState, client: &ClientIdentity) -> Option<&'a Content> {
+    gray::select(state, client).map(|(_, content)| content)
+}
+
+fn digest(state: &ConfigState, client: &ClientIdentity) -> Option<Md5> {
+    chosen(state, client).map(Content::md5)
+}
+
+fn has(held: &ReadCondition, state: &ConfigState, client: &ClientIdentity) -> bool {
+    held.is_held(state.version, digest(state, client))
+}
+
+/// Holds the request until the state is another one than the client has, or the wait is over.
+async fn until_different(
+    state: &web::Data<State>,
+    key: ConfigKey,
+    wait: Duration,
+    held: ReadCondition,
+    client: ClientIdentity,
+) -> Result<SharedState, Problem> {
+    state.shared.draining.refuse_new()?;
+    let worker = &state.worker;
+    let neighbours = Neighbours {
+        coordinator: worker.coordinator.clone(),
+        reader: worker.reader.clone(),
+        metrics: worker.node.metrics.push.clone(),
+    };
+    let (sender, outcome) = oneshot::channel();
+    let differs = move |state: &SharedState| !has(&held, state, &client);
+    let answer = Rc::new(RefCell::new(Some(sender)));
+    let request = WaitRequest { key, wait, differs: Rc::new(differs), answer };
+    let spec = Spec::new(&worker.node.registry, format!("wait_session-{}", state.index)).aggregate();
+    start(&spec.arbiter(&state.arbiter), move |_| WaitSession::new(request.clone(), neighbours.clone()));
+    // The session ends the wait; the deadline is for one that can't.
+    match tokio::time::timeout(wait + READ_DEADLINE * 2, outcome).await {
+        Ok(Ok(WaitOutcome::State(state))) => Ok(state),
+        Ok(Ok(WaitOutcome::Failed(failure))) => Err(failure.into()),
+        Ok(Ok(WaitOutcome::Refused(refused))) => Err(refused.into()),
+        Ok(Err(_)) | Err(_) => Err(Problem::new(ErrorCode::Unavailable, "the wait was broken off")),
+    }
+}
+
+fn answer(state: &ConfigState, held: &ReadCondition, client: &ClientIdentity) -> Answer {
+    let Some(content) = chosen(state, client) else {
+        let detail = format!("{} does not exist", state.key);
+        return Err(Problem::new(ErrorCode::NotFound, detail).at(state.version));
+    };
+    if held.not_modified(state.version, Some(content.md5())) {
+        return Ok(described_by_headers(StatusCode::NOT_MODIFIED, state, content).finish());
+    }
+    Ok(described_by_headers(StatusCode::OK, state, content).body(content.bytes().clone()))
+}
+
+/// The headers of 200, which 304 repeats.
+fn described_by_headers(status: StatusCode, state: &ConfigState, content: &Content) -> HttpResponseBuilder {
+    let kind = state.metadata.kind;
+    let modified = UNIX_EPOCH + Duration::from_millis(u64::try_from(state.modified_at.0).unwrap_or_default());
+    let mut answer = HttpResponse::build(status);
+    answer
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(content_type::of(kind))))
+        .insert_header((ETAG, entity_tag(content.md5())))
+        .insert_header((LAST_MODIFIED, HttpDate::from(modified)))
+        .insert_header((VERSION, HeaderValue::from(state.version.0)))
+        .insert_header((TYPE, HeaderValue::from_static(kind.as_str())))
+        // A cache on the way has to ask whether what it holds is still the newest.
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
+    if matches!(kind, ConfigType::Html | ConfigType::Xml) {
+        // Somebody's content is no page of ours: a browser must not run it as one.
+        answer.insert_header((CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")));
+    }
+    answer
+}
+
+/// `"<md5>"`.
+pub(super) fn entity_tag(md5: Md5) -> String {
+    format!("\"{md5}\"")
+}
+
+/// The description of `GET`.
+pub(super) fn describe_get() -> Described {
+    described("getConfig", "Read a configuration").with_content(200, "The content", &MEDIA_TYPES)
+}
+
+/// The description of `HEAD`.
+pub(super) fn describe_head() -> Described {
+    described("headConfig", "Read the headers of a configuration").answers(200, "The headers of the content")
+}
+
+fn described(id: &str, summary: &str) -> Described {
+    let tags = "What the client has: a list of \"<md5>\" or \"v<version>\", or *";
+    let wait = "Hold the request until the configuration differs from what If-None-Match names, at most 60s";
+    Described::new("configs", id, summary)
+        .key()
+        .query("wait", schema::text().pattern(Some("^(([0-9]|[1-5][0-9]|60)s?|[0-9]{1,4}ms|1m)$")), wait)
+        .header("If-None-Match", schema::tags(), tags)
+        .answers(304, "The client has the present state")
+        .refuses(&[
+            ErrorCode::InvalidName,
+            ErrorCode::InvalidParameter,
+            ErrorCode::InvalidCondition,
+            ErrorCode::NotFound,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ])
+}

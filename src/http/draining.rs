@@ -1,0 +1,142 @@
+//! The stop of a node, as HTTP sees it: from the signal on it says that it is not ready, takes no request to hold, and
+//! has every held one answered. Owns the list of those who hold and the count of what is under way; closes no
+//! connection.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix::Addr;
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use bytes::Bytes;
+use callboard_actors::coordinator::{Coordinator, Drain};
+use callboard_actors::runtime::ask;
+use futures_util::future::join_all;
+
+use super::problem::{ErrorCode, Problem};
+
+/// How long a coordinator may take to tell its sessions.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// A body of at most this size is written together with its head.
+const SMALL: u64 = 32 * 1024;
+
+/// A handle on the stop of a node; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Draining {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: AtomicBool,
+    workers: Mutex<Vec<Listed>>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    coordinator: Addr<Coordinator>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Counts the requests under way on one worker.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Open(Arc<AtomicUsize>);
+
+impl Draining {
+    /// Takes note of a worker: who tells its held requests, and how many requests are under way.
+    pub(super) fn include(&self, coordinator: Addr<Coordinator>, open: &Open) {
+        let mut workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.retain(|worker| worker.coordinator.connected());
+        workers.push(Listed { coordinator, open: Arc::clone(&open.0) });
+    }
+
+    /// Refuses what would be held when the node is stopping.
+    pub(super) fn refuse_new(&self) -> Result<(), Problem> {
+        if self.state.stopping.load(Ordering::Acquire) {
+            return Err(Problem::new(ErrorCode::ShuttingDown, "this node is stopping; ask another one"));
+        }
+        Ok(())
+    }
+
+    /// From now on `/readyz` answers 503 and nothing more is held.
+    pub fn begin(&self) {
+        self.state.stopping.store(true, Ordering::Release);
+    }
+
+    /// [Begins](Self::begin) the stop and has every held request answered. Returns how many were held, when all of
+    /// them have been told.
+    pub async fn drain(&self) -> usize {
+        self.begin();
+        let coordinators: Vec<_> = {
+            let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            workers.iter().map(|worker| worker.coordinator.clone()).collect()
+        };
+        let told = join_all(coordinators.iter().map(|coordinator| ask(coordinator, Drain, DEADLINE))).await;
+        let counts = told.into_iter().map(|held| {
+            held.unwrap_or_else(|error| {
+                tracing::warn!(%error, "held requests of one worker were not told of the stop");
+                0
+            })
+        });
+        counts.sum()
+    }
+
+    /// How many requests are under way: begun, and their answers not yet handed to the connection.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().map(|worker| worker.open.load(Ordering::Acquire)).sum()
+    }
+}
+
+/// Counts one request for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Open {
+    /// Counts a request.
+    pub(super) fn begin(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Counted(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Counted {
+    /// Goes on counting until a long body or a stream has been taken.
+    pub(super) fn follow(self, response: HttpResponse) -> HttpResponse {
+        match response.body().size() {
+            BodySize::None => response,
+            BodySize::Sized(length) if length <= SMALL => response,
+            BodySize::Sized(_) | BodySize::Stream => {
+                response.map_body(|_, body| BoxBody::new(CountedBody { body, _counted: self }))
+            }
+        }
+    }
+}
+
+struct CountedBody {
+    body: BoxBody,
+    _counted: Counted,
+}
+
+impl MessageBody for CountedBody {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(task)
+    }
+}

@@ -1,0 +1,128 @@
+//! Listing the configurations of a namespace, page by page.
+
+use actix_web::http::StatusCode;
+use callboard_actors::runtime::ask;
+use callboard_actors::store::{ListFilter, Summary};
+use callboard_actors::store_reader::ListConfigs;
+use callboard_protocol::config::check_text;
+use callboard_protocol::key::{check_data_id, check_group, check_namespace};
+use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::access::{Answer, Call};
+use super::openapi::{Described, schema};
+use super::problem::{ErrorCode, Problem};
+use super::{READ_DEADLINE, answer};
+
+/// Longest text to search for, in characters.
+const MAX_TEXT: usize = 256;
+/// Most items of a page.
+pub(super) const MAX_PAGE: u32 = 500;
+/// Items of a page when nobody says.
+pub(super) const PAGE: u32 = 100;
+
+/// A page of configurations.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page {
+    items: Vec<ConfigSummary>,
+    /// For the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// A configuration without its content.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConfigSummary {
+    namespace: String,
+    group: String,
+    data_id: String,
+    version: u64,
+    md5: Option<String>,
+    r#type: &'static str,
+    description: Option<String>,
+    tags: Vec<String>,
+    application: Option<String>,
+    /// Bytes of content.
+    size: u64,
+    created_at: String,
+    modified_at: String,
+}
+
+impl From<Summary> for ConfigSummary {
+    fn from(summary: Summary) -> Self {
+        Self {
+            namespace: summary.key.namespace().to_owned(),
+            group: summary.key.group().to_owned(),
+            data_id: summary.key.data_id().to_owned(),
+            version: summary.version.0,
+            md5: summary.md5.map(|md5| md5.hex()),
+            r#type: summary.kind.as_str(),
+            description: summary.description,
+            tags: summary.tags,
+            application: summary.application,
+            size: summary.size,
+            created_at: answer::rfc3339(summary.created_at),
+            modified_at: answer::rfc3339(summary.modified_at),
+        }
+    }
+}
+
+/// `GET` of the configurations of a namespace.
+pub(super) async fn list(call: Call) -> Answer {
+    let namespace = call.part("namespace").to_owned();
+    check_namespace(&namespace)?;
+    let query = call.query(&["group", "prefix", "q", "limit", "cursor"])?;
+    let limit = query.count("limit", PAGE, MAX_PAGE)?;
+    if let Some(group) = query.get("group") {
+        check_group(group)?;
+    }
+    let prefix = query.get("prefix").filter(|prefix| !prefix.is_empty());
+    if let Some(prefix) = prefix {
+        check_data_id(prefix)?;
+    }
+    let text = query.get("q").filter(|text| !text.is_empty());
+    if let Some(text) = text {
+        check_text("q", text, MAX_TEXT).map_err(|error| Problem::parameter("q", error.to_string()))?;
+    }
+    let digest = FilterDigest::of(&[Some(&namespace), query.get("group"), prefix, text]);
+    let after = match query.get("cursor") {
+        None => None,
+        Some(cursor) => Some(ListCursor::decode(cursor, &digest)?),
+    };
+    let filter = ListFilter {
+        namespace,
+        group: query.text("group"),
+        data_id_prefix: prefix.map(str::to_owned),
+        text: text.map(str::to_owned),
+    };
+    let after = after.map(|cursor| (cursor.group, cursor.data_id));
+    // One more than asked for tells whether there is a next page.
+    let question = ListConfigs { filter, after, limit: limit + 1 };
+    let found = ask(&call.state.worker.store, question, READ_DEADLINE).await??;
+    answer::json(StatusCode::OK, &page(found, limit, &digest))
+}
+
+fn page(found: Vec<Summary>, limit: u32, digest: &FilterDigest) -> Page {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    let last = found.get(limit.saturating_sub(1)).filter(|_| more);
+    let next = last.map(|last| {
+        let cursor = ListCursor { group: last.key.group().to_owned(), data_id: last.key.data_id().to_owned() };
+        cursor.encode(digest)
+    });
+    Page { items: found.into_iter().take(limit).map(ConfigSummary::from).collect(), next }
+}
+
+/// The description of the route.
+pub(super) fn describe() -> Described {
+    Described::new("configs", "listConfigs", "List the configurations of a namespace")
+        .namespace()
+        .query("group", schema::group(), "Only this group")
+        .query("prefix", schema::prefix(), "Only data ids that begin so")
+        .query("q", schema::free(MAX_TEXT), "Only where data id or description holds this text")
+        .query("limit", schema::count(MAX_PAGE), "Items of a page; 100 when nothing is said")
+        .query("cursor", schema::text(), "The member `next` of the page before")
+        .json::<Page>(200, "A page")
+        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::InvalidCursor])
+}

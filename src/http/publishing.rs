@@ -1,0 +1,255 @@
+//! Changing one configuration: `PUT` and `DELETE`. Turns a request into a publish unit, hands it over, and answers
+//! with how it came out. A client that goes away takes nothing back: what was handed over runs to its end.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
+use actix_web::http::StatusCode;
+use callboard_actors::conf_manager::Publish;
+use callboard_protocol::config::{ConfigType, MAX_APPLICATION, MAX_DESCRIPTION, MetadataEdit};
+use callboard_protocol::content::{Content, MAX_CONTENT};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::publish::PublishOutcome;
+use callboard_protocol::unit::{
+    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, Refusal, RequestId, Unit,
+    UnitOutcome,
+};
+use callboard_protocol::wire::{condition, content_type};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::access::{Answer, Call, Principal};
+use super::answer::VERSION;
+use super::openapi::{Described, schema};
+use super::problem::{ErrorCode, Problem};
+use super::query::Query;
+use super::{State, body, configs, headers};
+
+mod fingerprint;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What a publish did.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Published {
+    namespace: String,
+    group: String,
+    data_id: String,
+    /// The version of the configuration now.
+    version: u64,
+    /// The digest of the content now; null once removed.
+    md5: Option<String>,
+    #[schema(value_type = EffectName)]
+    effect: Effect,
+    /// True when this is the answer to an earlier request with the same Idempotency-Key.
+    replayed: bool,
+}
+
+/// What happened to the configuration.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it stands for the names of `Effect` in the description")]
+pub(super) enum EffectName {
+    Created,
+    Updated,
+    Unchanged,
+    Removed,
+}
+
+/// `PUT` of a configuration.
+pub(super) async fn put(mut call: Call) -> Answer {
+    let key = call.key()?;
+    let query = call.query(&["type", "description", "tags", "application", "note"])?;
+    let note = query.text("note");
+    let mut edit = edit(&query)?;
+    let lines = call.request.headers();
+    let declared = content_type::parse(headers::single(lines, &CONTENT_TYPE)?)
+        .map_err(|error| Problem::new(ErrorCode::UnsupportedType, error.to_string()))?;
+    edit.kind = edit.kind.or(declared);
+    let (if_match, if_none_match) = (headers::list(lines, &IF_MATCH), headers::list(lines, &IF_NONE_MATCH));
+    let condition = condition::of_put(if_match.as_deref(), if_none_match.as_deref())?;
+    let request_id = request_id(lines)?;
+    let origin = origin(&call, note)?;
+    let limits = body::Limits { max: MAX_CONTENT, patience: call.state.shared.limits.body_timeout };
+    let bytes = body::read(call.request.headers(), &mut call.payload, limits).await?;
+    let change = Change::Put { content: Content::new(bytes)?, edit: Box::new(edit.checked()?) };
+    publish(&call.state, Item { key, condition, change }, request_id, origin).await
+}
+
+/// `DELETE` of a configuration.
+pub(super) async fn remove(call: Call) -> Answer {
+    let key = call.key()?;
+    let note = call.query(&["note"])?.text("note");
+    let lines = call.request.headers();
+    let (if_match, if_none_match) = (headers::list(lines, &IF_MATCH), headers::list(lines, &IF_NONE_MATCH));
+    let condition = condition::of_delete(if_match.as_deref(), if_none_match.as_deref())?;
+    let (request_id, origin) = (request_id(lines)?, origin(&call, note)?);
+    publish(&call.state, Item { key, condition, change: Change::Remove }, request_id, origin).await
+}
+
+fn edit(query: &Query<'_>) -> Result<MetadataEdit, Problem> {
+    let kind = match query.get("type") {
+        None => None,
+        Some(text) => {
+            Some(text.parse::<ConfigType>().map_err(|error| Problem::parameter("type", error.to_string()))?)
+        }
+    };
+    let tags = query.get("tags").map(|tags| tags.split(',').map(str::to_owned).collect());
+    let edit = MetadataEdit {
+        kind,
+        description: query.text("description"),
+        tags,
+        application: query.text("application"),
+        ..MetadataEdit::default()
+    };
+    // Checked before the body is read: who misspells a parameter need not send ten megabytes.
+    Ok(edit.checked()?)
+}
+
+/// The id that the client chose; `None` when it chose none.
+fn request_id(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
+    let Some(value) = headers::single(headers, &IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let id = std::str::from_utf8(value).ok().and_then(|text| RequestId::new(text).ok());
+    let rule = || Problem::parameter("Idempotency-Key", format!("it must be 1 to {MAX_REQUEST_ID} visible characters"));
+    id.map(Some).ok_or_else(rule)
+}
+
+fn origin(call: &Call, note: Option<String>) -> Result<Origin, Problem> {
+    let principal: &Principal = &call.principal;
+    let origin = Origin {
+        channel: Channel::Rest,
+        operator: principal.operator(),
+        source_address: configs::address(&call.request),
+        client_id: None,
+        note: note.filter(|note| !note.is_empty()),
+    };
+    Ok(origin.checked()?)
+}
+
+async fn publish(state: &State, item: Item, chosen: Option<RequestId>, origin: Origin) -> Answer {
+    let key = item.key.clone();
+    let repeatable = chosen.is_some();
+    let request_id = chosen.unwrap_or_else(|| RequestId::generated(Uuid::now_v7()));
+    let fingerprint = fingerprint::of(&item, origin.note.as_deref());
+    let unit = Unit { request_id: request_id.clone(), repeatable, fingerprint, items: vec![item], origin };
+    let (reply, outcome) = oneshot::channel();
+    // Not asked but sent: a message whose asker is gone would be skipped. The reply channel brings the outcome.
+    state.worker.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
+    match tokio::time::timeout(state.shared.limits.publish_wait, outcome).await {
+        Ok(Ok(outcome)) => settled(&key, outcome, &request_id),
+        Ok(Err(_)) | Err(_) => Err(unknown(&request_id)),
+    }
+}
+
+fn settled(key: &ConfigKey, outcome: PublishOutcome, request_id: &RequestId) -> Answer {
+    match outcome {
+        PublishOutcome::Settled(UnitOutcome::Done { items, replayed }) => match items.first() {
+            Some(item) => done(key, item, replayed),
+            None => Err(Problem::internal()),
+        },
+        PublishOutcome::Settled(UnitOutcome::Refused(refusal)) => Err(refused(refusal)),
+        PublishOutcome::Busy => Err(Problem::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written")),
+        PublishOutcome::Failed { reason } => {
+            tracing::debug!(config.key = %key, reason, "a publish failed");
+            Err(Problem::new(ErrorCode::Unavailable, "the publish failed; nothing was written"))
+        }
+        PublishOutcome::Unknown { reason } => {
+            tracing::debug!(config.key = %key, reason, "the outcome of a publish is not known");
+            Err(unknown(request_id))
+        }
+    }
+}
+
+fn done(key: &ConfigKey, item: &ItemOutcome, replayed: bool) -> Answer {
+    let status = if item.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut answer = HttpResponse::build(status);
+    answer
+        .insert_header((VERSION, HeaderValue::from(item.version.0)))
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    if let Some(md5) = item.md5 {
+        answer.insert_header((ETAG, configs::entity_tag(md5)));
+    }
+    let published = Published {
+        namespace: key.namespace().to_owned(),
+        group: key.group().to_owned(),
+        data_id: key.data_id().to_owned(),
+        version: item.version.0,
+        md5: item.md5.map(|md5| md5.hex()),
+        effect: item.effect,
+        replayed,
+    };
+    let body = serde_json::to_vec(&published).map_err(|_unwritable| Problem::internal())?;
+    Ok(answer.body(body))
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Conflict { key, version, md5 } => {
+            let detail = format!("{key} is at version {version}, which the condition does not allow");
+            Problem::new(ErrorCode::ConditionFailed, detail)
+                .with("version", version.0)
+                .with("md5", md5.map(|md5| md5.hex()))
+                .at(version)
+        }
+        Refusal::NotFound { key } => Problem::new(ErrorCode::NotFound, format!("{key} does not exist")),
+        Refusal::RequestIdReused { .. } => {
+            let detail = "this Idempotency-Key was used before, for another request; nothing was written";
+            Problem::new(ErrorCode::IdempotencyKeyReused, detail)
+        }
+    }
+}
+
+fn unknown(request_id: &RequestId) -> Problem {
+    let detail = "it is not known whether this was written; send the same request with requestId as Idempotency-Key";
+    Problem::new(ErrorCode::OutcomeUnknown, detail).with("requestId", request_id.as_str())
+}
+
+/// The description of `PUT`.
+pub(super) fn describe_put() -> Described {
+    let kinds = schema::text().enum_values(Some(ConfigType::ALL.map(ConfigType::as_str)));
+    let content = schema::text().min_length(Some(1)).pattern(Some("\\S"));
+    described("putConfig", "Publish a configuration")
+        .query("type", kinds, "The kind of text; the stored one stays when neither this nor Content-Type says")
+        .query("description", schema::free(MAX_DESCRIPTION), "For people; empty clears it")
+        .query("tags", schema::text().pattern(Some("^[^,\\x00]{0,64}(,[^,\\x00]{0,64}){0,4}$")), "Labels, comma-separated")
+        .query("application", schema::free(MAX_APPLICATION), "The application it belongs to")
+        .header("If-None-Match", schema::text().enum_values(Some(["*"])), "Create only")
+        .body(&["text/plain", "application/octet-stream"], content, "The content: UTF-8, not blank, up to 10 MiB")
+        .json::<Published>(200, "Updated, or unchanged")
+        .json::<Published>(201, "Created")
+        .refuses(&[ErrorCode::InvalidContent, ErrorCode::BodyTimeout, ErrorCode::TooLarge, ErrorCode::UnsupportedType])
+}
+
+/// The description of `DELETE`.
+pub(super) fn describe_remove() -> Described {
+    described("deleteConfig", "Remove a configuration").json::<Published>(200, "Removed")
+}
+
+fn described(id: &str, summary: &str) -> Described {
+    let key = schema::text().pattern(Some("^[!-~]{1,128}$"));
+    Described::new("configs", id, summary)
+        .key()
+        .query("note", schema::free(MAX_NOTE), "Why, for the history")
+        .header("If-Match", schema::strong_tags(), "Only if the present state is one of these")
+        .header("Idempotency-Key", key, "Makes the request safe to repeat, for a day")
+        .refuses(&[
+            ErrorCode::InvalidName,
+            ErrorCode::InvalidParameter,
+            ErrorCode::InvalidCondition,
+            ErrorCode::NotFound,
+            ErrorCode::ConditionFailed,
+            ErrorCode::IdempotencyKeyReused,
+            ErrorCode::Overloaded,
+            ErrorCode::OutcomeUnknown,
+        ])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The stream of changes as server-sent events. Owns the form of an event; which states are sent, and in which order,
+//! is the session's.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use callboard_actors::runtime::{Spec, start};
+use callboard_actors::session::stream::{Frame, Neighbours, Outlet, StreamRequest, StreamSession};
+use callboard_protocol::config::{ConfigState, Version};
+use callboard_protocol::gray::{self, ClientIdentity};
+use callboard_protocol::key::PUBLIC_NAMESPACE;
+use callboard_protocol::watch::{Selector, SelectorError};
+use callboard_protocol::wire::event_id;
+use futures_util::Stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::access::{Answer, Call};
+use super::openapi::{Described, schema};
+use super::problem::{ErrorCode, Problem};
+use super::query::Query;
+use super::{State, configs, headers};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const MEDIA_TYPE: &str = "text/event-stream";
+/// Events that may wait for the connection; beyond, the session keeps only the newest of each key.
+const BUFFER: usize = 16;
+/// How long the answer is held back for a refusal to arrive. A stream that has something to send begins at once.
+const OPENING: Duration = Duration::from_millis(100);
+
+/// `GET /watch`.
+pub(super) async fn watch(call: Call) -> Answer {
+    let selector = selector(&call.query(&["namespace", "group", "dataId", "prefix"])?)?;
+    let resume = headers::single(call.request.headers(), &LAST_EVENT_ID)?
+        .map(event_id::parse)
+        .transpose()
+        .map_err(|error| Problem::new(ErrorCode::InvalidCursor, error.to_string()))?;
+    call.state.shared.draining.refuse_new()?;
+    let mut coming = open(&call.state, selector, resume);
+    let first = match tokio::time::timeout(OPENING, coming.recv()).await {
+        Ok(Some(Frame::Refused(refused))) => return Err(refused.into()),
+        Ok(Some(frame)) => Some(frame),
+        Ok(None) => return Err(Problem::new(ErrorCode::Unavailable, "the stream could not begin")),
+        Err(_nothing_to_send_yet) => None,
+    };
+    let events = Events { first, coming, client: configs::identity(&call.request).into_owned() };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        // Proxies must not collect events.
+        .insert_header((ACCEL_BUFFERING, HeaderValue::from_static("no")))
+        .streaming(events))
+}
+
+/// Starts the session that fills the channel.
+fn open(state: &State, selector: Selector, resume: Option<Version>) -> mpsc::Receiver<Frame> {
+    let worker = &state.worker;
+    let neighbours = Neighbours {
+        coordinator: worker.coordinator.clone(),
+        store: worker.store.clone(),
+        metrics: worker.node.metrics.push.clone(),
+    };
+    let (frames, coming) = mpsc::channel(BUFFER);
+    let limits = &state.shared.limits;
+    let outlet = Rc::new(Outlet::new(frames, resume));
+    let request = StreamRequest { selector, heartbeat: limits.heartbeat, max_keys: limits.max_keys, outlet };
+    let spec = Spec::new(&worker.node.registry, format!("stream_session-{}", state.index)).aggregate();
+    start(&spec.arbiter(&state.arbiter), move |_| StreamSession::new(request.clone(), neighbours.clone()));
+    coming
+}
+
+fn selector(query: &Query<'_>) -> Result<Selector, Problem> {
+    let namespace = query.get("namespace").unwrap_or(PUBLIC_NAMESPACE);
+    let selected = match (query.get("group"), query.get("dataId"), query.get("prefix")) {
+        (Some(group), Some(data_id), None) => Selector::exact(namespace, group, [data_id.to_owned()]),
+        (group, None, Some(prefix)) => Selector::prefix(namespace, group, prefix),
+        (None, Some(_), None) => return Err(Problem::parameter("group", "dataId needs the group it is in")),
+        (_, Some(_), Some(_)) => return Err(Problem::parameter("prefix", "give dataId or prefix, not both")),
+        (_, None, None) => return Err(Problem::parameter("prefix", "give dataId or prefix; an empty prefix is all")),
+    };
+    selected.map_err(|error| match error {
+        SelectorError::Name(error) => error.into(),
+        SelectorError::NoDataId => Problem::parameter("dataId", "name a dataId"),
+    })
+}
+
+/// The body of the answer.
+struct Events {
+    first: Option<Frame>,
+    coming: mpsc::Receiver<Frame>,
+    client: ClientIdentity,
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let frame = match self.first.take() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.coming.poll_recv(task),
+        };
+        frame.map(|frame| frame.map(|frame| Ok(event(&frame, &self.client))))
+    }
+}
+
+/// The data of an event; what is absent is left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    namespace: &'a str,
+    group: &'a str,
+    data_id: &'a str,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+}
+
+fn event(frame: &Frame, client: &ClientIdentity) -> Bytes {
+    match frame {
+        Frame::State { state, resume_after } => state_event(state, *resume_after, client),
+        // Browsers drop an event without data.
+        Frame::Reset => Bytes::from_static(b"event: reset\ndata: {}\n\n"),
+        Frame::Heartbeat => Bytes::from_static(b": ping\n\n"),
+        Frame::Refused(_) => Bytes::from_static(b": the stream can't go on; come again\n\n"),
+    }
+}
+
+fn state_event(state: &ConfigState, resume_after: Version, client: &ClientIdentity) -> Bytes {
+    let content = gray::select(state, client).map(|(_, content)| content);
+    let told = Told {
+        namespace: state.key.namespace(),
+        group: state.key.group(),
+        data_id: state.key.data_id(),
+        version: state.version.0,
+        md5: content.map(|content| content.md5().hex()),
+        r#type: content.map(|_| state.metadata.kind.as_str()),
+        // Content is UTF-8; it was checked when it was published.
+        content: content.map(|content| std::str::from_utf8(content.bytes()).unwrap_or_default()),
+    };
+    let name = if content.is_some() { "config" } else { "removed" };
+    let mut text = BytesMut::with_capacity(256 + content.map_or(0, |content| content.bytes().len()));
+    text.put_slice(format!("id: {resume_after}\nevent: {name}\ndata: ").as_bytes());
+    // JSON escapes line breaks, so the data is one line.
+    if let Err(error) = serde_json::to_writer((&mut text).writer(), &told) {
+        tracing::error!(%error, "an event can't be written as JSON");
+        return Bytes::from_static(b": an event could not be written\n\n");
+    }
+    text.put_slice(b"\n\n");
+    text.freeze()
+}
+
+/// The description of the route.
+pub(super) fn describe() -> Described {
+    Described::new("configs", "watch", "Hear of changes: the present states first, then each change")
+        .query("namespace", schema::namespace(), "The namespace; public when nothing is said")
+        .query("group", schema::group(), "The group; needed with dataId")
+        .query("dataId", schema::data_id(), "One configuration; this or prefix")
+        .query("prefix", schema::prefix(), "All data ids that begin so; empty for all")
+        .header("Last-Event-ID", schema::version(), "Resume after this event")
+        .with_content(200, "Events named config, removed and reset, and comments as heartbeats", &[MEDIA_TYPE])
+        .refuses(&[
+            ErrorCode::InvalidName,
+            ErrorCode::InvalidParameter,
+            ErrorCode::InvalidCursor,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ])
+}
+
+#[cfg(test)]
+mod tests;
