@@ -87,11 +87,9 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| {
+    http::listen(address).with_context(|| {
         format!("cannot listen on {address} (http.addr): stop what uses the port, or choose another with --http-addr")
-    })?;
-    listener.set_nonblocking(true).context("cannot set up the listening socket")?;
-    Ok(listener)
+    })
 }
 
 async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<(store::Writer, store::Reader)> {
