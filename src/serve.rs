@@ -96,7 +96,7 @@ async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Resul
     let url = settings.database.connection_url(data_dir.path());
     let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
     if applied > 0 {
-        tracing::info!(applied, "database migrated");
+        tracing::debug!(applied, "database migrated");
     }
     let options = store::OpenOptions {
         url,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -22,6 +22,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Keys compared by one statement.
 const CHUNK: usize = 200;
 
+/// Time to compare.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct CompareTick;
+
 /// The scheduled comparison.
 #[derive(Debug)]
 pub struct CacheRefresh {
@@ -29,7 +34,6 @@ pub struct CacheRefresh {
     store: Addr<StoreReader>,
     interval: Duration,
     repairs: Counter,
-    running: bool,
     rounds: u64,
     compared: u64,
 }
@@ -38,19 +42,7 @@ impl CacheRefresh {
     /// Compares every `interval`, counting in `repairs`.
     #[must_use]
     pub fn new(cache: Addr<Keeper>, store: Addr<StoreReader>, interval: Duration, repairs: Counter) -> Self {
-        Self { cache, store, interval, repairs, running: false, rounds: 0, compared: 0 }
-    }
-
-    fn round(&mut self, context: &mut Context<Self>) {
-        if std::mem::replace(&mut self.running, true) {
-            return;
-        }
-        let (cache, store, repairs) = (self.cache.clone(), self.store.clone(), self.repairs.clone());
-        context.spawn(wrap_future(compare_all(cache, store, repairs)).map(|compared, refresh: &mut Self, _| {
-            refresh.running = false;
-            refresh.rounds += 1;
-            refresh.compared += compared;
-        }));
+        Self { cache, store, interval, repairs, rounds: 0, compared: 0 }
     }
 }
 
@@ -99,7 +91,7 @@ impl Actor for CacheRefresh {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(self.interval, Self::round);
+        context.notify_later(CompareTick, self.interval);
     }
 }
 
@@ -108,5 +100,19 @@ monitored!(CacheRefresh, "cache_refresh");
 impl Observable for CacheRefresh {
     fn observe(&self) -> serde_json::Value {
         json!({ "rounds": self.rounds, "compared": self.compared, "repaired": self.repairs.get() })
+    }
+}
+
+impl Handler<CompareTick> for CacheRefresh {
+    type Result = ();
+
+    fn handle(&mut self, CompareTick: CompareTick, context: &mut Context<Self>) {
+        let (cache, store, repairs) = (self.cache.clone(), self.store.clone(), self.repairs.clone());
+        let comparing = wrap_future(compare_all(cache, store, repairs));
+        context.spawn(comparing.map(|compared, refresh: &mut Self, context: &mut Context<Self>| {
+            refresh.rounds += 1;
+            refresh.compared += compared;
+            context.notify_later(CompareTick, refresh.interval);
+        }));
     }
 }

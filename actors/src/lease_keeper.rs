@@ -139,7 +139,7 @@ impl LeaseKeeper {
 
     fn settle(&mut self, membership: MembershipChanged) {
         self.retry = FIRST_RETRY;
-        tracing::info!(
+        tracing::debug!(
             node.id = %membership.node,
             node.incarnation = ?membership.incarnation,
             timeline = membership.timeline.0,

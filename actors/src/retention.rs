@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
 use callboard_protocol::time::WallMillis;
 use serde_json::json;
 
@@ -19,13 +19,17 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Rows deleted in one transaction: publishes wait behind it.
 const CHUNK: u64 = 500;
 
+/// Time to delete.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct PruneTick;
+
 /// Deletes what is past its time.
 #[derive(Debug)]
 pub struct Retention {
     writer: Addr<StoreWriter>,
     clock: SharedClock,
     keep: Duration,
-    running: bool,
     deleted: u64,
 }
 
@@ -33,18 +37,7 @@ impl Retention {
     /// Keeps history for `keep`.
     #[must_use]
     pub fn new(writer: Addr<StoreWriter>, clock: SharedClock, keep: Duration) -> Self {
-        Self { writer, clock, keep, running: false, deleted: 0 }
-    }
-
-    fn round(&mut self, context: &mut Context<Self>) {
-        if std::mem::replace(&mut self.running, true) {
-            return;
-        }
-        let (writer, now, keep) = (self.writer.clone(), self.clock.wall(), self.keep);
-        context.spawn(wrap_future(prune(writer, now, keep)).map(|deleted, retention: &mut Self, _| {
-            retention.running = false;
-            retention.deleted += deleted;
-        }));
+        Self { writer, clock, keep, deleted: 0 }
     }
 }
 
@@ -77,7 +70,7 @@ impl Actor for Retention {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(INTERVAL, Self::round);
+        context.notify(PruneTick);
     }
 }
 
@@ -85,6 +78,18 @@ monitored!(Retention, "retention");
 
 impl Observable for Retention {
     fn observe(&self) -> serde_json::Value {
-        json!({ "deleted": self.deleted, "running": self.running })
+        json!({ "deleted": self.deleted })
+    }
+}
+
+impl Handler<PruneTick> for Retention {
+    type Result = ();
+
+    fn handle(&mut self, PruneTick: PruneTick, context: &mut Context<Self>) {
+        let pruning = wrap_future(prune(self.writer.clone(), self.clock.wall(), self.keep));
+        context.spawn(pruning.map(|deleted, retention: &mut Self, context: &mut Context<Self>| {
+            retention.deleted += deleted;
+            context.notify_later(PruneTick, INTERVAL);
+        }));
     }
 }

@@ -130,7 +130,8 @@ fn actors_open_no_socket() {
         "actix_web",
         "reqwest",
     ];
-    none_of(&sockets, "actors/src", "");
+    // Tests of the store cut its connections by a proxy of their own.
+    none_of(&sockets, "actors/src", "actors/src/store/tests");
     let names: BTreeSet<String> = names(&dependencies("callboard-actors")).into_iter().map(str::to_owned).collect();
     for socket in ["actix-web", "reqwest", "hyper", "tonic"] {
         assert!(!names.contains(socket), "actors depends on {socket}");

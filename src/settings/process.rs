@@ -122,6 +122,9 @@ impl Default for LogOptions {
     }
 }
 
+/// Libraries whose running commentary is asked for by name only.
+const QUIET: &str = "actix_server=warn,sea_orm_migration=warn,sqlx=warn";
+
 impl LogOptions {
     /// Checks that the filter can be understood.
     ///
@@ -140,6 +143,6 @@ impl LogOptions {
     /// # Errors
     /// A filter that cannot be understood; never after [`LogOptions::validate`] passed.
     pub fn parsed_filter(&self) -> Result<EnvFilter, ParseError> {
-        EnvFilter::builder().parse(&self.filter)
+        EnvFilter::builder().parse(format!("{QUIET},{}", self.filter))
     }
 }

@@ -83,6 +83,11 @@ impl Entries for QuickEntries {
     }
 
     fn put(&mut self, state: SharedState, pinned: bool) {
+        // In place, since an insert over an entry would count that as pushed out.
+        if let Some(mut slot) = self.cache.peek_mut(&state.key) {
+            *slot = Slot { state, pinned };
+            return;
+        }
         self.cache.insert(state.key.clone(), Slot { state, pinned });
     }
 

@@ -39,7 +39,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
         }
     };
     check_schema(&reads, backend, &database).await?;
-    tracing::info!(store.database = database, store.backend = backend.as_str(), "database opened");
+    tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let (retries, limit) = (options.read_connections.max(1), options.statement_timeout);
     let patience = options.connect_timeout + options.statement_timeout;
     Ok((
