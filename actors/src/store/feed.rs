@@ -127,7 +127,7 @@ impl Reader {
         ));
         range(&mut sql);
         sql.push(" AND ");
-        selector.condition(&mut sql, "c");
+        selector.condition(&mut sql, &self.backend().unindexed("c"));
         sql.push(" WHERE m.id = 1 ORDER BY c.rev, c.tenant, c.grp, c.data_id");
         if let Some(limit) = limit {
             sql.push(" LIMIT ").bind(limit);
