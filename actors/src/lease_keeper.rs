@@ -243,7 +243,8 @@ impl Handler<Leave> for LeaseKeeper {
             let State::Settled(MembershipChanged { incarnation: Some(incarnation), timeline, .. }) = left else {
                 return;
             };
-            if let Err(error) = ask(&cache, SetGrant { grant: None, timeline, revision: Version::ZERO }, DEADLINE).await {
+            if let Err(error) = ask(&cache, SetGrant { grant: None, timeline, revision: Version::ZERO }, DEADLINE).await
+            {
                 tracing::warn!(%error, "the cache could not be emptied before leaving; the row stays");
                 return;
             }

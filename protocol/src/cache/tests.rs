@@ -1,4 +1,4 @@
-//! The rules one by one; the rest of the promise is tested against a model in [`model`].
+//! The rules one by one; the rest of the promise is tested against a model of the database in [`database`].
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
