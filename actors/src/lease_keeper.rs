@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseActFuture};
+use callboard_protocol::config::Version;
 use callboard_protocol::member::{Grant, Incarnation, LeaseEnd, NodeId, Timeline};
 use serde_json::json;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use crate::cache::keeper::{Keeper, SetGrant};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
-use crate::store::JoinRequest;
+use crate::store::{JoinRequest, Joined};
 use crate::store_writer::{Join, LookLocked, Release, StoreWriter};
 use crate::subscription::{Held, Holder, subscription};
 
@@ -159,7 +160,7 @@ async fn take_part(
     writer: Addr<StoreWriter>,
     cache: Addr<Keeper>,
 ) -> Result<MembershipChanged, String> {
-    let no_grant = SetGrant { grant: None, timeline: Timeline::default() };
+    let no_grant = SetGrant { grant: None, timeline: Timeline::default(), revision: Version::ZERO };
     ask(&cache, no_grant, DEADLINE).await.map_err(|error| error.to_string())?;
     let node = options.node.clone();
     if options.participation == Participation::Direct {
@@ -177,8 +178,8 @@ async fn take_part(
         replace: true,
     };
     let joined = ask(&writer, Join(request), DEADLINE).await.map_err(|error| error.to_string())?;
-    let timeline = joined.map_err(|error| error.to_string())?.timeline;
-    let grant = SetGrant { grant: Some(Grant { incarnation, ends: LeaseEnd::Never }), timeline };
+    let Joined { revision, timeline } = joined.map_err(|error| error.to_string())?;
+    let grant = SetGrant { grant: Some(Grant { incarnation, ends: LeaseEnd::Never }), timeline, revision };
     ask(&cache, grant, DEADLINE).await.map_err(|error| error.to_string())?;
     Ok(MembershipChanged { node, incarnation: Some(incarnation), timeline })
 }
@@ -242,7 +243,7 @@ impl Handler<Leave> for LeaseKeeper {
             let State::Settled(MembershipChanged { incarnation: Some(incarnation), timeline, .. }) = left else {
                 return;
             };
-            if let Err(error) = ask(&cache, SetGrant { grant: None, timeline }, DEADLINE).await {
+            if let Err(error) = ask(&cache, SetGrant { grant: None, timeline, revision: Version::ZERO }, DEADLINE).await {
                 tracing::warn!(%error, "the cache could not be emptied before leaving; the row stays");
                 return;
             }

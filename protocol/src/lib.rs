@@ -4,7 +4,7 @@
 //! a publish count as failed) is decided here by plain functions and state machines; time and chance are arguments.
 //! Actors and sockets only drive them. This crate opens nothing, spawns nothing and reads no clock.
 //!
-//! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`], [`commit`] (what a publish writes) ·
+//! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`](mod@unit), [`commit`] (what a publish writes) ·
 //! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
 //! does with it) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`wire`]
 //! (hand-written decoders)

@@ -65,6 +65,8 @@ pub struct SetGrant {
     pub grant: Option<Grant>,
     /// The line of history it is for.
     pub timeline: Timeline,
+    /// The revision that the database had when the leave was given: nothing older is kept.
+    pub revision: Version,
 }
 
 /// Says which versions exist: an older entry is dropped, never written.
@@ -179,8 +181,8 @@ impl Handler<Unmark> for Keeper {
 impl Handler<SetGrant> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, SetGrant { grant, timeline }: SetGrant, _: &mut Context<Self>) {
-        self.cache.grant(grant, timeline);
+    fn handle(&mut self, SetGrant { grant, timeline, revision }: SetGrant, _: &mut Context<Self>) {
+        self.cache.grant(grant, timeline, revision);
     }
 }
 

@@ -130,10 +130,11 @@ impl Cache {
         self.shard(key).note_version(key, version);
     }
 
-    pub(super) fn grant(&self, grant: Option<Grant>, timeline: Timeline) {
+    pub(super) fn grant(&self, grant: Option<Grant>, timeline: Timeline, revision: Version) {
         for shard in self.shards.iter() {
             let mut shard = self.lock(shard);
             shard.set_timeline(timeline);
+            shard.note_revision(revision);
             let woken = shard.grant(grant);
             drop(shard);
             wake(woken);

@@ -58,6 +58,15 @@ impl Backend {
         }
     }
 
+    /// `table`, in conditions that must not choose the index: SQLite has no figures of its own and would walk all
+    /// changes of a namespace instead of the few that are new.
+    pub(super) fn unindexed(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => format!("+{table}"),
+            Self::Postgres | Self::MySql => table.to_owned(),
+        }
+    }
+
     /// The length in bytes of a content, read without reading the content.
     pub(super) fn byte_length(self, column: &str) -> String {
         match self {
@@ -144,24 +153,14 @@ impl Sql {
         if keys.is_empty() {
             return self.push("1 = 0");
         }
-        let row_values = self.backend == Backend::Sqlite && keys.len() > 1;
-        if row_values {
-            self.push(&format!("({table}.tenant, {table}.grp, {table}.data_id) IN (VALUES "));
-        } else {
-            self.push("(");
-        }
+        // Not `IN` with row values: only some of the databases would use the index for it.
         for (index, key) in padded(keys).enumerate() {
-            if row_values {
-                let separator = if index > 0 { ", " } else { "" };
-                self.push(separator).tuple([key.namespace(), key.group(), key.data_id()].map(Value::from));
-            } else {
-                let separator = if index > 0 { ") OR (" } else { "(" };
-                self.push(separator).push(&format!("{table}.tenant = ")).bind(key.namespace());
-                self.push(&format!(" AND {table}.grp = ")).bind(key.group());
-                self.push(&format!(" AND {table}.data_id = ")).bind(key.data_id());
-            }
+            self.push(if index > 0 { ") OR (" } else { "((" });
+            self.push(&format!("{table}.tenant = ")).bind(key.namespace());
+            self.push(&format!(" AND {table}.grp = ")).bind(key.group());
+            self.push(&format!(" AND {table}.data_id = ")).bind(key.data_id());
         }
-        self.push(if row_values { ")" } else { "))" })
+        self.push("))")
     }
 
     pub(super) fn statement(self) -> Statement {

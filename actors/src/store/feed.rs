@@ -101,8 +101,8 @@ impl Reader {
         Ok(Snapshot { revision, timeline, floor, states, complete })
     }
 
-    /// The changes of the selected keys (of all without a selector) after revision `after`, with their contents. At most `limit` of them, but
-    /// what one unit changed is never torn: when a unit is larger than that, all of it comes.
+    /// The changes of the selected keys (of all without a selector) after revision `after`, with their contents. At
+    /// most `limit` of them, but what one unit changed is never torn: when a unit is larger than that, all of it comes.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -140,7 +140,7 @@ impl Reader {
         ));
         range(&mut sql);
         sql.push(" AND ");
-        condition(selector, &mut sql, "c");
+        condition(selector, &mut sql, &self.backend().unindexed("c"));
         sql.push(" WHERE m.id = 1 ORDER BY c.rev, c.tenant, c.grp, c.data_id");
         if let Some(limit) = limit {
             sql.push(" LIMIT ").bind(limit);

@@ -100,6 +100,17 @@ async fn close(connection: impl Connection) {
     }
 }
 
+/// Whether a connection that comes back to its pool still answers. A statement that was abandoned half-way can leave
+/// one that waits for ever, and a server that vanished one that waits for many minutes; either would be missing from
+/// the pool. An error closes it.
+async fn in_order(answer: impl Future<Output = Result<(), sqlx::Error>>) -> Result<bool, sqlx::Error> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_elapsed) => Err(sqlx::Error::Protocol("the connection did not answer when it was given back".to_owned())),
+    }
+}
+
 async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
     if options.url.contains(":memory:") || options.url.contains("mode=memory") {
         let reason = "a database in memory keeps nothing; name a file".to_owned();
@@ -147,6 +158,7 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
                 refuse_postgres_standby(connection).await
             })
         })
+        .after_release(|connection, _| Box::pin(in_order(connection.ping())))
     };
     let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
@@ -211,6 +223,8 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
                 refuse_read_only_mysql(connection).await
             })
         })
+        // Not a ping: a begin that was abandoned may have left a transaction that the driver knows nothing of.
+        .after_release(|connection, _| Box::pin(in_order(async { connection.execute("ROLLBACK").await.map(|_| ()) })))
     };
     let writes =
         pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());

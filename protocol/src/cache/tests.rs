@@ -10,7 +10,7 @@ use super::*;
 use crate::config::ConfigState;
 use crate::member::LeaseEnd;
 
-mod model;
+mod database;
 
 /// Entries in a map; nothing is dropped but by [`Map::evict`].
 #[derive(Default)]

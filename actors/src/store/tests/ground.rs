@@ -40,7 +40,8 @@ where
         callboard_migration::run(&url, Duration::from_secs(10)).await.unwrap();
         let (writer, reader) = open(options(&url)).await.unwrap();
         let ground = Arc::new(Ground { kind, url, writer, reader });
-        let ended = tokio::spawn(scenario(Arc::clone(&ground))).await;
+        let scenario = tokio::time::timeout(Duration::from_secs(60), scenario(Arc::clone(&ground)));
+        let ended = tokio::spawn(async move { scenario.await.unwrap() }).await;
         ground.writer.close().await;
         ground.reader.close().await;
         ended

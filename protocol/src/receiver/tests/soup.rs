@@ -157,7 +157,12 @@ impl World {
         let items: Vec<String> =
             (at..=at + chance.below(2)).map(|at| format!("{}/b{number}r{at}", ITEMS[at % ITEMS.len()])).collect();
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
-        let event = notification(number, 1, &items);
+        let mut event = notification(number, 1, &items);
+        if chance.below(4) == 0 {
+            // Somebody repeats an earlier request, through another batch.
+            let earlier = self.batches.last().and_then(|batch| batch.event.items.first().cloned());
+            event.items.extend(earlier.filter(|(key, _)| !event.items.iter().any(|(known, _)| known == key)));
+        }
         self.batches.push(Batch { event: event.clone(), ack: None, fate: Fate::Open, changes: Vec::new() });
         if chance.below(6) == 0 { Ok(()) } else { self.tell(Event::Notify { event, chance: 0 }) }
     }
@@ -179,7 +184,7 @@ impl World {
             if self.row.is_some() && !self.marks.contains(&place) {
                 return Err(format!("{key} of {id:?} lands and is not marked"));
             }
-            if chance.below(4) > 0 {
+            if !self.landed.contains(request_id) && chance.below(4) > 0 {
                 self.revision += 1;
                 self.landed.insert(request_id.clone());
                 batch.changes.push(CommittedChange::found(state(key.data_id(), self.revision)));
