@@ -76,7 +76,7 @@ fn too_large(max: usize) -> Problem {
 }
 
 fn cut_short() -> Problem {
-    Problem::new(ErrorCode::MalformedRequest, "the body ended before its announced end").closing()
+    Problem::new(ErrorCode::MalformedRequest, "the body broke off before its end").closing()
 }
 
 fn broken(error: &PayloadError) -> Problem {

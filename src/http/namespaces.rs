@@ -197,8 +197,7 @@ pub(super) fn describe_list() -> Described {
         .refuses(&[ErrorCode::InvalidParameter])
 }
 
-const WRITE_REFUSALS: [ErrorCode; 3] =
-    [ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::OutcomeUnknown];
+const WRITE_REFUSALS: [ErrorCode; 3] = [ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::OutcomeUnknown];
 const BODY_REFUSALS: [ErrorCode; 3] = [ErrorCode::BodyTimeout, ErrorCode::TooLarge, ErrorCode::UnsupportedType];
 
 /// The description of creating.

@@ -163,8 +163,7 @@ impl Described {
         for status in [StatusCode::REQUEST_TIMEOUT, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE] {
             if !by_status.contains_key(&status.as_u16()) {
                 let text = status.canonical_reason().unwrap_or_default();
-                operation =
-                    operation.response(status.as_str(), ResponseBuilder::new().description(text).build());
+                operation = operation.response(status.as_str(), ResponseBuilder::new().description(text).build());
             }
         }
         (operation, self.schemas)

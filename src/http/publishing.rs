@@ -4,18 +4,17 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
-use actix_web::http::StatusCode;
 use callboard_actors::conf_manager::Publish;
 use callboard_protocol::config::{ConfigType, MAX_APPLICATION, MAX_DESCRIPTION, MetadataEdit};
 use callboard_protocol::content::{Content, MAX_CONTENT};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{
-    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, Refusal, RequestId, Unit,
-    UnitOutcome,
+    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, Refusal, RequestId, Unit, UnitOutcome,
 };
 use callboard_protocol::wire::{condition, content_type};
 use serde::Serialize;
@@ -96,9 +95,7 @@ pub(super) async fn remove(call: Call) -> Answer {
 fn edit(query: &Query<'_>) -> Result<MetadataEdit, Problem> {
     let kind = match query.get("type") {
         None => None,
-        Some(text) => {
-            Some(text.parse::<ConfigType>().map_err(|error| Problem::parameter("type", error.to_string()))?)
-        }
+        Some(text) => Some(text.parse::<ConfigType>().map_err(|error| Problem::parameter("type", error.to_string()))?),
     };
     let tags = query.get("tags").map(|tags| tags.split(',').map(str::to_owned).collect());
     let edit = MetadataEdit {
@@ -154,7 +151,9 @@ fn settled(key: &ConfigKey, outcome: PublishOutcome, request_id: &RequestId) -> 
             None => Err(Problem::internal()),
         },
         PublishOutcome::Settled(UnitOutcome::Refused(refusal)) => Err(refused(refusal)),
-        PublishOutcome::Busy => Err(Problem::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written")),
+        PublishOutcome::Busy => {
+            Err(Problem::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written"))
+        }
         PublishOutcome::Failed { reason } => {
             tracing::debug!(config.key = %key, reason, "a publish failed");
             Err(Problem::new(ErrorCode::Unavailable, "the publish failed; nothing was written"))
@@ -218,7 +217,11 @@ pub(super) fn describe_put() -> Described {
     described("putConfig", "Publish a configuration")
         .query("type", kinds, "The kind of text; the stored one stays when neither this nor Content-Type says")
         .query("description", schema::free(MAX_DESCRIPTION), "For people; empty clears it")
-        .query("tags", schema::text().pattern(Some("^[^,\\x00]{0,64}(,[^,\\x00]{0,64}){0,4}$")), "Labels, comma-separated")
+        .query(
+            "tags",
+            schema::text().pattern(Some("^[^,\\x00]{0,64}(,[^,\\x00]{0,64}){0,4}$")),
+            "Labels, comma-separated",
+        )
         .query("application", schema::free(MAX_APPLICATION), "The application it belongs to")
         .header("If-None-Match", schema::text().enum_values(Some(["*"])), "Create only")
         .body(&["text/plain", "application/octet-stream"], content, "The content: UTF-8, not blank, up to 10 MiB")
@@ -250,6 +253,3 @@ fn described(id: &str, summary: &str) -> Described {
             ErrorCode::OutcomeUnknown,
         ])
 }
-
-#[cfg(test)]
-mod tests;

@@ -42,9 +42,9 @@ pub(in crate::http) fn count(most: u32) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1.0)).maximum(Some(f64::from(most)))
 }
 
-/// A version: 63 bits, of which JavaScript keeps 53.
+/// A version: 63 bits.
 pub(in crate::http) fn version() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0.0)).maximum(Some(9_007_199_254_740_991.0))
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(isize::MAX))
 }
 
 const TAG: &str = "\"(v[0-9]{1,18}|[0-9a-f]{32})\"";

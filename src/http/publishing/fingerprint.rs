@@ -48,14 +48,8 @@ impl Form {
 
     fn edit(&mut self, edit: &MetadataEdit) {
         self.optional(edit.kind.map(|kind| kind.as_str()));
-        let texts = [
-            &edit.description,
-            &edit.application,
-            &edit.usage,
-            &edit.effect,
-            &edit.schema,
-            &edit.encrypted_data_key,
-        ];
+        let texts =
+            [&edit.description, &edit.application, &edit.usage, &edit.effect, &edit.schema, &edit.encrypted_data_key];
         for text in texts {
             self.optional(text.as_deref());
         }
