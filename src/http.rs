@@ -1,8 +1,8 @@
-//! HTTP: the native interface under `/api/v1`, and health, metrics and description at the root.
+//! HTTP: the native interface under `/api/v1`, Nacos under `/nacos`, and health, metrics and description at the root.
 //!
 //! Reading order: `access` (every route, one row each) · `problem` (every refusal) · `configs`, `publishing` (one
 //! configuration) · `listing`, `history`, `namespaces`, `watch` · `actors`, `health`, `metrics`, `openapi` · `query`,
-//! `headers`, `body` (reading a request).
+//! `headers`, `body` (reading a request) · `nacos` (the routes of Nacos).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations, and no header
 //! makes a caller somebody. A request whose head is no HTTP, too slow or too large is answered by the framework, with
@@ -19,6 +19,7 @@ mod health;
 mod history;
 mod listing;
 mod metrics;
+mod nacos;
 mod namespaces;
 mod openapi;
 mod problem;
@@ -62,11 +63,14 @@ struct Limits {
     publish_wait: Duration,
     heartbeat: Duration,
     max_keys: usize,
+    history: Duration,
 }
 
 /// What all workers share.
 #[derive(Debug)]
 struct Shared {
+    /// The address on which requests come in.
+    address: SocketAddr,
     limits: Limits,
     figures: metrics::Figures,
     exposition: Registry,
@@ -85,16 +89,17 @@ struct State {
 }
 
 impl Shared {
-    fn new(node: &Node, settings: &Settings, draining: Draining) -> Self {
+    fn new(node: &Node, settings: &Settings, address: SocketAddr, draining: Draining) -> Self {
         let limits = Limits {
             body_timeout: settings.http.body_timeout,
             publish_wait: settings.publish.timeout + PUBLISH_GRACE,
             heartbeat: settings.watch.heartbeat,
             max_keys: settings.watch.max_keys,
+            history: settings.history.retention,
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);
-        Self { limits, figures, exposition, draining }
+        Self { address, limits, figures, exposition, draining }
     }
 }
 
@@ -125,7 +130,7 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// The listener can't be used.
 pub fn serve(listener: TcpListener, node: Node, settings: &Settings, draining: Draining) -> io::Result<Server> {
-    let shared = Arc::new(Shared::new(&node, settings, draining));
+    let shared = Arc::new(Shared::new(&node, settings, listener.local_addr()?, draining));
     let next = Arc::new(AtomicUsize::new(0));
     let workers = settings.http.worker_count();
     // A worker thread that died is replaced: the factory then runs again, under a new index.

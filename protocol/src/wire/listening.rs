@@ -130,6 +130,14 @@ pub fn encode_changed<'a>(records: impl IntoIterator<Item = &'a Record>) -> Stri
     answer
 }
 
+/// `text` encoded as Java's `URLEncoder` does it; ASCII without control characters, whatever `text` is.
+#[must_use]
+pub fn url_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    push_encoded(&mut encoded, text);
+    encoded
+}
+
 /// Encodes as Java's `URLEncoder` does: letters, digits and `.-_*` stay, a space becomes a plus.
 fn push_encoded(out: &mut String, text: &str) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
