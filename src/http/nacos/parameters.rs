@@ -124,6 +124,9 @@ impl<'a> Parameters<'a> {
                 // What a search may hold more than a name.
                 "dataId" => check("dataId", value, MAX_DATA_ID, |byte| in_name(byte) || byte == b'*')?,
                 "group" => check("group", value, MAX_GROUP, |byte| in_name(byte) || byte == b'*')?,
+                // The one text that may hold anything.
+                "content" => {}
+                name if value.contains('\0') => return Err(Fault::invalid(format!("{name} holds a NUL character"))),
                 _ => {}
             }
         }

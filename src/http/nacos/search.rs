@@ -115,9 +115,9 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
     }
     let search = Search {
         namespace: parameters.namespace().to_owned(),
-        data_id: pattern(parameters, "dataId", mode)?,
-        group: pattern(parameters, "group", mode)?,
-        application: pattern(parameters, "appName", mode)?,
+        data_id: pattern(parameters, "dataId", mode),
+        group: pattern(parameters, "group", mode),
+        application: pattern(parameters, "appName", mode),
         kinds,
         tags: listed("config_tags"),
         skip: (page_number - 1) * page_size,
@@ -162,13 +162,10 @@ pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
 }
 
 /// A blank value is like anything.
-fn pattern(parameters: &Parameters<'_>, name: &str, mode: Mode) -> Result<Pattern, Fault> {
-    let Some(text) = parameters.filled(name) else { return Ok(Pattern::Any) };
-    if text.contains('\0') {
-        return Err(Fault::invalid(format!("invalid {name} : it holds a NUL character")));
-    }
+fn pattern(parameters: &Parameters<'_>, name: &str, mode: Mode) -> Pattern {
+    let Some(text) = parameters.filled(name) else { return Pattern::Any };
     let has_star = mode == Mode::Blur && text.contains('*');
-    Ok(if has_star { Pattern::Wildcard(text.to_owned()) } else { Pattern::Exactly(text.to_owned()) })
+    if has_star { Pattern::Wildcard(text.to_owned()) } else { Pattern::Exactly(text.to_owned()) }
 }
 
 /// A whole number from one up to `most`.
