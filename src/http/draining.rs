@@ -12,13 +12,16 @@ use actix::Addr;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
-use callboard_actors::coordinator::{Coordinator, Drain};
-use callboard_actors::runtime::ask;
-use futures_util::future::join_all;
+use callboard_actors::coordinator::{self, Coordinator};
+use callboard_actors::long_poll::{self, LongPoll};
+use callboard_actors::runtime::{AskError, ask};
+use callboard_actors::wiring::Worker;
+use futures_util::FutureExt as _;
+use futures_util::future::{join, join_all};
 
 use super::problem::{ErrorCode, Problem};
 
-/// How long a coordinator may take to tell its sessions.
+/// How long a coordinator may take to tell its sessions, and the long polls theirs.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A body of at most this size is written together with its head.
@@ -39,6 +42,7 @@ struct State {
 #[derive(Debug)]
 struct Listed {
     coordinator: Addr<Coordinator>,
+    long_poll: Addr<LongPoll>,
     open: Arc<AtomicUsize>,
 }
 
@@ -48,10 +52,14 @@ pub(super) struct Open(Arc<AtomicUsize>);
 
 impl Draining {
     /// Takes note of a worker: who tells its held requests, and how many requests are under way.
-    pub(super) fn include(&self, coordinator: Addr<Coordinator>, open: &Open) {
+    pub(super) fn include(&self, worker: &Worker, open: &Open) {
         let mut workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.retain(|worker| worker.coordinator.connected());
-        workers.push(Listed { coordinator, open: Arc::clone(&open.0) });
+        workers.push(Listed {
+            coordinator: worker.coordinator.clone(),
+            long_poll: worker.long_poll.clone(),
+            open: Arc::clone(&open.0),
+        });
     }
 
     /// Refuses what would be held when the node is stopping.
@@ -71,18 +79,16 @@ impl Draining {
     /// them have been told.
     pub async fn drain(&self) -> usize {
         self.begin();
-        let coordinators: Vec<_> = {
+        let holders: Vec<_> = {
             let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            workers.iter().map(|worker| worker.coordinator.clone()).collect()
+            workers.iter().map(|worker| (worker.coordinator.clone(), worker.long_poll.clone())).collect()
         };
-        let told = join_all(coordinators.iter().map(|coordinator| ask(coordinator, Drain, DEADLINE))).await;
-        let counts = told.into_iter().map(|held| {
-            held.unwrap_or_else(|error| {
-                tracing::warn!(%error, "held requests of one worker were not told of the stop");
-                0
-            })
+        let told = holders.iter().map(|(coordinator, long_poll)| {
+            let sessions = ask(coordinator, coordinator::Drain, DEADLINE);
+            let polls = ask(long_poll, long_poll::Drain, DEADLINE);
+            join(sessions.map(told), polls.map(told))
         });
-        counts.sum()
+        join_all(told).await.into_iter().map(|(sessions, polls)| sessions + polls).sum()
     }
 
     /// How many requests are under way: begun, and their answers not yet handed to the connection.
@@ -91,6 +97,14 @@ impl Draining {
         let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().map(|worker| worker.open.load(Ordering::Acquire)).sum()
     }
+}
+
+/// How many were told.
+fn told(held: Result<usize, AskError>) -> usize {
+    held.unwrap_or_else(|error| {
+        tracing::warn!(%error, "held requests of one worker were not told of the stop");
+        0
+    })
 }
 
 /// Counts one request for as long as it lives.
