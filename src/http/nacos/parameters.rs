@@ -9,6 +9,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use callboard_protocol::key::{ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part};
 use callboard_protocol::wire::listening::namespace_of;
 
+use super::super::connection::take_moved_query;
 use super::super::{State, body, query};
 use super::fault::Fault;
 
@@ -45,24 +46,33 @@ impl<'a> Parameters<'a> {
         state: &State,
     ) -> Result<Self, Fault> {
         let mut parameters = Self::default();
-        parameters.add(request.query_string())?;
+        match take_moved_query(request) {
+            Some(query) => parameters.add_owned(&query)?,
+            None => parameters.add(request.query_string())?,
+        }
         if is_form(request.headers()) {
             let limits = body::Limits { max: MAX_BODY, patience: state.shared.limits.body_timeout };
             let bytes = body::read(request.headers(), payload, limits).await?;
             let text = std::str::from_utf8(&bytes).map_err(|_not_utf8| not_encoded())?;
-            let mut form = Parameters::default();
-            form.add(text)?;
-            let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-            parameters.given.extend(form.given.into_iter().map(|(name, value)| (owned(name), owned(value))));
+            parameters.add_owned(text)?;
         }
         parameters.check_names()?;
         Ok(parameters)
     }
 
+    /// As [`add`](Self::add), and holds on to nothing of `text`.
+    fn add_owned(&mut self, text: &str) -> Result<(), Fault> {
+        let mut added = Parameters::default();
+        added.add(text)?;
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        self.given.extend(added.given.into_iter().map(|(name, value)| (owned(name), owned(value))));
+        Ok(())
+    }
+
     /// Adds what `text` says, `name=value` pairs parted by `&`.
     fn add(&mut self, text: &'a str) -> Result<(), Fault> {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            if self.given.len() == MAX_PARAMETERS {
+            if self.given.len() >= MAX_PARAMETERS {
                 return Err(Fault::invalid(format!("more than {MAX_PARAMETERS} parameters")));
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
