@@ -155,9 +155,7 @@ macro_rules! nacos {
             path: $path,
             access: Access::$access,
             family: Family::Nacos,
-            handler: |call| {
-                Box::pin(async { $handler(call).await.unwrap_or_else(nacos::fault::Fault::into_response) })
-            },
+            handler: |call| Box::pin(async { $handler(call).await.unwrap_or_else(nacos::fault::Fault::into_response) }),
             describe: None,
         }
     };

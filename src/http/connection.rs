@@ -71,6 +71,13 @@ impl<S> Connection<S> {
         data.insert(self.moved.clone());
     }
 
+    /// The line has its end there: what goes on is known.
+    fn hand_on(&mut self, bytes: Vec<u8>, end: usize) {
+        let (bytes, query) = shortened(bytes, end);
+        *self.moved.0.borrow_mut() = query;
+        self.incoming = Incoming::Ready(bytes, 0);
+    }
+
     /// After an answer comes another request.
     fn answered(&mut self, bytes: &[u8]) {
         if matches!(self.incoming, Incoming::Rest) && !bytes.starts_with(CONTINUE) {
@@ -85,6 +92,10 @@ pub(super) fn take_moved_query(request: &HttpRequest) -> Option<String> {
         return None;
     }
     request.conn_data::<Moved>()?.0.borrow_mut().take()
+}
+
+fn end_of_line(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\n')
 }
 
 /// Takes the query out of a finished line, with what came after it, when it is long enough.
@@ -108,12 +119,11 @@ impl<S: AsyncRead + Unpin> Connection<S> {
         while let Incoming::Line(line) = &mut self.incoming {
             let mut read = ReadBuf::new(&mut piece);
             ready!(Pin::new(&mut self.stream).poll_read(task, &mut read))?;
-            let end = read.filled().iter().position(|byte| *byte == b'\n').map(|at| line.len() + at);
+            let end = end_of_line(read.filled()).map(|at| line.len() + at);
             line.extend_from_slice(read.filled());
             if let Some(end) = end {
-                let (bytes, query) = shortened(std::mem::take(line), end);
-                *self.moved.0.borrow_mut() = query;
-                self.incoming = Incoming::Ready(bytes, 0);
+                let line = std::mem::take(line);
+                self.hand_on(line, end);
             } else if read.filled().is_empty() || line.len() > LONGEST {
                 self.incoming = Incoming::Ready(std::mem::take(line), 0);
             }
@@ -132,12 +142,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
             if first.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if !first.starts_with(BEGINNING) || first.contains(&b'\n') {
+            let end = if first.starts_with(BEGINNING) { end_of_line(first) } else { Some(0) };
+            if end.is_some_and(|end| end <= SHORT) {
                 this.incoming = Incoming::Rest;
                 return Poll::Ready(Ok(()));
             }
-            this.incoming = Incoming::Line(first.to_vec());
+            let first = first.to_vec();
             buffer.set_filled(before);
+            match end {
+                Some(end) => this.hand_on(first, end),
+                None => this.incoming = Incoming::Line(first),
+            }
         }
         ready!(this.poll_line(task))?;
         if let Incoming::Ready(bytes, from) = &mut this.incoming {

@@ -82,8 +82,7 @@ impl Reader {
 
 fn condition(search: &Search, backend: Backend, sql: &mut Sql) -> Result<(), Fault> {
     sql.push("c.tenant = ").bind(search.namespace.as_str()).push(" AND c.deleted = ").bind(false);
-    for (column, wanted) in
-        [("grp", &search.group), ("data_id", &search.data_id), ("application", &search.application)]
+    for (column, wanted) in [("grp", &search.group), ("data_id", &search.data_id), ("application", &search.application)]
     {
         match wanted {
             Pattern::Any => {}

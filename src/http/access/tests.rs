@@ -64,7 +64,10 @@ async fn every_row_of_nacos_is_served_and_what_is_not_there_is_told_in_its_words
         let response = rig.call(Method::GET, path, &[], "").await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         let document = body(response).await;
-        assert_eq!((&document["status"], &document["error"], &document["path"]), (&404.into(), &"Not Found".into(), &path.into()));
+        assert_eq!(
+            (&document["status"], &document["error"], &document["path"]),
+            (&404.into(), &"Not Found".into(), &path.into())
+        );
     }
     assert_eq!(body(rig.call(Method::GET, "/nacosx", &[], "").await).await["code"], "no_such_route");
 }

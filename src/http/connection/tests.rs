@@ -44,7 +44,7 @@ async fn what_is_short_or_something_else_or_too_long_passes_as_it_is() {
         format!("POST /nacos/v1/cs/configs?{long}"),
         format!("GET /nacos/v1/cs/configs?{long}{HEAD}"),
         format!("POST /other?{long}{HEAD}"),
-        format!("POST /nacos/v1/cs/configs?{}{HEAD}", "x".repeat(LONGEST + 10)),
+        format!("POST /nacos/v1/cs/configs?{}{HEAD}", "x".repeat(LONGEST + PIECE)),
         String::new(),
     ] {
         let (out, moved) = passed(&[request.as_bytes()]).await;

@@ -118,8 +118,10 @@ impl From<MetadataError> for Fault {
 /// The error document of Nacos's framework, for a request that no route saw.
 pub(in crate::http) fn turned_away(problem: &Problem, path: &str) -> HttpResponse {
     let status = problem.code().status();
+    // Nacos writes the offset in digits.
+    let now = rfc3339(SystemClock.wall()).replace('Z', "+00:00");
     let document = json!({
-        "timestamp": rfc3339(SystemClock.wall()),
+        "timestamp": now,
         "status": status.as_u16(),
         "error": status.canonical_reason().unwrap_or_default(),
         "message": problem.detail(),

@@ -19,7 +19,7 @@ use super::super::access::Call;
 use super::super::{READ_DEADLINE, State};
 use super::answer::{JSON, uncached};
 use super::fault::Fault;
-use super::parameters::{Parameters, filled_header, refused_key};
+use super::parameters::{Parameters, deciding_header, filled_header, refused_key};
 use super::{Answer, client};
 
 const TIMEOUT: HeaderName = HeaderName::from_static("long-pulling-timeout");
@@ -48,7 +48,7 @@ pub(in crate::http) async fn listen(mut call: Call) -> Answer {
 fn wait(request: &HttpRequest) -> Result<Option<Duration>, Fault> {
     let Some(value) = request.headers().get(TIMEOUT) else { return Ok(None) };
     let wait = listening::hang(value.as_bytes()).map_err(|error| Fault::invalid(error.to_string()))?;
-    let no_hangup = filled_header(request, &NO_HANGUP).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let no_hangup = deciding_header(request, &NO_HANGUP)?.is_some_and(|value| value.eq_ignore_ascii_case("true"));
     Ok(Some(wait).filter(|_| !no_hangup))
 }
 

@@ -18,8 +18,7 @@ const LIFETIME: u64 = 18_000;
 pub(in crate::http) async fn login(mut call: Call) -> Answer {
     let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
     let username = parameters.get("username").unwrap_or_default();
-    let body =
-        json!({ "accessToken": NO_TOKEN, "tokenTtl": LIFETIME, "globalAdmin": true, "username": username });
+    let body = json!({ "accessToken": NO_TOKEN, "tokenTtl": LIFETIME, "globalAdmin": true, "username": username });
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(answer::JSON)))
         .insert_header((AUTHORIZATION, format!("Bearer {NO_TOKEN}")))

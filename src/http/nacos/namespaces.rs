@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use super::super::READ_DEADLINE;
 use super::super::access::Call;
+use super::Answer;
 use super::answer::{bare, enveloped, truth};
 use super::fault::Fault;
 use super::parameters::Parameters;
-use super::Answer;
 
 /// Longest name and description, in characters.
 const MAX_TEXT: usize = 256;
@@ -79,7 +79,14 @@ pub(in crate::http) async fn create(mut call: Call) -> Answer {
     let Some(namespace) = named(id, parameters.get("namespaceName"), parameters.text("namespaceDesc")) else {
         return Ok(truth(false));
     };
-    verdict(ask(&call.state.worker.node.store_writer, CreateNamespace { namespace, at: SystemClock.wall() }, WRITE_DEADLINE).await)
+    verdict(
+        ask(
+            &call.state.worker.node.store_writer,
+            CreateNamespace { namespace, at: SystemClock.wall() },
+            WRITE_DEADLINE,
+        )
+        .await,
+    )
 }
 
 /// `PUT` of what people see.
@@ -89,7 +96,10 @@ pub(in crate::http) async fn edit(mut call: Call) -> Answer {
     let Some(namespace) = named(id, parameters.get("namespaceShowName"), parameters.text("namespaceDesc")) else {
         return Ok(truth(false));
     };
-    verdict(ask(&call.state.worker.node.store_writer, EditNamespace { namespace, at: SystemClock.wall() }, WRITE_DEADLINE).await)
+    verdict(
+        ask(&call.state.worker.node.store_writer, EditNamespace { namespace, at: SystemClock.wall() }, WRITE_DEADLINE)
+            .await,
+    )
 }
 
 /// `DELETE` of a namespace. One that holds configurations stays, and so does the default one.

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::super::State;
 use super::super::access::Call;
+use super::Answer;
 use super::answer::{TEXT, bare, enveloped, word};
 use super::fault::Fault;
 use super::parameters::Parameters;
-use super::Answer;
 
 /// The version of Nacos that this interface is as good as.
 const VERSION: &str = "2.5.1";

@@ -40,11 +40,7 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     /// As [`of_query`](Self::of_query); or the body can't be read.
-    pub(super) async fn of_form(
-        request: &'a HttpRequest,
-        payload: &mut Payload,
-        state: &State,
-    ) -> Result<Self, Fault> {
+    pub(super) async fn of_form(request: &'a HttpRequest, payload: &mut Payload, state: &State) -> Result<Self, Fault> {
         let mut parameters = Self::default();
         match take_moved_query(request) {
             Some(query) => parameters.add_owned(&query)?,
@@ -191,7 +187,17 @@ fn is_form(headers: &HeaderMap) -> bool {
     essence.is_empty() || essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
-/// A header unless it is blank or no text.
+/// A header that decides what is done, unless it is blank.
+///
+/// # Errors
+/// It holds more than ASCII. It must not pass as absent then.
+pub(super) fn deciding_header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
+    let Some(value) = request.headers().get(name) else { return Ok(None) };
+    let text = value.to_str().map_err(|_not_ascii| Fault::invalid(format!("invalid header {name}")))?.trim();
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// A header that only labels the client, unless it is blank or no text.
 pub(super) fn filled_header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
     let value = std::str::from_utf8(request.headers().get(name)?.as_bytes()).ok()?.trim();
     Some(value).filter(|value| !value.is_empty())

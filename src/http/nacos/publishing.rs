@@ -13,10 +13,10 @@ use callboard_protocol::unit::{Change, Channel, Condition, Item, Origin, Refusal
 use super::super::access::{Call, Principal};
 use super::super::publishing::hand_over;
 use super::super::{State, configs};
+use super::Answer;
 use super::answer::truth;
 use super::fault::Fault;
-use super::parameters::{Parameters, filled_header};
-use super::Answer;
+use super::parameters::{Parameters, deciding_header};
 
 const CAS_MD5: HeaderName = HeaderName::from_static("casmd5");
 const BETA_IPS: HeaderName = HeaderName::from_static("betaips");
@@ -33,7 +33,7 @@ pub(in crate::http) async fn publish(mut call: Call) -> Answer {
     let content = parameters.take("content").ok_or_else(|| Fault::missing("content"))?;
     let content = Content::new(exactly(content)).map_err(refused_content)?;
     refuse_gray(&parameters, &call.request)?;
-    let condition = match filled_header(&call.request, &CAS_MD5).or_else(|| parameters.filled("casMd5")) {
+    let condition = match deciding_header(&call.request, &CAS_MD5)?.or_else(|| parameters.filled("casMd5")) {
         Some(expected) => Condition::NacosCas(expected.to_owned()),
         None => Condition::None,
     };
@@ -61,7 +61,7 @@ fn exactly(text: String) -> Bytes {
 
 /// What is meant for some clients must not become the content for all, nor be removed for all.
 fn refuse_gray(parameters: &Parameters<'_>, request: &HttpRequest) -> Result<(), Fault> {
-    let beta = filled_header(request, &BETA_IPS).or_else(|| parameters.filled("betaIps"));
+    let beta = deciding_header(request, &BETA_IPS)?.or_else(|| parameters.filled("betaIps"));
     if beta.is_some() || parameters.is_on("beta") {
         return Err(Fault::unsupported("beta"));
     }
@@ -96,8 +96,7 @@ fn edit(parameters: &Parameters<'_>) -> Result<MetadataEdit, Fault> {
 fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<String>) -> Result<Origin, Fault> {
     let named = parameters.filled("src_user").map(str::to_owned);
     let operator = named.or_else(|| principal.operator()).or_else(|| parameters.filled("username").map(str::to_owned));
-    let origin =
-        Origin { channel: Channel::NacosHttp, operator, source_address: from, client_id: None, note: None };
+    let origin = Origin { channel: Channel::NacosHttp, operator, source_address: from, client_id: None, note: None };
     Ok(origin.checked()?)
 }
 

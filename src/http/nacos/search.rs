@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::super::READ_DEADLINE;
 use super::super::access::Call;
+use super::Answer;
 use super::answer::{TEXT, bare, word};
 use super::fault::Fault;
 use super::parameters::Parameters;
-use super::Answer;
 
 /// Most items of a page.
 const MAX_PAGE: u64 = 500;
