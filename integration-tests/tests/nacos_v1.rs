@@ -351,7 +351,7 @@ async fn what_is_meant_for_some_clients_is_refused_and_never_given_to_all() -> R
         posted(&client, Method::POST, &format!("{CONFIGS}?tag=canary"), &gray),
         posted(&client, Method::POST, &format!("{CONFIGS}?betaIps=10.0.0.1"), &gray),
         posted(&client, Method::DELETE, &format!("{CONFIGS}?beta=true"), &gray),
-        asked(&client, Method::DELETE, &format!("{CONFIGS}?tag=canary&dataId=a&group=G"), &[]),
+        asked(&client, Method::DELETE, CONFIGS, &[("dataId", "a"), ("group", "G"), ("tag", "canary")]),
         asked(&client, Method::DELETE, CONFIGS, &[("delType", "ids"), ("ids", "1")]),
         asked(&client, Method::GET, CONFIGS, &[("beta", "true"), ("dataId", "a"), ("group", "G")]),
         asked(&client, Method::GET, CONFIGS, &[("exportV2", "true"), ("ids", "")]),
