@@ -199,7 +199,11 @@ impl Worker {
         let reader = start(&spec("reader"), move |_| Reader::new(cache.clone(), loads.clone(), mark_wait));
         let (bus, max_watches) = (node.bus.clone(), node.max_held_per_worker);
         let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), max_watches));
-        let long_poll = start(&spec("long_poll"), move |_| LongPoll);
+        let (bus, by, max_polls, counts) =
+            (node.bus.clone(), reader.clone(), node.max_held_per_worker, node.metrics.push.clone());
+        let long_poll = start(&spec("long_poll"), move |_| {
+            LongPoll::new(bus.clone(), by.clone(), max_polls, counts.clone())
+        });
         Self { reader, store, coordinator, long_poll, node: node.clone() }
     }
 }

@@ -16,12 +16,11 @@ use callboard_actors::coordinator::{self, Coordinator};
 use callboard_actors::long_poll::{self, LongPoll};
 use callboard_actors::runtime::{AskError, ask};
 use callboard_actors::wiring::Worker;
-use futures_util::FutureExt as _;
 use futures_util::future::{join, join_all};
 
 use super::problem::{ErrorCode, Problem};
 
-/// How long a coordinator may take to tell its sessions, and the long polls theirs.
+/// How long a worker's actors may take to tell those whom they hold.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A body of at most this size is written together with its head.
@@ -53,13 +52,10 @@ pub(super) struct Open(Arc<AtomicUsize>);
 impl Draining {
     /// Takes note of a worker: who tells its held requests, and how many requests are under way.
     pub(super) fn include(&self, worker: &Worker, open: &Open) {
+        let (coordinator, long_poll) = (worker.coordinator.clone(), worker.long_poll.clone());
         let mut workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.retain(|worker| worker.coordinator.connected());
-        workers.push(Listed {
-            coordinator: worker.coordinator.clone(),
-            long_poll: worker.long_poll.clone(),
-            open: Arc::clone(&open.0),
-        });
+        workers.push(Listed { coordinator, long_poll, open: Arc::clone(&open.0) });
     }
 
     /// Refuses what would be held when the node is stopping.
@@ -83,12 +79,10 @@ impl Draining {
             let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
             workers.iter().map(|worker| (worker.coordinator.clone(), worker.long_poll.clone())).collect()
         };
-        let told = holders.iter().map(|(coordinator, long_poll)| {
-            let sessions = ask(coordinator, coordinator::Drain, DEADLINE);
-            let polls = ask(long_poll, long_poll::Drain, DEADLINE);
-            join(sessions.map(told), polls.map(told))
-        });
-        join_all(told).await.into_iter().map(|(sessions, polls)| sessions + polls).sum()
+        let told = join_all(holders.iter().map(|(coordinator, long_poll)| {
+            join(ask(coordinator, coordinator::Drain, DEADLINE), ask(long_poll, long_poll::Drain, DEADLINE))
+        }));
+        told.await.into_iter().map(|(sessions, polls)| counted(sessions) + counted(polls)).sum()
     }
 
     /// How many requests are under way: begun, and their answers not yet handed to the connection.
@@ -99,9 +93,9 @@ impl Draining {
     }
 }
 
-/// How many were told.
-fn told(held: Result<usize, AskError>) -> usize {
-    held.unwrap_or_else(|error| {
+/// How many were told; none when the actor did not answer.
+fn counted(told: Result<usize, AskError>) -> usize {
+    told.unwrap_or_else(|error| {
         tracing::warn!(%error, "held requests of one worker were not told of the stop");
         0
     })
