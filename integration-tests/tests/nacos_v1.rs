@@ -440,3 +440,19 @@ async fn what_tools_look_at_first_is_there() -> Result<()> {
     assert_eq!(health["data"], "UP");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_poll_is_answered_when_the_node_stops() -> Result<()> {
+    let mut node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    let held: Vec<_> = (0..50)
+        .map(|index| tokio::spawn(poll(&client, &record(&format!("k{index}"), "G", "", None), "30000").send()))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    node.ask_to_stop()?;
+    for answer in held {
+        assert_eq!(answer.await??.expect(200)?.text(), "");
+    }
+    assert!(node.ended(Duration::from_secs(10)).await?.success());
+    Ok(())
+}
