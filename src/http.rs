@@ -102,7 +102,7 @@ impl State {
     /// Starts the actors of worker `index` on the present thread.
     fn start(node: &Node, index: usize, shared: &Arc<Shared>) -> Self {
         let (worker, open) = (Worker::start(node, index), draining::Open::default());
-        shared.draining.include(worker.coordinator.clone(), &open);
+        shared.draining.include(&worker, &open);
         Self { worker, index, arbiter: format!("worker-{index}"), open, shared: Arc::clone(shared) }
     }
 }

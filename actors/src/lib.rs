@@ -17,6 +17,7 @@ pub mod conf_manager;
 pub mod coordinator;
 pub mod event_bus;
 pub mod lease_keeper;
+pub mod long_poll;
 pub mod metrics;
 pub mod retention;
 pub mod runtime;

@@ -107,7 +107,7 @@ pub struct PushMetrics {
 /// The label of [`PushMetrics::held`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HeldLabel {
-    /// `wait` or `stream`.
+    /// `wait`, `stream` or `long_poll`.
     pub kind: &'static str,
 }
 

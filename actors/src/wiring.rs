@@ -21,6 +21,7 @@ use crate::conf_manager::ConfManager;
 use crate::coordinator::Coordinator;
 use crate::event_bus::EventBus;
 use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
+use crate::long_poll::LongPoll;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::runtime::{Registry, Spec, start, start_in};
@@ -83,6 +84,8 @@ pub struct Worker {
     pub store: Addr<StoreReader>,
     /// Watches.
     pub coordinator: Addr<Coordinator>,
+    /// Long polls.
+    pub long_poll: Addr<LongPoll>,
     /// What the node has once.
     pub node: Node,
 }
@@ -196,7 +199,12 @@ impl Worker {
         let reader = start(&spec("reader"), move |_| Reader::new(cache.clone(), loads.clone(), mark_wait));
         let (bus, max_watches) = (node.bus.clone(), node.max_held_per_worker);
         let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), max_watches));
-        Self { reader, store, coordinator, node: node.clone() }
+        let (bus, by, max_polls, counts) =
+            (node.bus.clone(), reader.clone(), node.max_held_per_worker, node.metrics.push.clone());
+        let long_poll = start(&spec("long_poll"), move |_| {
+            LongPoll::new(bus.clone(), by.clone(), max_polls, counts.clone())
+        });
+        Self { reader, store, coordinator, long_poll, node: node.clone() }
     }
 }
 

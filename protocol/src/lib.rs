@@ -16,6 +16,7 @@ pub mod content;
 pub mod feed;
 pub mod gray;
 pub mod key;
+pub mod long_poll;
 pub mod member;
 pub mod publish;
 pub mod receiver;

@@ -12,13 +12,15 @@ use actix::Addr;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
-use callboard_actors::coordinator::{Coordinator, Drain};
-use callboard_actors::runtime::ask;
-use futures_util::future::join_all;
+use callboard_actors::coordinator::{self, Coordinator};
+use callboard_actors::long_poll::{self, LongPoll};
+use callboard_actors::runtime::{AskError, ask};
+use callboard_actors::wiring::Worker;
+use futures_util::future::{join, join_all};
 
 use super::problem::{ErrorCode, Problem};
 
-/// How long a coordinator may take to tell its sessions.
+/// How long a worker's actors may take to tell those whom they hold.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A body of at most this size is written together with its head.
@@ -39,6 +41,7 @@ struct State {
 #[derive(Debug)]
 struct Listed {
     coordinator: Addr<Coordinator>,
+    long_poll: Addr<LongPoll>,
     open: Arc<AtomicUsize>,
 }
 
@@ -48,10 +51,11 @@ pub(super) struct Open(Arc<AtomicUsize>);
 
 impl Draining {
     /// Takes note of a worker: who tells its held requests, and how many requests are under way.
-    pub(super) fn include(&self, coordinator: Addr<Coordinator>, open: &Open) {
+    pub(super) fn include(&self, worker: &Worker, open: &Open) {
+        let (coordinator, long_poll) = (worker.coordinator.clone(), worker.long_poll.clone());
         let mut workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.retain(|worker| worker.coordinator.connected());
-        workers.push(Listed { coordinator, open: Arc::clone(&open.0) });
+        workers.push(Listed { coordinator, long_poll, open: Arc::clone(&open.0) });
     }
 
     /// Refuses what would be held when the node is stopping.
@@ -71,18 +75,14 @@ impl Draining {
     /// them have been told.
     pub async fn drain(&self) -> usize {
         self.begin();
-        let coordinators: Vec<_> = {
+        let holders: Vec<_> = {
             let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            workers.iter().map(|worker| worker.coordinator.clone()).collect()
+            workers.iter().map(|worker| (worker.coordinator.clone(), worker.long_poll.clone())).collect()
         };
-        let told = join_all(coordinators.iter().map(|coordinator| ask(coordinator, Drain, DEADLINE))).await;
-        let counts = told.into_iter().map(|held| {
-            held.unwrap_or_else(|error| {
-                tracing::warn!(%error, "held requests of one worker were not told of the stop");
-                0
-            })
-        });
-        counts.sum()
+        let told = join_all(holders.iter().map(|(coordinator, long_poll)| {
+            join(ask(coordinator, coordinator::Drain, DEADLINE), ask(long_poll, long_poll::Drain, DEADLINE))
+        }));
+        told.await.into_iter().map(|(sessions, polls)| counted(sessions) + counted(polls)).sum()
     }
 
     /// How many requests are under way: begun, and their answers not yet handed to the connection.
@@ -91,6 +91,14 @@ impl Draining {
         let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().map(|worker| worker.open.load(Ordering::Acquire)).sum()
     }
+}
+
+/// How many were told; none when the actor did not answer.
+fn counted(told: Result<usize, AskError>) -> usize {
+    told.unwrap_or_else(|error| {
+        tracing::warn!(%error, "held requests of one worker were not told of the stop");
+        0
+    })
 }
 
 /// Counts one request for as long as it lives.
