@@ -1,8 +1,8 @@
-//! HTTP: the native interface under `/api/v1`, and health, metrics and description at the root.
+//! HTTP: the native interface under `/api/v1`, Nacos under `/nacos`, and health, metrics and description at the root.
 //!
 //! Reading order: `access` (every route, one row each) · `problem` (every refusal) · `configs`, `publishing` (one
 //! configuration) · `listing`, `history`, `namespaces`, `watch` · `actors`, `health`, `metrics`, `openapi` · `query`,
-//! `headers`, `body` (reading a request).
+//! `headers`, `body`, `connection` (reading a request) · `nacos` (the routes of Nacos).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations, and no header
 //! makes a caller somebody. A request whose head is no HTTP, too slow or too large is answered by the framework, with
@@ -13,12 +13,14 @@ mod actors;
 mod answer;
 mod body;
 mod configs;
+mod connection;
 mod draining;
 mod headers;
 mod health;
 mod history;
 mod listing;
 mod metrics;
+mod nacos;
 mod namespaces;
 mod openapi;
 mod problem;
@@ -26,22 +28,25 @@ mod publishing;
 mod query;
 mod watch;
 
-use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::{AppConfig, Extensions, Server};
 use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use callboard_actors::wiring::{Node, Worker};
 use callboard_protocol::gray::ClientIdentity;
 use prometheus_client::registry::Registry;
 
 pub use draining::Draining;
 
+use self::connection::Connection;
 use crate::settings::Settings;
 
 /// Connections that wait to be accepted.
@@ -62,11 +67,14 @@ struct Limits {
     publish_wait: Duration,
     heartbeat: Duration,
     max_keys: usize,
+    history: Duration,
 }
 
 /// What all workers share.
 #[derive(Debug)]
 struct Shared {
+    /// The address on which requests come in.
+    address: SocketAddr,
     limits: Limits,
     figures: metrics::Figures,
     exposition: Registry,
@@ -85,16 +93,17 @@ struct State {
 }
 
 impl Shared {
-    fn new(node: &Node, settings: &Settings, draining: Draining) -> Self {
+    fn new(node: &Node, settings: &Settings, address: SocketAddr, draining: Draining) -> Self {
         let limits = Limits {
             body_timeout: settings.http.body_timeout,
             publish_wait: settings.publish.timeout + PUBLISH_GRACE,
             heartbeat: settings.watch.heartbeat,
             max_keys: settings.watch.max_keys,
+            history: settings.history.retention,
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);
-        Self { limits, figures, exposition, draining }
+        Self { address, limits, figures, exposition, draining }
     }
 }
 
@@ -125,31 +134,51 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// The listener can't be used.
 pub fn serve(listener: TcpListener, node: Node, settings: &Settings, draining: Draining) -> io::Result<Server> {
-    let shared = Arc::new(Shared::new(&node, settings, draining));
+    let shared = Arc::new(Shared::new(&node, settings, listener.local_addr()?, draining));
     let next = Arc::new(AtomicUsize::new(0));
-    let workers = settings.http.worker_count();
-    // A worker thread that died is replaced: the factory then runs again, under a new index.
-    let server = HttpServer::new(move || {
-        let state = State::start(&node, next.fetch_add(1, Ordering::Relaxed), &shared);
-        App::new().app_data(web::Data::new(state)).configure(access::register)
-    });
-    let grace = settings.shutdown.grace;
-    Ok(server
+    let (workers, grace) = (settings.http.worker_count(), settings.shutdown.grace);
+    let read_timeout = settings.http.read_timeout;
+    let server = Server::build()
         .workers(workers)
-        .max_connections(settings.http.max_connections.div_ceil(workers))
-        .client_request_timeout(settings.http.read_timeout)
-        .client_disconnect_timeout(LINGER)
-        .keep_alive(KEEP_ALIVE)
+        .max_concurrent_connections(settings.http.max_connections.div_ceil(workers))
         .shutdown_timeout(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
-        .on_connect(remember_client)
-        .disable_signals()
-        .listen(listener)?
-        .run())
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    // A worker thread that died is replaced: the factory then runs again, under a new index.
+    let server = server.listen("http", listener, move || {
+        let state = State::start(&node, next.fetch_add(1, Ordering::Relaxed), &shared);
+        let app = App::new().app_data(web::Data::new(state)).configure(access::register);
+        let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(read_timeout)
+            .client_disconnect_timeout(LINGER)
+            .h1_allow_half_closed(true)
+            .on_connect_ext(remember_client)
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(accept).and_then(http)
+    })?;
+    Ok(server.run())
+}
+
+/// Takes a connection on: answers go out as soon as they are written.
+async fn accept(stream: TcpStream) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+    }
+    let peer = stream.peer_addr().ok();
+    Ok((Connection::new(stream), Protocol::Http1, peer))
 }
 
 /// Keeps who a connection is from with the connection, so that reads need not write it down each time.
-fn remember_client(connection: &dyn Any, data: &mut Extensions) {
-    let Some(Ok(peer)) = connection.downcast_ref::<TcpStream>().map(TcpStream::peer_addr) else { return };
+fn remember_client(connection: &Connection, data: &mut Extensions) {
+    connection.remember(data);
+    let Ok(peer) = connection.stream().peer_addr() else { return };
     data.insert(ClientIdentity { address: peer.ip().to_string(), ..ClientIdentity::default() });
 }
 

@@ -5,7 +5,7 @@
 //! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
-//! Reading order: `writer` and `batch` (a commit) · `membership`, `look` · `reader`, `list`, `feed`, `history` ·
+//! Reading order: `writer` and `batch` (a commit) · `membership`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
 //! `namespaces`, `prune` · `transaction`, `rows`, `dialect`, `error` below them · `open`.
 
 use std::fmt;
@@ -24,6 +24,7 @@ mod open;
 mod prune;
 mod reader;
 mod rows;
+mod search;
 mod selector;
 mod transaction;
 mod writer;
@@ -38,6 +39,7 @@ pub use namespaces::{MAX_NAMESPACE_TEXT, Namespace};
 pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, Reader};
+pub use search::{Found, Pattern, Search};
 pub use writer::{CommitRequest, Writer};
 
 /// Which database to open, and how patiently.

@@ -18,7 +18,8 @@ use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
-    Feed, Filled, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, Reader, Snapshot, Summary,
+    Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, Reader, Search, Snapshot,
+    Summary,
 };
 
 impl From<ReadError> for ReadFailure {
@@ -65,6 +66,11 @@ pub struct ListConfigs {
     /// How many at most.
     pub limit: u32,
 }
+
+/// Searches a namespace by patterns: the keys of one numbered page, and how many there are in all.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Found, ReadFailure>")]
+pub struct SearchConfigs(pub Search);
 
 /// Reads the present states of all that a selector matches, with the revision they are as of.
 #[derive(Debug, Message)]
@@ -194,6 +200,14 @@ impl Handler<ListConfigs> for StoreReader {
 
     fn handle(&mut self, ListConfigs { filter, after, limit }: ListConfigs, _: &mut Context<Self>) -> Self::Result {
         self.read(async move |reader| reader.list(&filter, after.as_ref(), limit).await)
+    }
+}
+
+impl Handler<SearchConfigs> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Found, ReadFailure>>;
+
+    fn handle(&mut self, SearchConfigs(search): SearchConfigs, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.search(&search).await)
     }
 }
 

@@ -37,6 +37,16 @@ impl Connection {
         Ok(self.0.shutdown().await?)
     }
 
+    /// Reads everything up to the end of the connection.
+    ///
+    /// # Errors
+    /// It does not end soon.
+    pub async fn rest(&mut self) -> anyhow::Result<String> {
+        let mut rest = Vec::new();
+        tokio::time::timeout(poll::SOON, self.0.read_to_end(&mut rest)).await.context("no end came")??;
+        Ok(String::from_utf8_lossy(&rest).into_owned())
+    }
+
     /// Reads the status code of the answer.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
-use super::{State, actors, configs, health, history, listing, metrics, namespaces, openapi, publishing, watch};
+use super::{State, actors, configs, health, history, listing, metrics, nacos, namespaces, openapi, publishing, watch};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,15 +89,50 @@ impl Call {
 
 /// What a handler gives.
 pub(super) type Answer = Result<HttpResponse, Problem>;
-type Handling = Pin<Box<dyn Future<Output = Answer>>>;
+type Handling = Pin<Box<dyn Future<Output = HttpResponse>>>;
+
+/// In whose words a refusal is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Our own: a problem document.
+    Native,
+    /// Nacos's: plain text from a route, the error document of its framework where no route was reached.
+    Nacos,
+}
+
+impl Family {
+    /// The words for what the table does not hold.
+    fn of_path(path: &str) -> Self {
+        let is_nacos = path.strip_prefix("/nacos").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if is_nacos { Self::Nacos } else { Self::Native }
+    }
+
+    /// The answer to a request that no handler saw.
+    fn turned_away(self, problem: Problem, path: &str) -> HttpResponse {
+        match self {
+            Self::Native => problem.into_response(),
+            Self::Nacos => nacos::fault::turned_away(&problem, path),
+        }
+    }
+
+    /// The answer of a handler that panicked.
+    fn broken(self) -> HttpResponse {
+        match self {
+            Self::Native => Problem::internal().into_response(),
+            Self::Nacos => nacos::fault::Fault::from(Problem::internal()).into_response(),
+        }
+    }
+}
 
 /// A route.
 pub(super) struct Row {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) access: Access,
+    family: Family,
     handler: fn(Call) -> Handling,
-    pub(super) describe: fn() -> Described,
+    /// How it describes itself; `None` for a route that somebody else specifies.
+    pub(super) describe: Option<fn() -> Described>,
 }
 
 macro_rules! row {
@@ -106,8 +141,22 @@ macro_rules! row {
             method: Method::$method,
             path: $path,
             access: Access::$access,
-            handler: |call| Box::pin($handler(call)),
-            describe: $describe,
+            family: Family::Native,
+            handler: |call| Box::pin(async { $handler(call).await.unwrap_or_else(Problem::into_response) }),
+            describe: Some($describe),
+        }
+    };
+}
+
+macro_rules! nacos {
+    ($method:ident $path:expr, $access:ident, $handler:path) => {
+        Row {
+            method: Method::$method,
+            path: $path,
+            access: Access::$access,
+            family: Family::Nacos,
+            handler: |call| Box::pin(async { $handler(call).await.unwrap_or_else(nacos::fault::Fault::into_response) }),
+            describe: None,
         }
     };
 }
@@ -119,8 +168,11 @@ const LISTING: &str = "/api/v1/namespaces/{namespace}/configs";
 const NAMESPACES: &str = "/api/v1/namespaces";
 const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
 
+const NACOS_CONFIGS: &str = "/nacos/v1/cs/configs";
+const NACOS_NAMESPACES: &str = "/nacos/v1/console/namespaces";
+
 /// Every route there is.
-pub(super) static TABLE: [Row; 18] = [
+pub(super) static TABLE: [Row; 37] = [
     row!(GET CONFIG, Read, configs::read, configs::describe_get),
     row!(HEAD CONFIG, Read, configs::read, configs::describe_head),
     row!(PUT CONFIG, Write, publishing::put, publishing::describe_put),
@@ -139,12 +191,31 @@ pub(super) static TABLE: [Row; 18] = [
     row!(GET "/readyz", Public, health::ready, health::describe_ready),
     row!(GET "/metrics", Public, metrics::scrape, metrics::describe),
     row!(GET "/openapi.json", Public, openapi::document, openapi::describe),
+    nacos!(GET NACOS_CONFIGS, Read, nacos::configs::get),
+    nacos!(POST NACOS_CONFIGS, Write, nacos::publishing::publish),
+    nacos!(DELETE NACOS_CONFIGS, Write, nacos::publishing::remove),
+    nacos!(POST "/nacos/v1/cs/configs/listener", Read, nacos::listener::listen),
+    nacos!(GET "/nacos/v1/cs/health", Public, nacos::node::up),
+    nacos!(GET "/nacos/v1/console/health/liveness", Public, nacos::node::live),
+    nacos!(GET "/nacos/v1/console/health/readiness", Public, nacos::node::ready),
+    nacos!(GET "/nacos/v1/console/server/state", Public, nacos::node::state),
+    nacos!(GET NACOS_NAMESPACES, Public, nacos::namespaces::get),
+    nacos!(POST NACOS_NAMESPACES, Admin, nacos::namespaces::create),
+    nacos!(PUT NACOS_NAMESPACES, Admin, nacos::namespaces::edit),
+    nacos!(DELETE NACOS_NAMESPACES, Admin, nacos::namespaces::remove),
+    nacos!(GET "/nacos/v1/ns/operator/metrics", Public, nacos::node::metrics),
+    nacos!(GET "/nacos/v1/core/cluster/nodes", Admin, nacos::node::members),
+    nacos!(GET "/nacos/v1/core/cluster/self", Admin, nacos::node::this_member),
+    nacos!(GET "/nacos/v1/core/cluster/simple/nodes", Admin, nacos::node::addresses),
+    nacos!(GET "/nacos/v1/core/cluster/health", Admin, nacos::node::member_health),
+    nacos!(POST "/nacos/v1/auth/login", Public, nacos::login::login),
+    nacos!(POST "/nacos/v1/auth/users/login", Public, nacos::login::login),
 ];
 
-/// Every path of the table, once.
+/// Every path of the table, once; those without parts first, which are compared at no cost.
 pub(super) fn paths() -> Vec<&'static str> {
     let mut paths: Vec<&'static str> = TABLE.iter().map(|row| row.path).collect();
-    paths.sort_unstable();
+    paths.sort_unstable_by_key(|path| (path.contains('{'), *path));
     paths.dedup();
     paths
 }
@@ -172,22 +243,21 @@ pub(super) fn register(services: &mut web::ServiceConfig) {
 async fn handle(row: &'static Row, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let begun = Instant::now();
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
-        return Problem::internal().into_response();
+        return row.family.broken();
     };
     let principal = Principal::of(&request);
     let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
-    let answer = match principal.require(row.access) {
+    let response = match principal.require(row.access) {
         Ok(()) => {
             let call = Call { request, payload: payload.into_inner(), state, principal };
             // A panic must not take the thread and all its connections along.
             AssertUnwindSafe((row.handler)(call)).catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!(http.route = row.path, http.method = %row.method, "a handler panicked");
-                Err(Problem::internal())
+                row.family.broken()
             })
         }
-        Err(refused) => Err(refused),
+        Err(refused) => row.family.turned_away(refused, request.path()),
     };
-    let response = answer.unwrap_or_else(Problem::into_response);
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     shared.figures.count(row.path, row.method.as_str(), status, elapsed);
     tracing::debug!(http.route = row.path, http.method = %row.method, http.status = status, ?elapsed, "answered");
@@ -201,7 +271,7 @@ fn refuse(request: &HttpRequest, route: &'static str, problem: Problem) -> HttpR
         state.shared.figures.refused(route, status);
         tracing::debug!(http.route = route, http.status = status, "refused");
     }
-    problem.into_response()
+    Family::of_path(request.path()).turned_away(problem, request.path())
 }
 
 #[cfg(test)]

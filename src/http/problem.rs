@@ -125,7 +125,7 @@ impl ErrorCode {
     }
 
     /// How many seconds the client had better wait, where waiting helps.
-    fn retry_after(self) -> Option<u64> {
+    pub(super) fn retry_after(self) -> Option<u64> {
         match self {
             Self::Overloaded => Some(1),
             Self::Unavailable => Some(2),
@@ -196,6 +196,24 @@ impl Problem {
     #[must_use]
     pub(super) fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// What happened, for people.
+    #[must_use]
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The methods that the path takes, when that was the problem.
+    #[must_use]
+    pub(super) fn allow(&self) -> Option<&str> {
+        self.allow.as_deref()
+    }
+
+    /// Whether the connection ends with the answer.
+    #[must_use]
+    pub(super) fn closes(&self) -> bool {
+        self.closes
     }
 
     /// The answer.

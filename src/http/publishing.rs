@@ -131,6 +131,21 @@ fn origin(call: &Call, note: Option<String>) -> Result<Origin, Problem> {
 
 async fn publish(state: &State, item: Item, chosen: Option<RequestId>, origin: Origin) -> Answer {
     let key = item.key.clone();
+    let (request_id, outcome) = hand_over(state, item, chosen, origin).await;
+    match outcome {
+        Some(outcome) => settled(&key, outcome, &request_id),
+        None => Err(unknown(&request_id)),
+    }
+}
+
+/// Has one key changed, under the id that the client chose or a new one. `None` when no outcome came in time: whether
+/// it was written is then not known.
+pub(super) async fn hand_over(
+    state: &State,
+    item: Item,
+    chosen: Option<RequestId>,
+    origin: Origin,
+) -> (RequestId, Option<PublishOutcome>) {
     let repeatable = chosen.is_some();
     let request_id = chosen.unwrap_or_else(|| RequestId::generated(Uuid::now_v7()));
     let fingerprint = fingerprint::of(&item, origin.note.as_deref());
@@ -138,10 +153,8 @@ async fn publish(state: &State, item: Item, chosen: Option<RequestId>, origin: O
     let (reply, outcome) = oneshot::channel();
     // Not asked but sent: a message whose asker is gone would be skipped. The reply channel brings the outcome.
     state.worker.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
-    match tokio::time::timeout(state.shared.limits.publish_wait, outcome).await {
-        Ok(Ok(outcome)) => settled(&key, outcome, &request_id),
-        Ok(Err(_)) | Err(_) => Err(unknown(&request_id)),
-    }
+    let outcome = tokio::time::timeout(state.shared.limits.publish_wait, outcome).await;
+    (request_id, outcome.ok().and_then(Result::ok))
 }
 
 fn settled(key: &ConfigKey, outcome: PublishOutcome, request_id: &RequestId) -> Answer {

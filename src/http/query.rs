@@ -93,7 +93,10 @@ impl<'a> Query<'a> {
 }
 
 /// Undoes percent-encoding; a plus stands for a space.
-fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
+///
+/// # Errors
+/// [`QueryError::Encoding`].
+pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(text));
     }

@@ -60,7 +60,7 @@ impl Rig {
         let core = Arbiter::new();
         let node = Node::start(&core.handle(), options, database, NoPeers, Arc::new(SystemClock));
         let draining = Draining::default();
-        let shared = Arc::new(Shared::new(&node, &settings, draining.clone()));
+        let shared = Arc::new(Shared::new(&node, &settings, settings.http.addr, draining.clone()));
         let data = web::Data::new(State::start(&node, 0, &shared));
         Self { data, draining, core, _dir: dir }
     }

@@ -4,6 +4,8 @@
 //! The question is a row of records, each ended by `\x01`, its fields parted by `\x02`: data id, group, md5 and,
 //! for clients that name one, the tenant. The answer lists data id, group and tenant in the same form, URL-encoded.
 
+use std::time::Duration;
+
 use crate::key::{ConfigKey, KeyError, PUBLIC_NAMESPACE};
 
 /// Most records of one question.
@@ -53,6 +55,43 @@ pub fn namespace_of(tenant: Option<&str>) -> &str {
         None | Some("") => PUBLIC_NAMESPACE,
         Some(text) if text.eq_ignore_ascii_case("public") || text.eq_ignore_ascii_case("null") => PUBLIC_NAMESPACE,
         Some(text) => text,
+    }
+}
+
+/// The value says no time; the text is that of Nacos's platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("For input string: {0:?}")]
+pub struct InvalidTimeout(String);
+
+/// Shortest time that a poll is held.
+const SHORTEST_HANG: u64 = 10_000;
+/// Longest time that a client may ask for.
+const LONGEST_TIMEOUT: u64 = 60_000;
+/// How much earlier than the client's patience ends it is answered.
+const HEAD_START: u64 = 500;
+
+/// For how long a poll is held whose client says in `Long-Pulling-Timeout` how long it waits, in milliseconds.
+///
+/// # Errors
+/// [`InvalidTimeout`] when that is no whole number.
+pub fn hang(value: &[u8]) -> Result<Duration, InvalidTimeout> {
+    const SHOWN: usize = 32;
+    let text = std::str::from_utf8(value).unwrap_or_default().trim();
+    let asked = text.parse::<i64>().map_err(|_no_number| InvalidTimeout(text.chars().take(SHOWN).collect()))?;
+    let asked = u64::try_from(asked).unwrap_or(0).min(LONGEST_TIMEOUT);
+    Ok(Duration::from_millis(asked.saturating_sub(HEAD_START).max(SHORTEST_HANG)))
+}
+
+/// Whether a client of this version, when it does not wait, looks for the answer in headers: those before 2.0.4 do.
+#[must_use]
+pub fn wants_headers(client_version: &str) -> bool {
+    let mut numbers = client_version.trim().trim_start_matches(['v', 'V']).splitn(3, '.').map(|part| {
+        let digits = part.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(part.len());
+        part.get(..digits).and_then(|digits| digits.parse::<u32>().ok())
+    });
+    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor), Some(patch)) => (major, minor, patch) < (2, 0, 4),
+        _ => false,
     }
 }
 
@@ -128,6 +167,14 @@ pub fn encode_changed<'a>(records: impl IntoIterator<Item = &'a Record>) -> Stri
         answer.push_str("%01");
     }
     answer
+}
+
+/// `text` encoded as Java's `URLEncoder` does it; ASCII without control characters, whatever `text` is.
+#[must_use]
+pub fn url_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    push_encoded(&mut encoded, text);
+    encoded
 }
 
 /// Encodes as Java's `URLEncoder` does: letters, digits and `.-_*` stay, a space becomes a plus.

@@ -92,6 +92,45 @@ fn answers_are_encoded_as_java_does() {
     assert_eq!(encode_changed(&[odd]), "a%3Ab%2Fc+d*%7E%02%E5%90%8D%02x%2By%25%01");
 }
 
+#[test]
+fn a_poll_is_held_half_a_second_less_than_its_client_waits_but_ten_seconds_at_least() {
+    let held = [
+        ("30000", 29_500),
+        ("11000", 10_500),
+        ("10400", 10_000),
+        ("10000", 10_000),
+        ("1000", 10_000),
+        ("0", 10_000),
+        ("-5", 10_000),
+        (" 45000 ", 44_500),
+        ("60000", 59_500),
+        ("9223372036854775807", 59_500),
+    ];
+    for (value, millis) in held {
+        assert_eq!(hang(value.as_bytes()), Ok(Duration::from_millis(millis)), "{value}");
+    }
+    for value in ["", "abc", "1e9", "30 000", "99999999999999999999", "３０"] {
+        assert!(hang(value.as_bytes()).is_err(), "{value}");
+    }
+    assert!(hang(b"\xff30000").is_err());
+    assert_eq!(hang(b"abc").unwrap_err().to_string(), "For input string: \"abc\"");
+}
+
+#[test]
+fn clients_before_2_0_4_look_into_headers() {
+    for old in ["2.0.3", "1.4.6", "0.9.9", "v1.0.0", "2.0.3-RC"] {
+        assert!(wants_headers(old), "{old}");
+    }
+    for new in ["2.0.4", "2.1.0", "3.0.0", "", "Nacos", "nodejs-diamond-client/2.6.3", "2.0", "1"] {
+        assert!(!wants_headers(new), "{new}");
+    }
+}
+
+#[test]
+fn encoding_leaves_letters_digits_and_four_signs() {
+    assert_eq!(url_encoded("aZ09.-_*: \u{2}值\r\n%"), "aZ09.-_*%3A+%02%E5%80%BC%0D%0A%25");
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "(?s).*") {

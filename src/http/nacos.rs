@@ -1,0 +1,26 @@
+//! Nacos over HTTP, version 1, as its SDKs speak it: configurations, long polling, namespaces, and what clients look
+//! at before they trust a server.
+//!
+//! Reading order: `parameters` (reading a request) · `fault` (every refusal) · `client` (who asks) · `configs`,
+//! `publishing` (one configuration) · `search` · `listener` (long polling) · `namespaces`, `node`, `login` ·
+//! `answer` (forms that answers have in common).
+//!
+//! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
+//! actors, as those of the native interface. `""`, `public` and `null` are one namespace everywhere.
+
+mod answer;
+mod client;
+pub(super) mod configs;
+pub(super) mod fault;
+pub(super) mod listener;
+pub(super) mod login;
+pub(super) mod namespaces;
+pub(super) mod node;
+mod parameters;
+pub(super) mod publishing;
+mod search;
+
+use actix_web::HttpResponse;
+
+/// What a handler gives.
+type Answer = Result<HttpResponse, fault::Fault>;

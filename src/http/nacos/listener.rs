@@ -1,0 +1,128 @@
+//! Long polling: which of the configurations that a client holds have changed. Owns the headers that say how long to
+//! wait and the form of the answer; the waiting is the long-poll actor's, on the same thread.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use callboard_actors::coordinator::WatchRefused;
+use callboard_actors::long_poll::{Hold, PollAnswer};
+use callboard_protocol::content::Md5;
+use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::long_poll::Watched;
+use callboard_protocol::wire::listening::{self, Record};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::super::access::Call;
+use super::super::{READ_DEADLINE, State};
+use super::answer::{JSON, uncached};
+use super::fault::Fault;
+use super::parameters::{Parameters, deciding_header, filled_header, refused_key};
+use super::{Answer, client};
+
+const TIMEOUT: HeaderName = HeaderName::from_static("long-pulling-timeout");
+const NO_HANGUP: HeaderName = HeaderName::from_static("long-pulling-timeout-no-hangup");
+const CLIENT_VERSION: HeaderName = HeaderName::from_static("client-version");
+const PROBE_RESPONSE: HeaderName = HeaderName::from_static("probe-modify-response");
+const PROBE_RESPONSE_NEW: HeaderName = HeaderName::from_static("probe-modify-response-new");
+
+/// How long a refusal that is not the client's fault is held back: some clients come again without a pause.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// `POST` of what a client holds.
+pub(in crate::http) async fn listen(mut call: Call) -> Answer {
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let records = listening::parse(parameters.get("Listening-Configs").unwrap_or_default())
+        .map_err(|error| Fault::invalid(error.to_string()))?;
+    let wait = wait(&call.request)?;
+    let client = client::identity(&call.request, None).into_owned();
+    let changed = changed(&call.state, &records, client, wait).await?;
+    let is_old = !call.request.headers().contains_key(TIMEOUT)
+        && filled_header(&call.request, &CLIENT_VERSION).is_some_and(listening::wants_headers);
+    Ok(answer(&records, &changed, is_old))
+}
+
+/// How long the client wants to wait; `None` for not at all.
+fn wait(request: &HttpRequest) -> Result<Option<Duration>, Fault> {
+    let Some(value) = request.headers().get(TIMEOUT) else { return Ok(None) };
+    let wait = listening::hang(value.as_bytes()).map_err(|error| Fault::invalid(error.to_string()))?;
+    let no_hangup = deciding_header(request, &NO_HANGUP)?.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    Ok(Some(wait).filter(|_| !no_hangup))
+}
+
+/// The places of the records that differ from what the client gets, in order; none when nothing did in time.
+async fn changed(
+    state: &State,
+    records: &[Record],
+    client: ClientIdentity,
+    wait: Option<Duration>,
+) -> Result<Vec<usize>, Fault> {
+    let (mut watched, mut places, mut changed) = (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
+    for (place, record) in records.iter().enumerate() {
+        let key = record.key().map_err(refused_key)?;
+        match record.md5.as_deref().map(Md5::parse) {
+            // What is no digest is the digest of nothing.
+            Some(None) => changed.push(place),
+            Some(Some(md5)) => {
+                watched.push(Watched { key, held: Some(md5) });
+                places.push(place);
+            }
+            None => {
+                watched.push(Watched { key, held: None });
+                places.push(place);
+            }
+        }
+    }
+    if watched.is_empty() {
+        return Ok(changed);
+    }
+    let wait = wait.filter(|_| changed.is_empty());
+    let found = poll(state, watched, client, wait).await?;
+    changed.extend(found.into_iter().filter_map(|index| places.get(index).copied()));
+    changed.sort_unstable();
+    Ok(changed)
+}
+
+/// Has the records compared and held. The answer is dropped when the node breaks the poll off: nothing is said then,
+/// and the client comes again.
+async fn poll(
+    state: &State,
+    records: Vec<Watched>,
+    client: ClientIdentity,
+    wait: Option<Duration>,
+) -> Result<Vec<usize>, Fault> {
+    let (sender, answer) = oneshot::channel();
+    // Not asked but sent: the answer comes through its own channel, and its drop ends the poll.
+    state.worker.long_poll.do_send(Hold { records, client, wait, answer: sender });
+    // The actor ends the wait; the deadline is for one that can't.
+    match timeout(wait.unwrap_or_default() + READ_DEADLINE * 2, answer).await {
+        Ok(Ok(PollAnswer::Changed(changed))) => Ok(changed),
+        Ok(Ok(PollAnswer::Quiet | PollAnswer::Refused(WatchRefused::Stopping)) | Err(_)) | Err(_) => Ok(Vec::new()),
+        Ok(Ok(PollAnswer::Refused(WatchRefused::Full))) => {
+            sleep(PAUSE).await;
+            Err(Fault::overloaded("as many polls are held as are allowed"))
+        }
+        Ok(Ok(PollAnswer::Failed(failure))) => {
+            sleep(PAUSE).await;
+            Err(failure.into())
+        }
+    }
+}
+
+fn answer(records: &[Record], changed: &[usize], is_old: bool) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    uncached(&mut response).insert_header((CONTENT_TYPE, HeaderValue::from_static(JSON)));
+    if changed.is_empty() {
+        return response.finish();
+    }
+    let changed = || changed.iter().filter_map(|place| records.get(*place));
+    let mut body = listening::encode_changed(changed());
+    if is_old {
+        let names: String = changed().map(|record| format!("{}:{};", record.data_id, record.group)).collect();
+        response.insert_header((PROBE_RESPONSE, names)).insert_header((PROBE_RESPONSE_NEW, body.as_str()));
+    }
+    body.push('\n');
+    response.body(body)
+}

@@ -1,0 +1,122 @@
+//! What clients and tools look at before they trust a server: health, version, the members of the cluster. This node
+//! names itself alone. Asks, never repairs.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use callboard_actors::clock::{Clock as _, SystemClock};
+use callboard_actors::lease_keeper::IsSettled;
+use callboard_actors::runtime::ask;
+use callboard_actors::store_reader::Probe;
+use callboard_protocol::content::MAX_CONTENT;
+use serde_json::{Value, json};
+
+use super::super::State;
+use super::super::access::Call;
+use super::Answer;
+use super::answer::{TEXT, bare, enveloped, word};
+use super::fault::Fault;
+use super::parameters::Parameters;
+
+/// The version of Nacos that this interface is as good as.
+const VERSION: &str = "2.5.1";
+const DAY: u64 = 24 * 60 * 60;
+/// How long each check may take.
+const CHECK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// `GET` of the liveness.
+pub(in crate::http) async fn live(_call: Call) -> Answer {
+    Ok(word(TEXT, "OK"))
+}
+
+/// `GET` of the readiness.
+pub(in crate::http) async fn ready(call: Call) -> Answer {
+    match unready(&call.state).await {
+        None => Ok(word(TEXT, "OK")),
+        Some(reason) => Err(Fault::caused(StatusCode::INTERNAL_SERVER_ERROR, reason)),
+    }
+}
+
+/// `GET` of the health of the part that serves configurations.
+pub(in crate::http) async fn up(call: Call) -> Answer {
+    Ok(word(TEXT, if unready(&call.state).await.is_none() { "UP" } else { "DOWN" }))
+}
+
+/// `GET` of the figures of a part that is not there; scripts look at the status.
+pub(in crate::http) async fn metrics(call: Call) -> Answer {
+    bare(&json!({ "status": if unready(&call.state).await.is_none() { "UP" } else { "DOWN" } }))
+}
+
+/// Why the node can't serve everything at present.
+async fn unready(state: &State) -> Option<&'static str> {
+    if state.shared.draining.refuse_new().is_err() {
+        return Some("the server is stopping");
+    }
+    let worker = &state.worker;
+    let database = ask(&worker.store, Probe, CHECK_DEADLINE);
+    let settled = ask(&worker.node.lease_keeper, IsSettled, CHECK_DEADLINE);
+    match futures_util::future::join(database, settled).await {
+        (Ok(Ok(())), Ok(true)) => None,
+        (Ok(Ok(())), _) => Some("the server has not joined yet"),
+        (_, _) => Some("the database does not answer"),
+    }
+}
+
+/// `GET` of what kind of server this is: a flat object of texts.
+pub(in crate::http) async fn state(call: Call) -> Answer {
+    bare(&json!({
+        "version": VERSION,
+        "startup_mode": "standalone",
+        "function_mode": Value::Null,
+        "server_port": call.state.shared.address.port().to_string(),
+        "auth_enabled": "false",
+        "auth_system_type": "nacos",
+        "auth_admin_request": "false",
+        "login_page_enabled": "false",
+        "console_ui_enabled": "false",
+        "config_retention_days": (call.state.shared.limits.history.as_secs() / DAY).to_string(),
+        "maxContent": MAX_CONTENT.to_string(),
+        "defaultMaxSize": MAX_CONTENT.to_string(),
+    }))
+}
+
+/// `GET` of the members of the cluster.
+pub(in crate::http) async fn members(call: Call) -> Answer {
+    let parameters = Parameters::of_query(&call.request)?;
+    let keyword = parameters.filled("keyword").unwrap_or_default();
+    let is_meant = call.state.shared.address.to_string().contains(keyword);
+    enveloped(is_meant.then(|| member(&call.state)).into_iter().collect::<Vec<_>>())
+}
+
+/// `GET` of the member that answers.
+pub(in crate::http) async fn this_member(call: Call) -> Answer {
+    enveloped(member(&call.state))
+}
+
+/// `GET` of the addresses of the members.
+pub(in crate::http) async fn addresses(call: Call) -> Answer {
+    enveloped([call.state.shared.address.to_string()])
+}
+
+/// `GET` of how the member that answers is.
+pub(in crate::http) async fn member_health(_call: Call) -> Answer {
+    enveloped("UP")
+}
+
+fn member(state: &State) -> Value {
+    let address = state.shared.address;
+    json!({
+        "ip": address.ip().to_string(),
+        "port": address.port(),
+        "state": "UP",
+        "extendInfo": { "lastRefreshTime": SystemClock.wall().0, "readyToUpgrade": true, "version": VERSION },
+        "address": address.to_string(),
+        "failAccessCnt": 0,
+        "abilities": {
+            "remoteAbility": { "supportRemoteConnection": false, "grpcReportEnabled": false },
+            "configAbility": { "supportRemoteMetrics": false },
+            "namingAbility": { "supportJraft": false },
+        },
+        "grpcReportEnabled": false,
+    })
+}

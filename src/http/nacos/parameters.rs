@@ -1,0 +1,207 @@
+//! The parameters of a request, from the query and from a form body alike, and the checker that stands in front of
+//! every route. Owns the rule that a parameter given in both places counts as in the query; gives none a meaning.
+
+use std::borrow::Cow;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use callboard_protocol::key::{ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part};
+use callboard_protocol::wire::listening::namespace_of;
+
+use super::super::connection::take_moved_query;
+use super::super::{State, body, query};
+use super::fault::Fault;
+
+/// Longest body, in bytes: ten mebibytes of content whose every byte is written as three, and the rest of the form.
+const MAX_BODY: usize = 31 * 1024 * 1024;
+/// Most parameters of one request.
+const MAX_PARAMETERS: usize = 10_000;
+
+/// The parameters that were given; the first of a name counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Parameters<'a> {
+    given: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Parameters<'a> {
+    /// The parameters of a request whose body is none: `GET`.
+    ///
+    /// # Errors
+    /// They are not encoded as UTF-8, or a name breaks its rule.
+    pub(super) fn of_query(request: &'a HttpRequest) -> Result<Self, Fault> {
+        let mut parameters = Self::default();
+        parameters.add(request.query_string())?;
+        parameters.check_names()?;
+        Ok(parameters)
+    }
+
+    /// The parameters of a request that may carry a form.
+    ///
+    /// # Errors
+    /// As [`of_query`](Self::of_query); or the body can't be read.
+    pub(super) async fn of_form(request: &'a HttpRequest, payload: &mut Payload, state: &State) -> Result<Self, Fault> {
+        let mut parameters = Self::default();
+        match take_moved_query(request) {
+            Some(query) => parameters.add_owned(&query)?,
+            None => parameters.add(request.query_string())?,
+        }
+        if is_form(request.headers()) {
+            let limits = body::Limits { max: MAX_BODY, patience: state.shared.limits.body_timeout };
+            let bytes = body::read(request.headers(), payload, limits).await?;
+            let text = std::str::from_utf8(&bytes).map_err(|_not_utf8| not_encoded())?;
+            parameters.add_owned(text)?;
+        }
+        parameters.check_names()?;
+        Ok(parameters)
+    }
+
+    /// As [`add`](Self::add), and holds on to nothing of `text`.
+    fn add_owned(&mut self, text: &str) -> Result<(), Fault> {
+        let mut added = Parameters::default();
+        added.add(text)?;
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        self.given.extend(added.given.into_iter().map(|(name, value)| (owned(name), owned(value))));
+        Ok(())
+    }
+
+    /// Adds what `text` says, `name=value` pairs parted by `&`.
+    fn add(&mut self, text: &'a str) -> Result<(), Fault> {
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            if self.given.len() >= MAX_PARAMETERS {
+                return Err(Fault::invalid(format!("more than {MAX_PARAMETERS} parameters")));
+            }
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text| query::decode(text).map_err(|_not_utf8| not_encoded());
+            self.given.push((decode(name)?, decode(value)?));
+        }
+        Ok(())
+    }
+
+    /// The value of a parameter.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.given.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// The value of a parameter unless it is blank: SDKs send blank ones for what nobody set.
+    pub(super) fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The value of a parameter as a text of its own.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    /// Takes the value of a parameter out.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
+        let (_, value) = self.given.iter_mut().find(|(given, _)| given == name)?;
+        Some(std::mem::take(value).into_owned())
+    }
+
+    /// Whether a switch is on.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// The namespace that is meant.
+    pub(super) fn namespace(&self) -> &str {
+        namespace_of(self.get("namespaceId").or_else(|| self.get("tenant")))
+    }
+
+    /// The key that is meant. With `lenient`, a blank group is the default one.
+    ///
+    /// # Errors
+    /// A part is missing or blank.
+    pub(super) fn key(&self, lenient: bool) -> Result<ConfigKey, Fault> {
+        let data_id = self.get("dataId").ok_or_else(|| Fault::missing("dataId"))?;
+        let mut group = self.get("group").ok_or_else(|| Fault::missing("group"))?;
+        if lenient && group.trim().is_empty() {
+            group = DEFAULT_GROUP;
+        }
+        ConfigKey::new(self.namespace(), group, data_id).map_err(refused_key)
+    }
+
+    /// Nacos's parameter checker. Blank values pass here.
+    fn check_names(&self) -> Result<(), Fault> {
+        for (name, value) in &self.given {
+            match name.as_ref() {
+                "tenant" | "namespaceId" => check(NAMESPACE, value, MAX_NAMESPACE, in_namespace)?,
+                // What a search may hold more than a name.
+                "dataId" => check("dataId", value, MAX_DATA_ID, |byte| in_name(byte) || byte == b'*')?,
+                "group" => check("group", value, MAX_GROUP, |byte| in_name(byte) || byte == b'*')?,
+                // The one text that may hold anything.
+                "content" => {}
+                name if value.contains('\0') => return Err(Fault::invalid(format!("{name} holds a NUL character"))),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
+const NAMESPACE: &str = "namespaceId/tenant";
+const ILLEGAL: &str = "illegal characters should not appear in the param";
+
+fn in_namespace(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+fn in_name(byte: u8) -> bool {
+    in_namespace(byte) || byte == b'.' || byte == b':'
+}
+
+fn check(name: &str, value: &str, max: usize, legal: fn(u8) -> bool) -> Result<(), Fault> {
+    if value.trim().is_empty() {
+        return Ok(());
+    }
+    if value.chars().count() > max {
+        return Err(Fault::checked(name, format!("the param length should not exceed {max}")));
+    }
+    if value.bytes().all(legal) { Ok(()) } else { Err(Fault::checked(name, ILLEGAL)) }
+}
+
+/// How Nacos refuses a key: the controllers when a part is blank, the parameter checker otherwise.
+pub(super) fn refused_key(error: KeyError) -> Fault {
+    let name = match error.part() {
+        Part::Namespace => NAMESPACE,
+        Part::Group => "group",
+        Part::DataId => "dataId",
+    };
+    match error {
+        KeyError::Blank(_) => Fault::invalid(format!("invalid {name} : ")),
+        KeyError::TooLong { max, .. } => Fault::checked(name, format!("the param length should not exceed {max}")),
+        KeyError::Illegal { .. } => Fault::checked(name, ILLEGAL),
+    }
+}
+
+fn not_encoded() -> Fault {
+    Fault::invalid("the parameters are not percent-encoded UTF-8")
+}
+
+/// Whether the body is a form: it says so, in whatever charset, or says nothing.
+fn is_form(headers: &HeaderMap) -> bool {
+    let Some(declared) = headers.get(CONTENT_TYPE) else { return true };
+    let essence = declared.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    essence.is_empty() || essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+/// A header that decides what is done, unless it is blank.
+///
+/// # Errors
+/// It holds more than ASCII. It must not pass as absent then.
+pub(super) fn deciding_header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
+    let Some(value) = request.headers().get(name) else { return Ok(None) };
+    let text = value.to_str().map_err(|_not_ascii| Fault::invalid(format!("invalid header {name}")))?.trim();
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// A header that only labels the client, unless it is blank or no text.
+pub(super) fn filled_header<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
+    let value = std::str::from_utf8(request.headers().get(name)?.as_bytes()).ok()?.trim();
+    Some(value).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

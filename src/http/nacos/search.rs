@@ -1,0 +1,178 @@
+//! Searching configurations and looking at one with all that is known of it. Owns the form of a page; every item
+//! carries its content, so a page is bounded in bytes, too.
+
+use callboard_actors::cache::reader::Get;
+use callboard_actors::runtime::ask;
+use callboard_actors::store::{Found, Pattern, Search};
+use callboard_actors::store_reader::{Fill, SearchConfigs};
+use callboard_protocol::config::ConfigState;
+use callboard_protocol::content::Md5;
+use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
+use serde::Serialize;
+
+use super::super::READ_DEADLINE;
+use super::super::access::Call;
+use super::Answer;
+use super::answer::{TEXT, bare, word};
+use super::fault::Fault;
+use super::parameters::Parameters;
+
+/// Most items of a page.
+const MAX_PAGE: u64 = 500;
+/// Items of a page when nobody says.
+const PAGE: u64 = 100;
+/// Most bytes of content of a page of more than one item.
+const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a value of a search means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Itself.
+    Accurate,
+    /// A pattern, where it holds a `*`.
+    Blur,
+}
+
+/// A page of configurations.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    total_count: u64,
+    page_number: u64,
+    pages_available: u64,
+    page_items: Vec<Item>,
+}
+
+/// A configuration in a page.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    /// A number, as a text: that is how clients read it.
+    id: String,
+    data_id: String,
+    group: String,
+    content: String,
+    md5: Option<String>,
+    encrypted_data_key: String,
+    tenant: String,
+    app_name: String,
+    r#type: &'static str,
+}
+
+/// A configuration with all that is known of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    #[serde(flatten)]
+    item: Item,
+    create_time: i64,
+    modify_time: i64,
+    create_user: Option<String>,
+    create_ip: Option<String>,
+    desc: Option<String>,
+    r#use: Option<String>,
+    effect: Option<String>,
+    schema: Option<String>,
+    config_tags: Option<String>,
+}
+
+impl Item {
+    fn of(state: &ConfigState) -> Self {
+        let (key, metadata) = (&state.key, &state.metadata);
+        let content = state.formal.as_ref().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
+        Self {
+            id: number(key).to_string(),
+            data_id: key.data_id().to_owned(),
+            group: key.group().to_owned(),
+            content: content.unwrap_or_default(),
+            md5: state.formal.as_ref().map(|content| content.md5().hex()),
+            encrypted_data_key: metadata.encrypted_data_key.clone().unwrap_or_default(),
+            tenant: Some(key.namespace()).filter(|id| *id != PUBLIC_NAMESPACE).unwrap_or_default().to_owned(),
+            app_name: metadata.application.clone().unwrap_or_default(),
+            r#type: metadata.kind.as_str(),
+        }
+    }
+}
+
+/// A number that stands for a key: the first 53 bits of a digest, which any client can read.
+fn number(key: &ConfigKey) -> u64 {
+    let digest = Md5::of(key.to_string().as_bytes()).0;
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> 11
+}
+
+/// A page of the configurations that fit.
+pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -> Answer {
+    let page_number = count(parameters, "pageNo", 1, u64::from(u32::MAX))?;
+    let page_size = count(parameters, "pageSize", PAGE, MAX_PAGE)?;
+    let listed = |name: &str| {
+        let values = parameters.filled(name).unwrap_or_default().split(',').map(str::trim);
+        values.filter(|value| !value.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let types = if mode == Mode::Blur { listed("types") } else { Vec::new() };
+    let kinds: Vec<_> = types.iter().filter_map(|text| text.parse().ok()).collect();
+    if kinds.is_empty() && !types.is_empty() {
+        return bare(&Page { total_count: 0, page_number, pages_available: 0, page_items: Vec::new() });
+    }
+    let search = Search {
+        namespace: parameters.namespace().to_owned(),
+        data_id: pattern(parameters, "dataId", mode),
+        group: pattern(parameters, "group", mode),
+        application: pattern(parameters, "appName", mode),
+        kinds,
+        tags: listed("config_tags"),
+        skip: (page_number - 1) * page_size,
+        limit: u32::try_from(page_size).unwrap_or(u32::MAX),
+    };
+    let Found { total, page } = ask(&call.state.worker.store, SearchConfigs(search), READ_DEADLINE).await??;
+    let bytes: u64 = page.iter().map(|(_, size)| size).sum();
+    if bytes > MAX_PAGE_BYTES && page.len() > 1 {
+        return Err(Fault::invalid(format!("the page holds {bytes} bytes of content, ask for a smaller pageSize")));
+    }
+    let keys: Vec<ConfigKey> = page.into_iter().map(|(key, _)| key).collect();
+    let filled = if keys.is_empty() {
+        Vec::new()
+    } else {
+        ask(&call.state.worker.store, Fill { keys }, READ_DEADLINE).await??.states
+    };
+    // One that was removed in between is left out.
+    let page_items = filled.iter().filter(|state| !state.is_absent()).map(|state| Item::of(state)).collect();
+    bare(&Page { total_count: total, page_number, pages_available: total.div_ceil(page_size), page_items })
+}
+
+/// One configuration with all that is known of it; an empty body when there is none.
+pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
+    let key = parameters.key(true)?;
+    let state = ask(&call.state.worker.reader, Get { key }, READ_DEADLINE).await??;
+    if state.is_absent() {
+        return Ok(word(TEXT, ""));
+    }
+    let metadata = &state.metadata;
+    bare(&Detail {
+        item: Item::of(&state),
+        create_time: state.created_at.0,
+        modify_time: state.modified_at.0,
+        create_user: None,
+        create_ip: None,
+        desc: metadata.description.clone(),
+        r#use: metadata.usage.clone(),
+        effect: metadata.effect.clone(),
+        schema: metadata.schema.clone(),
+        config_tags: Some(metadata.tags.join(",")).filter(|tags| !tags.is_empty()),
+    })
+}
+
+/// A blank value is like anything.
+fn pattern(parameters: &Parameters<'_>, name: &str, mode: Mode) -> Pattern {
+    let Some(text) = parameters.filled(name) else { return Pattern::Any };
+    let has_star = mode == Mode::Blur && text.contains('*');
+    if has_star { Pattern::Wildcard(text.to_owned()) } else { Pattern::Exactly(text.to_owned()) }
+}
+
+/// A whole number from one up to `most`.
+fn count(parameters: &Parameters<'_>, name: &str, default: u64, most: u64) -> Result<u64, Fault> {
+    let Some(text) = parameters.filled(name) else { return Ok(default) };
+    match text.trim().parse() {
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(Fault::invalid(format!("invalid {name}, it must be a whole number from 1 to {most}"))),
+    }
+}
