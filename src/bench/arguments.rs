@@ -182,7 +182,8 @@ impl Server {
     /// # Errors
     /// There is no such host.
     pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        let mut found = self.authority.to_socket_addrs().with_context(|| format!("cannot look up {}", self.authority))?;
+        let mut found =
+            self.authority.to_socket_addrs().with_context(|| format!("cannot look up {}", self.authority))?;
         found.next().with_context(|| format!("{} has no address", self.authority))
     }
 }

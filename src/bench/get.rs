@@ -98,7 +98,6 @@ impl Work for Reads {
         self.read += 1;
         let plausible = reply.status == 200 && reply.body.len() == self.size;
         plausible
-            && (!self.read.is_multiple_of(COMPARED)
-                || *reply.body == *content::steady(self.key, self.size).as_bytes())
+            && (!self.read.is_multiple_of(COMPARED) || *reply.body == *content::steady(self.key, self.size).as_bytes())
     }
 }

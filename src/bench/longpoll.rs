@@ -68,7 +68,7 @@ struct Round {
 
 async fn run(options: &LongPollOptions) -> anyhow::Result<Report> {
     let address = options.target.url.address()?;
-    let publisher = Publisher::start(address)?;
+    let publisher = Publisher::start(address, Read::new(&options.target, PREFIX).bytes().to_vec())?;
     let mut contents = Contents::new(options)?;
     publisher.publish(contents.publish()).await?;
     let before = options.target.pid.map(process::resident).transpose()?;
@@ -137,9 +137,14 @@ async fn arm(
     listeners: &mut Vec<Connection>,
 ) -> anyhow::Result<()> {
     let poll = contents.poll();
-    for listener in listeners.iter_mut() {
-        listener.send(&poll).await.context("a poll could not be sent")?;
+    let mut kept = Vec::new();
+    for mut listener in listeners.drain(..) {
+        // One that the server has hung up on is replaced below.
+        if listener.send(&poll).await.is_ok() {
+            kept.push(listener);
+        }
     }
+    *listeners = kept;
     let read = Read::new(&options.target, PREFIX);
     while (listeners.len() as u64) < options.listeners {
         let mut listener = open(address, read.bytes(), &contents.present).await?;

@@ -33,18 +33,17 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Starts the thread. It connects when it has something to publish.
+    /// Starts the thread. Every publish has a new connection, on which `first` is asked before: a connection kept since
+    /// the last publish may be closed, and one just opened may not be accepted yet.
     ///
     /// # Errors
     /// The system refuses.
-    pub(super) fn start(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn start(address: SocketAddr, first: Vec<u8>) -> anyhow::Result<Self> {
         let (orders, inbox) = mpsc::channel::<Order>();
         let runtime = load::runtime()?;
         let work = move || {
-            let mut connection = None;
             for Order { request, done } in inbox {
-                let published = runtime.block_on(publish(address, &mut connection, &request));
-                if done.send(published).is_err() {
+                if done.send(runtime.block_on(publish(address, &first, &request))).is_err() {
                     break;
                 }
             }
@@ -64,19 +63,12 @@ impl Publisher {
     }
 }
 
-async fn publish(
-    address: SocketAddr,
-    connection: &mut Option<Connection>,
-    request: &[u8],
-) -> anyhow::Result<Published> {
-    let mut open = match connection.take() {
-        Some(open) if !open.closes() => open,
-        Some(_) | None => Connection::open(address).await.with_context(|| format!("cannot connect to {address}"))?,
-    };
+async fn publish(address: SocketAddr, first: &[u8], request: &[u8]) -> anyhow::Result<Published> {
+    let mut connection = Connection::open(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    connection.exchange(first).await.with_context(|| format!("{address} does not answer"))?;
     let began = Instant::now();
-    let reply = open.exchange(request).await.context("the publish was not answered")?;
+    let reply = connection.exchange(request).await.context("the publish was not answered")?;
     let answered = Instant::now();
     anyhow::ensure!(reply.is_true(), "the publish was refused: {}", reply.describe());
-    *connection = Some(open);
     Ok(Published { began, answered })
 }

@@ -96,7 +96,10 @@ impl Report {
             ("missed", self.missed.and_then(count)),
             ("server processor per operation", micros(self.server_cpu_us_per_op)),
             ("generator processor per operation", micros(self.generator_cpu_us_per_op)),
-            ("generator share of a core", tenths(self.generator_cpu_share.map(|share| share * 100.0)).map(|of| of + " %")),
+            (
+                "generator share of a core",
+                tenths(self.generator_cpu_share.map(|share| share * 100.0)).map(|of| of + " %"),
+            ),
             ("server memory per listener", tenths(self.bytes_per_listener).map(|bytes| bytes + " bytes")),
             ("server memory before", mib(self.server_bytes_before)),
             ("server memory after", mib(self.server_bytes_after)),
