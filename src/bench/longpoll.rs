@@ -178,7 +178,8 @@ async fn open_once(address: SocketAddr, read: &[u8]) -> Result<(Connection, Vec<
 /// What a listener got.
 struct Heard {
     at: Instant,
-    changed: bool,
+    /// That the key changed; otherwise what came instead.
+    answer: Result<(), String>,
     connection: Option<Connection>,
 }
 
@@ -188,31 +189,38 @@ fn listen(listeners: Vec<Connection>) -> JoinSet<Heard> {
 
 async fn hear(mut connection: Connection) -> Heard {
     let name = template::data_id(PREFIX, 0);
-    let answer = connection.receive().await.map(|reply| {
+    let received = connection.receive().await.map(|reply| {
         let named = reply.body.windows(name.len()).any(|part| part == name.as_bytes());
-        reply.status == 200 && named
+        if reply.status == 200 && named { Ok(()) } else { Err(reply.describe()) }
     });
     let at = Instant::now();
-    match answer {
-        Ok(changed) => Heard { at, changed, connection: Some(connection) },
-        Err(_broken) => Heard { at, changed: false, connection: None },
+    match received {
+        Ok(answer) => Heard { at, answer, connection: Some(connection) },
+        Err(broken) => Heard { at, answer: Err(broken.to_string()), connection: None },
     }
 }
 
 impl Round {
-    /// Answers from before the publish, or that do not name the change, count as not heard.
+    /// Answers from before the publish, or that do not name the change, count as not heard. Tells people on standard
+    /// error about the first of them.
     fn of(answers: &[Heard], began: Instant, answered: Instant) -> Self {
         let mut latencies = Histogram::default();
         let (mut first, mut last) = (None::<Duration>, None::<Duration>);
-        for answer in answers.iter().filter(|answer| answer.changed && answer.at >= began) {
+        for answer in answers.iter().filter(|answer| answer.answer.is_ok() && answer.at >= began) {
             let latency = answer.at - began;
             latencies.record(latency);
             first = Some(first.map_or(latency, |first| first.min(latency)));
             last = last.max(Some(latency));
         }
+        let early = answers.iter().filter(|answer| answer.at < began).count() as u64;
+        let wrong = answers.iter().find_map(|answer| answer.answer.as_ref().err());
+        if early > 0 || wrong.is_some() {
+            let what = wrong.map_or("the change is named, although it was not made yet", String::as_str);
+            eprintln!("callboard: {early} polls were answered before the publish; a wrong answer: {what}");
+        }
         Self {
             heard: latencies.total(),
-            early: answers.iter().filter(|answer| answer.at < began).count() as u64,
+            early,
             publisher: answered - began,
             first,
             p50: latencies.quantile(0.5),
