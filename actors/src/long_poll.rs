@@ -199,9 +199,11 @@ impl LongPoll {
         if self.polls.has_due() {
             self.scheduled.answer = true;
             // A message to itself would come before anybody else on the thread had a turn.
-            context.spawn(wrap_future(tokio::task::yield_now()).map(|(), _: &mut Self, context: &mut Context<Self>| {
-                context.notify(AnswerTick);
-            }));
+            context.spawn(wrap_future(tokio::task::yield_now()).map(
+                |(), _: &mut Self, context: &mut Context<Self>| {
+                    context.notify(AnswerTick);
+                },
+            ));
         }
     }
 

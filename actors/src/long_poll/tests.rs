@@ -118,11 +118,7 @@ impl World {
         self.tell(self.store(data_id, content));
     }
 
-    fn ask_for(
-        &self,
-        records: &[(&str, &str)],
-        wait: impl Into<Option<Duration>>,
-    ) -> oneshot::Receiver<PollAnswer> {
+    fn ask_for(&self, records: &[(&str, &str)], wait: impl Into<Option<Duration>>) -> oneshot::Receiver<PollAnswer> {
         let (answer, coming) = oneshot::channel();
         let held = |held: &str| (!held.is_empty()).then(|| Md5::of(held.as_bytes()));
         let records =
