@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! The actor on paused time, over a fake reader and the real event bus.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -385,4 +382,3 @@ fn a_million_quiet_polls_expire_and_leave_nothing_behind() {
         }
     });
 }
->>>>>>> longpoll
