@@ -351,7 +351,7 @@ async fn what_is_meant_for_some_clients_is_refused_and_never_given_to_all() -> R
         posted(&client, Method::POST, &format!("{CONFIGS}?tag=canary"), &gray),
         posted(&client, Method::POST, &format!("{CONFIGS}?betaIps=10.0.0.1"), &gray),
         posted(&client, Method::DELETE, &format!("{CONFIGS}?beta=true"), &gray),
-        asked(&client, Method::DELETE, &format!("{CONFIGS}?tag=canary&dataId=a&group=G"), &[]),
+        asked(&client, Method::DELETE, CONFIGS, &[("dataId", "a"), ("group", "G"), ("tag", "canary")]),
         asked(&client, Method::DELETE, CONFIGS, &[("delType", "ids"), ("ids", "1")]),
         asked(&client, Method::GET, CONFIGS, &[("beta", "true"), ("dataId", "a"), ("group", "G")]),
         asked(&client, Method::GET, CONFIGS, &[("exportV2", "true"), ("ids", "")]),
@@ -438,5 +438,21 @@ async fn what_tools_look_at_first_is_there() -> Result<()> {
     assert_eq!(this["data"]["port"], json!(node.address().port()));
     let health = client.get_path("/nacos/v1/core/cluster/health").send().await?.json()?;
     assert_eq!(health["data"], "UP");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_poll_is_answered_when_the_node_stops() -> Result<()> {
+    let mut node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    let held: Vec<_> = (0..50)
+        .map(|index| tokio::spawn(poll(&client, &record(&format!("k{index}"), "G", "", None), "30000").send()))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    node.ask_to_stop()?;
+    for answer in held {
+        assert_eq!(answer.await??.expect(200)?.text(), "");
+    }
+    assert!(node.ended(Duration::from_secs(10)).await?.success());
     Ok(())
 }

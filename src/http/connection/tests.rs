@@ -60,7 +60,7 @@ async fn a_body_that_looks_like_a_request_passes_and_the_request_after_the_answe
     let long = format!("POST /nacos/v1/cs/configs?{}{HEAD}", "x".repeat(SHORT * 2));
     let mut out = vec![0; 512 * 1024];
     client.write_all(b"POST /nacos/v1/cs/configs HTTP/1.1\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
-    assert!(connection.read(&mut out).await.unwrap() > 0);
+    assert!(connection.read(&mut out).await.unwrap() < 200);
     connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
     client.write_all(long.as_bytes()).await.unwrap();
     assert_eq!(connection.read(&mut out).await.unwrap(), long.len());

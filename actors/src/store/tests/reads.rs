@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use callboard_protocol::commit::Operation;
-use callboard_protocol::config::{MetadataEdit, Version};
+use callboard_protocol::config::{ConfigType, MetadataEdit, Version};
 use callboard_protocol::key::ConfigKey;
 
 use super::ground::{Ground, NOON, content, key, origin, put, put_edited, remove, unit};
 use super::on_every_database;
-use crate::store::ListFilter;
+use crate::store::{ListFilter, Pattern, Search};
 use callboard_protocol::watch::Selector;
 
 on_every_database!(
@@ -17,6 +17,7 @@ on_every_database!(
     pages_neither_repeat_nor_hide_a_key,
     a_listing_filters_by_text_as_it_stands,
     a_listing_shows_what_is_known,
+    a_search_takes_patterns_and_counts_what_fits,
     history_pages_from_the_newest,
     the_feed_goes_on_after_a_revision,
     the_feed_never_tears_a_unit,
@@ -115,6 +116,52 @@ async fn a_listing_shows_what_is_known(ground: Arc<Ground>) {
     assert_eq!((summary.size, summary.version, summary.md5), (7, Version(1), Some(content("größe").md5())));
     assert_eq!(summary.tags, ["a\"", "b"]);
     assert_eq!((summary.application.as_deref(), summary.created_at), (Some("shop"), NOON));
+}
+
+async fn a_search_takes_patterns_and_counts_what_fits(ground: Arc<Ground>) {
+    let edit = MetadataEdit {
+        kind: Some(ConfigType::Json),
+        tags: Some(vec!["b".to_owned(), "a\"".to_owned()]),
+        application: Some("shop_%!?[1]*".to_owned()),
+        ..MetadataEdit::default()
+    };
+    ground.commit(vec![unit(vec![put_edited(&key("app_1"), "größe", edit.checked().unwrap())])]).await;
+    for name in ["app-1", "App_2", "db:1.x", "gone"] {
+        ground.publish(&key(name), "12345").await;
+    }
+    ground.publish(&ConfigKey::new("other", "g", "app_1").unwrap(), "x").await;
+    ground.commit(vec![unit(vec![remove(&key("gone"))])]).await;
+    let all = || Search { namespace: "public".to_owned(), limit: 10, ..Search::default() };
+    let names = async |search: &Search| {
+        let found = ground.reader.search(search).await.unwrap();
+        let names: Vec<String> = found.page.iter().map(|(key, _)| key.data_id().to_owned()).collect();
+        (found.total, names.join(" "))
+    };
+    let by_name = async |text: &str| names(&Search { data_id: Pattern::Wildcard(text.to_owned()), ..all() }).await.1;
+    assert_eq!(names(&all()).await, (4, "App_2 app-1 app_1 db:1.x".to_owned()));
+    assert_eq!(names(&Search { skip: 1, limit: 2, ..all() }).await, (4, "app-1 app_1".to_owned()));
+    assert_eq!(names(&Search { skip: u64::MAX, ..all() }).await, (4, String::new()));
+    assert_eq!(ground.reader.search(&all()).await.unwrap().page[2].1, 7);
+    for (pattern, found) in
+        [("app*", "app-1 app_1"), ("app_*", "app_1"), ("*1*", "app-1 app_1 db:1.x"), ("**.x", "db:1.x"), ("ap", "")]
+    {
+        assert_eq!(by_name(pattern).await, found, "{pattern}");
+    }
+    for pattern in ["%", "_", "?pp*", "[a]pp*", "!", "'*", "\\*"] {
+        assert_eq!(by_name(pattern).await, "", "{pattern}");
+    }
+    for pattern in ["shop_%!?[1]", "*_%!?[1]*", "shop*"] {
+        let search = Search { application: Pattern::Wildcard(format!("{pattern}*")), ..all() };
+        assert_eq!(names(&search).await, (1, "app_1".to_owned()), "{pattern}");
+    }
+    let exactly = |text: &str| Pattern::Exactly(text.to_owned());
+    assert_eq!(names(&Search { data_id: exactly("app_1"), ..all() }).await.0, 1);
+    assert_eq!(names(&Search { data_id: exactly("APP_1"), ..all() }).await.0, 0);
+    assert_eq!(names(&Search { group: exactly("none"), ..all() }).await.0, 0);
+    assert_eq!(names(&Search { kinds: vec![ConfigType::Json, ConfigType::Xml], ..all() }).await.0, 1);
+    let tagged = |tags: &[&str]| Search { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), ..all() };
+    assert_eq!(names(&tagged(&["z", "a\""])).await.0, 1);
+    assert_eq!(names(&tagged(&["a"])).await.0, 0);
 }
 
 async fn history_pages_from_the_newest(ground: Arc<Ground>) {
