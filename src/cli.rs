@@ -4,12 +4,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _};
 
+use crate::bench::{self, Measure};
 use crate::settings::{Flags, Key};
 
 /// What the user asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Run the node. Also when no command is given.
     Serve,
@@ -20,6 +22,8 @@ pub enum Command {
         /// Say for each value where it came from.
         with_origin: bool,
     },
+    /// Measure a server. Takes no settings.
+    Bench(Measure),
 }
 
 /// A parsed command line.
@@ -41,8 +45,24 @@ where
     I::Item: Into<OsString> + Clone,
 {
     let matches = grammar().try_get_matches_from(arguments)?;
+    if let Some(("bench", inner)) = matches.subcommand() {
+        return parse_bench(inner);
+    }
     let (command, innermost) = command_of(&matches);
     Ok(Invocation { command, flags: flags_of(innermost) })
+}
+
+/// What follows the word `bench` has a grammar of its own, without the flags of the settings.
+fn parse_bench(matches: &ArgMatches) -> Result<Invocation, clap::Error> {
+    let flags = flags_of(matches);
+    if flags.config.is_some() || !flags.values.is_empty() {
+        let message = "the settings of a node do not apply to bench\n";
+        return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+    }
+    let arguments = matches.get_many::<OsString>("arguments").unwrap_or_default().cloned();
+    let program = OsString::from("callboard bench");
+    let matches = bench::grammar().try_get_matches_from([program].into_iter().chain(arguments))?;
+    Ok(Invocation { command: Command::Bench(Measure::from_arg_matches(&matches)?), flags })
 }
 
 fn grammar() -> clap::Command {
@@ -61,6 +81,18 @@ fn grammar() -> clap::Command {
         .args(Key::all().iter().map(setting))
         .subcommand(clap::Command::new("serve").about("Run the node (the default)"))
         .subcommand(clap::Command::new("migrate").about("Bring the database to the form this version expects"))
+        .subcommand(
+            clap::Command::new("bench")
+                .about("Measure a node, or another server that speaks the Nacos v1 interface")
+                .disable_help_flag(true)
+                .arg(
+                    Arg::new("arguments")
+                        .num_args(0..)
+                        .trailing_var_arg(true)
+                        .allow_hyphen_values(true)
+                        .value_parser(clap::value_parser!(OsString)),
+                ),
+        )
         .subcommand(
             clap::Command::new("config").about("Look at the settings").subcommand_required(true).subcommand(
                 clap::Command::new("show").about("Print the settings in force as TOML, passwords masked").arg(

@@ -21,13 +21,13 @@ const ADDRESSES: &str = "addresses.json";
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process holds the directory; nothing was changed.
+    /// Another process holds the directory, or the database file; nothing was changed.
     #[error(
-        "the data directory {} is in use by another callboard process ({}); stop that one or choose another directory \
-         with --data-dir", path.display(), holder.map_or("pid unknown".to_owned(), |pid| format!("pid {pid}"))
+        "{} is in use by another callboard process ({}); stop that one, or choose another \
+         directory with --data-dir and another file with --database-url", path.display(), holder.map_or("pid unknown".to_owned(), |pid| format!("pid {pid}"))
     )]
     Held {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
         /// The process that holds it, as the lock file says.
         holder: Option<u32>,
@@ -71,7 +71,7 @@ impl DataDir {
         let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
         created.map_err(failed("create the data directory", path))?;
         let path = fs::canonicalize(path).map_err(failed("open the data directory", path))?;
-        let lock = take_lock(&path)?;
+        let lock = take_lock(&path.join(LOCK), &path)?;
         let data_dir = Self { path, _lock: lock };
         data_dir.remove_addresses()?;
         Ok(data_dir)
@@ -148,24 +148,45 @@ impl DataDir {
     }
 }
 
-fn take_lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join(LOCK);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let mut file = opened.map_err(failed("open", &path))?;
+/// A SQLite file outside of the data directory that this process alone serves. The lock ends when the value is dropped.
+#[derive(Debug)]
+pub struct DatabaseLock {
+    _lock: File,
+}
+
+impl DatabaseLock {
+    /// Locks the file beside `database` that is named after it. Two nodes with data directories of their own would
+    /// otherwise each take themselves for the only one.
+    ///
+    /// # Errors
+    /// [`Error::Held`] if another process has it, [`Error::File`] if its directory can't be used.
+    pub fn take(database: &Path) -> Result<Self, Error> {
+        let directory = database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = fs::canonicalize(directory).map_err(failed("open the directory", directory))?;
+        let mut name = database.file_name().unwrap_or_default().to_owned();
+        name.push(".lock");
+        Ok(Self { _lock: take_lock(&directory.join(name), database)? })
+    }
+}
+
+/// Locks the file at `path`, which stands for `held`.
+fn take_lock(path: &Path, held: &Path) -> Result<File, Error> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let mut file = opened.map_err(failed("open", path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
-            file.read_to_string(&mut text).map_err(failed("read", &path))?;
+            file.read_to_string(&mut text).map_err(failed("read", path))?;
             // The holder may not have written its pid yet; the message says so then.
             let holder = text.trim().parse().ok();
-            return Err(Error::Held { path: directory.to_owned(), holder });
+            return Err(Error::Held { path: held.to_owned(), holder });
         }
-        Err(error) => return Err(failed("lock", &path)(error.into())),
+        Err(error) => return Err(failed("lock", path)(error.into())),
     }
     let pid = std::process::id();
     let written = file.set_len(0).and_then(|()| writeln!(file, "{pid}"));
-    written.map_err(failed("write", &path))?;
+    written.map_err(failed("write", path))?;
     Ok(file)
 }
 

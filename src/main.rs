@@ -5,48 +5,46 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use callboard::cli::{self, Command};
+use callboard::cli::{self, Command, Invocation};
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{logging, open_files, serve};
+use callboard::{bench, logging, open_files, serve};
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(answer) => answer.exit(),
     };
-    let in_force = match settings::load(invocation.flags, std::env::vars_os()) {
-        Ok(in_force) => in_force,
-        Err(refusal) => return fail(&refusal.into(), 2),
-    };
-    match run(invocation.command, in_force) {
+    match run(invocation) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&failure, 1),
+        Err(failure) => {
+            eprintln!("callboard: {failure:#}");
+            ExitCode::from(if failure.is::<settings::Error>() { 2 } else { 1 })
+        }
     }
 }
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("callboard: {error:#}");
-    ExitCode::from(code)
-}
-
-fn run(command: Command, in_force: InForce) -> anyhow::Result<()> {
+fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
+    let in_force = || settings::load(flags, std::env::vars_os());
     match command {
+        Command::Bench(measure) => bench::run(&measure),
         Command::ShowConfig { with_origin } => {
-            let text = in_force.to_toml(with_origin)?;
+            let text = in_force()?.to_toml(with_origin)?;
             std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
         }
         Command::Migrate => {
-            logging::start(&in_force.settings.log)?;
-            actix_rt::System::new().block_on(serve::migrate(in_force.settings))
+            let InForce { settings, .. } = in_force()?;
+            logging::start(&settings.log)?;
+            actix_rt::System::new().block_on(serve::migrate(settings))
         }
         Command::Serve => {
-            logging::start(&in_force.settings.log)?;
+            let InForce { settings, .. } = in_force()?;
+            logging::start(&settings.log)?;
             if let Err(error) = open_files::raise_open_files() {
                 tracing::warn!(%error, "cannot raise the limit of open files; fewer connections may be open at a time");
             }
-            let data_dir = DataDir::open(&in_force.settings.data.dir)?;
-            actix_rt::System::new().block_on(serve::run(in_force.settings, data_dir))
+            let data_dir = DataDir::open(&settings.data.dir)?;
+            actix_rt::System::new().block_on(serve::run(settings, data_dir))
         }
     }
 }

@@ -22,7 +22,7 @@ use callboard_protocol::member::NodeId;
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, DatabaseLock};
 use crate::http::{self, Draining};
 use crate::settings::{DatabaseKind, Settings};
 
@@ -37,6 +37,8 @@ const ASK: Duration = Duration::from_secs(1);
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let listener = bind(settings.http.addr)?;
     let address = listener.local_addr().context("cannot read the address that was bound")?;
+    // Kept until the end: the node is the only one on this file.
+    let _only_one = settings.database.url.sqlite_file().map(DatabaseLock::take).transpose()?;
     let (writer, reader) = open_database(&settings, &data_dir).await?;
     let options = node_options(&settings, &data_dir, address, writer.backend())?;
     let node_id = options.lease.node.clone();
@@ -114,7 +116,7 @@ fn node_options(
     backend: store::Backend,
 ) -> anyhow::Result<NodeOptions> {
     let participation = match backend {
-        // The lock on the data directory proves that no other process serves this database.
+        // The locks on the data directory and the file prove that no other process serves this database.
         store::Backend::Sqlite => Participation::Single,
         store::Backend::Postgres | store::Backend::MySql => Participation::Direct,
     };

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`runtime`] (how any actor lives) · [`wiring`] (who knows whom) · [`cache`] and its reader (a read) ·
 //! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
-//! [`coordinator`], [`session`] (how a change reaches a client) · [`lease_keeper`] (the membership).
+//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`lease_keeper`] (the membership).
 
 pub mod cache;
 pub mod cache_refresh;

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::long_poll::{Ended, Poll, PollId, Polls, TICK, Watched};
 use callboard_protocol::time::Mono;
@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::cache::ReadFailure;
-use crate::cache::reader::Reader;
+use crate::cache::reader::GetMany;
 use crate::coordinator::WatchRefused;
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::metrics::{HeldLabel, PushMetrics};
@@ -104,7 +104,7 @@ struct Counted(Gauge);
 #[derive(Debug)]
 pub struct LongPoll {
     bus: Addr<EventBus>,
-    reader: Addr<Reader>,
+    reader: Recipient<GetMany>,
     max_polls: usize,
     metrics: PushMetrics,
     held: Gauge,
@@ -132,7 +132,7 @@ impl LongPoll {
     /// Holds at most `max_polls`, hears of changes from `bus` and reads through `reader`, which should live on the
     /// same thread.
     #[must_use]
-    pub fn new(bus: Addr<EventBus>, reader: Addr<Reader>, max_polls: usize, metrics: PushMetrics) -> Self {
+    pub fn new(bus: Addr<EventBus>, reader: Recipient<GetMany>, max_polls: usize, metrics: PushMetrics) -> Self {
         let held = metrics.held.get_or_create(&HeldLabel { kind: "long_poll" }).clone();
         Self {
             bus,
@@ -199,9 +199,11 @@ impl LongPoll {
         if self.polls.has_due() {
             self.scheduled.answer = true;
             // A message to itself would come before anybody else on the thread had a turn.
-            context.spawn(wrap_future(tokio::task::yield_now()).map(|(), _: &mut Self, context: &mut Context<Self>| {
-                context.notify(AnswerTick);
-            }));
+            context.spawn(wrap_future(tokio::task::yield_now()).map(
+                |(), _: &mut Self, context: &mut Context<Self>| {
+                    context.notify(AnswerTick);
+                },
+            ));
         }
     }
 
@@ -252,6 +254,7 @@ impl Observable for LongPoll {
             "keys": counts.keys,
             "timers": counts.timers,
             "due": counts.due,
+            "capacity": self.polls.capacity(),
             "unread": self.unread.len(),
             "reads": self.reads,
             "stopping": self.stopping,

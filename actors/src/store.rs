@@ -35,7 +35,7 @@ pub use feed::{Change, Feed, Snapshot};
 pub use history::HistoryEntry;
 pub use list::{ListFilter, NamespaceSummary, Summary};
 pub use membership::{JoinRequest, Joined, Landed};
-pub use namespaces::Namespace;
+pub use namespaces::{MAX_NAMESPACE_TEXT, Namespace};
 pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, Reader};

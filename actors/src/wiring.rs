@@ -200,10 +200,9 @@ impl Worker {
         let (bus, max_watches) = (node.bus.clone(), node.max_held_per_worker);
         let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), max_watches));
         let (bus, by, max_polls, counts) =
-            (node.bus.clone(), reader.clone(), node.max_held_per_worker, node.metrics.push.clone());
-        let long_poll = start(&spec("long_poll"), move |_| {
-            LongPoll::new(bus.clone(), by.clone(), max_polls, counts.clone())
-        });
+            (node.bus.clone(), reader.clone().recipient(), node.max_held_per_worker, node.metrics.push.clone());
+        let long_poll =
+            start(&spec("long_poll"), move |_| LongPoll::new(bus.clone(), by.clone(), max_polls, counts.clone()));
         Self { reader, store, coordinator, long_poll, node: node.clone() }
     }
 }

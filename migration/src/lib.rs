@@ -16,6 +16,9 @@ mod migrator;
 pub use connection::masked;
 pub use migrator::{MIGRATION_TABLE, Migrator};
 
+/// The log target under which the migration library comments on every step it takes.
+pub const COMMENTARY: &str = "sea_orm_migration";
+
 /// Why the schema could not be read or brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {

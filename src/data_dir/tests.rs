@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::TempDir;
 
-use super::{DataDir, Error};
+use super::{DataDir, DatabaseLock, Error};
 
 #[test]
 fn a_missing_directory_is_made_for_its_owner_only() {
@@ -85,4 +85,17 @@ fn addresses_of_a_killed_process_are_removed_at_the_next_start() {
     fs::write(parent.path().join("addresses.json"), "{}").unwrap();
     DataDir::open(parent.path()).unwrap();
     assert!(!parent.path().join("addresses.json").exists());
+}
+
+#[test]
+fn a_database_file_serves_one_node_whatever_its_data_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("shared.db");
+    let held = DatabaseLock::take(&database).unwrap();
+    let refused =
+        DatabaseLock::take(&directory.path().join("../").join(directory.path().file_name().unwrap()).join("shared.db"));
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("shared.db") && message.contains(&std::process::id().to_string()), "{message}");
+    drop(held);
+    DatabaseLock::take(&database).unwrap();
 }

@@ -32,8 +32,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 const MEDIA_TYPE: &str = "text/event-stream";
 /// Events that may wait for the connection; beyond, the session keeps only the newest of each key.
 const BUFFER: usize = 16;
-/// How long the answer is held back for a refusal to arrive. A stream that has something to send begins at once.
-const OPENING: Duration = Duration::from_millis(100);
+/// How long the registration of the watch may take.
+const OPENING: Duration = Duration::from_secs(5);
 
 /// `GET /watch`.
 pub(super) async fn watch(call: Call) -> Answer {
@@ -46,11 +46,10 @@ pub(super) async fn watch(call: Call) -> Answer {
     let mut coming = open(&call.state, selector, resume);
     let first = match tokio::time::timeout(OPENING, coming.recv()).await {
         Ok(Some(Frame::Refused(refused))) => return Err(refused.into()),
-        Ok(Some(frame)) => Some(frame),
-        Ok(None) => return Err(Problem::new(ErrorCode::Unavailable, "the stream could not begin")),
-        Err(_nothing_to_send_yet) => None,
+        Ok(Some(frame)) => frame,
+        Ok(None) | Err(_) => return Err(Problem::new(ErrorCode::Unavailable, "the stream could not begin")),
     };
-    let events = Events { first, coming, client: configs::identity(&call.request).into_owned() };
+    let events = Events { first: Some(first), coming, client: configs::identity(&call.request).into_owned() };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -131,6 +130,7 @@ fn event(frame: &Frame, client: &ClientIdentity) -> Bytes {
         Frame::State { state, resume_after } => state_event(state, *resume_after, client),
         // Browsers drop an event without data.
         Frame::Reset => Bytes::from_static(b"event: reset\ndata: {}\n\n"),
+        Frame::Opened => Bytes::from_static(b": watching\n\n"),
         Frame::Heartbeat => Bytes::from_static(b": ping\n\n"),
         Frame::Refused(_) => Bytes::from_static(b": the stream can't go on; come again\n\n"),
     }

@@ -90,6 +90,13 @@ impl DatabaseOptions {
 }
 
 impl DatabaseUrl {
+    /// The file of a SQLite URL; `None` for other databases, and for the file in the data directory.
+    pub fn sqlite_file(&self) -> Option<&Path> {
+        let rest = self.0.strip_prefix("sqlite:")?;
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        Some(Path::new(rest.split_once('?').map_or(rest, |(path, _)| path)))
+    }
+
     /// The URL with its password. For connecting only, never for printing.
     pub fn expose(&self) -> &str {
         &self.0

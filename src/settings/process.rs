@@ -122,8 +122,9 @@ impl Default for LogOptions {
     }
 }
 
-/// Libraries whose running commentary is asked for by name only.
-const QUIET: &str = "actix_server=warn,sea_orm_migration=warn,sqlx=warn";
+/// Libraries whose running commentary is asked for by name only. The dispatcher's errors are bad requests, which are the
+/// client's business.
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
 impl LogOptions {
     /// Checks that the filter can be understood.
@@ -143,6 +144,7 @@ impl LogOptions {
     /// # Errors
     /// A filter that cannot be understood; never after [`LogOptions::validate`] passed.
     pub fn parsed_filter(&self) -> Result<EnvFilter, ParseError> {
-        EnvFilter::builder().parse(format!("{QUIET},{}", self.filter))
+        let migration = callboard_migration::COMMENTARY;
+        EnvFilter::builder().parse(format!("{QUIET},{migration}=warn,{}", self.filter))
     }
 }

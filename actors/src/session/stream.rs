@@ -25,6 +25,8 @@ use crate::store_reader::{GetFeed, GetSnapshot, StoreReader};
 /// What is written to the connection.
 #[derive(Debug, Clone)]
 pub enum Frame {
+    /// The watch is registered: every change from here on will be told.
+    Opened,
     /// A key came to be in this state.
     State {
         /// The state.
@@ -126,7 +128,9 @@ impl StreamSession {
         let registering = async move { ask(&coordinator, watch, ASK_DEADLINE).await };
         context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
             Ok(Ok(watching)) => {
-                session.watch = Some(watching.id);
+                if session.watch.replace(watching.id).is_none() {
+                    session.hand_over(Frame::Opened, context);
+                }
                 // A coordinator that was rebuilt has forgotten this watch: register and look again.
                 context.spawn(
                     wrap_future(watching.held.lost()).map(|(), session: &mut Self, context| session.register(context)),
@@ -244,7 +248,7 @@ impl StreamSession {
     fn hand_over(&mut self, frame: Frame, context: &mut Context<Self>) {
         let point = match &frame {
             Frame::State { resume_after, .. } => Some(*resume_after),
-            Frame::Reset | Frame::Heartbeat | Frame::Refused(_) => None,
+            Frame::Opened | Frame::Reset | Frame::Heartbeat | Frame::Refused(_) => None,
         };
         match self.request.outlet.frames.try_send(frame) {
             Ok(()) => {

@@ -25,7 +25,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The server is a standby or takes no writes.
-    #[error("database {database} takes no writes ({reason}); give the address of the primary")]
+    #[error(
+        "database {database} takes no writes ({reason}); name one that does: the primary, or a file that may be written"
+    )]
     ReadOnly {
         /// The address, password masked.
         database: String,

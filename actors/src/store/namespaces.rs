@@ -10,10 +10,14 @@ use super::rows::Columns;
 use super::transaction::Transaction;
 use super::writer::Writer;
 
-/// What is said of a namespace.
+/// Longest name and longest description of a namespace, in characters.
+pub const MAX_NAMESPACE_TEXT: usize = 256;
+
+/// What is said of a namespace. The caller checks it: the id by the rule of keys, the texts by
+/// [`MAX_NAMESPACE_TEXT`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its id, checked by the caller.
+    /// Its id.
     pub id: String,
     /// Its name for people.
     pub name: String,

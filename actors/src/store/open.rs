@@ -12,6 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
 use super::dialect::Backend;
 use super::error::OpenError;
+use super::transaction::Limits;
 use super::{OpenOptions, Reader, Writer};
 
 /// The newest migration that this program needs.
@@ -40,12 +41,9 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     };
     check_schema(&reads, backend, &database).await?;
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
-    let (retries, limit) = (options.read_connections.max(1), options.statement_timeout);
-    let patience = options.connect_timeout + options.statement_timeout;
-    Ok((
-        Writer::new(writes, backend, WRITE_CONNECTIONS, options.connect_timeout, limit),
-        Reader::new(reads, backend, retries, patience),
-    ))
+    let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
+    let reader = Reader::new(reads, backend, options.read_connections.max(1), limits.connect + limits.statement);
+    Ok((Writer::new(writes, reader.clone(), WRITE_CONNECTIONS, limits), reader))
 }
 
 /// The address of a database as it may be shown: without its password and without its parameters.
@@ -121,13 +119,20 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // Pages of the log before it is copied into the file, 16 MiB: hot pages are copied once for many commits.
+        .pragma("wal_autocheckpoint", "4000")
         .busy_timeout(options.statement_timeout)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
-    first
-        .execute("BEGIN IMMEDIATE; ROLLBACK")
-        .await
-        .map_err(|error| OpenError::ReadOnly { database: database.to_owned(), reason: error.to_string() })?;
+    if let Err(error) = first.execute("BEGIN IMMEDIATE; ROLLBACK").await {
+        let (database, reason) = (database.to_owned(), error.to_string());
+        let busy = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "5");
+        return Err(if busy {
+            OpenError::Unusable { database, reason: format!("another process is writing to it: {reason}") }
+        } else {
+            OpenError::ReadOnly { database, reason }
+        });
+    }
     close(first).await;
     let pool = || {
         let pool = SqlitePoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::time::WallMillis;
-use sea_orm::ConnectionTrait;
 
 use super::error::{Fault, WriteError};
 use super::rows::{self, Columns};
@@ -55,31 +54,33 @@ impl Writer {
 
     /// Changes older than `before` that a newer one followed, in the order of their revisions.
     async fn old_changes(&self, before: WallMillis, at_most: u64) -> Result<Vec<(Version, ConfigKey)>, Fault> {
-        let mut sql = self.sql(
+        let mut sql = self.reader().sql(
             "SELECT c.rev, c.tenant, c.grp, c.data_id FROM cc_change c JOIN cc_config k ON k.tenant = c.tenant \
              AND k.grp = c.grp AND k.data_id = c.data_id AND k.version > c.rev WHERE c.at < ",
         );
         sql.bind(before.0).push(" ORDER BY c.rev, c.tenant, c.grp, c.data_id LIMIT ").bind(rows::signed(at_most));
         let mut chosen = Vec::new();
-        for row in &self.connection().query_all_raw(sql.statement()).await? {
+        for row in &self.reader().ask(sql).await? {
             let mut columns = Columns::of(row);
             chosen.push((columns.version()?, columns.key()?));
         }
         Ok(chosen)
     }
 
-    async fn forget_requests(&self, now: WallMillis, at_most: u64) -> Result<(), Fault> {
+    async fn forget_requests(&self, now: WallMillis, at_most: u64) -> Result<(), WriteError> {
         let kept = i64::try_from(REQUESTS_KEPT.as_millis()).unwrap_or(i64::MAX);
-        let mut sql = self.sql("SELECT request_id FROM cc_request WHERE at < ");
+        let mut sql = self.reader().sql("SELECT request_id FROM cc_request WHERE at < ");
         sql.bind(now.0.saturating_sub(kept)).push(" ORDER BY at LIMIT ").bind(rows::signed(at_most));
         let mut ids = Vec::new();
-        for row in &self.connection().query_all_raw(sql.statement()).await? {
+        for row in &self.reader().ask(sql).await? {
             ids.push(Columns::of(row).take::<String>()?);
         }
         for ids in ids.chunks(REMOVED_AT_ONCE) {
-            let mut sql = self.sql("DELETE FROM cc_request WHERE request_id IN ");
+            let transaction = self.begin().await?;
+            let mut sql = transaction.sql("DELETE FROM cc_request WHERE request_id IN ");
             sql.list(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-            self.connection().execute_raw(sql.statement()).await?;
+            transaction.within(transaction.run(sql)).await?;
+            transaction.commit().await?;
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 //! of them stand in one order. Owns the pool of writing connections; decides nothing about publishes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use callboard_protocol::commit::{self, Decision, Standing};
 use callboard_protocol::member::{Ack, Timeline};
@@ -11,15 +10,17 @@ use callboard_protocol::unit::Unit;
 use sea_orm::DatabaseConnection;
 
 use super::batch;
-use super::dialect::{Backend, Sql};
+use super::dialect::Backend;
 use super::error::{CommitError, Fault};
+use super::reader::Reader;
 use super::transaction::{Limits, Transaction};
 
 /// Writes to the database. Clones share one pool; on SQLite that pool has exactly one connection.
 #[derive(Debug, Clone)]
 pub struct Writer {
     connection: DatabaseConnection,
-    backend: Backend,
+    /// For long searches, so that publishes do not wait for them.
+    reader: Reader,
     /// How many connections can turn out dead one after the other.
     pool_size: u32,
     limits: Limits,
@@ -41,20 +42,14 @@ pub struct CommitRequest {
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: DatabaseConnection,
-        backend: Backend,
-        pool_size: u32,
-        connect: Duration,
-        statement: Duration,
-    ) -> Self {
-        Self { connection, backend, pool_size, limits: Limits { connect, statement } }
+    pub(super) fn new(connection: DatabaseConnection, reader: Reader, pool_size: u32, limits: Limits) -> Self {
+        Self { connection, reader, pool_size, limits }
     }
 
     /// Which database this writes to.
     #[must_use]
     pub fn backend(&self) -> Backend {
-        self.backend
+        self.reader.backend()
     }
 
     /// Judges the batch under the lock and writes what [`commit::decide`] says, all of it or nothing. The outcomes
@@ -88,15 +83,16 @@ impl Writer {
 
     /// Begins a transaction that holds the meta row's lock.
     pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
-        Transaction::begin(&self.connection, self.backend, self.limits, self.pool_size).await
+        Transaction::begin(&self.connection, self.backend(), self.limits, self.pool_size).await
     }
 
+    #[cfg(test)]
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.connection
     }
 
-    pub(super) fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.backend, text)
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Closes every connection, after the statements under way.

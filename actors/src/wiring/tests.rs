@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use actix::System;
 use callboard_protocol::config::Version;
+use callboard_protocol::content::Md5;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
 use callboard_protocol::watch::Selector;
 
 use world::{World, key, text};
 
+use crate::long_poll::PollAnswer;
 use crate::session::stream::Frame;
 use crate::session::wait::WaitOutcome;
 
@@ -94,6 +96,24 @@ fn a_wait_ends_when_the_key_differs_and_at_its_time() {
 }
 
 #[test]
+fn a_long_poll_ends_when_its_key_differs_and_at_its_time() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let digest = |content: &str| Some(Md5::of(content.as_bytes()));
+        let answer = world.poll("a", None, Duration::from_secs(30)).await;
+        assert_eq!(answer, Ok(PollAnswer::Changed(vec![0])));
+        let waiting = world.poll("a", digest("1"), Duration::from_secs(30));
+        world.put("other", "x").await;
+        world.put("a", "2").await;
+        assert_eq!(waiting.await, Ok(PollAnswer::Changed(vec![0])));
+        let removed = world.poll("a", digest("2"), Duration::from_secs(30));
+        world.remove("a").await;
+        assert_eq!(removed.await, Ok(PollAnswer::Changed(vec![0])));
+        assert_eq!(world.poll("a", None, Duration::from_millis(60)).await, Ok(PollAnswer::Quiet));
+    });
+}
+
+#[test]
 fn a_stream_begins_with_what_is_there_and_goes_on_with_each_change() {
     run(async |world| {
         world.put("a1", "1").await;
@@ -110,8 +130,9 @@ fn a_stream_begins_with_what_is_there_and_goes_on_with_each_change() {
     });
 }
 
-/// Each kind of actor panics in turn, several times, while publishers, a stream and waits go on: publishers get every
-/// value in, nobody reads an older value after a newer one, and the stream ends on the newest of every key.
+/// Each kind of actor panics in turn, several times, while publishers, a stream and long polls go on: publishers get
+/// every value in, nobody reads an older value after a newer one, and the stream and the polls end on the newest of
+/// every key.
 #[test]
 fn every_actor_may_panic_while_publishes_go_on() {
     const KEYS: usize = 4;
@@ -137,6 +158,8 @@ fn every_actor_may_panic_while_publishes_go_on() {
             }
             panic!("the stream ended");
         });
+        let polled: Vec<_> =
+            (0..KEYS).map(|n| actix_rt::spawn(world::poll_until(Rc::clone(&world), format!("k{n}"), "end"))).collect();
         world.until_published(KEYS * 3).await;
 
         let broken = world.break_every_actor().await;
@@ -154,6 +177,9 @@ fn every_actor_may_panic_while_publishes_go_on() {
         }
         let newest = tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
         assert_eq!(newest.len(), KEYS);
+        for polled in polled {
+            tokio::time::timeout(Duration::from_secs(20), polled).await.unwrap().unwrap();
+        }
 
         let kinds: BTreeSet<&str> = broken.iter().map(String::as_str).collect();
         for kind in [
@@ -165,6 +191,7 @@ fn every_actor_may_panic_while_publishes_go_on() {
             "coordinator",
             "event_bus",
             "lease_keeper",
+            "long_poll",
             "reader",
             "retention",
             "store_reader",

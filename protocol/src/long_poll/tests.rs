@@ -63,8 +63,7 @@ fn ended(waiter: u32, changed: &[usize]) -> Ended<u32> {
 fn a_difference_is_answered_at_once_with_every_record_that_differs() {
     let mut polls = Polls::new();
     let id = polls.insert(at(0), poll(&[("a", "1"), ("b", "1"), ("c", ""), ("d", "1"), ("e", "")], 30_000), 7);
-    let states =
-        [state("a", 1, "2"), state("b", 2, "1"), state("c", 3, "1"), state("d", 4, ""), state("e", 0, "")];
+    let states = [state("a", 1, "2"), state("b", 2, "1"), state("c", 3, "1"), state("d", 4, ""), state("e", 0, "")];
     assert_eq!(polls.compare(id, &read(&states)), Some(ended(7, &[0, 2, 3])));
     assert_eq!(polls.compare(id, &read(&states)), None, "ended");
     assert_eq!(left(&polls), (Counts::default(), 0));

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use callboard_protocol::config::Version;
-use callboard_protocol::key::ConfigKey;
+use callboard_protocol::key::{ConfigKey, MAX_NAMESPACE};
 use callboard_protocol::time::WallMillis;
 
 use super::ground::{Ground, NOON, key, put, remove, request, request_id, unit, unit_as, written};
 use super::on_every_database;
-use crate::store::{CommitRequest, Namespace, REQUESTS_KEPT, WriteError};
+use crate::store::{CommitRequest, MAX_NAMESPACE_TEXT, Namespace, REQUESTS_KEPT, WriteError};
 use callboard_protocol::watch::Selector;
 
 on_every_database!(
     namespaces_are_made_named_and_removed,
+    the_longest_namespace_texts_fit,
     a_namespace_in_use_stays,
     pruning_keeps_the_newest_change_of_each_key,
     request_ids_are_kept_for_a_day,
@@ -45,6 +46,15 @@ async fn namespaces_are_made_named_and_removed(ground: Arc<Ground>) {
     ] {
         assert!(matches!(refused, Err(WriteError::NamespaceBuiltIn { .. })));
     }
+}
+
+async fn the_longest_namespace_texts_fit(ground: Arc<Ground>) {
+    let wide = "😀".repeat(MAX_NAMESPACE_TEXT);
+    let id = "n".repeat(MAX_NAMESPACE);
+    let namespace = Namespace { id: id.clone(), name: wide.clone(), description: Some(wide) };
+    ground.writer.create_namespace(&namespace, NOON).await.unwrap();
+    let listed = ground.reader.namespaces().await.unwrap().remove(1);
+    assert_eq!((listed.id, listed.name, listed.description), (id, namespace.name, namespace.description));
 }
 
 async fn a_namespace_in_use_stays(ground: Arc<Ground>) {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use callboard_protocol::config::{MetadataEdit, SharedState, Version};
 use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::long_poll::Watched;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
@@ -23,6 +25,7 @@ use crate::clock::SystemClock;
 use crate::cluster_notify::NoPeers;
 use crate::conf_manager::Publish;
 use crate::lease_keeper::{IsSettled, LeaseOptions, Participation};
+use crate::long_poll::{Hold, PollAnswer};
 use crate::runtime::{Spec, ask, start};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::session::wait::{self, WaitOutcome, WaitRequest, WaitSession};
@@ -53,6 +56,22 @@ pub(super) async fn next_state(frames: &mut mpsc::Receiver<Frame>) -> (String, V
         let frame = tokio::time::timeout(DEADLINE, frames.recv()).await.unwrap().expect("the stream ended");
         if let Frame::State { state, .. } = frame {
             return (state.key.data_id().to_owned(), state.version, text(&state));
+        }
+    }
+}
+
+/// Follows one key by long polls, as a client does, until it has this content.
+pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
+    let mut held: Option<Md5> = None;
+    while held != Some(Md5::of(end.as_bytes())) {
+        match world.poll(&data_id, held, Duration::from_secs(60)).await {
+            Ok(PollAnswer::Changed(records)) => {
+                assert_eq!(records, [0]);
+                held = world.get(&data_id).await.formal.as_ref().map(Content::md5);
+            }
+            // An actor on the way is being rebuilt; a dropped answer is a quiet one.
+            Ok(PollAnswer::Failed(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Ok(other) => panic!("{other:?}"),
         }
     }
 }
@@ -177,6 +196,14 @@ impl World {
         };
         let spec = Spec::new(&self.node.registry, "waits").aggregate();
         start(&spec, move |_| WaitSession::new(request.clone(), neighbours.clone()));
+        outcome
+    }
+
+    pub(super) fn poll(&self, data_id: &str, held: Option<Md5>, wait: Duration) -> oneshot::Receiver<PollAnswer> {
+        let (answer, outcome) = oneshot::channel();
+        let records = vec![Watched { key: key(data_id), held }];
+        let hold = Hold { records, client: ClientIdentity::default(), wait: Some(wait), answer };
+        self.workers[0].long_poll.do_send(hold);
         outcome
     }
 

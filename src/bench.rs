@@ -1,0 +1,58 @@
+//! `callboard bench`: measures any server that speaks the Nacos v1 interface, this one and its peers alike.
+//!
+//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `fixed` (one measure each) ·
+//! `load` (the closed loop that they share) · `connection`, `answer` (a small HTTP client that costs little) ·
+//! `template`, `content` (what is sent) · `histogram`, `process`, `report` (what comes out).
+//!
+//! It is a client: it opens no data directory, reads no settings, and knows nothing of the server but its address and,
+//! if told, its process id.
+
+mod answer;
+mod arguments;
+mod connection;
+mod content;
+mod fixed;
+mod get;
+mod histogram;
+mod load;
+mod longpoll;
+mod process;
+mod publish;
+mod publisher;
+mod report;
+mod template;
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+pub(crate) use arguments::grammar;
+pub use arguments::{
+    ClosedLoop, Configurations, GetOptions, LongPollOptions, Measure, PublishOptions, Server, StaticOptions, Target,
+};
+pub use report::Report;
+
+use crate::open_files;
+
+/// Measures, and prints the figures to standard output.
+///
+/// # Errors
+/// The server can't be reached, refuses what the measure needs, or its process can't be watched. What a server does
+/// wrong during the measure is counted in the report and is no error here.
+pub fn run(measure: &Measure) -> anyhow::Result<()> {
+    if *measure == Measure::StaticServer {
+        return fixed::serve();
+    }
+    if let Err(error) = open_files::raise_open_files() {
+        eprintln!("callboard: cannot raise the limit of open files: {error}");
+    }
+    let (report, json) = match measure {
+        Measure::Get(options) => (get::measure(options)?, options.load.json),
+        Measure::Publish(options) => (publish::measure(options)?, options.load.json),
+        Measure::Longpoll(options) => (longpoll::measure(options)?, options.json),
+        Measure::Static(options) => (fixed::measure(options)?, options.load.json),
+        Measure::StaticServer => return Ok(()),
+    };
+    let text = if json { report.to_json()? } else { report.to_table() };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}
