@@ -35,7 +35,7 @@ use crate::subscription::until_forgotten;
 use reading::{ReadTick, Recheck};
 
 /// Records whose polls are answered in one go; others on the thread run before the next.
-const SLICE: usize = 512;
+const SLICE: usize = 8_192;
 /// Ticks in which every poll is looked at for a client that went away: two seconds' worth.
 const SWEEP: usize = 40;
 /// Places looked at for it in one tick, at most and at least.

@@ -115,6 +115,9 @@ fn shortened(bytes: Vec<u8>, end: usize) -> (Vec<u8>, Option<String>) {
 impl<S: AsyncRead + Unpin> Connection<S> {
     /// Reads on until the line has its end, or can't have it any more.
     fn poll_line(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.incoming, Incoming::Line(_)) {
+            return Poll::Ready(Ok(()));
+        }
         let mut piece = vec![0; PIECE];
         while let Incoming::Line(line) = &mut self.incoming {
             let mut read = ReadBuf::new(&mut piece);

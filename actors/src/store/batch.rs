@@ -122,7 +122,7 @@ async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Resu
     let insert = format!("INSERT INTO cc_config (tenant, grp, data_id, {}) VALUES ", columns.join(", "));
     let upsert = transaction.backend().upsert("tenant, grp, data_id", &columns);
     let rows_at_once = transaction.backend().max_parameters() / (columns.len() + 3);
-    for run in super::dialect::runs(states, rows_at_once, |state| rows::state_bytes(state)) {
+    for run in super::dialect::runs(transaction.backend(), states, rows_at_once, |state| rows::state_bytes(state)) {
         let mut sql = transaction.sql(&insert);
         for (index, state) in run.iter().enumerate() {
             let others: [Value; OTHERS.len()] = [
@@ -158,7 +158,9 @@ async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(),
     let columns: Vec<&str> = OTHERS.into_iter().chain(FACTS).collect();
     let insert = format!("INSERT INTO cc_change (tenant, grp, data_id, {}) VALUES ", columns.join(", "));
     let rows_at_once = transaction.backend().max_parameters() / (columns.len() + 3);
-    for run in super::dialect::runs(&writes.changes, rows_at_once, |change| rows::state_bytes(&change.state)) {
+    for run in super::dialect::runs(transaction.backend(), &writes.changes, rows_at_once, |change| {
+        rows::state_bytes(&change.state)
+    }) {
         let mut sql = transaction.sql(&insert);
         for (index, change) in run.iter().enumerate() {
             let (state, origin) = (&change.state, &change.origin);
@@ -186,7 +188,7 @@ async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(),
 async fn write_requests(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
     const COLUMNS: usize = 4;
     let rows_at_once = transaction.backend().max_parameters() / COLUMNS;
-    for run in writes.requests.chunks(rows_at_once) {
+    for run in super::dialect::runs(transaction.backend(), &writes.requests, rows_at_once, |_| 0) {
         let mut sql = transaction.sql("INSERT INTO cc_request (request_id, rev, result, at) VALUES ");
         for (index, request) in run.iter().enumerate() {
             let result = codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))?;

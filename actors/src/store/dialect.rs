@@ -175,13 +175,15 @@ fn padded<T>(items: &[T]) -> impl Iterator<Item = &T> {
 }
 
 /// Cuts `items` into runs that fit one statement: at most `rows` items, and about a mebibyte of `bytes`. An item
-/// that is larger than that goes alone.
-pub(super) fn runs<T>(items: &[T], rows: usize, bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+/// that is larger than that goes alone. On SQLite a run is as long as a power of two, so that few statements occur and
+/// each is prepared once: preparing a long one costs more than running several short ones. The others, which answer
+/// over a network, get as few as can be.
+pub(super) fn runs<T>(backend: Backend, items: &[T], rows: usize, bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
     const RUN_BYTES: usize = 1024 * 1024;
     let mut runs = Vec::new();
     let mut rest = items;
     while !rest.is_empty() {
-        let mut length = 0;
+        let mut length = 0_usize;
         let mut total = 0_usize;
         for item in rest.iter().take(rows.max(1)) {
             total = total.saturating_add(bytes(item));
@@ -189,6 +191,9 @@ pub(super) fn runs<T>(items: &[T], rows: usize, bytes: impl Fn(&T) -> usize) -> 
                 break;
             }
             length += 1;
+        }
+        if backend == Backend::Sqlite {
+            length = 1 << length.max(1).ilog2();
         }
         let (run, others) = rest.split_at(length);
         runs.push(run);
@@ -199,13 +204,21 @@ pub(super) fn runs<T>(items: &[T], rows: usize, bytes: impl Fn(&T) -> usize) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::runs;
+    use super::{Backend, runs};
 
     #[test]
     fn a_run_ends_at_its_row_limit_and_a_large_item_goes_alone() {
         let mebibyte = 1024 * 1024;
         let lengths = [1, 2, mebibyte + 1, 3, 4, 5];
-        let cut: Vec<Vec<usize>> = runs(&lengths, 2, |length| *length).into_iter().map(<[usize]>::to_vec).collect();
+        let cut: Vec<Vec<usize>> =
+            runs(Backend::Postgres, &lengths, 2, |length| *length).into_iter().map(<[usize]>::to_vec).collect();
         assert_eq!(cut, [vec![1, 2], vec![mebibyte + 1], vec![3, 4], vec![5]]);
+    }
+
+    #[test]
+    fn on_sqlite_a_run_is_as_long_as_a_power_of_two() {
+        let items = [(); 45];
+        let cut: Vec<usize> = runs(Backend::Sqlite, &items, 40, |()| 0).into_iter().map(<[()]>::len).collect();
+        assert_eq!(cut, [32, 8, 4, 1]);
     }
 }
