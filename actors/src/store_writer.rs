@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::fut::wrap_future;
-use actix::{Actor, Handler, Message, ResponseActFuture};
+use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseActFuture};
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::time::WallMillis;
@@ -117,13 +117,36 @@ pub struct Prune {
 pub struct StoreWriter {
     writer: Writer,
     metrics: StoreMetrics,
+    /// Units since the log was last copied into the file.
+    since_checkpoint: usize,
+    checkpointing: bool,
 }
+
+/// Units after which the log is copied into the file, beside the commits that follow.
+const CHECKPOINT_AFTER: usize = 12_000;
 
 impl StoreWriter {
     /// Writes through `writer`.
     #[must_use]
     pub fn new(writer: Writer, metrics: StoreMetrics) -> Self {
-        Self { writer, metrics }
+        Self { writer, metrics, since_checkpoint: 0, checkpointing: false }
+    }
+
+    /// Copies the log into the file from time to time, so that no commit has to do it.
+    fn committed(&mut self, units: usize, context: &mut Context<Self>) {
+        self.since_checkpoint += units;
+        if self.since_checkpoint < CHECKPOINT_AFTER || self.checkpointing {
+            return;
+        }
+        (self.since_checkpoint, self.checkpointing) = (0, true);
+        let writer = self.writer.clone();
+        let copying = wrap_future(async move { writer.checkpoint().await });
+        context.spawn(copying.map(|result, store: &mut Self, _| {
+            store.checkpointing = false;
+            if let Err(error) = result {
+                tracing::debug!(%error, "the log could not be copied; a commit will do it");
+            }
+        }));
     }
 
     fn write<T: 'static>(&self, action: impl AsyncFnOnce(&Writer) -> T + 'static) -> ResponseActFuture<Self, T> {
@@ -148,9 +171,9 @@ impl Handler<Commit> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<Decision, CommitError>>;
 
     fn handle(&mut self, commit: Commit, _: &mut Context<Self>) -> Self::Result {
-        let metrics = self.metrics.clone();
-        metrics.batch_units.observe(commit.units.len() as f64);
-        self.write(async move |writer| {
+        let (metrics, units) = (self.metrics.clone(), commit.units.len());
+        metrics.batch_units.observe(units as f64);
+        let committing = self.write(async move |writer| {
             let begun = Instant::now();
             let Commit { units, timeline, standing, acks, at } = commit;
             let result = writer.commit(CommitRequest { units, timeline, standing, acks, at }).await;
@@ -163,7 +186,11 @@ impl Handler<Commit> for StoreWriter {
                 metrics.failures.get_or_create(&FailureLabel { kind }).inc();
             }
             result
-        })
+        });
+        Box::pin(committing.map(move |result, store, context| {
+            store.committed(units, context);
+            result
+        }))
     }
 }
 

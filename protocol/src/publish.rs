@@ -42,7 +42,19 @@ pub struct Publisher {
     /// Oldest first.
     batches: VecDeque<Batch>,
     next_batch: u128,
+    regroup: Option<Regroup>,
 }
+
+/// The wait for the callers of a large batch to come back.
+#[derive(Debug, Clone, Copy)]
+struct Regroup {
+    until: Mono,
+    /// Units queued that end the wait.
+    enough: usize,
+}
+
+/// A batch from this size on is worth waiting for its callers.
+const REGROUP_FROM: usize = 8;
 
 impl Publisher {
     /// A machine that waits for its first [`Event::Membership`]. Batch ids count up from `first_batch`, which has to be
@@ -50,7 +62,7 @@ impl Publisher {
     #[must_use]
     pub fn new(options: Options, first_batch: Uuid) -> Self {
         let (queue, batches) = (Queue::default(), VecDeque::new());
-        Self { options, membership: None, queue, batches, next_batch: first_batch.as_u128() }
+        Self { options, membership: None, queue, batches, next_batch: first_batch.as_u128(), regroup: None }
     }
 
     /// How many units wait for a batch.
@@ -69,7 +81,8 @@ impl Publisher {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
         let batches = self.batches.iter().filter_map(Batch::next_wakeup);
-        batches.chain(self.queue.next_deadline()).min()
+        let regroup = self.regroup.filter(|_| self.queue.len() > 0).map(|regroup| regroup.until);
+        batches.chain(self.queue.next_deadline()).chain(regroup).min()
     }
 
     /// Takes one event and appends what has to be done.
@@ -113,6 +126,13 @@ impl Publisher {
         let (timeline, own_ack) = (*timeline, batch.own_ack(standing));
         match result {
             CommitResult::Decided(Decision::Write(writes)) => {
+                let answered = batch.waiting.len();
+                if answered >= REGROUP_FROM && !self.options.regroup.is_zero() {
+                    // Most of them are enough: some callers have nothing more to publish.
+                    let enough = self.queue.len() + answered - answered / 4;
+                    let enough = enough.min(self.options.max_batch_items);
+                    self.regroup = Some(Regroup { until: now.after(self.options.regroup), enough });
+                }
                 self.remove(index, |batch| settle(batch, timeline, writes, out));
             }
             CommitResult::Decided(Decision::NeedAcks(rows)) => batch.demand(now, &self.options, rows, out),
@@ -215,6 +235,10 @@ impl Publisher {
 
     fn form_batches(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(membership) = &self.membership else { return };
+        if self.regroup.is_some_and(|regroup| now < regroup.until && self.queue.len() < regroup.enough) {
+            return;
+        }
+        self.regroup = None;
         let alone = membership.nodes.iter().all(|row| membership.standing == Standing::Member(row.node.clone()));
         let most = if alone { 1 } else { self.options.in_flight };
         while self.batches.len() < most {

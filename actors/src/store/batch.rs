@@ -24,7 +24,9 @@ pub(super) const ASKED_AT_ONCE: usize = 256;
 /// a statement of their own after that, so that a join that waited for the lock is seen.
 pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Result<Snapshot, Fault> {
     let (revision, timeline, nodes) = members(transaction).await?;
-    let ids: Vec<&str> = units.iter().map(|unit| unit.request_id.as_str()).collect();
+    // An id that was made up for this one request can't be there yet: a commit that may have landed is never repeated.
+    let repeatable = units.iter().filter(|unit| unit.repeatable);
+    let ids: Vec<&str> = repeatable.map(|unit| unit.request_id.as_str()).collect();
     let mut keys: Vec<ConfigKey> =
         units.iter().flat_map(|unit| unit.items.iter().map(|item| item.key.clone())).collect();
     keys.sort_unstable();

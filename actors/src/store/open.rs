@@ -30,7 +30,7 @@ const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 /// [`OpenError`] names the database, with its password masked, and what to do.
 pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let database = masked(&options.url);
-    let (backend, writes, reads) = match options.url.split(':').next().unwrap_or_default() {
+    let Pools { backend, writes, reads, checkpoints } = match options.url.split(':').next().unwrap_or_default() {
         "sqlite" => sqlite(&options, &database).await?,
         "postgres" | "postgresql" => postgres(&options, &database).await?,
         "mysql" | "mariadb" => mysql(&options, &database).await?,
@@ -43,7 +43,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
     let reader = Reader::new(reads, backend, options.read_connections.max(1), limits.connect + limits.statement);
-    Ok((Writer::new(writes, reader.clone(), WRITE_CONNECTIONS, limits), reader))
+    Ok((Writer::new(writes, checkpoints, reader.clone(), WRITE_CONNECTIONS, limits), reader))
 }
 
 /// The address of a database as it may be shown: without its password and without its parameters.
@@ -65,7 +65,14 @@ pub fn masked(url: &str) -> String {
     }
 }
 
-type Pools = (Backend, DatabaseConnection, DatabaseConnection);
+/// The connections of a store.
+struct Pools {
+    backend: Backend,
+    writes: DatabaseConnection,
+    reads: DatabaseConnection,
+    /// SQLite's log is copied into the file beside the commits.
+    checkpoints: Option<DatabaseConnection>,
+}
 
 /// Makes the first connection by itself: a pool hides why it can't connect behind its own time-out.
 async fn first_connection<O: ConnectOptions>(
@@ -119,8 +126,8 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Pages of the log before it is copied into the file, 16 MiB: hot pages are copied once for many commits.
-        .pragma("wal_autocheckpoint", "4000")
+        // Pages of the log before a commit has to copy it into the file, 200 MiB: it is copied beside the commits before.
+        .pragma("wal_autocheckpoint", "50000")
         .busy_timeout(options.statement_timeout)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
@@ -140,9 +147,15 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
     };
     // Exactly one connection writes: writers would only wait for each other, and worse than in a queue.
     let writes = pool().max_connections(1).connect_lazy_with(settings.clone());
+    let checkpoints = pool().max_connections(1).connect_lazy_with(settings.clone());
     let reads =
         pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings.pragma("query_only", "ON"));
-    Ok((Backend::Sqlite, writes.into(), reads.into()))
+    Ok(Pools {
+        backend: Backend::Sqlite,
+        writes: writes.into(),
+        reads: reads.into(),
+        checkpoints: Some(checkpoints.into()),
+    })
 }
 
 async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
@@ -167,7 +180,7 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
     };
     let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
-    Ok((Backend::Postgres, writes.into(), reads.into()))
+    Ok(Pools { backend: Backend::Postgres, writes: writes.into(), reads: reads.into(), checkpoints: None })
 }
 
 /// Also after each reconnect: behind the same address another server may answer than before.
@@ -234,7 +247,7 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
     let writes =
         pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool(told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
-    Ok((Backend::MySql, writes.into(), reads.into()))
+    Ok(Pools { backend: Backend::MySql, writes: writes.into(), reads: reads.into(), checkpoints: None })
 }
 
 /// Also after each reconnect: behind the same address another server may answer than before.

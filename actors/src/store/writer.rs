@@ -7,7 +7,7 @@ use callboard_protocol::commit::{self, Decision, Standing};
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::Unit;
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
 use super::batch;
 use super::dialect::Backend;
@@ -19,6 +19,8 @@ use super::transaction::{Limits, Transaction};
 #[derive(Debug, Clone)]
 pub struct Writer {
     connection: DatabaseConnection,
+    /// Copies SQLite's log into the file; none for other databases.
+    checkpoints: Option<DatabaseConnection>,
     /// For long searches, so that publishes do not wait for them.
     reader: Reader,
     /// How many connections can turn out dead one after the other.
@@ -42,8 +44,14 @@ pub struct CommitRequest {
 }
 
 impl Writer {
-    pub(super) fn new(connection: DatabaseConnection, reader: Reader, pool_size: u32, limits: Limits) -> Self {
-        Self { connection, reader, pool_size, limits }
+    pub(super) fn new(
+        connection: DatabaseConnection,
+        checkpoints: Option<DatabaseConnection>,
+        reader: Reader,
+        pool_size: u32,
+        limits: Limits,
+    ) -> Self {
+        Self { connection, checkpoints, reader, pool_size, limits }
     }
 
     /// Which database this writes to.
@@ -81,6 +89,18 @@ impl Writer {
         Ok(decision)
     }
 
+    /// Copies what SQLite's log holds into the file, as far as can be done without making a commit wait. Commits do it
+    /// themselves when the log has grown long, and then publishes wait; asked for in time, they find little to do.
+    /// Does nothing on other databases.
+    ///
+    /// # Errors
+    /// [`CommitError::Aborted`]; the log stays as it is.
+    pub async fn checkpoint(&self) -> Result<(), CommitError> {
+        let Some(connection) = &self.checkpoints else { return Ok(()) };
+        connection.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await.map_err(Fault::from)?;
+        Ok(())
+    }
+
     /// Begins a transaction that holds the meta row's lock.
     pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
         Transaction::begin(&self.connection, self.backend(), self.limits, self.pool_size).await
@@ -97,8 +117,10 @@ impl Writer {
 
     /// Closes every connection, after the statements under way.
     pub async fn close(&self) {
-        if let Err(error) = self.connection.close_by_ref().await {
-            tracing::debug!(%error, "closing the writing connections failed");
+        for connection in [Some(&self.connection), self.checkpoints.as_ref()].into_iter().flatten() {
+            if let Err(error) = connection.close_by_ref().await {
+                tracing::debug!(%error, "closing the writing connections failed");
+            }
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct Options {
     pub deadline: Duration,
     /// How often a commit that the database undid is tried again.
     pub commit_retries: u32,
+    /// How long, after a large batch, the next one may wait for the callers just answered to come back: under load they
+    /// do so at once, and two half batches become one whole. Zero for never.
+    pub regroup: Duration,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             notify_repeat: Duration::from_secs(1),
             deadline: Duration::from_secs(15),
             commit_retries: 3,
+            regroup: Duration::from_millis(1),
         }
     }
 }

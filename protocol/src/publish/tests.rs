@@ -460,3 +460,39 @@ fn answers_for_batches_that_are_over_change_nothing() {
     assert!(script.committed(0, written(1)).is_empty());
     assert!(script.resolved(0, Resolution::Landed(vec![])).is_empty());
 }
+
+#[test]
+fn after_a_large_batch_the_next_one_waits_for_its_callers() {
+    let rows = [row("a", 1, 0)];
+    let mut script = Script::member(&rows);
+    script.publish(0, &["k0"]);
+    (1..=12).for_each(|id| drop(script.publish(id, &["k"])));
+    script.acked(0, ack("a", 1, 1));
+    // A batch of one is not worth waiting for.
+    let told = script.committed(0, written(1));
+    assert!(told.iter().any(|effect| effect.starts_with("notify 1")), "{told:?}");
+    script.publish(13, &["x"]);
+    script.acked(1, ack("a", 1, 2));
+    let told = script.committed(1, written(12));
+    assert!(!told.iter().any(|effect| effect.starts_with("notify")), "{told:?}");
+    // Nine of twelve are back, beside the one that waited: enough.
+    let waiting: Vec<String> = (14..=21).flat_map(|id| script.publish(id, &["x"])).collect();
+    assert_eq!(waiting, Vec::<String>::new());
+    let told = script.publish(22, &["x"]);
+    assert!(told.iter().any(|effect| effect.starts_with("notify 2")), "{told:?}");
+}
+
+#[test]
+fn callers_that_do_not_come_back_hold_nobody_up_for_long() {
+    let rows = [row("a", 1, 0)];
+    let mut script = Script::member(&rows);
+    script.publish(0, &["k0"]);
+    (1..=12).for_each(|id| drop(script.publish(id, &["k"])));
+    script.acked(0, ack("a", 1, 1));
+    script.committed(0, written(1));
+    script.publish(13, &["x"]);
+    script.acked(1, ack("a", 1, 2));
+    script.committed(1, written(12));
+    let told = script.until(1);
+    assert_eq!(told, ["1: notify 2 [x/r13] to a"]);
+}
