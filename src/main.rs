@@ -10,6 +10,10 @@ use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
 use callboard::{bench, logging, open_files, serve};
 
+/// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
