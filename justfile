@@ -27,3 +27,7 @@ hammer *arguments:
 # Send everything that the interface's description allows, and what it does not
 api-fuzz *arguments:
     scripts/api-fuzz {{arguments}}
+
+# Measure a node, and rnacos beside it when that is on the PATH; see docs/performance.md
+bench *arguments:
+    scripts/bench {{arguments}}
