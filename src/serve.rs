@@ -29,6 +29,8 @@ use crate::settings::{DatabaseKind, Settings};
 /// How often a stopping node looks whether it is done.
 const LOOK: Duration = Duration::from_millis(10);
 const ASK: Duration = Duration::from_secs(1);
+/// How long the database may take to close its connections.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT, then stops within `shutdown.grace`.
 ///
@@ -43,6 +45,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let options = node_options(&settings, &data_dir, address, writer.backend())?;
     let node_id = options.lease.node.clone();
     let core = Arbiter::new();
+    let database = (writer.clone(), reader.clone());
     let node = Node::start(&core.handle(), options, (writer, reader), NoPeers, Arc::new(SystemClock));
     wait_for_membership(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
@@ -63,6 +66,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         }
     }
     stop(&node, &handle, &draining, settings.shutdown.grace).await;
+    close(database).await;
     core.stop();
     data_dir.close()?;
     tracing::info!("stopped");
@@ -178,6 +182,17 @@ fn describe(settings: &Settings, data_dir: &DataDir) -> String {
         return format!("SQLite in {}", data_dir.path().display());
     }
     settings.database.url.to_string()
+}
+
+/// Closes the connections to the database while everything that uses them still stands.
+async fn close((writer, reader): (store::Writer, store::Reader)) {
+    let closing = async {
+        reader.close().await;
+        writer.close().await;
+    };
+    if actix_rt::time::timeout(CLOSE, closing).await.is_err() {
+        tracing::warn!("the connections to the database could not be closed in time");
+    }
 }
 
 /// Takes no more requests, lets held ones answer and publishes under way finish, and gives the membership back.
