@@ -24,6 +24,13 @@ pub enum Command {
     },
     /// Measure a server. Takes no settings.
     Bench(Measure),
+    /// Print a new cluster key.
+    ClusterKey,
+    /// Take the row of a dead node out of the database.
+    RemoveNode {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// A parsed command line.
@@ -93,6 +100,16 @@ fn grammar() -> clap::Command {
                         .value_parser(clap::value_parser!(OsString)),
                 ),
         )
+        .subcommand(clap::Command::new("cluster").about("Prepare a cluster").subcommand_required(true).subcommand(
+            clap::Command::new("key").about("Print a new cluster key, the line of a file for --cluster-key-file"),
+        ))
+        .subcommand(
+            clap::Command::new("node").about("Look after the nodes of a cluster").subcommand_required(true).subcommand(
+                clap::Command::new("rm")
+                    .about("Take the row of a dead node out of the database, when no node is left to do it")
+                    .arg(Arg::new("id").required(true).value_name("ID").help("The id of the node")),
+            ),
+        )
         .subcommand(
             clap::Command::new("config").about("Look at the settings").subcommand_required(true).subcommand(
                 clap::Command::new("show").about("Print the settings in force as TOML, passwords masked").arg(
@@ -107,8 +124,10 @@ fn grammar() -> clap::Command {
 
 fn setting(key: &'static Key) -> Arg {
     let usage = format!("Allowed: {}\n[default: {}] [env: {}]", key.allowed(), key.default(), key.variable());
+    let alias = (key.path() == "cluster.seeds").then_some("seeds");
     let flag = Arg::new(key.path())
         .long(key.flag())
+        .visible_aliases(alias)
         .global(true)
         .help_heading("Settings")
         .help(key.summary())
@@ -124,6 +143,12 @@ fn setting(key: &'static Key) -> Arg {
 fn command_of(matches: &ArgMatches) -> (Command, &ArgMatches) {
     match matches.subcommand() {
         Some(("migrate", inner)) => (Command::Migrate, inner),
+        Some(("cluster", cluster)) => (Command::ClusterKey, innermost(cluster)),
+        Some(("node", node)) => {
+            let remove = innermost(node);
+            let id = remove.get_one::<String>("id").cloned().unwrap_or_default();
+            (Command::RemoveNode { id }, remove)
+        }
         Some(("config", config)) => match config.subcommand() {
             Some((_, show)) => (Command::ShowConfig { with_origin: show.get_flag("origin") }, show),
             None => (Command::ShowConfig { with_origin: false }, config),
@@ -131,6 +156,10 @@ fn command_of(matches: &ArgMatches) -> (Command, &ArgMatches) {
         Some((_, inner)) => (Command::Serve, inner),
         None => (Command::Serve, matches),
     }
+}
+
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| inner)
 }
 
 fn flags_of(matches: &ArgMatches) -> Flags {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use callboard::cli::{self, Command, Invocation};
+use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
 use callboard::{bench, logging, open_files, serve};
@@ -32,6 +33,15 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
     let in_force = || settings::load(flags, std::env::vars_os());
     match command {
         Command::Bench(measure) => bench::run(&measure),
+        Command::ClusterKey => {
+            let line = ClusterKey::generate()?.to_line();
+            writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+        }
+        Command::RemoveNode { id } => {
+            let InForce { settings, .. } = in_force()?;
+            logging::start(&settings.log)?;
+            actix_rt::System::new().block_on(serve::remove_node(settings, &id))
+        }
         Command::ShowConfig { with_origin } => {
             let text = in_force()?.to_toml(with_origin)?;
             std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")

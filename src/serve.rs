@@ -92,6 +92,14 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes the row of a dead node out of the database, so that publishes do not wait for it any longer.
+///
+/// # Errors
+/// When the database can't be reached, has no such row, or the node behind it still renews it.
+pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
+    anyhow::bail!("{id}: not yet ({})", settings.database.url)
+}
+
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     http::listen(address).with_context(|| {
         format!("cannot listen on {address} (http.addr): stop what uses the port, or choose another with --http-addr")

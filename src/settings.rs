@@ -1,6 +1,6 @@
 //! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
 //!
-//! Reading order: this file (the whole) · `process`, `http`, `database`, `serving` (one options struct per section) ·
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving` (one options struct per section) ·
 //! `keys` (names and texts of every key) · `sources` (file, environment, flags) · `error`.
 //!
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
@@ -8,6 +8,7 @@
 
 mod bounds;
 mod byte_size;
+mod cluster;
 mod database;
 mod error;
 mod http;
@@ -19,6 +20,7 @@ mod sources;
 use serde::{Deserialize, Serialize};
 
 pub use byte_size::{ByteSize, NotAByteSize};
+pub use cluster::{AdvertiseOptions, ClusterOptions, PeerOptions};
 pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl};
 pub use error::{Error, Invalid, Origin};
 pub use http::HttpOptions;
@@ -41,6 +43,12 @@ pub struct Settings {
     pub http: HttpOptions,
     /// Where configuration is stored.
     pub database: DatabaseOptions,
+    /// Where other nodes are listened for.
+    pub peer: PeerOptions,
+    /// How others reach this node.
+    pub advertise: AdvertiseOptions,
+    /// The cluster that this node belongs to.
+    pub cluster: ClusterOptions,
     /// What is kept in memory.
     pub cache: CacheOptions,
     /// How publishes are queued and batched.
@@ -67,13 +75,38 @@ impl Settings {
         self.data.validate()?;
         self.http.validate()?;
         self.database.validate()?;
+        self.peer.validate()?;
+        self.advertise.validate()?;
+        self.cluster.validate()?;
         self.cache.validate()?;
         self.publish.validate()?;
         self.watch.validate()?;
         self.history.validate()?;
         self.shutdown.validate()?;
         self.log.validate()?;
-        self.refuse_open_address()
+        self.refuse_open_address()?;
+        self.refuse_peers_without_key()
+    }
+
+    /// Whoever could be a peer could make publishes wait, or read them: nobody is one without the key.
+    fn refuse_peers_without_key(&self) -> Result<(), Invalid> {
+        if self.cluster.has_key() {
+            if self.database.url.kind() == Some(DatabaseKind::Sqlite) {
+                let reason = "SQLite serves one node only; a cluster needs database.url to name a PostgreSQL or MariaDB \
+                              that all its nodes share";
+                return Err(Invalid::new("cluster.key_file", reason));
+            }
+            return Ok(());
+        }
+        let reason = "other nodes are not listened for without a cluster key; make one with `callboard cluster key`, put \
+                      it into a file on every node and name that with --cluster-key-file";
+        if !self.peer.addr.is_empty() {
+            return Err(Invalid::new("peer.addr", reason));
+        }
+        if !self.cluster.seeds.is_empty() {
+            return Err(Invalid::new("cluster.seeds", reason));
+        }
+        Ok(())
     }
 
     fn refuse_open_address(&self) -> Result<(), Invalid> {

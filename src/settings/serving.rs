@@ -20,6 +20,8 @@ pub struct CacheOptions {
     /// Time a read waits for a publish of its key to finish.
     #[serde(with = "humantime_serde")]
     pub mark_wait: Duration,
+    /// Answer with the cached value, marked, when nothing better can be had.
+    pub serve_stale: bool,
 }
 
 impl Default for CacheOptions {
@@ -28,6 +30,7 @@ impl Default for CacheOptions {
             max_bytes: ByteSize::mebibytes(64),
             refresh_interval: Duration::from_secs(30),
             mark_wait: Duration::from_millis(5),
+            serve_stale: false,
         }
     }
 }
