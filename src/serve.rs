@@ -11,13 +11,14 @@ use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
 use callboard_actors::cache::CacheOptions;
-use callboard_actors::clock::SystemClock;
+use callboard_actors::clock::{LeaseClock, SystemClock};
 use callboard_actors::cluster_notify::NoPeers;
 use callboard_actors::conf_manager::CountOpen;
-use callboard_actors::lease_keeper::{IsSettled, LeaseOptions, Leave, Participation};
+use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Leave, Standing};
 use callboard_actors::runtime::ask;
 use callboard_actors::store;
-use callboard_actors::wiring::{Node, NodeOptions};
+use callboard_actors::wiring::{Node, NodeOptions, Threads};
+use callboard_protocol::lease::{self, Terms};
 use callboard_protocol::member::NodeId;
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,9 +45,11 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (writer, reader) = open_database(&settings, &data_dir).await?;
     let options = node_options(&settings, &data_dir, address, writer.backend())?;
     let node_id = options.lease.node.clone();
-    let core = Arbiter::new();
+    let (core, lease) = (Arbiter::new(), Arbiter::new());
+    let (core_handle, lease_handle) = (core.handle(), lease.handle());
     let database = (writer.clone(), reader.clone());
-    let node = Node::start(&core.handle(), options, (writer, reader), NoPeers, Arc::new(SystemClock));
+    let threads = Threads { core: &core_handle, lease: &lease_handle };
+    let node = Node::start(threads, options, (writer, reader), NoPeers, Arc::new(LeaseClock::new(SystemClock)));
     wait_for_membership(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
     let server = http::serve(listener, node.clone(), &settings, draining.clone())
@@ -68,6 +71,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     stop(&node, &handle, &draining, settings.shutdown.grace).await;
     close(database).await;
     core.stop();
+    lease.stop();
     data_dir.close()?;
     tracing::info!("stopped");
     Ok(())
@@ -127,18 +131,19 @@ fn node_options(
     address: SocketAddr,
     backend: store::Backend,
 ) -> anyhow::Result<NodeOptions> {
-    let participation = match backend {
+    let terms = match backend {
         // The locks on the data directory and the file prove that no other process serves this database.
-        store::Backend::Sqlite => Participation::Single,
-        store::Backend::Postgres | store::Backend::MySql => Participation::Direct,
+        store::Backend::Sqlite => Terms::Forever,
+        store::Backend::Postgres | store::Backend::MySql if settings.cluster.has_key() => Terms::Renewed,
+        // Others may share the database and could not ask this node for its acknowledgement.
+        store::Backend::Postgres | store::Backend::MySql => Terms::Direct,
     };
-    // Without it two starts of the machine can't be told apart, which costs nothing while the lease never ends.
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let lease = LeaseOptions {
         node: NodeId(data_dir.node_id(&settings.node.id)?.into()),
-        boot_id: boot_id.trim().to_owned(),
+        boot_id: data_dir.boot_id(),
         address: address.to_string(),
-        participation,
+        versions: (1, 1),
+        lease: lease::Options { terms, ..lease::Options::default() },
     };
     let publish = publish::Options {
         max_queued: settings.publish.max_queued,
@@ -162,7 +167,8 @@ fn node_options(
 /// The first answers should not be refusals: waits for the membership, and starts without it when the database is slow.
 async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + at_most;
-    while !ask(&node.lease_keeper, IsSettled, at_most).await.context("the lease keeper did not answer")? {
+    let unanswered = "the lease keeper did not answer";
+    while ask(&node.lease_keeper, GetStanding, at_most).await.context(unanswered)? != Standing::Settled {
         if Instant::now() >= end {
             tracing::warn!("the node has not joined yet; it goes on trying");
             return Ok(());

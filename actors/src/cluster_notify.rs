@@ -196,6 +196,10 @@ impl ClusterNotify {
     }
 
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
+        if event.timeline == self.timeline {
+            // Loss is repaired: the next commit says more.
+            self.down.lease_keeper.do_send(lease_keeper::Heard(event.revision));
+        }
         match span_of(&event) {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
             Some(span) => self.down.feed.do_send(Heard(span)),
@@ -414,7 +418,8 @@ impl Handler<Notify> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, Notify { batch, items, to }: Notify, context: &mut Context<Self>) {
-        let Some(publisher_incarnation) = self.incarnation else { return };
+        // A publisher without a row has no life; nothing rests on it.
+        let publisher_incarnation = self.incarnation.unwrap_or(Incarnation(Uuid::nil()));
         let (timeline, publisher) = (self.timeline, self.node.clone());
         let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items };
         for row in to {
@@ -480,7 +485,7 @@ impl Handler<MembershipChanged> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline } = changed;
+        let MembershipChanged { node, incarnation, timeline, .. } = changed;
         (self.incarnation, self.timeline) = (incarnation, timeline);
         let event = match incarnation {
             Some(incarnation) => Event::Joined { node, incarnation, timeline },

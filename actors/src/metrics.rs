@@ -19,6 +19,26 @@ pub struct Metrics {
     pub publish: PublishMetrics,
     /// What subscribers are sent.
     pub push: PushMetrics,
+    /// The membership.
+    pub lease: LeaseMetrics,
+}
+
+/// What the lease keeper does.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseMetrics {
+    /// Operations on membership rows by result.
+    pub operations: Family<ResultLabel, Counter>,
+    /// One while the node is a member.
+    pub member: Gauge,
+}
+
+/// The label of [`LeaseMetrics::operations`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// `join`, `renew`, `fence`, `revoke`, `floor` or `timeline`.
+    pub operation: &'static str,
+    /// `done`, `failed`, or what else came of it: `refused`, `held`, `incompatible`, `fenced`, `missed`, `begun`.
+    pub result: &'static str,
 }
 
 /// What the cache does.
@@ -136,6 +156,7 @@ impl Default for Metrics {
                 fetched: Counter::default(),
                 lagged: Counter::default(),
             },
+            lease: LeaseMetrics::default(),
         }
     }
 }
@@ -199,5 +220,12 @@ impl Metrics {
             "Times a subscriber of the event bus fell behind",
             push.lagged.clone(),
         );
+        let lease = &self.lease;
+        registry.register(
+            "callboard_lease_operations",
+            "Operations on membership rows by result",
+            lease.operations.clone(),
+        );
+        registry.register("callboard_lease_member", "1 while the node is a member", lease.member.clone());
     }
 }

@@ -31,6 +31,8 @@ use crate::store_writer::StoreWriter;
 
 /// The label of the arbiter on which everything lives that a node has once.
 const CORE: &str = "core";
+/// The label of the arbiter of the lease keeper.
+const LEASE: &str = "lease";
 /// Mailbox of an actor that many send to; `try_send` alone respects it.
 const BUSY_MAILBOX: usize = 1_024;
 
@@ -55,7 +57,16 @@ pub struct NodeOptions {
     pub max_held_per_worker: usize,
 }
 
-/// What a node has once, on one arbiter.
+/// Where a node's actors live that it has once.
+#[derive(Debug, Clone, Copy)]
+pub struct Threads<'t> {
+    /// All but the lease keeper.
+    pub core: &'t ArbiterHandle,
+    /// The lease keeper, which nothing may keep waiting.
+    pub lease: &'t ArbiterHandle,
+}
+
+/// What a node has once.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Every actor, for metrics and operators.
@@ -91,16 +102,17 @@ pub struct Worker {
 }
 
 impl Node {
-    /// Starts what a node has once on `arbiter`, over an open database, with `transport` to its peers.
+    /// Starts what a node has once, over an open database, with `transport` to its peers.
     #[must_use]
     pub fn start(
-        arbiter: &ArbiterHandle,
+        Threads { core: arbiter, lease: lease_thread }: Threads<'_>,
         options: NodeOptions,
         (writer, database): (store::Writer, store::Reader),
         transport: impl Transport + Clone + Send + 'static,
         clock: SharedClock,
     ) -> Self {
         let registry = Registry::new();
+        let leases = writer.for_leases();
         let metrics = Metrics::default();
         let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
 
@@ -119,9 +131,10 @@ impl Node {
         let feed = start_in(arbiter, &spec("change_feed"), move |_| {
             ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone())
         });
-        let (lease, to, with) = (options.lease.clone(), store_writer.clone(), keeper.clone());
-        let lease_keeper = start_in(arbiter, &spec("lease_keeper"), move |_| {
-            LeaseKeeper::new(lease.clone(), to.clone(), with.clone())
+        let (lease, with, time, counts) = (options.lease.clone(), keeper.clone(), clock.clone(), metrics.lease.clone());
+        let own = Spec::new(&registry, "lease_keeper").arbiter(LEASE).capacity(BUSY_MAILBOX);
+        let lease_keeper = start_in(lease_thread, &own, move |_| {
+            LeaseKeeper::new(lease.clone(), leases.clone(), with.clone(), time.clone(), counts.clone())
         });
         let (me, receiver) = (options.lease.node.clone(), options.receiver.clone());
         let built = Cell::new(false);

@@ -311,6 +311,13 @@ impl<E: Entries, W> Shard<E, W> {
         self.marks.drain().flat_map(|(_, mark)| mark.waiters).collect()
     }
 
+    /// Moves the end of the lease of the same incarnation; a leave of another one is ignored.
+    pub fn extend(&mut self, grant: Grant) {
+        if self.grant.is_some_and(|present| present.incarnation == grant.incarnation) {
+            self.grant = Some(grant);
+        }
+    }
+
     /// Sets the line of history. Another one drops every entry: they may hold what the database has lost.
     pub fn set_timeline(&mut self, timeline: Timeline) {
         if self.timeline != timeline {

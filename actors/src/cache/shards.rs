@@ -82,7 +82,7 @@ impl Cache {
     }
 
     pub(super) fn lookup(&self, key: &ConfigKey) -> Lookup {
-        let looked = self.shard(key).lookup(key, || self.clock.mono());
+        let looked = self.shard(key).lookup(key, || self.clock.lease());
         match &looked {
             Lookup::Hit(_) => self.metrics.hits.inc(),
             Lookup::Marked => self.metrics.marked.inc(),
@@ -97,7 +97,7 @@ impl Cache {
     }
 
     pub(super) fn begin(&self, key: &ConfigKey, waiter: Waiter) -> Begin {
-        self.shard(key).begin(key, self.clock.mono(), waiter)
+        self.shard(key).begin(key, self.clock.lease(), waiter)
     }
 
     pub(super) fn begin_refresh(&self, key: &ConfigKey) -> Option<Token> {
@@ -138,6 +138,13 @@ impl Cache {
             let woken = shard.grant(grant);
             drop(shard);
             wake(woken);
+        }
+    }
+
+    /// Moves the end of the leave of the same life.
+    pub(super) fn extend(&self, grant: Grant) {
+        for shard in self.shards.iter() {
+            self.lock(shard).extend(grant);
         }
     }
 

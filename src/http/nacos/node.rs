@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use callboard_actors::clock::{Clock as _, SystemClock};
-use callboard_actors::lease_keeper::IsSettled;
+use callboard_actors::lease_keeper::{GetStanding, Standing};
 use callboard_actors::runtime::ask;
 use callboard_actors::store_reader::Probe;
 use callboard_protocol::content::MAX_CONTENT;
@@ -54,9 +54,9 @@ async fn unready(state: &State) -> Option<&'static str> {
     }
     let worker = &state.worker;
     let database = ask(&worker.store, Probe, CHECK_DEADLINE);
-    let settled = ask(&worker.node.lease_keeper, IsSettled, CHECK_DEADLINE);
+    let settled = ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE);
     match futures_util::future::join(database, settled).await {
-        (Ok(Ok(())), Ok(true)) => None,
+        (Ok(Ok(())), Ok(Standing::Settled | Standing::Direct)) => None,
         (Ok(Ok(())), _) => Some("the server has not joined yet"),
         (_, _) => Some("the database does not answer"),
     }
