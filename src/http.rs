@@ -26,6 +26,7 @@ mod openapi;
 mod problem;
 mod publishing;
 mod query;
+mod stale;
 mod watch;
 
 use std::io;
@@ -68,6 +69,7 @@ struct Limits {
     heartbeat: Duration,
     max_keys: usize,
     history: Duration,
+    serve_stale: bool,
 }
 
 /// What all workers share.
@@ -100,6 +102,7 @@ impl Shared {
             heartbeat: settings.watch.heartbeat,
             max_keys: settings.watch.max_keys,
             history: settings.history.retention,
+            serve_stale: settings.cache.serve_stale,
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);

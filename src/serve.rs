@@ -19,9 +19,10 @@ use callboard_actors::runtime::ask;
 use callboard_actors::store;
 use callboard_actors::wiring::{Node, NodeOptions, Threads};
 use callboard_protocol::lease::{self, Terms};
-use callboard_protocol::member::NodeId;
+use callboard_protocol::member::{MemberRow, NodeId};
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::http::{self, Draining};
@@ -101,7 +102,35 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
 /// # Errors
 /// When the database can't be reached, has no such row, or the node behind it still renews it.
 pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
-    anyhow::bail!("{id}: not yet ({})", settings.database.url)
+    let kind = settings.database.url.kind();
+    if !matches!(kind, Some(DatabaseKind::Postgres | DatabaseKind::Mysql)) {
+        anyhow::bail!("nodes are rows of a shared database; name it with --database-url");
+    }
+    let (writer, reader) =
+        store::open(open_options(&settings, settings.database.connection_url(&settings.data.dir))).await?;
+    let removed = fence_dead(&writer, &NodeId(id.into())).await;
+    close((writer, reader)).await;
+    let incarnation = removed?;
+    println!("removed the row of {id} (life {incarnation}); publishes do not wait for it any longer");
+    Ok(())
+}
+
+/// Watches the row of `node` for longer than a lease can last, and deletes it when it stood still.
+async fn fence_dead(writer: &store::Writer, node: &NodeId) -> anyhow::Result<Uuid> {
+    let row_of = async || -> anyhow::Result<Option<MemberRow>> {
+        Ok(writer.observe().await?.rows.into_iter().find(|row| row.node == *node))
+    };
+    let row = row_of().await?.with_context(|| format!("the database has no row of node {node}"))?;
+    let still = lease::Options::default().fenced_after();
+    eprintln!("watching the row of {node} for {}", humantime::format_duration(still));
+    actix_rt::time::sleep(still).await;
+    if writer.fence(node, row.incarnation, row.renew_seq).await? {
+        return Ok(row.incarnation.0);
+    }
+    match row_of().await? {
+        Some(_) => anyhow::bail!("node {node} renews its lease: it is alive; stop it instead"),
+        None => anyhow::bail!("the row of {node} is gone already; another node has taken it away"),
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -116,13 +145,16 @@ async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Resul
     if applied > 0 {
         tracing::debug!(applied, "database migrated");
     }
-    let options = store::OpenOptions {
+    Ok(store::open(open_options(settings, url)).await?)
+}
+
+fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
+    store::OpenOptions {
         url,
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
-    };
-    Ok(store::open(options).await?)
+    }
 }
 
 fn node_options(

@@ -114,8 +114,9 @@ impl ChangeFeed {
             return;
         };
         let more = !page.complete || std::mem::take(&mut self.again);
-        let span = page.span_after(after);
         let cursor = self.order.as_ref().map_or(after, Sequencer::cursor);
+        self.metrics.feed_lag.set(i64::try_from(page.revision.0.saturating_sub(cursor.0)).unwrap_or(i64::MAX));
+        let span = page.span_after(after);
         self.metrics.fetched.inc_by(span.states.iter().filter(|state| state.version > cursor).count() as u64);
         let versions = span.states.iter().map(|state| (state.key.clone(), state.version)).collect();
         // Loss is repaired by the cache's refresh; the marks keep reads right meanwhile.

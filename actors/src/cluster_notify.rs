@@ -34,6 +34,7 @@ use crate::change_feed::{self, ChangeFeed, Heard};
 use crate::clock::SharedClock;
 use crate::conf_manager::{Acked, Resolved};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
+use crate::metrics::{LeaseMetrics, NodeLabel, ResultLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
 use crate::store::Landed;
@@ -129,6 +130,7 @@ pub struct ClusterNotify {
     down: Down,
     transport: Box<dyn Transport>,
     clock: SharedClock,
+    metrics: LeaseMetrics,
     /// A state before this one was lost to a panic, and with it the pending deque.
     is_rebuilt: bool,
     /// Who is told of the acks of local batches.
@@ -148,6 +150,8 @@ pub struct Setup {
     pub transport: Box<dyn Transport>,
     /// The node's clock.
     pub clock: SharedClock,
+    /// Counts acks and floors.
+    pub metrics: LeaseMetrics,
     /// True when this takes the place of one that panicked.
     pub is_rebuilt: bool,
 }
@@ -156,7 +160,7 @@ impl ClusterNotify {
     /// A node's end of the way between nodes.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { node, options, down, transport, clock, is_rebuilt } = setup;
+        let Setup { node, options, down, transport, clock, metrics, is_rebuilt } = setup;
         Self {
             node,
             incarnation: None,
@@ -165,6 +169,7 @@ impl ClusterNotify {
             down,
             transport,
             clock,
+            metrics,
             is_rebuilt,
             publisher: None,
             wakeup: None,
@@ -179,12 +184,14 @@ impl ClusterNotify {
                 self.step(Event::Notify { event, chance }, context);
             }
             PeerMessage::Ack { batch, ack } => {
+                self.metrics.acks.get_or_create(&NodeLabel { node: ack.node.to_string() }).inc();
                 if let Some((publisher, _)) = &self.publisher {
                     // Loss is repaired: the publisher notifies again until every ack is in.
                     publisher.do_send(Acked { batch, ack });
                 }
             }
             PeerMessage::Nack { batch, reason } => {
+                self.metrics.nacks.inc();
                 tracing::debug!(batch.id = %batch.0, reason, "a batch was not marked");
             }
             PeerMessage::Commit(event) => self.committed(event, context),
@@ -300,8 +307,18 @@ impl ClusterNotify {
                 Ok(Err(error)) => FloorResult::Failed { reason: error.to_string() },
                 Err(error) => FloorResult::Failed { reason: error.to_string() },
             };
+            notify.count_floor(&result);
             notify.step(Event::Floored { above, result }, context);
         }));
+    }
+
+    fn count_floor(&self, result: &FloorResult) {
+        let result = match result {
+            FloorResult::Raised(_) => "done",
+            FloorResult::Refused => "refused",
+            FloorResult::Failed { .. } => "failed",
+        };
+        self.metrics.operations.get_or_create(&ResultLabel { operation: "floor", result }).inc();
     }
 
     /// Sees to it that the machine is stepped when it next has something to do by itself.

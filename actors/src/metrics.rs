@@ -30,6 +30,17 @@ pub struct LeaseMetrics {
     pub operations: Family<ResultLabel, Counter>,
     /// One while the node is a member.
     pub member: Gauge,
+    /// Acks of this node's batches, by the node that acknowledged.
+    pub acks: Family<NodeLabel, Counter>,
+    /// Notifications that a node would not mark.
+    pub nacks: Counter,
+}
+
+/// The label of [`LeaseMetrics::acks`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NodeLabel {
+    /// The node.
+    pub node: String,
 }
 
 /// The label of [`LeaseMetrics::operations`].
@@ -122,6 +133,8 @@ pub struct PushMetrics {
     pub fetched: Counter,
     /// Times a subscriber of the event bus fell behind its bound.
     pub lagged: Counter,
+    /// Revisions that the database was ahead of what subscribers had been told, when it was last asked.
+    pub feed_lag: Gauge,
 }
 
 /// The label of [`PushMetrics::held`].
@@ -155,6 +168,7 @@ impl Default for Metrics {
                 held: Family::default(),
                 fetched: Counter::default(),
                 lagged: Counter::default(),
+                feed_lag: Gauge::default(),
             },
             lease: LeaseMetrics::default(),
         }
@@ -220,12 +234,19 @@ impl Metrics {
             "Times a subscriber of the event bus fell behind",
             push.lagged.clone(),
         );
+        registry.register(
+            "callboard_feed_lag",
+            "Revisions the database was ahead of the subscribers when last asked",
+            push.feed_lag.clone(),
+        );
         let lease = &self.lease;
         registry.register(
             "callboard_lease_operations",
             "Operations on membership rows by result",
             lease.operations.clone(),
         );
+        registry.register("callboard_acks", "Acks of own batches by the node that marked them", lease.acks.clone());
+        registry.register("callboard_nacks", "Notifications that a node would not mark", lease.nacks.clone());
         registry.register("callboard_lease_member", "1 while the node is a member", lease.member.clone());
     }
 }

@@ -136,7 +136,7 @@ impl Node {
         let lease_keeper = start_in(lease_thread, &own, move |_| {
             LeaseKeeper::new(lease.clone(), leases.clone(), with.clone(), time.clone(), counts.clone())
         });
-        let (me, receiver) = (options.lease.node.clone(), options.receiver.clone());
+        let (me, receiver, counts) = (options.lease.node.clone(), options.receiver.clone(), metrics.lease.clone());
         let built = Cell::new(false);
         let (to, with, by, lease, time) =
             (keeper.clone(), feed.clone(), (store.clone(), store_writer.clone()), lease_keeper.clone(), clock.clone());
@@ -155,6 +155,7 @@ impl Node {
                 down,
                 transport: Box::new(transport.clone()),
                 clock: time.clone(),
+                metrics: counts.clone(),
                 is_rebuilt: built.replace(true),
             })
         });

@@ -10,11 +10,12 @@
 //! 4. A grant reaches the shard before anything of the new incarnation is marked.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::commit::BatchId;
 use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
-use crate::member::{Grant, Incarnation, Timeline};
+use crate::member::{Grant, Incarnation, LeaseEnd, Timeline};
 use crate::time::Mono;
 
 /// Where entries are kept. The store may drop an entry at any time, unless it is pinned.
@@ -171,6 +172,16 @@ impl<E: Entries, W> Shard<E, W> {
     #[must_use]
     pub fn entries(&self) -> &E {
         &self.entries
+    }
+
+    /// How long the lease has been over at `now`; nothing while it lasts. `None` without a leave, with which the entries
+    /// went too.
+    #[must_use]
+    pub fn lapsed_for(&self, now: Mono) -> Option<Duration> {
+        match self.grant?.ends {
+            LeaseEnd::Never => Some(Duration::ZERO),
+            LeaseEnd::At(end) => Some(now.since(end)),
+        }
     }
 
     /// How many keys are marked.

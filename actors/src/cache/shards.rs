@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::ReadFailure;
 use super::entries::QuickEntries;
 use super::keeper::Stored;
+use super::reader::Stale;
 use crate::clock::SharedClock;
 use crate::metrics::CacheMetrics;
 
@@ -90,6 +91,14 @@ impl Cache {
             Lookup::Untrusted => self.metrics.untrusted.inc(),
         };
         looked
+    }
+
+    /// The entry of a key, whatever memory may be trusted with.
+    pub(super) fn stale(&self, key: &ConfigKey) -> Option<Stale> {
+        let now = self.clock.lease();
+        let shard = self.shard(key);
+        let state = shard.entries().peek(key)?;
+        Some(Stale { state, age: shard.lapsed_for(now)? })
     }
 
     pub(super) fn wait_unmarked(&self, key: &ConfigKey, waiter: Waiter) -> Result<(), Waiter> {
