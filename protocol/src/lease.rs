@@ -22,54 +22,17 @@ use crate::config::Version;
 use crate::member::{Grant, Incarnation, LeaseEnd, MemberRow, NodeId, Timeline};
 use crate::time::Mono;
 
+mod ending;
 mod message;
+mod state;
 mod watched;
 
 pub use message::{
     Effect, Event, FenceResult, JoinResult, LeaseSight, Membership, Observation, Options, RenewResult, Terms,
 };
 
+use state::{Asked, State, Then};
 use watched::Watched;
-
-/// Where the node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Without a row; joins at this time, if at all.
-    Direct { join_at: Option<Mono> },
-    /// A join was sent.
-    Joining { incarnation: Incarnation, sent: Mono },
-    /// The row is there; the cache is being given the leave.
-    Admitting { incarnation: Incarnation, sent: Mono },
-    /// A member. The lease, if it ends, ends by itself.
-    Member { incarnation: Incarnation },
-    /// The cache is being emptied.
-    Flushing { incarnation: Option<Incarnation>, then: Then },
-    /// The row is being given back.
-    Releasing { then: Then },
-    /// The database has lost commits; a new line of history is being begun.
-    Beginning,
-    /// The node has left.
-    Left,
-}
-
-/// What follows when the cache is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// Give the row back if it is there, and join at this time.
-    JoinAt(Mono),
-    /// Begin a new line of history.
-    Begin { lost: Timeline, known: Version },
-    /// Give the row back and end.
-    Leave,
-}
-
-/// A question to the database that is not answered yet.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    sent: Mono,
-    /// The highest revision known when it was sent: a lower answer means that commits were lost.
-    known: Version,
-}
 
 /// The machine. See the module's page for what it owes and is owed.
 #[derive(Debug)]
@@ -165,9 +128,10 @@ impl Lease {
             Event::Fenced { node, result } => self.fenced(now, &node, result),
             Event::Released => self.released(now, out),
             Event::TimelineBegun => {
+                // Nothing is forgotten yet: if it could not be begun, the next look finds the loss again.
                 if self.state == State::Beginning {
-                    (self.timeline, self.known) = (None, Version::ZERO);
-                    self.state = State::Direct { join_at: self.may_join(now) };
+                    self.next_ask = now.after(self.options.retry);
+                    self.state = State::Direct { join_at: self.may_join(self.next_ask) };
                 }
             }
             Event::Linked(nodes) => self.linked = nodes,
@@ -181,27 +145,36 @@ impl Lease {
     }
 
     fn joined(&mut self, now: Mono, incarnation: Incarnation, result: JoinResult, out: &mut Vec<Effect>) {
-        let State::Joining { incarnation: asked, sent } = self.state else { return };
-        if asked != incarnation {
+        let State::Joining { incarnation: own, asked, leaving } = self.state else { return };
+        if own != incarnation {
             return;
+        }
+        if leaving {
+            // Whatever the answer, the row may be there.
+            self.state = State::Releasing { then: Then::Leave };
+            return out.push(Effect::Release { incarnation });
         }
         match result {
             JoinResult::Joined(observation) => {
+                if self.has_lost(asked, &observation) {
+                    let then = Then::Begin { lost: observation.timeline, known: asked.known };
+                    self.state = State::Flushing { incarnation: Some(incarnation), then };
+                    return out.push(Effect::Flush);
+                }
                 self.see(now, &observation);
                 // The rows of the join itself count, not those seen before it.
                 if self.is_barred(now) && !self.reaches_all(now) {
                     self.state = State::Releasing { then: Then::JoinAt(self.pause(now)) };
                     return out.push(Effect::Release { incarnation });
                 }
-                self.timeline = Some(observation.timeline);
-                self.state = State::Admitting { incarnation, sent };
-                let grant = self.grant(incarnation, sent, now);
+                self.state = State::Admitting { incarnation, sent: asked.sent };
+                let grant = self.grant(incarnation, asked.sent, now);
                 out.push(Effect::Admit { grant, timeline: observation.timeline, revision: observation.revision });
             }
             JoinResult::Held(observation) => {
-                self.see(now, &observation);
-                self.state = State::Direct { join_at: Some(now.after(self.options.renew_every)) };
-                self.tell(now, out);
+                self.next_ask = now.after(self.options.renew_every);
+                self.state = State::Direct { join_at: Some(self.next_ask) };
+                self.take(now, asked, &observation, out);
             }
             JoinResult::Incompatible { .. } => self.state = State::Direct { join_at: Some(self.pause(now)) },
             JoinResult::Failed => self.state = State::Direct { join_at: Some(now.after(self.options.retry)) },
@@ -235,7 +208,8 @@ impl Lease {
                 }
             }
             RenewResult::Refused(observation) => {
-                let revoked = observation.as_ref().is_some_and(|observation| {
+                // Without the rows the worse is taken for granted.
+                let revoked = observation.as_ref().is_none_or(|observation| {
                     observation.rows.iter().any(|row| row.incarnation == incarnation && row.revoked)
                 });
                 if let Some(observation) = observation {
@@ -263,22 +237,32 @@ impl Lease {
 
     /// Takes note of an observation and of what it says about the line of history.
     fn take(&mut self, now: Mono, asked: Asked, observation: &Observation, out: &mut Vec<Effect>) {
-        if self.timeline.is_some_and(|known| known != observation.timeline) {
-            self.watched.clear();
-            (self.timeline, self.known) = (None, Version::ZERO);
-            return self.start_over(Then::JoinAt(now), out);
-        }
-        if observation.revision < asked.known {
+        if self.has_lost(asked, observation) {
             return self.start_over(Then::Begin { lost: observation.timeline, known: asked.known }, out);
         }
+        let moved = self.timeline.is_some_and(|known| known != observation.timeline);
         self.see(now, observation);
-        self.timeline = Some(observation.timeline);
+        if moved {
+            self.start_over(Then::JoinAt(now), out);
+        }
         if matches!(self.state, State::Member { .. } | State::Direct { .. }) {
             self.tell(now, out);
         }
     }
 
+    /// True when the database is on the known line of history and below what was known when it was asked.
+    fn has_lost(&self, asked: Asked, observation: &Observation) -> bool {
+        self.timeline.is_none_or(|known| known == observation.timeline) && observation.revision < asked.known
+    }
+
     fn see(&mut self, now: Mono, observation: &Observation) {
+        if self.timeline != Some(observation.timeline) {
+            // Another line of history: its rows are other rows, and what was known before says nothing about it.
+            if self.timeline.replace(observation.timeline).is_some() {
+                self.known = Version::ZERO;
+                self.watched.clear();
+            }
+        }
         self.known = self.known.max(observation.revision);
         self.watched.see(now, &observation.rows);
         if self.watched.rows().any(|row| row.revoked && Some(row.incarnation) != self.incarnation()) {
@@ -286,96 +270,13 @@ impl Lease {
         }
     }
 
-    /// Ends the present life, if there is one.
-    fn start_over(&mut self, then: Then, out: &mut Vec<Effect>) {
-        match self.state {
-            State::Member { incarnation } | State::Admitting { incarnation, .. } => {
-                self.state = State::Flushing { incarnation: Some(incarnation), then };
-                if self.keeps(Rule::Flush) {
-                    out.push(Effect::Flush);
-                } else {
-                    self.flushed(Mono::default(), out);
-                }
-            }
-            State::Direct { .. } if then != Then::Leave => match then {
-                Then::JoinAt(at) => self.state = State::Direct { join_at: self.may_join(at) },
-                Then::Begin { .. } | Then::Leave => {
-                    self.state = State::Flushing { incarnation: None, then };
-                    out.push(Effect::Flush);
-                }
-            },
-            // What is under way ends first; it begins a new life anyhow.
-            State::Direct { .. }
-            | State::Joining { .. }
-            | State::Flushing { .. }
-            | State::Releasing { .. }
-            | State::Beginning
-            | State::Left => {}
-        }
-    }
-
-    fn flushed(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        let State::Flushing { incarnation, then } = self.state else { return };
-        // The others hear that the life is over before anything of the next one happens.
-        out.push(Effect::Tell(self.membership(now, None)));
-        match (then, incarnation) {
-            (Then::Begin { lost, known }, _) => {
-                self.state = State::Beginning;
-                out.push(Effect::BeginTimeline { lost, known });
-            }
-            (_, Some(incarnation)) => {
-                self.state = State::Releasing { then };
-                out.push(Effect::Release { incarnation });
-            }
-            (Then::JoinAt(at), None) => self.state = State::Direct { join_at: self.may_join(at) },
-            (Then::Leave, None) => {
-                self.state = State::Left;
-                out.push(Effect::Left);
-            }
-        }
-    }
-
-    fn released(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        let State::Releasing { then } = self.state else { return };
-        self.watched.forget(&self.node);
-        match then {
-            Then::Leave => {
-                self.state = State::Left;
-                out.push(Effect::Left);
-            }
-            Then::JoinAt(at) => {
-                self.state = State::Direct { join_at: self.may_join(at) };
-                self.next_ask = now;
-            }
-            Then::Begin { .. } => {}
-        }
-    }
-
     fn fenced(&mut self, now: Mono, node: &NodeId, result: FenceResult) {
         match result {
-            FenceResult::Fenced => self.watched.forget(node),
+            FenceResult::Fenced => self.watched.fenced(node),
             FenceResult::Missed => self.watched.start_over(now, node),
             FenceResult::Failed => self.watched.put_off(now.after(self.options.retry), node),
         }
         self.next_ask = self.next_ask.min(now);
-    }
-
-    fn leave(&mut self, out: &mut Vec<Effect>) {
-        match self.state {
-            State::Member { .. } | State::Admitting { .. } => self.start_over(Then::Leave, out),
-            State::Flushing { incarnation, .. } => self.state = State::Flushing { incarnation, then: Then::Leave },
-            State::Releasing { .. } => self.state = State::Releasing { then: Then::Leave },
-            State::Joining { incarnation, .. } => {
-                // The cache never had the leave; a join that lands later leaves a row that nobody renews.
-                self.state = State::Releasing { then: Then::Leave };
-                out.push(Effect::Release { incarnation });
-            }
-            State::Direct { .. } | State::Beginning => {
-                self.state = State::Left;
-                out.push(Effect::Left);
-            }
-            State::Left => {}
-        }
     }
 
     /// What time and state demand.
@@ -408,7 +309,8 @@ impl Lease {
     fn join(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let incarnation = Incarnation(Uuid::from_u128(self.next_life));
         self.next_life += 1;
-        self.state = State::Joining { incarnation, sent: now };
+        let asked = Asked { sent: now, known: self.known };
+        self.state = State::Joining { incarnation, asked, leaving: false };
         out.push(Effect::Join { incarnation, first_life: Incarnation(Uuid::from_u128(self.first_life)) });
     }
 

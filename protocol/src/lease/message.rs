@@ -174,7 +174,8 @@ pub enum Effect {
     Join {
         /// The life that begins with the row.
         incarnation: Incarnation,
-        /// A row of this life or a later one is a former one of this process, and may be replaced.
+        /// A row of a life from this one up to `incarnation` is a former one of this process, and may be replaced. A
+        /// later one may not: it is that of a join that overtook this one.
         first_life: Incarnation,
     },
     /// Renew the row and look at all rows after it; answered by [`Event::Renewed`].

@@ -84,15 +84,22 @@ impl Watched {
         self.seen.remove(node);
     }
 
+    /// A fence has taken the row; not the one that was seen there since.
+    pub(super) fn fenced(&mut self, node: &NodeId) {
+        if self.seen.get(node).is_some_and(|seen| seen.fencing) {
+            self.seen.remove(node);
+        }
+    }
+
     /// The row moved, or is another one: counted from now on.
     pub(super) fn start_over(&mut self, now: Mono, node: &NodeId) {
-        if let Some(seen) = self.seen.get_mut(node) {
+        if let Some(seen) = self.seen.get_mut(node).filter(|seen| seen.fencing) {
             (seen.since, seen.fencing) = (now, false);
         }
     }
 
     pub(super) fn put_off(&mut self, until: Mono, node: &NodeId) {
-        if let Some(seen) = self.seen.get_mut(node) {
+        if let Some(seen) = self.seen.get_mut(node).filter(|seen| seen.fencing) {
             (seen.not_before, seen.fencing) = (until, false);
         }
     }
