@@ -19,6 +19,31 @@ pub struct Metrics {
     pub publish: PublishMetrics,
     /// What subscribers are sent.
     pub push: PushMetrics,
+    /// The links to other nodes.
+    pub peer: PeerMetrics,
+}
+
+/// What the links to other nodes carry.
+#[derive(Debug, Clone, Default)]
+pub struct PeerMetrics {
+    /// Frames handed to links.
+    pub frames_out: Counter,
+    /// Their bytes.
+    pub bytes_out: Counter,
+    /// Frames that arrived.
+    pub frames_in: Counter,
+    /// Their bytes.
+    pub bytes_in: Counter,
+    /// Messages that were lost because there was no link or no room.
+    pub dropped: Counter,
+    /// Frames that arrived and could not be understood.
+    pub garbled: Counter,
+    /// Links that were opened again after they had been lost.
+    pub reconnects: Counter,
+    /// Connections that were turned away before they were links.
+    pub refused: Counter,
+    /// Peers to which there is a link.
+    pub linked: Gauge,
 }
 
 /// What the cache does.
@@ -136,6 +161,7 @@ impl Default for Metrics {
                 fetched: Counter::default(),
                 lagged: Counter::default(),
             },
+            peer: PeerMetrics::default(),
         }
     }
 }
@@ -199,5 +225,25 @@ impl Metrics {
             "Times a subscriber of the event bus fell behind",
             push.lagged.clone(),
         );
+        self.peer.register(registry);
+    }
+}
+
+impl PeerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("frames_sent", "Frames handed to links", &self.frames_out),
+            ("bytes_sent", "Bytes of the frames handed to links", &self.bytes_out),
+            ("frames_received", "Frames that arrived on links", &self.frames_in),
+            ("bytes_received", "Bytes of the frames that arrived on links", &self.bytes_in),
+            ("dropped", "Messages to or from peers that were lost for want of a link or of room", &self.dropped),
+            ("garbled", "Frames of peers that could not be understood", &self.garbled),
+            ("reconnects", "Links that were opened again after they had been lost", &self.reconnects),
+            ("refused", "Connections that were turned away before they were links", &self.refused),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(format!("callboard_peer_{name}"), help, counter.clone());
+        }
+        registry.register("callboard_peer_linked", "Peers to which there is a link", self.linked.clone());
     }
 }
