@@ -439,8 +439,10 @@ impl Handler<Notify> for ClusterNotify {
         let publisher_incarnation = self.incarnation.unwrap_or(Incarnation(Uuid::nil()));
         let (timeline, publisher) = (self.timeline, self.node.clone());
         let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items };
-        for row in to {
-            self.send(&row.node, PeerMessage::Notify(event.clone()), context);
+        let (own, peers): (Vec<_>, Vec<_>) = to.into_iter().map(|row| row.node).partition(|node| *node == self.node);
+        self.transport.send_each(&peers, PeerMessage::Notify(event.clone()));
+        if !own.is_empty() {
+            self.receive(PeerMessage::Notify(event), context);
         }
     }
 }

@@ -37,13 +37,11 @@ fn form() -> impl bincode::config::Config {
 /// # Errors
 /// [`CodecError::Encode`] when it is too long or can't be written.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let body = bincode::serde::encode_to_vec(value, form()).map_err(|_inner| CodecError::Encode)?;
-    if body.len() >= MAX_ENCODED {
+    let mut bytes = vec![FORM];
+    bincode::serde::encode_into_std_write(value, &mut bytes, form()).map_err(|_inner| CodecError::Encode)?;
+    if bytes.len() > MAX_ENCODED {
         return Err(CodecError::Encode);
     }
-    let mut bytes = Vec::with_capacity(body.len() + 1);
-    bytes.push(FORM);
-    bytes.extend_from_slice(&body);
     Ok(bytes)
 }
 

@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`runtime`] (how any actor lives) · [`wiring`] (who knows whom) · [`cache`] and its reader (a read) ·
 //! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
-//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`lease_keeper`] (the membership).
+//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`lease_keeper`] (the membership) · [`peer_links`] (the
+//! way to other nodes).
 
 pub mod cache;
 pub mod cache_refresh;
@@ -19,6 +20,7 @@ pub mod event_bus;
 pub mod lease_keeper;
 pub mod long_poll;
 pub mod metrics;
+pub mod peer_links;
 pub mod retention;
 pub mod runtime;
 pub mod session;

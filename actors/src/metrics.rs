@@ -21,6 +21,8 @@ pub struct Metrics {
     pub push: PushMetrics,
     /// The membership.
     pub lease: LeaseMetrics,
+    /// The links to other nodes.
+    pub peer: PeerMetrics,
 }
 
 /// What the lease keeper does.
@@ -50,6 +52,29 @@ pub struct ResultLabel {
     pub operation: &'static str,
     /// `done`, `failed`, or what else came of it: `refused`, `held`, `incompatible`, `fenced`, `missed`, `begun`.
     pub result: &'static str,
+}
+
+/// What the links to other nodes carry.
+#[derive(Debug, Clone, Default)]
+pub struct PeerMetrics {
+    /// Frames handed to links.
+    pub frames_out: Counter,
+    /// Their bytes.
+    pub bytes_out: Counter,
+    /// Frames that arrived.
+    pub frames_in: Counter,
+    /// Their bytes.
+    pub bytes_in: Counter,
+    /// Messages that were lost because there was no link or no room.
+    pub dropped: Counter,
+    /// Frames that arrived and could not be understood.
+    pub garbled: Counter,
+    /// Links that were opened again after they had been lost.
+    pub reconnects: Counter,
+    /// Connections that were turned away before they were links.
+    pub refused: Counter,
+    /// Peers to which there is a link.
+    pub linked: Gauge,
 }
 
 /// What the cache does.
@@ -171,6 +196,7 @@ impl Default for Metrics {
                 feed_lag: Gauge::default(),
             },
             lease: LeaseMetrics::default(),
+            peer: PeerMetrics::default(),
         }
     }
 }
@@ -248,5 +274,25 @@ impl Metrics {
         registry.register("callboard_acks", "Acks of own batches by the node that marked them", lease.acks.clone());
         registry.register("callboard_nacks", "Notifications that a node would not mark", lease.nacks.clone());
         registry.register("callboard_lease_member", "1 while the node is a member", lease.member.clone());
+        self.peer.register(registry);
+    }
+}
+
+impl PeerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("frames_sent", "Frames handed to links", &self.frames_out),
+            ("bytes_sent", "Bytes of the frames handed to links", &self.bytes_out),
+            ("frames_received", "Frames that arrived on links", &self.frames_in),
+            ("bytes_received", "Bytes of the frames that arrived on links", &self.bytes_in),
+            ("dropped", "Messages to or from peers that were lost for want of a link or of room", &self.dropped),
+            ("garbled", "Frames of peers that could not be understood", &self.garbled),
+            ("reconnects", "Links that were opened again after they had been lost", &self.reconnects),
+            ("refused", "Connections that were turned away before they were links", &self.refused),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(format!("callboard_peer_{name}"), help, counter.clone());
+        }
+        registry.register("callboard_peer_linked", "Peers to which there is a link", self.linked.clone());
     }
 }
