@@ -19,6 +19,8 @@ pub struct Metrics {
     pub publish: PublishMetrics,
     /// What subscribers are sent.
     pub push: PushMetrics,
+    /// What is known of other nodes.
+    pub gossip: GossipMetrics,
 }
 
 /// What the cache does.
@@ -111,6 +113,56 @@ pub struct HeldLabel {
     pub kind: &'static str,
 }
 
+/// What gossip does, and what it makes of the nodes.
+#[derive(Debug, Clone, Default)]
+pub struct GossipMetrics {
+    /// Datagrams that were sent, and that came in and were opened.
+    pub datagrams: Family<DirectionLabel, Counter>,
+    /// Datagrams that came in and were dropped.
+    pub refused: Family<RefusalLabel, Counter>,
+    /// Nodes by state, the local one included.
+    pub members: Family<MemberStateLabel, Gauge>,
+    /// What happened to nodes.
+    pub transitions: Family<TransitionLabel, Counter>,
+}
+
+/// The label of [`GossipMetrics::datagrams`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DirectionLabel {
+    /// `in` or `out`.
+    pub direction: &'static str,
+}
+
+/// The label of [`GossipMetrics::refused`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// `sealed` (no key opens it), `malformed`, `crowded` (a node too many) or `busy` (more came than were read).
+    pub reason: &'static str,
+}
+
+/// The label of [`GossipMetrics::members`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MemberStateLabel {
+    /// `joining`, `up`, `suspect`, `leaving`, `down` or `removed`.
+    pub state: &'static str,
+}
+
+/// The label of [`GossipMetrics::transitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TransitionLabel {
+    /// `up`, `suspect`, `down`, `leaving` or `removed`.
+    pub event: &'static str,
+}
+
+impl GossipMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_gossip_datagrams", "Datagrams of gossip by direction", self.datagrams.clone());
+        registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
+        registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
+        registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
+    }
+}
+
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_05, 2.0, 18))
 }
@@ -136,6 +188,7 @@ impl Default for Metrics {
                 fetched: Counter::default(),
                 lagged: Counter::default(),
             },
+            gossip: GossipMetrics::default(),
         }
     }
 }
@@ -199,5 +252,6 @@ impl Metrics {
             "Times a subscriber of the event bus fell behind",
             push.lagged.clone(),
         );
+        self.gossip.register(registry);
     }
 }
