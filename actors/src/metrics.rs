@@ -23,6 +23,8 @@ pub struct Metrics {
     pub lease: LeaseMetrics,
     /// The links to other nodes.
     pub peer: PeerMetrics,
+    /// What is known of other nodes.
+    pub gossip: GossipMetrics,
 }
 
 /// What the lease keeper does.
@@ -169,6 +171,56 @@ pub struct HeldLabel {
     pub kind: &'static str,
 }
 
+/// What gossip does, and what it makes of the nodes.
+#[derive(Debug, Clone, Default)]
+pub struct GossipMetrics {
+    /// Datagrams that were sent, and that came in and were opened.
+    pub datagrams: Family<DirectionLabel, Counter>,
+    /// Datagrams that came in and were dropped.
+    pub refused: Family<RefusalLabel, Counter>,
+    /// Nodes by state, the local one included.
+    pub members: Family<MemberStateLabel, Gauge>,
+    /// What happened to nodes.
+    pub transitions: Family<TransitionLabel, Counter>,
+}
+
+/// The label of [`GossipMetrics::datagrams`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DirectionLabel {
+    /// `in` or `out`.
+    pub direction: &'static str,
+}
+
+/// The label of [`GossipMetrics::refused`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// `sealed` (no key opens it), `malformed`, `crowded` (a node too many) or `busy` (more came than were read).
+    pub reason: &'static str,
+}
+
+/// The label of [`GossipMetrics::members`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MemberStateLabel {
+    /// `joining`, `up`, `suspect`, `leaving`, `down` or `removed`.
+    pub state: &'static str,
+}
+
+/// The label of [`GossipMetrics::transitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TransitionLabel {
+    /// `up`, `suspect`, `down`, `leaving` or `removed`.
+    pub event: &'static str,
+}
+
+impl GossipMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_gossip_datagrams", "Datagrams of gossip by direction", self.datagrams.clone());
+        registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
+        registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
+        registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
+    }
+}
+
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_05, 2.0, 18))
 }
@@ -197,6 +249,7 @@ impl Default for Metrics {
             },
             lease: LeaseMetrics::default(),
             peer: PeerMetrics::default(),
+            gossip: GossipMetrics::default(),
         }
     }
 }
@@ -275,6 +328,7 @@ impl Metrics {
         registry.register("callboard_nacks", "Notifications that a node would not mark", lease.nacks.clone());
         registry.register("callboard_lease_member", "1 while the node is a member", lease.member.clone());
         self.peer.register(registry);
+        self.gossip.register(registry);
     }
 }
 
