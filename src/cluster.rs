@@ -7,3 +7,4 @@ mod frame;
 mod handshake;
 pub mod key;
 pub mod links;
+pub mod node;

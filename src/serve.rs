@@ -12,9 +12,9 @@ use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
 use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::{LeaseClock, SystemClock};
-use callboard_actors::cluster_notify::NoPeers;
 use callboard_actors::conf_manager::CountOpen;
-use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Leave, Standing};
+use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
+use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::runtime::ask;
 use callboard_actors::store;
 use callboard_actors::wiring::{Node, NodeOptions, Threads};
@@ -24,8 +24,9 @@ use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
+use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
-use crate::http::{self, Draining};
+use crate::http::{self, Draining, draining};
 use crate::settings::{DatabaseKind, Settings};
 
 /// How often a stopping node looks whether it is done.
@@ -44,21 +45,29 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.url.sqlite_file().map(DatabaseLock::take).transpose()?;
     let (writer, reader) = open_database(&settings, &data_dir).await?;
-    let options = node_options(&settings, &data_dir, address, writer.backend())?;
-    let node_id = options.lease.node.clone();
+    let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
+    let cluster = cluster::node::open(&settings, &node_id, address).await?;
+    let row = cluster.as_ref().map_or_else(|| address.to_string(), cluster::node::Opened::row_text);
+    let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
     let (core_handle, lease_handle) = (core.handle(), lease.handle());
     let database = (writer.clone(), reader.clone());
     let threads = Threads { core: &core_handle, lease: &lease_handle };
-    let node = Node::start(threads, options, (writer, reader), NoPeers, Arc::new(LeaseClock::new(SystemClock)));
+    let peers = cluster.as_ref().map(|cluster| cluster.peers(&settings.cluster.seeds));
+    let node = Node::start(threads, options, (writer, reader), peers, Arc::new(LeaseClock::new(SystemClock)));
+    let mut addresses = BTreeMap::from([("http".to_owned(), address)]);
+    if let Some(cluster) = cluster {
+        addresses.insert("peer".to_owned(), cluster.address);
+        cluster.listen(&core_handle, &node)?;
+    }
     wait_for_membership(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
     let server = http::serve(listener, node.clone(), &settings, draining.clone())
         .with_context(|| format!("cannot serve HTTP on {address}"))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
-    data_dir.write_addresses(&BTreeMap::from([("http".to_owned(), address)]))?;
-    announce(&settings, &data_dir, &node_id, address);
+    data_dir.write_addresses(&addresses)?;
+    announce(&settings, &data_dir, &node_id, &addresses);
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -160,9 +169,9 @@ fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
 fn node_options(
     settings: &Settings,
     data_dir: &DataDir,
-    address: SocketAddr,
+    (node, address): (NodeId, String),
     backend: store::Backend,
-) -> anyhow::Result<NodeOptions> {
+) -> NodeOptions {
     let terms = match backend {
         // The locks on the data directory and the file prove that no other process serves this database.
         store::Backend::Sqlite => Terms::Forever,
@@ -171,10 +180,10 @@ fn node_options(
         store::Backend::Postgres | store::Backend::MySql => Terms::Direct,
     };
     let lease = LeaseOptions {
-        node: NodeId(data_dir.node_id(&settings.node.id)?.into()),
+        node,
         boot_id: data_dir.boot_id(),
-        address: address.to_string(),
-        versions: (1, 1),
+        address,
+        versions: (PEER_VERSIONS.min, PEER_VERSIONS.max),
         lease: lease::Options { terms, ..lease::Options::default() },
     };
     let publish = publish::Options {
@@ -184,7 +193,7 @@ fn node_options(
         deadline: settings.publish.timeout,
         ..publish::Options::default()
     };
-    Ok(NodeOptions {
+    NodeOptions {
         lease,
         cache: CacheOptions { max_bytes: settings.cache.max_bytes.bytes() },
         mark_wait: settings.cache.mark_wait,
@@ -193,7 +202,7 @@ fn node_options(
         receiver: receiver::Options::default(),
         history_retention: settings.history.retention,
         max_held_per_worker: settings.http.max_held.div_ceil(settings.http.worker_count()),
-    })
+    }
 }
 
 /// The first answers should not be refusals: waits for the membership, and starts without it when the database is slow.
@@ -210,16 +219,19 @@ async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<(
     Ok(())
 }
 
-fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, address: SocketAddr) {
+fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, addresses: &BTreeMap<String, SocketAddr>) {
+    let served = |name: &str| addresses.get(name).map_or_else(|| "none".to_owned(), SocketAddr::to_string);
+    let (address, peers) = (served("http"), served("peer"));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        http = %address,
+        http = address,
+        peers,
         database = %describe(settings, data_dir),
         node.id = %node,
         "callboard serves"
     );
     if settings.insecure.no_auth {
-        tracing::warn!(http = %address, "insecure.no_auth: whoever reaches this address may read and change everything");
+        tracing::warn!(http = address, "insecure.no_auth: whoever reaches this address may read and change everything");
     }
 }
 
@@ -245,6 +257,7 @@ async fn close((writer, reader): (store::Writer, store::Reader)) {
 async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Duration) {
     let end = Instant::now() + grace;
     draining.begin();
+    draining::say_leaving(node).await;
     // Ends when the connections have; whether they do in time is looked at below.
     let stopping = actix_rt::spawn(server.stop(true));
     draining.drain().await;
@@ -262,7 +275,5 @@ async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Du
     }
     server.stop(false).await;
     stopping.abort();
-    if let Err(error) = ask(&node.lease_keeper, Leave, ASK).await {
-        tracing::warn!(%error, "the membership could not be given back");
-    }
+    draining::leave(node).await;
 }

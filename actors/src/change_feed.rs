@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::{Sequencer, Span};
 use serde_json::json;
@@ -41,6 +41,11 @@ pub struct Look;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct PollTick;
+
+/// Asks up to which revision subscribers have been told; `None` before the database was first asked.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Version>")]
+pub struct GetCursor;
 
 /// The change feed.
 #[derive(Debug)]
@@ -161,6 +166,14 @@ impl Handler<Look> for ChangeFeed {
 
     fn handle(&mut self, Look: Look, context: &mut Context<Self>) {
         self.look(context);
+    }
+}
+
+impl Handler<GetCursor> for ChangeFeed {
+    type Result = MessageResult<GetCursor>;
+
+    fn handle(&mut self, GetCursor: GetCursor, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.order.as_ref().map(Sequencer::cursor))
     }
 }
 

@@ -4,21 +4,26 @@
 //! and tells whoever keeps links where the peers are. What it knows counts for people and for speed, never for safety.
 //! Works without gossip too: a node that has no key of a cluster knows of the rows alone.
 
+mod answering;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
-use callboard_protocol::member::NodeId;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult};
+use callboard_protocol::member::{Incarnation, NodeId};
 use callboard_protocol::roster::{MemberEvent, NodeState, NodeView, Notice, Roster, RowSight};
 use serde_json::json;
 
+use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::event_bus::{EventBus, PublishMember};
 use crate::gossip::{self, Gossip, SetPeers, Sighted};
+use crate::lease_keeper::LeaseKeeper;
 use crate::metrics::{GossipMetrics, MemberStateLabel, TransitionLabel};
 use crate::monitored;
+use crate::peer_links::PeerLinks;
 use crate::runtime::{Context, Observable};
 use crate::subscription::until_forgotten;
 
@@ -65,8 +70,12 @@ pub struct Setup {
     pub gossip: Option<Addr<Gossip>>,
     /// Where events are published.
     pub bus: Addr<EventBus>,
-    /// Who keeps the links to peers.
-    pub peers: Recipient<PeersKnown>,
+    /// Who keeps the links to peers; `None` for a node without peers.
+    pub links: Option<Addr<PeerLinks>>,
+    /// Who knows the membership rows.
+    pub lease_keeper: Addr<LeaseKeeper>,
+    /// Who knows how far the node is.
+    pub feed: Addr<ChangeFeed>,
     /// The node's clock.
     pub clock: SharedClock,
     /// What is counted.
@@ -83,6 +92,10 @@ pub struct ClusterListener {
     /// What gossip was told last.
     announced: Vec<SocketAddr>,
     ticks: u32,
+    /// The own life as a member.
+    incarnation: Option<Incarnation>,
+    /// The node has been a member, and has said that it is up.
+    was_member: bool,
 }
 
 impl ClusterListener {
@@ -90,7 +103,7 @@ impl ClusterListener {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let roster = Roster::new(setup.node.clone(), setup.clock.mono());
-        Self { setup, roster, told: None, announced: Vec::new(), ticks: 0 }
+        Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation: None, was_member: false }
     }
 
     /// Subscribes to gossip, and again whenever it forgets; the present sightings are told each time.
@@ -126,8 +139,10 @@ impl ClusterListener {
     }
 
     fn tell(&mut self, peers: PeersKnown) {
-        // Loss is repaired: they are told again every few ticks.
-        self.setup.peers.do_send(peers.clone());
+        if let Some(links) = &self.setup.links {
+            // Loss is repaired: they are told again every few ticks.
+            links.do_send(peers.clone());
+        }
         self.told = Some(peers);
     }
 
@@ -159,6 +174,8 @@ impl Actor for ClusterListener {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.subscribe(context);
+        self.subscribe_to_rows(context);
+        self.subscribe_to_queries(context);
         self.step(Notice::Tick);
         context.notify_later(RosterTick, TICK);
     }

@@ -36,6 +36,7 @@ use crate::conf_manager::{Acked, Resolved};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel, ResultLabel};
 use crate::monitored;
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeMessages, SubscribeReach};
 use crate::runtime::{Context, Observable, ask};
 use crate::store::Landed;
 use crate::store_reader::{Look, StoreReader};
@@ -119,6 +120,8 @@ pub struct Down {
     pub writer: Addr<StoreWriter>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
+    /// The way to the peers; `None` for a node that has none.
+    pub links: Option<Addr<PeerLinks>>,
 }
 
 /// Carries events between nodes.
@@ -348,6 +351,19 @@ impl ClusterNotify {
         );
     }
 
+    /// Subscribes to what peers say and to who can be reached, and again whenever the links forget.
+    fn subscribe_to_links(&mut self, context: &mut Context<Self>) {
+        let Some(links) = self.down.links.clone() else { return };
+        let me = context.address();
+        let (said, reached) = (me.clone().recipient(), me.recipient());
+        let forgotten = until_forgotten(async move {
+            let held = links.send(SubscribeMessages(said)).await?;
+            links.send(SubscribeReach(reached)).await?;
+            Ok(held)
+        });
+        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_links(context)));
+    }
+
     /// A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
     fn follow_cache(&mut self, context: &mut Context<Self>) {
         let cache = self.down.cache.clone();
@@ -415,6 +431,7 @@ impl Actor for ClusterNotify {
             self.down.lease_keeper.do_send(Rejoin);
         }
         self.subscribe_to_membership(context);
+        self.subscribe_to_links(context);
         self.follow_cache(context);
     }
 }
@@ -511,5 +528,15 @@ impl Handler<MembershipChanged> for ClusterNotify {
             None => Event::Left,
         };
         self.step(event, context);
+    }
+}
+
+impl Handler<ReachChanged> for ClusterNotify {
+    type Result = ();
+
+    /// Commit events may have been lost while a peer could not be reached.
+    fn handle(&mut self, ReachChanged { .. }: ReachChanged, _: &mut Context<Self>) {
+        // Loss is repaired: the feed looks by itself every second.
+        self.down.feed.do_send(change_feed::Look);
     }
 }

@@ -5,7 +5,6 @@
 //! decided there. Whoever lost state that acknowledgements rest on asks for [`Rejoin`]: a new life of the membership, in
 //! which old acknowledgements count for nothing and the cache starts empty.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,9 +26,10 @@ use crate::cache::keeper::{Extend, Keeper, SetGrant};
 use crate::clock::SharedClock;
 use crate::metrics::{LeaseMetrics, ResultLabel};
 use crate::monitored;
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Context, Observable, ask};
 use crate::store::{JoinRequest, Joined, Writer};
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Held, Holder, subscription, until_forgotten};
 
 /// How long the cache may take to be emptied or admitted before it is told again.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -89,11 +89,6 @@ pub struct Revoke {
 #[rtype(result = "()")]
 pub struct Heard(pub Version);
 
-/// These nodes are linked to this one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Linked(pub BTreeSet<NodeId>);
-
 /// Gives the row back before the node stops. Answers when it is done or can't be done.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -128,6 +123,7 @@ pub struct LeaseKeeper {
     machine: Lease,
     writer: Writer,
     cache: Addr<Keeper>,
+    links: Option<Addr<PeerLinks>>,
     clock: SharedClock,
     metrics: LeaseMetrics,
     subscribers: Vec<Subscriber>,
@@ -141,12 +137,13 @@ pub struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    /// Keeps the lease of the node that `options` names through `writer`, whose connections it has for itself.
+    /// Keeps the lease of the node that `options` names through `writer`, whose connections it has for itself. Without
+    /// links it takes part alone.
     #[must_use]
     pub fn new(
         options: LeaseOptions,
         writer: Writer,
-        cache: Addr<Keeper>,
+        (cache, links): (Addr<Keeper>, Option<Addr<PeerLinks>>),
         clock: SharedClock,
         metrics: LeaseMetrics,
     ) -> Self {
@@ -156,6 +153,7 @@ impl LeaseKeeper {
             machine,
             writer,
             cache,
+            links,
             clock,
             metrics,
             subscribers: Vec::new(),
@@ -348,6 +346,14 @@ impl LeaseKeeper {
         self.metrics.operations.get_or_create(&ResultLabel { operation, result }).inc();
     }
 
+    /// Subscribes to who can be reached, and again whenever the links forget.
+    fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
+        let Some(links) = self.links.clone() else { return };
+        let me = context.address().recipient();
+        let forgotten = until_forgotten(async move { links.send(SubscribeReach(me)).await });
+        context.spawn(wrap_future(forgotten).map(|(), keeper: &mut Self, context| keeper.subscribe_to_reach(context)));
+    }
+
     /// Sees to it that the machine is stepped when it next has something to do by itself.
     fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
         let next = self.machine.next_wakeup();
@@ -413,6 +419,7 @@ impl Actor for LeaseKeeper {
 
     fn started(&mut self, context: &mut Self::Context) {
         // One before this one, lost to a panic, may have left the cache with a leave that nobody keeps.
+        self.subscribe_to_reach(context);
         let cache = self.cache.clone();
         self.then(async move { insist(&cache, no_grant()).await }, context, |_, ()| Event::Tick);
     }
@@ -481,10 +488,10 @@ impl Handler<Heard> for LeaseKeeper {
     }
 }
 
-impl Handler<Linked> for LeaseKeeper {
+impl Handler<ReachChanged> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, Linked(nodes): Linked, context: &mut Context<Self>) {
+    fn handle(&mut self, ReachChanged { nodes }: ReachChanged, context: &mut Context<Self>) {
         self.step(Event::Linked(nodes), context);
     }
 }

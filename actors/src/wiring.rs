@@ -4,10 +4,12 @@
 //! over. A [`Node`] is what lives once; a [`Worker`] is what lives on each worker thread.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::ArbiterHandle;
+use callboard_protocol::member::NodeId;
 use callboard_protocol::{publish, receiver};
 
 use crate::cache::keeper::Keeper;
@@ -16,13 +18,16 @@ use crate::cache::{Cache, CacheOptions};
 use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Setup, Transport};
+use crate::cluster_listener::{self, ClusterListener};
+use crate::cluster_notify::{ClusterNotify, NoPeers, Setup, Transport};
 use crate::conf_manager::ConfManager;
 use crate::coordinator::Coordinator;
 use crate::event_bus::EventBus;
+use crate::gossip::{self, Advertised, Gossip, Outlet, Seeds};
 use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
 use crate::long_poll::LongPoll;
 use crate::metrics::Metrics;
+use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
 use crate::retention::Retention;
 use crate::runtime::{Registry, Spec, start, start_in};
 use crate::store;
@@ -66,6 +71,18 @@ pub struct Threads<'t> {
     pub lease: &'t ArbiterHandle,
 }
 
+/// The way to other nodes, for a node that holds the key of a cluster.
+pub struct Peers {
+    /// Makes the one who dials them, for each life of the links.
+    pub dialer: Box<dyn Fn() -> Box<dyn Dialer> + Send>,
+    /// What the node tells of itself.
+    pub advertised: Advertised,
+    /// The way out for datagrams.
+    pub outlet: Arc<dyn Outlet>,
+    /// The nodes to ask first.
+    pub seeds: Arc<dyn Seeds>,
+}
+
 /// What a node has once.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -79,6 +96,14 @@ pub struct Node {
     pub store_writer: Addr<StoreWriter>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
+    /// How far subscribers have been told.
+    pub change_feed: Addr<ChangeFeed>,
+    /// What is known of every node.
+    pub cluster_listener: Addr<ClusterListener>,
+    /// The links to other nodes; `None` for a node that has no peers.
+    pub peer_links: Option<Addr<PeerLinks>>,
+    /// The heartbeat; `None` for a node that has no peers.
+    pub gossip: Option<Addr<Gossip>>,
     cache: Cache,
     bus: Addr<EventBus>,
     database: store::Reader,
@@ -102,13 +127,13 @@ pub struct Worker {
 }
 
 impl Node {
-    /// Starts what a node has once, over an open database, with `transport` to its peers.
+    /// Starts what a node has once, over an open database, with `peers` if it is to have any.
     #[must_use]
     pub fn start(
         Threads { core: arbiter, lease: lease_thread }: Threads<'_>,
         options: NodeOptions,
         (writer, database): (store::Writer, store::Reader),
-        transport: impl Transport + Clone + Send + 'static,
+        peers: Option<Peers>,
         clock: SharedClock,
     ) -> Self {
         let registry = Registry::new();
@@ -131,11 +156,33 @@ impl Node {
         let feed = start_in(arbiter, &spec("change_feed"), move |_| {
             ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone())
         });
+        let (peer_links, gossip) = match peers {
+            Some(peers) => {
+                let (links, gossip) = start_peers(&spec, arbiter, peers, &options.lease.node, &metrics, &clock);
+                (Some(links), Some(gossip))
+            }
+            None => (None, None),
+        };
         let (lease, with, time, counts) = (options.lease.clone(), keeper.clone(), clock.clone(), metrics.lease.clone());
+        let links = peer_links.clone();
         let own = Spec::new(&registry, "lease_keeper").arbiter(LEASE).capacity(BUSY_MAILBOX);
         let lease_keeper = start_in(lease_thread, &own, move |_| {
-            LeaseKeeper::new(lease.clone(), leases.clone(), with.clone(), time.clone(), counts.clone())
+            LeaseKeeper::new(lease.clone(), leases.clone(), (with.clone(), links.clone()), time.clone(), counts.clone())
         });
+        let setup = cluster_listener::Setup {
+            node: options.lease.node.clone(),
+            gossip: gossip.clone(),
+            bus: bus.clone(),
+            links: peer_links.clone(),
+            lease_keeper: lease_keeper.clone(),
+            feed: feed.clone(),
+            clock: clock.clone(),
+            metrics: metrics.gossip.clone(),
+        };
+        let cluster_listener =
+            start_in(arbiter, &spec("cluster_listener"), move |_| ClusterListener::new(setup.clone()));
+        let change_feed = feed.clone();
+        let (links, peer_counts) = (peer_links.clone(), metrics.peer.clone());
         let (me, receiver, counts) = (options.lease.node.clone(), options.receiver.clone(), metrics.lease.clone());
         let built = Cell::new(false);
         let (to, with, by, lease, time) =
@@ -148,12 +195,17 @@ impl Node {
                 reader,
                 writer,
                 lease_keeper: lease.clone(),
+                links: links.clone(),
+            };
+            let transport: Box<dyn Transport> = match &links {
+                Some(links) => Box::new(LinkTransport::new(links.clone(), peer_counts.clone())),
+                None => Box::new(NoPeers),
             };
             ClusterNotify::new(Setup {
                 node: me.clone(),
                 options: receiver.clone(),
                 down,
-                transport: Box::new(transport.clone()),
+                transport,
                 clock: time.clone(),
                 metrics: counts.clone(),
                 is_rebuilt: built.replace(true),
@@ -188,6 +240,10 @@ impl Node {
             conf_manager,
             store_writer,
             lease_keeper,
+            change_feed,
+            cluster_listener,
+            peer_links,
+            gossip,
             cache,
             bus,
             database,
@@ -195,6 +251,21 @@ impl Node {
             max_held_per_worker,
         }
     }
+}
+
+/// Starts the links and the heartbeat.
+fn start_peers(
+    spec: &impl Fn(&str) -> Spec,
+    arbiter: &ArbiterHandle,
+    Peers { dialer, advertised, outlet, seeds }: Peers,
+    node: &NodeId,
+    metrics: &Metrics,
+    clock: &SharedClock,
+) -> (Addr<PeerLinks>, Addr<Gossip>) {
+    let (me, counts) = (node.clone(), metrics.peer.clone());
+    let links = start_in(arbiter, &spec("peer_links"), move |_| PeerLinks::new(me.clone(), dialer(), counts.clone()));
+    let setup = gossip::Setup { advertised, outlet, seeds, clock: clock.clone(), metrics: metrics.gossip.clone() };
+    (links, start_in(arbiter, &spec("gossip"), Gossip::factory(setup)))
 }
 
 impl Worker {

@@ -10,7 +10,6 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
 use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::SystemClock;
-use callboard_actors::cluster_notify::NoPeers;
 use callboard_actors::lease_keeper::LeaseOptions;
 use callboard_actors::store;
 use callboard_actors::wiring::{NodeOptions, Threads};
@@ -61,7 +60,7 @@ impl Rig {
         let core = Arbiter::new();
         let handle = core.handle();
         let threads = Threads { core: &handle, lease: &handle };
-        let node = Node::start(threads, options, database, NoPeers, Arc::new(SystemClock));
+        let node = Node::start(threads, options, database, None, Arc::new(SystemClock));
         let draining = Draining::default();
         let shared = Arc::new(Shared::new(&node, &settings, settings.http.addr, draining.clone()));
         let data = web::Data::new(State::start(&node, 0, &shared));

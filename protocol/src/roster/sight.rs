@@ -43,6 +43,32 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The addresses as the text of a membership row; those that are not there are left out.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let named = [("peer", self.peer), ("http", self.http), ("grpc", self.grpc), ("session", self.session)];
+        let shown = named.iter().filter_map(|(name, address)| address.map(|address| format!("{name}={address}")));
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The addresses that a text of [`Addresses::to_text`] holds. What it can't make sense of it leaves out: a newer node
+    /// may have written more.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut addresses = Self::default();
+        for (name, address) in text.split(' ').filter_map(|part| part.split_once('=')) {
+            let slot = match name {
+                "peer" => &mut addresses.peer,
+                "http" => &mut addresses.http,
+                "grpc" => &mut addresses.grpc,
+                "session" => &mut addresses.session,
+                _ => continue,
+            };
+            *slot = address.parse().ok();
+        }
+        addresses
+    }
+
     /// These addresses, and those of `other` where there is none.
     #[must_use]
     pub fn or(self, other: Self) -> Self {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::lease::LeaseSight;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -263,5 +264,19 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn addresses_are_read_back_from_the_text_of_a_row_and_anything_else_is_left_out() {
+    let addresses = Addresses {
+        peer: Some("10.0.0.7:8851".parse().unwrap()),
+        http: Some("[::1]:8848".parse().unwrap()),
+        ..Addresses::default()
+    };
+    assert_eq!(addresses.to_text(), "peer=10.0.0.7:8851 http=[::1]:8848");
+    assert_eq!(Addresses::parse(&addresses.to_text()), addresses);
+    for other in ["", "127.0.0.1:8848", "peer=nowhere http=", "colour=red", "= =="] {
+        assert_eq!(Addresses::parse(other), Addresses::default(), "{other}");
     }
 }

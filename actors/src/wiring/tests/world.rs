@@ -22,7 +22,6 @@ use uuid::Uuid;
 use crate::cache::CacheOptions;
 use crate::cache::reader::Get;
 use crate::clock::SystemClock;
-use crate::cluster_notify::NoPeers;
 use crate::conf_manager::Publish;
 use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
@@ -128,7 +127,7 @@ impl World {
         let node = {
             let here = Arbiter::current();
             let threads = Threads { core: &here, lease: &here };
-            Node::start(threads, options, database, NoPeers, Arc::new(SystemClock))
+            Node::start(threads, options, database, None, Arc::new(SystemClock))
         };
         while ask(&node.lease_keeper, GetStanding, DEADLINE).await.unwrap() != Standing::Settled {
             tokio::task::yield_now().await;
