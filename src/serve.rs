@@ -20,6 +20,7 @@ use callboard_actors::store;
 use callboard_actors::wiring::{Node, NodeOptions, Threads};
 use callboard_protocol::lease::{self, Terms};
 use callboard_protocol::member::{MemberRow, NodeId};
+use callboard_protocol::roster::Addresses;
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
@@ -47,7 +48,8 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (writer, reader) = open_database(&settings, &data_dir).await?;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let cluster = cluster::node::open(&settings, &node_id, address).await?;
-    let row = cluster.as_ref().map_or_else(|| address.to_string(), cluster::node::Opened::row_text);
+    let alone = || Addresses { http: Some(address), ..Addresses::default() }.to_text();
+    let row = cluster.as_ref().map_or_else(alone, cluster::node::Opened::row_text);
     let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
     let (core_handle, lease_handle) = (core.handle(), lease.handle());

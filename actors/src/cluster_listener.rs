@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::member::{Incarnation, NodeId};
 use callboard_protocol::roster::{MemberEvent, NodeState, NodeView, Notice, Roster, RowSight};
 use serde_json::json;
@@ -71,15 +71,24 @@ pub struct Setup {
     /// Where events are published.
     pub bus: Addr<EventBus>,
     /// Who keeps the links to peers; `None` for a node without peers.
-    pub links: Option<Addr<PeerLinks>>,
-    /// Who knows the membership rows.
-    pub lease_keeper: Addr<LeaseKeeper>,
-    /// Who knows how far the node is.
-    pub feed: Addr<ChangeFeed>,
+    pub peers: Option<Recipient<PeersKnown>>,
+    /// The actors of the same node that know more; `None` for a listener that is told by hand.
+    pub neighbours: Option<Neighbours>,
     /// The node's clock.
     pub clock: SharedClock,
     /// What is counted.
     pub metrics: GossipMetrics,
+}
+
+/// The actors of the same node that a listener asks and hears.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Knows the membership rows.
+    pub lease_keeper: Addr<LeaseKeeper>,
+    /// Knows how far the node is.
+    pub feed: Addr<ChangeFeed>,
+    /// Brings what other nodes ask; `None` for a node without peers.
+    pub links: Option<Addr<PeerLinks>>,
 }
 
 /// The cluster listener.
@@ -139,9 +148,9 @@ impl ClusterListener {
     }
 
     fn tell(&mut self, peers: PeersKnown) {
-        if let Some(links) = &self.setup.links {
+        if let Some(recipient) = &self.setup.peers {
             // Loss is repaired: they are told again every few ticks.
-            links.do_send(peers.clone());
+            recipient.do_send(peers.clone());
         }
         self.told = Some(peers);
     }

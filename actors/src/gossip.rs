@@ -132,7 +132,15 @@ struct PollTick;
 #[rtype(result = "()")]
 struct TimerTick;
 
-/// What the node wants to be, kept over the lives of the actor.
+/// What is kept over the lives of the actor.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    intent: Intent,
+    /// The latest that was told.
+    generation: u64,
+}
+
+/// What the node wants to be.
 #[derive(Debug, Clone, Copy)]
 enum Intent {
     Be(Status),
@@ -143,7 +151,7 @@ enum Intent {
 pub struct Gossip {
     engine: Engine,
     setup: Setup,
-    intent: Arc<Mutex<Intent>>,
+    kept: Arc<Mutex<Kept>>,
     born: Instant,
     subscriber: Option<(Recipient<Sighted>, Holder)>,
     /// What the subscriber was told last.
@@ -156,29 +164,30 @@ impl Gossip {
     /// Builds each life of the gossip of the node that `setup` names, for `runtime::start_in`. A later life is a later
     /// generation and has the status of the one before.
     pub fn factory(setup: Setup) -> impl Fn(&mut Context<Self>) -> Self + Send + 'static {
-        let intent = Arc::new(Mutex::new(Intent::Be(Status::Joining)));
-        move |_| Self::new(setup.clone(), Arc::clone(&intent))
+        let kept = Arc::new(Mutex::new(Kept { intent: Intent::Be(Status::Joining), generation: 0 }));
+        move |_| Self::new(setup.clone(), Arc::clone(&kept))
     }
 
-    fn new(setup: Setup, intent: Arc<Mutex<Intent>>) -> Self {
+    fn new(setup: Setup, kept: Arc<Mutex<Kept>>) -> Self {
         let Advertised { node, peer, http, grpc, session, protocols, version } = setup.advertised.clone();
-        let wanted = *intent.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = match wanted {
+        let before = *kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = match before.intent {
             Intent::Be(status) => status,
             Intent::Gone => Status::Leaving,
         };
-        let generation = u64::try_from(setup.clock.wall().0).unwrap_or_default();
+        let wall = u64::try_from(setup.clock.wall().0).unwrap_or_default();
+        let generation = wall.max(before.generation.saturating_add(1));
         let identity = Identity { node, generation, peer, http, grpc, session, status, protocols, version };
         if !identity.is_sound() || identity.is_whoever() {
             tracing::error!(node.id = %identity.node, "other nodes will refuse what this node tells of itself");
         }
         let mut engine = Engine::new(identity, rand::make_rng());
         let born = Instant::now();
-        if matches!(wanted, Intent::Gone) {
+        if matches!(before.intent, Intent::Gone) {
             engine.leave(Mono::default());
         }
         let (subscriber, told, wakeup) = (None, Vec::new(), None);
-        Self { engine, setup, intent, born, subscriber, told, wakeup, is_resolving: false }
+        Self { engine, setup, kept, born, subscriber, told, wakeup, is_resolving: false }
     }
 
     fn now(&self) -> Mono {
@@ -187,9 +196,9 @@ impl Gossip {
 
     /// Who is gone stays gone.
     fn want(&self, wanted: Intent) {
-        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*intent, Intent::Be(_)) {
-            *intent = wanted;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(kept.intent, Intent::Be(_)) {
+            kept.intent = wanted;
         }
     }
 
@@ -200,6 +209,7 @@ impl Gossip {
             self.setup.outlet.send(to, &datagram);
         }
         if self.engine.take_changed() {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).generation = self.engine.generation();
             self.tell();
         }
         self.arm(context);

@@ -18,7 +18,7 @@ use crate::cache::{Cache, CacheOptions};
 use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_listener::{self, ClusterListener};
+use crate::cluster_listener::{self, ClusterListener, Neighbours};
 use crate::cluster_notify::{ClusterNotify, NoPeers, Setup, Transport};
 use crate::conf_manager::ConfManager;
 use crate::coordinator::Coordinator;
@@ -26,7 +26,7 @@ use crate::event_bus::EventBus;
 use crate::gossip::{self, Advertised, Gossip, Outlet, Seeds};
 use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
 use crate::long_poll::LongPoll;
-use crate::metrics::Metrics;
+use crate::metrics::{GossipMetrics, Metrics};
 use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
 use crate::retention::Retention;
 use crate::runtime::{Registry, Spec, start, start_in};
@@ -81,6 +81,8 @@ pub struct Peers {
     pub outlet: Arc<dyn Outlet>,
     /// The nodes to ask first.
     pub seeds: Arc<dyn Seeds>,
+    /// What the sockets of gossip count in.
+    pub metrics: GossipMetrics,
 }
 
 /// What a node has once.
@@ -138,7 +140,10 @@ impl Node {
     ) -> Self {
         let registry = Registry::new();
         let leases = writer.for_leases();
-        let metrics = Metrics::default();
+        let mut metrics = Metrics::default();
+        if let Some(peers) = &peers {
+            metrics.gossip = peers.metrics.clone();
+        }
         let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
 
         let (reader, counts) = (database.clone(), metrics.store.clone());
@@ -173,9 +178,12 @@ impl Node {
             node: options.lease.node.clone(),
             gossip: gossip.clone(),
             bus: bus.clone(),
-            links: peer_links.clone(),
-            lease_keeper: lease_keeper.clone(),
-            feed: feed.clone(),
+            peers: peer_links.clone().map(Addr::recipient),
+            neighbours: Some(Neighbours {
+                lease_keeper: lease_keeper.clone(),
+                feed: feed.clone(),
+                links: peer_links.clone(),
+            }),
             clock: clock.clone(),
             metrics: metrics.gossip.clone(),
         };
@@ -257,7 +265,7 @@ impl Node {
 fn start_peers(
     spec: &impl Fn(&str) -> Spec,
     arbiter: &ArbiterHandle,
-    Peers { dialer, advertised, outlet, seeds }: Peers,
+    Peers { dialer, advertised, outlet, seeds, .. }: Peers,
     node: &NodeId,
     metrics: &Metrics,
     clock: &SharedClock,

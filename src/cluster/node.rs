@@ -1,21 +1,23 @@
 //! A node's part in its cluster, put together: the two sockets on one port, the addresses that others are told, and what
 //! the actors need of all that. Owns the order in which it comes up; decides nothing.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use actix_rt::ArbiterHandle;
 use anyhow::{Context as _, bail};
-use callboard_actors::gossip::{Advertised, Resolving, Seeds};
+use callboard_actors::gossip::Advertised;
+use callboard_actors::metrics::GossipMetrics;
 use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::wiring::{Node, Peers};
 use callboard_protocol::member::NodeId;
 use callboard_protocol::roster::{Addresses, ProtocolRange};
 
+use super::datagram::Sealing;
 use super::key::ClusterKeys;
 use super::links::{self, Identity, LinkConfig, TcpDialer};
-use super::udp::{self, GossipSocket};
+use super::seeds::SeedNames;
+use super::udp::{self, UdpReceiver, UdpSender};
 use crate::http;
 use crate::settings::Settings;
 
@@ -27,36 +29,13 @@ const SOFTWARE: &str = env!("CARGO_PKG_VERSION");
 /// What is open before the actors start.
 pub struct Opened {
     tcp: TcpListener,
-    gossip: Arc<GossipSocket>,
+    sender: Arc<UdpSender>,
+    receiver: UdpReceiver,
+    metrics: GossipMetrics,
     links: Arc<LinkConfig>,
     /// Where peers are listened for.
     pub address: SocketAddr,
     advertised: Advertised,
-}
-
-/// The hosts and ports that the settings name as seeds.
-struct SeedNames(Vec<String>);
-
-impl fmt::Debug for SeedNames {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_tuple("SeedNames").field(&self.0).finish()
-    }
-}
-
-impl Seeds for SeedNames {
-    fn resolve(&self) -> Resolving {
-        let names = self.0.clone();
-        Box::pin(async move {
-            let mut addresses = Vec::new();
-            for name in names {
-                match tokio::net::lookup_host(&name).await {
-                    Ok(found) => addresses.extend(found),
-                    Err(error) => tracing::debug!(seed = name, %error, "a seed can't be resolved"),
-                }
-            }
-            addresses
-        })
-    }
 }
 
 /// Reads the key and opens the sockets, if the settings make the node part of a cluster.
@@ -84,11 +63,12 @@ pub async fn open(settings: &Settings, node: &NodeId, http: SocketAddr) -> anyho
         version: SOFTWARE.into(),
     };
     let cluster = settings.cluster.name.clone();
-    let gossip = Arc::new(GossipSocket::new(udp, keys.clone(), &cluster)?);
+    let metrics = GossipMetrics::default();
+    let (sender, receiver) = udp::split(udp, Sealing::new(&keys, &cluster), metrics.clone())?;
     let identity =
         Identity { node: node.clone(), cluster, keys, versions: PEER_VERSIONS, software: SOFTWARE.to_owned() };
     let links = Arc::new(LinkConfig { identity, bind: address });
-    Ok(Some(Opened { tcp, gossip, links, address, advertised }))
+    Ok(Some(Opened { tcp, sender: Arc::new(sender), receiver, metrics, links, address, advertised }))
 }
 
 impl Opened {
@@ -106,8 +86,9 @@ impl Opened {
         Peers {
             dialer: Box::new(move || Box::new(TcpDialer::new(Arc::clone(&links)))),
             advertised: self.advertised.clone(),
-            outlet: Arc::clone(&self.gossip) as _,
-            seeds: Arc::new(SeedNames(seeds.to_vec())),
+            outlet: Arc::clone(&self.sender) as _,
+            seeds: Arc::new(SeedNames::new(seeds.to_vec())),
+            metrics: self.metrics.clone(),
         }
     }
 
@@ -120,7 +101,12 @@ impl Opened {
             bail!("the node was started without peers");
         };
         links::listen(arbiter, self.tcp, self.links, peer_links, node.metrics.peer.clone())?;
-        udp::listen(arbiter, self.gossip, gossip, node.metrics.gossip.clone())?;
+        let (receiver, gossip) = (self.receiver, gossip.recipient());
+        arbiter.spawn(async move {
+            if let Err(error) = receiver.run(gossip).await {
+                tracing::error!(%error, "gossip can't be listened for");
+            }
+        });
         Ok(())
     }
 }

@@ -15,7 +15,6 @@ use callboard_protocol::lease::LeaseSight;
 use callboard_protocol::roster::{Addresses, NodeState, NodeView};
 use futures_util::future::join_all;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::access::{Answer, Call};
@@ -184,11 +183,7 @@ pub(super) async fn for_nacos(node: &Node) -> Vec<(std::net::SocketAddr, &'stati
             NodeState::Down => "DOWN",
             NodeState::Removed => return None,
         };
-        Some((
-            seen.addresses.http?,
-            state,
-            seen.version.map(|version| json!(*version).as_str().unwrap_or_default().to_owned()),
-        ))
+        Some((seen.addresses.http?, state, seen.version.map(|version| version.to_string())))
     });
     known.collect()
 }

@@ -23,7 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(1);
 impl ClusterListener {
     /// Subscribes to the membership rows, and again whenever the lease keeper forgets.
     pub(super) fn subscribe_to_rows(&mut self, context: &mut Context<Self>) {
-        let (keeper, me) = (self.setup.lease_keeper.clone(), context.address().recipient());
+        let Some(neighbours) = &self.setup.neighbours else { return };
+        let (keeper, me) = (neighbours.lease_keeper.clone(), context.address().recipient());
         let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(me)).await });
         context
             .spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| listener.subscribe_to_rows(context)));
@@ -31,7 +32,8 @@ impl ClusterListener {
 
     /// Subscribes to what peers ask, and again whenever the links forget; they forgot the peers as well then.
     pub(super) fn subscribe_to_queries(&mut self, context: &mut Context<Self>) {
-        let Some(links) = self.setup.links.clone() else { return };
+        let links = self.setup.neighbours.as_ref().and_then(|neighbours| neighbours.links.clone());
+        let Some(links) = links else { return };
         let me = context.address().recipient();
         let forgotten = until_forgotten(async move { links.send(SubscribeQueries(me)).await });
         context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
@@ -71,9 +73,14 @@ impl Handler<PeerAsked> for ClusterListener {
         let (state, version) = view.map_or_else(Default::default, |own| {
             (own.state.as_str().to_owned(), own.version.map(|version| version.to_string()).unwrap_or_default())
         });
-        let (feed, incarnation) = (self.setup.feed.clone(), self.incarnation);
+        let feed = self.setup.neighbours.as_ref().map(|neighbours| neighbours.feed.clone());
+        let incarnation = self.incarnation;
         Box::pin(async move {
-            let revision = ask(&feed, GetCursor, DEADLINE).await.unwrap_or_default().unwrap_or(Version::ZERO);
+            let cursor = match feed {
+                Some(feed) => ask(&feed, GetCursor, DEADLINE).await.ok().flatten(),
+                None => None,
+            };
+            let revision = cursor.unwrap_or(Version::ZERO);
             // An asker that stopped waiting needs no answer.
             drop(reply.send(PeerReply::Status(PeerStatus { revision, incarnation, version, state })));
         })

@@ -85,7 +85,10 @@ fn config() -> foca::Config {
     config.max_transmissions = NonZeroU8::new(10).expect("ten is not zero");
     // Without it a node that was wrongly taken for dead never hears of it.
     config.notify_down_members = true;
-    // A node that stops is down within eight seconds of it, one that pauses for three is not.
+    // A node that stops is down within eight seconds of it, in a cluster of nine too, where the chance that nobody
+    // probes it for a while is larger; one that pauses for three seconds is not.
+    config.probe_period = Duration::from_millis(750);
+    config.probe_rtt = Duration::from_millis(350);
     config.suspect_to_down_after = Duration::from_millis(3_500);
     config.remove_down_after = Some(Duration::from_secs(3_600));
     config.max_packet_size = NonZeroUsize::new(MAX_DATAGRAM).expect("a datagram has room");
@@ -105,7 +108,7 @@ impl Engine {
             sends: Vec::new(),
             is_known: false,
             has_left: false,
-            has_changed: false,
+            has_changed: true,
             renewals: Renewals::default(),
         }
     }
@@ -123,6 +126,11 @@ impl Engine {
     /// When time alone makes the machine act next.
     pub(super) fn next_wakeup(&self) -> Option<Mono> {
         self.timers.next_due()
+    }
+
+    /// The local node's latest word of itself.
+    pub(super) fn generation(&self) -> u64 {
+        self.foca.identity().generation
     }
 
     /// How many others are not down.
