@@ -159,8 +159,7 @@ impl TestNode {
             clock,
             metrics: metrics.gossip.clone(),
         };
-        let listener =
-            start(&Spec::new(&registry, "cluster_listener"), move |_| ClusterListener::new(setup.clone()));
+        let listener = start(&Spec::new(&registry, "cluster_listener"), move |_| ClusterListener::new(setup.clone()));
         Self { address: address(index), gossip, listener, bus, witness, metrics }
     }
 

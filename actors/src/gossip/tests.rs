@@ -101,7 +101,8 @@ fn a_farewell_is_seen_at_once() {
     for seed in 0..20 {
         let mut world = World::settled(seed, 5);
         world.with(1, |engine, now| engine.set_status(now, Status::Leaving));
-        let leaving = |world: &World| world.running().iter().all(|one| world.sees(*one, 1).unwrap().status == Status::Leaving);
+        let leaving =
+            |world: &World| world.running().iter().all(|one| world.sees(*one, 1).unwrap().status == Status::Leaving);
         assert!(world.until(SECOND, leaving).is_some(), "seed {seed}");
         assert!(world.seen_by_all(1, Life::Alive));
         world.with(1, |engine, now| engine.leave(now));
@@ -127,9 +128,8 @@ fn a_change_of_status_is_no_death() {
     for seed in 0..20 {
         let mut world = World::settled(seed, 3);
         world.with(1, |engine, now| engine.set_status(now, Status::Joining));
-        let seen = world.until(SECOND, |world| {
-            [0, 2].iter().all(|one| world.sees(*one, 1).unwrap().status == Status::Joining)
-        });
+        let seen = world
+            .until(SECOND, |world| [0, 2].iter().all(|one| world.sees(*one, 1).unwrap().status == Status::Joining));
         assert!(seen.is_some(), "seed {seed}");
         let down = world.until(10 * SECOND, |world| !world.all_see(Life::Alive));
         assert_eq!(down, None, "seed {seed}");

@@ -184,7 +184,10 @@ fn timers_come_in_order_and_move_with_a_pause() {
         timers.add(at(due), timer);
     }
     timers.mend_pause(at(150));
-    assert_eq!((timers.take_due(at(150)), timers.take_due(at(150)), timers.take_due(at(150))), (Some('a'), Some('b'), None));
+    assert_eq!(
+        (timers.take_due(at(150)), timers.take_due(at(150)), timers.take_due(at(150))),
+        (Some('a'), Some('b'), None)
+    );
     timers.add(at(500), 'd');
     timers.mend_pause(at(5_300));
     assert_eq!(timers.next_due(), Some(at(5_300)));
