@@ -21,6 +21,8 @@ pub mod long_poll;
 pub mod member;
 pub mod publish;
 pub mod receiver;
+#[cfg(test)]
+mod simulation;
 pub mod time;
 pub mod unit;
 pub mod watch;
