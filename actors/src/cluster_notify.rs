@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use transport::{NoPeers, PeerMessage, Transport};
+pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
 
 use crate::cache::keeper::{Apply, Follow, Keeper, Mark, Unmark};
 use crate::change_feed::{self, ChangeFeed, Heard};
@@ -327,6 +327,12 @@ impl ClusterNotify {
         );
     }
 
+    /// Hears what peers say, and subscribes again whenever the transport forgets.
+    fn listen_to_peers(&mut self, context: &mut Context<Self>) {
+        let forgotten = self.transport.listen(context.address().recipient());
+        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.listen_to_peers(context)));
+    }
+
     /// A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
     fn follow_cache(&mut self, context: &mut Context<Self>) {
         let cache = self.down.cache.clone();
@@ -395,6 +401,7 @@ impl Actor for ClusterNotify {
         }
         self.subscribe_to_membership(context);
         self.follow_cache(context);
+        self.listen_to_peers(context);
     }
 }
 
