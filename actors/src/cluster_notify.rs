@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use transport::{NoPeers, PeerMessage, Transport};
+pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
 
 use crate::cache::keeper::{Apply, Follow, Keeper, Mark, Unmark};
 use crate::change_feed::{self, ChangeFeed, Heard};
@@ -36,7 +36,7 @@ use crate::conf_manager::{Acked, Resolved};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel, ResultLabel};
 use crate::monitored;
-use crate::peer_links::{PeerLinks, ReachChanged, SubscribeMessages, SubscribeReach};
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Context, Observable, ask};
 use crate::store::Landed;
 use crate::store_reader::{Look, StoreReader};
@@ -351,17 +351,18 @@ impl ClusterNotify {
         );
     }
 
-    /// Subscribes to what peers say and to who can be reached, and again whenever the links forget.
-    fn subscribe_to_links(&mut self, context: &mut Context<Self>) {
+    /// Subscribes to who can be reached, and again whenever the links forget.
+    fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
         let Some(links) = self.down.links.clone() else { return };
-        let me = context.address();
-        let (said, reached) = (me.clone().recipient(), me.recipient());
-        let forgotten = until_forgotten(async move {
-            let held = links.send(SubscribeMessages(said)).await?;
-            links.send(SubscribeReach(reached)).await?;
-            Ok(held)
-        });
-        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_links(context)));
+        let me = context.address().recipient();
+        let forgotten = until_forgotten(async move { links.send(SubscribeReach(me)).await });
+        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_reach(context)));
+    }
+
+    /// Hears what peers say, and subscribes again whenever the transport forgets.
+    fn listen_to_peers(&mut self, context: &mut Context<Self>) {
+        let forgotten = self.transport.listen(context.address().recipient());
+        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.listen_to_peers(context)));
     }
 
     /// A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
@@ -431,8 +432,9 @@ impl Actor for ClusterNotify {
             self.down.lease_keeper.do_send(Rejoin);
         }
         self.subscribe_to_membership(context);
-        self.subscribe_to_links(context);
+        self.subscribe_to_reach(context);
         self.follow_cache(context);
+        self.listen_to_peers(context);
     }
 }
 

@@ -77,8 +77,7 @@ pub enum Way {
     Alone,
     /// Over links, and by gossip.
     Linked(Box<Peers>),
-    /// Over a transport of another kind, made for each life of the one who speaks. Whoever carries it hands what comes in
-    /// to [`Node::cluster_notify`].
+    /// Over a transport of another kind, made for each life of the one who speaks.
     By(Box<dyn Fn() -> Box<dyn Transport> + Send>),
 }
 
@@ -109,8 +108,6 @@ pub struct Node {
     pub store_writer: Addr<StoreWriter>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
-    /// What nodes say to each other about publishes.
-    pub cluster_notify: Addr<ClusterNotify>,
     /// How far subscribers have been told.
     pub change_feed: Addr<ChangeFeed>,
     /// What is known of every node.
@@ -263,7 +260,6 @@ impl Node {
             conf_manager,
             store_writer,
             lease_keeper,
-            cluster_notify,
             change_feed,
             cluster_listener,
             peer_links,

@@ -118,11 +118,11 @@ async fn accept(listener: TcpListener, config: Arc<LinkConfig>, links: Addr<Peer
     let lobby = Lobby::default();
     loop {
         match listener.accept().await {
-            Ok((stream, from)) => {
+            Ok((mut stream, from)) => {
                 let (config, links, metrics) = (Arc::clone(&config), links.clone(), metrics.clone());
                 lobby.admit(|seat| async move {
-                    match receive(stream, &config).await {
-                        Ok((stream, peer)) => {
+                    match receive(&mut stream, &config).await {
+                        Ok(peer) => {
                             drop(seat);
                             let link = Link::new(peer.hello.node.clone(), Direction::Accepted);
                             carry(stream, peer, link, links).await;
@@ -143,12 +143,10 @@ async fn accept(listener: TcpListener, config: Arc<LinkConfig>, links: Addr<Peer
 }
 
 /// Lets the other end of a connection prove itself; else says why not.
-async fn receive(mut stream: TcpStream, config: &LinkConfig) -> Result<(TcpStream, Authenticated), String> {
+async fn receive(stream: &mut TcpStream, config: &LinkConfig) -> Result<Authenticated, String> {
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let met = timeout(HANDSHAKE, handshake::respond(&mut stream, &config.identity)).await;
-    let peer =
-        met.map_err(|_elapsed| "it did not prove itself in time".to_owned())?.map_err(|error| error.to_string())?;
-    Ok((stream, peer))
+    let met = timeout(HANDSHAKE, handshake::respond(stream, &config.identity)).await;
+    met.map_err(|_elapsed| "it did not prove itself in time".to_owned())?.map_err(|error| error.to_string())
 }
 
 /// Tells of an open link and carries its frames until it ends.

@@ -1,9 +1,15 @@
 //! The way to the peers, as a trait: a transport is an implementation, not a rewrite. Safety needs nothing from it:
 //! messages may be lost, late, repeated or out of turn.
 
+use std::future::{Future, pending};
+use std::pin::Pin;
+
+use actix::Recipient;
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::member::{Ack, NodeId};
 use callboard_protocol::receiver::{Ack2, NotifyCommitEvent, NotifyEvent};
+
+use super::FromPeer;
 
 /// What nodes say to each other about publishes.
 #[derive(Debug, Clone)]
@@ -42,7 +48,12 @@ pub trait Transport {
     }
     /// Sends to every peer. May lose the message.
     fn broadcast(&self, message: PeerMessage);
+    /// Has `listener` told what peers say. Resolves when the transport has forgotten it.
+    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten;
 }
+
+/// The end of a subscription.
+pub type Forgotten = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The transport of a node that is alone.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,4 +65,8 @@ impl Transport for NoPeers {
     }
 
     fn broadcast(&self, _message: PeerMessage) {}
+
+    fn listen(&self, _listener: Recipient<FromPeer>) -> Forgotten {
+        Box::pin(pending())
+    }
 }

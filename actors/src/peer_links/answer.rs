@@ -91,7 +91,7 @@ impl PeerLinks {
         let asked = PeerAsked { from: link.peer.clone(), query, reply };
         let has_room = accepted.answering < MAX_ANSWERING;
         let answerer = self.subscribers.queries.as_ref().filter(|_| has_room);
-        if !answerer.is_some_and(|(recipient, _)| recipient.try_send(asked).is_ok()) {
+        if answerer.is_none_or(|(recipient, _)| recipient.try_send(asked).is_err()) {
             accepted.outlet.push_frame(&Frame::Reply { id, reply: None }, accepted.version);
             return;
         }

@@ -1,13 +1,14 @@
 //! The transport over peer links: hands over what is to be said and never waits.
 
-use actix::Addr;
 use actix::prelude::SendError;
+use actix::{Addr, Recipient};
 use callboard_protocol::member::NodeId;
 
-use super::PeerLinks;
 use super::message::{Audience, Say};
-use crate::cluster_notify::{PeerMessage, Transport};
+use super::{PeerLinks, SubscribeMessages};
+use crate::cluster_notify::{Forgotten, FromPeer, PeerMessage, Transport};
 use crate::metrics::PeerMetrics;
+use crate::subscription::until_forgotten;
 
 /// Carries messages over [`PeerLinks`].
 #[derive(Debug, Clone)]
@@ -50,5 +51,10 @@ impl Transport for LinkTransport {
 
     fn broadcast(&self, message: PeerMessage) {
         self.say(Audience::Everybody, message);
+    }
+
+    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
+        let links = self.links.clone();
+        Box::pin(until_forgotten(async move { links.send(SubscribeMessages(listener)).await }))
     }
 }

@@ -73,7 +73,7 @@ proptest! {
         let first = opener.open(&mut stream, &mut frames);
         stream.resize(stream.len() + 70_000, 0);
         assert!(first.is_err() || opener.open(&mut stream, &mut frames).is_err());
-        assert_eq!(frames, [Bytes::new(); 0]);
+        assert!(frames.is_empty());
     }
 }
 

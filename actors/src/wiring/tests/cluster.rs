@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Addr, System};
+use actix::{Recipient, System};
 use callboard_protocol::lease::{self, Terms};
 use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
@@ -15,7 +15,7 @@ use callboard_protocol::receiver;
 use callboard_protocol::unit::UnitOutcome;
 
 use super::world::{World, text};
-use crate::cluster_notify::{ClusterNotify, FromPeer, PeerMessage, Transport};
+use crate::cluster_notify::{Forgotten, FromPeer, PeerMessage, Transport};
 use crate::lease_keeper::Leave;
 use crate::runtime::ask;
 use crate::wiring::Way;
@@ -26,7 +26,7 @@ type Fate = fn(&PeerMessage, u64) -> usize;
 /// The wires between the nodes of one test.
 #[derive(Clone)]
 struct Hub {
-    nodes: Arc<Mutex<HashMap<NodeId, Addr<ClusterNotify>>>>,
+    nodes: Arc<Mutex<HashMap<NodeId, Recipient<FromPeer>>>>,
     fate: Arc<Mutex<Fate>>,
     sent: Arc<Mutex<u64>>,
 }
@@ -36,7 +36,7 @@ impl Hub {
         Self { nodes: Arc::default(), fate: Arc::new(Mutex::new(fate)), sent: Arc::default() }
     }
 
-    fn carry(&self, to: &Addr<ClusterNotify>, message: &PeerMessage) {
+    fn carry(&self, to: &Recipient<FromPeer>, message: &PeerMessage) {
         let number = {
             let mut sent = self.sent.lock().unwrap();
             *sent += 1;
@@ -69,6 +69,11 @@ impl Transport for Wire {
         let nodes = self.hub.nodes.lock().unwrap().clone();
         nodes.iter().filter(|(node, _)| **node != self.me).for_each(|(_, to)| self.hub.carry(to, &message));
     }
+
+    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
+        self.hub.nodes.lock().unwrap().insert(self.me.clone(), listener);
+        Box::pin(std::future::pending())
+    }
 }
 
 async fn two_nodes(hub: &Hub) -> [World; 2] {
@@ -93,7 +98,6 @@ async fn two_nodes(hub: &Hub) -> [World; 2] {
         let world =
             World::start_on(Rc::clone(&directory), name, (lease.clone(), pending.clone()), Way::By(Box::new(wire)))
                 .await;
-        hub.nodes.lock().unwrap().insert(NodeId(name.into()), world.node.cluster_notify.clone());
         worlds.push(world);
     }
     worlds.try_into().ok().unwrap()
