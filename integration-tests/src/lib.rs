@@ -9,11 +9,15 @@
 pub mod binary;
 pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod crash;
+pub mod database_server;
 pub mod hammer;
 pub mod history;
 pub mod nacos;
 pub mod node;
 pub mod poll;
+pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod sse;
