@@ -7,6 +7,7 @@
 //! was observed, and whether it may be) · [`crash`] and [`hammer`] (the two proofs built from these).
 
 pub mod binary;
+pub mod chaos;
 pub mod checker;
 pub mod client;
 pub mod cluster;
@@ -14,6 +15,7 @@ pub mod crash;
 pub mod database_server;
 pub mod hammer;
 pub mod history;
+pub mod metrics;
 pub mod nacos;
 pub mod node;
 pub mod poll;
