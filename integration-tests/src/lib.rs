@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod checker;
 pub mod client;
 pub mod cluster;
+pub mod cluster_hammer;
 pub mod crash;
 pub mod database_server;
 pub mod hammer;

@@ -143,6 +143,14 @@ impl Node {
         self.peer
     }
 
+    /// The id of its process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.process.as_ref().context("the node runs")?.id())
+    }
+
     /// Whether its process was started and not ended by us.
     #[must_use]
     pub fn runs(&self) -> bool {
@@ -228,7 +236,7 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        process::signal(self.process.as_ref().context("the node runs")?.id(), signal)
+        process::signal(self.pid()?, signal)
     }
 
     /// Processor time it has used so far, user and system.
@@ -236,7 +244,7 @@ impl Node {
     /// # Errors
     /// It does not run, or this system has no `/proc`.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
-        process::cpu_time(self.process.as_ref().context("the node runs")?.id())
+        process::cpu_time(self.pid()?)
     }
 }
 
