@@ -63,10 +63,10 @@ fn named(passwords: &str, name: &str) -> Option<User> {
     Some(User { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
 }
 
-/// A command that runs as `user` in `directory`.
+/// A command that runs as `user` in `directory`, and has its temporary files there: MariaDB removes those of others.
 pub(super) fn command(program: &Path, user: Option<User>, directory: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(directory);
+    command.current_dir(directory).env("TMPDIR", directory);
     if let Some(User { uid, gid }) = user {
         command.uid(uid).gid(gid);
     }
