@@ -16,10 +16,12 @@ use crate::nacos::{self, CONFIGS};
 use crate::poll;
 
 /// Starts that may go wrong.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 30;
 /// What the first publish reads back as.
 const PROBE: &str = "probe";
 const LIMIT: Duration = Duration::from_secs(3);
+/// Longest time for a node to take part.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// The cluster.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl Rnacos {
         let clients: Vec<Client> = self.addresses().iter().map(|at| Client::new(format!("http://{at}"))).collect();
         for (place, publisher) in clients.iter().enumerate() {
             let data_id = format!("{name}-{place}");
-            poll::until("r-nacos takes and holds a publish", poll::SOON, async || {
+            poll::until("r-nacos takes and holds a publish", PATIENCE, async || {
                 if self.nodes.iter_mut().any(|(node, _)| !matches!(node.try_wait(), Ok(None))) {
                     bail!("r-nacos ended");
                 }
