@@ -51,13 +51,20 @@ pub(super) async fn keep_listening(stage: Stage, subscriber: usize, mut rng: Rng
     let mut heard = Heard::nothing();
     let mut last_event_id = None;
     let keys = stage.keys.clone();
-    let query = format!("namespace=public&group={}", stage.group);
+    let query = format!("namespace=public&group={}&prefix=", stage.group);
     while !heard.is_enough(&stage, &keys) {
         let Some(node) = stage.any_node(&mut rng, None) else { break };
         let opened = tokio::time::timeout(OPEN_LIMIT, node.client.watch(&query, last_event_id)).await;
-        let Ok(Ok(mut watch)) = opened else {
-            tokio::time::sleep(AFTER_REFUSAL).await;
-            continue;
+        let mut watch = match opened {
+            Ok(Ok(watch)) => watch,
+            Ok(Err(error)) if error.to_string().starts_with("watch was answered 400") => {
+                recording.odd.push(format!("{}: {error:#}", node.name));
+                break;
+            }
+            Ok(Err(_)) | Err(_) => {
+                tokio::time::sleep(AFTER_REFUSAL).await;
+                continue;
+            }
         };
         let until = tokio::time::Instant::now() + Duration::from_millis(rng.u64(KEPT));
         while tokio::time::Instant::now() < until && !heard.is_enough(&stage, &keys) {
