@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -58,7 +58,7 @@ pub enum Error {
 pub struct DataDir {
     path: PathBuf,
     /// Kept open because closing it ends the lock.
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -72,7 +72,7 @@ impl DataDir {
         created.map_err(failed("create the data directory", path))?;
         let path = fs::canonicalize(path).map_err(failed("open the data directory", path))?;
         let lock = take_lock(&path.join(LOCK), &path)?;
-        let data_dir = Self { path, _lock: lock };
+        let data_dir = Self { path, lock };
         data_dir.remove_addresses()?;
         Ok(data_dir)
     }
@@ -103,6 +103,16 @@ impl DataDir {
                 Ok(id)
             }
             Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    /// Names the running system and this very directory. A membership row with the same name was written by a process that
+    /// held the lock which this one holds now: it is dead. Empty when the system can't be told apart from its next start.
+    pub fn boot_id(&self) -> String {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        match (boot, self.lock.metadata()) {
+            (Ok(boot), Ok(lock)) => format!("{}/{:x}:{:x}", boot.trim(), lock.dev(), lock.ino()),
+            _ => String::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! HTTP: the native interface under `/api/v1`, Nacos under `/nacos`, and health, metrics and description at the root.
 //!
 //! Reading order: `access` (every route, one row each) · `problem` (every refusal) · `configs`, `publishing` (one
-//! configuration) · `listing`, `history`, `namespaces`, `watch` · `actors`, `health`, `metrics`, `openapi` · `query`,
+//! configuration) · `listing`, `history`, `namespaces`, `watch` · `actors`, `cluster`, `health`, `metrics`, `openapi` · `query`,
 //! `headers`, `body`, `connection` (reading a request) · `nacos` (the routes of Nacos).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations, and no header
@@ -12,9 +12,10 @@ mod access;
 mod actors;
 mod answer;
 mod body;
+mod cluster;
 mod configs;
 mod connection;
-mod draining;
+pub mod draining;
 mod headers;
 mod health;
 mod history;
@@ -26,6 +27,7 @@ mod openapi;
 mod problem;
 mod publishing;
 mod query;
+mod stale;
 mod watch;
 
 use std::io;
@@ -68,6 +70,9 @@ struct Limits {
     heartbeat: Duration,
     max_keys: usize,
     history: Duration,
+    serve_stale: bool,
+    /// How long a node that drains waits for publishes under way.
+    grace: Duration,
 }
 
 /// What all workers share.
@@ -100,6 +105,8 @@ impl Shared {
             heartbeat: settings.watch.heartbeat,
             max_keys: settings.watch.max_keys,
             history: settings.history.retention,
+            serve_stale: settings.cache.serve_stale,
+            grace: settings.shutdown.grace,
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);

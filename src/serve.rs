@@ -11,19 +11,23 @@ use actix_rt::Arbiter;
 use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
 use callboard_actors::cache::CacheOptions;
-use callboard_actors::clock::SystemClock;
-use callboard_actors::cluster_notify::NoPeers;
+use callboard_actors::clock::{LeaseClock, SystemClock};
 use callboard_actors::conf_manager::CountOpen;
-use callboard_actors::lease_keeper::{IsSettled, LeaseOptions, Leave, Participation};
+use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
+use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::runtime::ask;
 use callboard_actors::store;
-use callboard_actors::wiring::{Node, NodeOptions};
-use callboard_protocol::member::NodeId;
+use callboard_actors::wiring::{Node, NodeOptions, Threads};
+use callboard_protocol::lease::{self, Terms};
+use callboard_protocol::member::{MemberRow, NodeId};
+use callboard_protocol::roster::Addresses;
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
+use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
-use crate::http::{self, Draining};
+use crate::http::{self, Draining, draining};
 use crate::settings::{DatabaseKind, Settings};
 
 /// How often a stopping node looks whether it is done.
@@ -42,19 +46,30 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.url.sqlite_file().map(DatabaseLock::take).transpose()?;
     let (writer, reader) = open_database(&settings, &data_dir).await?;
-    let options = node_options(&settings, &data_dir, address, writer.backend())?;
-    let node_id = options.lease.node.clone();
-    let core = Arbiter::new();
+    let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
+    let cluster = cluster::node::open(&settings, &node_id, address).await?;
+    let alone = || Addresses { http: Some(address), ..Addresses::default() }.to_text();
+    let row = cluster.as_ref().map_or_else(alone, cluster::node::Opened::row_text);
+    let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
+    let (core, lease) = (Arbiter::new(), Arbiter::new());
+    let (core_handle, lease_handle) = (core.handle(), lease.handle());
     let database = (writer.clone(), reader.clone());
-    let node = Node::start(&core.handle(), options, (writer, reader), NoPeers, Arc::new(SystemClock));
+    let threads = Threads { core: &core_handle, lease: &lease_handle };
+    let peers = cluster.as_ref().map(|cluster| cluster.peers(&settings.cluster.seeds));
+    let node = Node::start(threads, options, (writer, reader), peers, Arc::new(LeaseClock::new(SystemClock)));
+    let mut addresses = BTreeMap::from([("http".to_owned(), address)]);
+    if let Some(cluster) = cluster {
+        addresses.insert("peer".to_owned(), cluster.address);
+        cluster.listen(&core_handle, &node)?;
+    }
     wait_for_membership(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
     let server = http::serve(listener, node.clone(), &settings, draining.clone())
         .with_context(|| format!("cannot serve HTTP on {address}"))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
-    data_dir.write_addresses(&BTreeMap::from([("http".to_owned(), address)]))?;
-    announce(&settings, &data_dir, &node_id, address);
+    data_dir.write_addresses(&addresses)?;
+    announce(&settings, &data_dir, &node_id, &addresses);
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -68,6 +83,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     stop(&node, &handle, &draining, settings.shutdown.grace).await;
     close(database).await;
     core.stop();
+    lease.stop();
     data_dir.close()?;
     tracing::info!("stopped");
     Ok(())
@@ -97,7 +113,35 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
 /// # Errors
 /// When the database can't be reached, has no such row, or the node behind it still renews it.
 pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
-    anyhow::bail!("{id}: not yet ({})", settings.database.url)
+    let kind = settings.database.url.kind();
+    if !matches!(kind, Some(DatabaseKind::Postgres | DatabaseKind::Mysql)) {
+        anyhow::bail!("nodes are rows of a shared database; name it with --database-url");
+    }
+    let (writer, reader) =
+        store::open(open_options(&settings, settings.database.connection_url(&settings.data.dir))).await?;
+    let removed = fence_dead(&writer, &NodeId(id.into())).await;
+    close((writer, reader)).await;
+    let incarnation = removed?;
+    println!("removed the row of {id} (life {incarnation}); publishes do not wait for it any longer");
+    Ok(())
+}
+
+/// Watches the row of `node` for longer than a lease can last, and deletes it when it stood still.
+async fn fence_dead(writer: &store::Writer, node: &NodeId) -> anyhow::Result<Uuid> {
+    let row_of = async || -> anyhow::Result<Option<MemberRow>> {
+        Ok(writer.observe().await?.rows.into_iter().find(|row| row.node == *node))
+    };
+    let row = row_of().await?.with_context(|| format!("the database has no row of node {node}"))?;
+    let still = lease::Options::default().fenced_after();
+    eprintln!("watching the row of {node} for {}", humantime::format_duration(still));
+    actix_rt::time::sleep(still).await;
+    if writer.fence(node, row.incarnation, row.renew_seq).await? {
+        return Ok(row.incarnation.0);
+    }
+    match row_of().await? {
+        Some(_) => anyhow::bail!("node {node} renews its lease: it is alive; stop it instead"),
+        None => anyhow::bail!("the row of {node} is gone already; another node has taken it away"),
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -112,33 +156,37 @@ async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Resul
     if applied > 0 {
         tracing::debug!(applied, "database migrated");
     }
-    let options = store::OpenOptions {
+    Ok(store::open(open_options(settings, url)).await?)
+}
+
+fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
+    store::OpenOptions {
         url,
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
-    };
-    Ok(store::open(options).await?)
+    }
 }
 
 fn node_options(
     settings: &Settings,
     data_dir: &DataDir,
-    address: SocketAddr,
+    (node, address): (NodeId, String),
     backend: store::Backend,
-) -> anyhow::Result<NodeOptions> {
-    let participation = match backend {
+) -> NodeOptions {
+    let terms = match backend {
         // The locks on the data directory and the file prove that no other process serves this database.
-        store::Backend::Sqlite => Participation::Single,
-        store::Backend::Postgres | store::Backend::MySql => Participation::Direct,
+        store::Backend::Sqlite => Terms::Forever,
+        store::Backend::Postgres | store::Backend::MySql if settings.cluster.has_key() => Terms::Renewed,
+        // Others may share the database and could not ask this node for its acknowledgement.
+        store::Backend::Postgres | store::Backend::MySql => Terms::Direct,
     };
-    // Without it two starts of the machine can't be told apart, which costs nothing while the lease never ends.
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let lease = LeaseOptions {
-        node: NodeId(data_dir.node_id(&settings.node.id)?.into()),
-        boot_id: boot_id.trim().to_owned(),
-        address: address.to_string(),
-        participation,
+        node,
+        boot_id: data_dir.boot_id(),
+        address,
+        versions: (PEER_VERSIONS.min, PEER_VERSIONS.max),
+        lease: lease::Options { terms, ..lease::Options::default() },
     };
     let publish = publish::Options {
         max_queued: settings.publish.max_queued,
@@ -147,7 +195,7 @@ fn node_options(
         deadline: settings.publish.timeout,
         ..publish::Options::default()
     };
-    Ok(NodeOptions {
+    NodeOptions {
         lease,
         cache: CacheOptions { max_bytes: settings.cache.max_bytes.bytes() },
         mark_wait: settings.cache.mark_wait,
@@ -156,13 +204,14 @@ fn node_options(
         receiver: receiver::Options::default(),
         history_retention: settings.history.retention,
         max_held_per_worker: settings.http.max_held.div_ceil(settings.http.worker_count()),
-    })
+    }
 }
 
 /// The first answers should not be refusals: waits for the membership, and starts without it when the database is slow.
 async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + at_most;
-    while !ask(&node.lease_keeper, IsSettled, at_most).await.context("the lease keeper did not answer")? {
+    let unanswered = "the lease keeper did not answer";
+    while ask(&node.lease_keeper, GetStanding, at_most).await.context(unanswered)? != Standing::Settled {
         if Instant::now() >= end {
             tracing::warn!("the node has not joined yet; it goes on trying");
             return Ok(());
@@ -172,16 +221,19 @@ async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<(
     Ok(())
 }
 
-fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, address: SocketAddr) {
+fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, addresses: &BTreeMap<String, SocketAddr>) {
+    let served = |name: &str| addresses.get(name).map_or_else(|| "none".to_owned(), SocketAddr::to_string);
+    let (address, peers) = (served("http"), served("peer"));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        http = %address,
+        http = address,
+        peers,
         database = %describe(settings, data_dir),
         node.id = %node,
         "callboard serves"
     );
     if settings.insecure.no_auth {
-        tracing::warn!(http = %address, "insecure.no_auth: whoever reaches this address may read and change everything");
+        tracing::warn!(http = address, "insecure.no_auth: whoever reaches this address may read and change everything");
     }
 }
 
@@ -207,6 +259,7 @@ async fn close((writer, reader): (store::Writer, store::Reader)) {
 async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Duration) {
     let end = Instant::now() + grace;
     draining.begin();
+    draining::say_leaving(node).await;
     // Ends when the connections have; whether they do in time is looked at below.
     let stopping = actix_rt::spawn(server.stop(true));
     draining.drain().await;
@@ -224,7 +277,5 @@ async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Du
     }
     server.stop(false).await;
     stopping.abort();
-    if let Err(error) = ask(&node.lease_keeper, Leave, ASK).await {
-        tracing::warn!(%error, "the membership could not be given back");
-    }
+    draining::leave(node).await;
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::{Sequencer, Span};
 use serde_json::json;
@@ -41,6 +41,11 @@ pub struct Look;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct PollTick;
+
+/// Asks up to which revision subscribers have been told; `None` before the database was first asked.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Version>")]
+pub struct GetCursor;
 
 /// The change feed.
 #[derive(Debug)]
@@ -114,8 +119,9 @@ impl ChangeFeed {
             return;
         };
         let more = !page.complete || std::mem::take(&mut self.again);
-        let span = page.span_after(after);
         let cursor = self.order.as_ref().map_or(after, Sequencer::cursor);
+        self.metrics.feed_lag.set(i64::try_from(page.revision.0.saturating_sub(cursor.0)).unwrap_or(i64::MAX));
+        let span = page.span_after(after);
         self.metrics.fetched.inc_by(span.states.iter().filter(|state| state.version > cursor).count() as u64);
         let versions = span.states.iter().map(|state| (state.key.clone(), state.version)).collect();
         // Loss is repaired by the cache's refresh; the marks keep reads right meanwhile.
@@ -160,6 +166,14 @@ impl Handler<Look> for ChangeFeed {
 
     fn handle(&mut self, Look: Look, context: &mut Context<Self>) {
         self.look(context);
+    }
+}
+
+impl Handler<GetCursor> for ChangeFeed {
+    type Result = MessageResult<GetCursor>;
+
+    fn handle(&mut self, GetCursor: GetCursor, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.order.as_ref().map(Sequencer::cursor))
     }
 }
 

@@ -2,7 +2,8 @@
 //! the wall clock that is shown to people. Never used for anything that `tokio::time` can do.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use callboard_protocol::time::{Mono, WallMillis};
@@ -11,6 +12,11 @@ use callboard_protocol::time::{Mono, WallMillis};
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time since the machine started, suspend included.
     fn mono(&self) -> Mono;
+    /// The clock of leases: it never runs slower than [`Clock::mono`], and jumps ahead when the wall clock does, which may
+    /// end a lease early and never late.
+    fn lease(&self) -> Mono {
+        self.mono()
+    }
     /// The wall clock.
     fn wall(&self) -> WallMillis;
 }
@@ -36,3 +42,48 @@ impl Clock for SystemClock {
         WallMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
+
+/// The clocks of a node that holds a lease: as the two of `clocks`, of which the wall clock may end a lease early.
+#[derive(Debug, Default)]
+pub struct LeaseClock<C> {
+    clocks: C,
+    /// The furthest that the wall clock was ever seen ahead of where it would be had it run with the other one, in
+    /// milliseconds.
+    ahead: AtomicI64,
+    /// How far it lay ahead at first, in milliseconds.
+    origin: OnceLock<i64>,
+}
+
+impl<C: Clock> LeaseClock<C> {
+    /// A clock over these two.
+    #[must_use]
+    pub fn new(clocks: C) -> Self {
+        Self { clocks, ahead: AtomicI64::new(0), origin: OnceLock::new() }
+    }
+}
+
+impl<C: Clock> Clock for LeaseClock<C> {
+    fn mono(&self) -> Mono {
+        self.clocks.mono()
+    }
+
+    fn lease(&self) -> Mono {
+        let (mono, wall) = (self.clocks.mono(), self.clocks.wall());
+        let offset = wall.0.saturating_sub(i64::try_from(mono.0.as_millis()).unwrap_or(i64::MAX));
+        let jumped = offset.saturating_sub(*self.origin.get_or_init(|| offset));
+        // The two are read one after the other: a millisecond says nothing.
+        let ahead = if jumped > 1 {
+            self.ahead.fetch_max(jumped, Ordering::Relaxed).max(jumped)
+        } else {
+            self.ahead.load(Ordering::Relaxed)
+        };
+        mono.after(Duration::from_millis(u64::try_from(ahead).unwrap_or_default()))
+    }
+
+    fn wall(&self) -> WallMillis {
+        self.clocks.wall()
+    }
+}
+
+#[cfg(test)]
+mod tests;

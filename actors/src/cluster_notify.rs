@@ -34,7 +34,9 @@ use crate::change_feed::{self, ChangeFeed, Heard};
 use crate::clock::SharedClock;
 use crate::conf_manager::{Acked, Resolved};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
+use crate::metrics::{LeaseMetrics, NodeLabel, ResultLabel};
 use crate::monitored;
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeMessages, SubscribeReach};
 use crate::runtime::{Context, Observable, ask};
 use crate::store::Landed;
 use crate::store_reader::{Look, StoreReader};
@@ -118,6 +120,8 @@ pub struct Down {
     pub writer: Addr<StoreWriter>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
+    /// The way to the peers; `None` for a node that has none.
+    pub links: Option<Addr<PeerLinks>>,
 }
 
 /// Carries events between nodes.
@@ -129,6 +133,7 @@ pub struct ClusterNotify {
     down: Down,
     transport: Box<dyn Transport>,
     clock: SharedClock,
+    metrics: LeaseMetrics,
     /// A state before this one was lost to a panic, and with it the pending deque.
     is_rebuilt: bool,
     /// Who is told of the acks of local batches.
@@ -148,6 +153,8 @@ pub struct Setup {
     pub transport: Box<dyn Transport>,
     /// The node's clock.
     pub clock: SharedClock,
+    /// Counts acks and floors.
+    pub metrics: LeaseMetrics,
     /// True when this takes the place of one that panicked.
     pub is_rebuilt: bool,
 }
@@ -156,7 +163,7 @@ impl ClusterNotify {
     /// A node's end of the way between nodes.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { node, options, down, transport, clock, is_rebuilt } = setup;
+        let Setup { node, options, down, transport, clock, metrics, is_rebuilt } = setup;
         Self {
             node,
             incarnation: None,
@@ -165,6 +172,7 @@ impl ClusterNotify {
             down,
             transport,
             clock,
+            metrics,
             is_rebuilt,
             publisher: None,
             wakeup: None,
@@ -179,12 +187,14 @@ impl ClusterNotify {
                 self.step(Event::Notify { event, chance }, context);
             }
             PeerMessage::Ack { batch, ack } => {
+                self.metrics.acks.get_or_create(&NodeLabel { node: ack.node.to_string() }).inc();
                 if let Some((publisher, _)) = &self.publisher {
                     // Loss is repaired: the publisher notifies again until every ack is in.
                     publisher.do_send(Acked { batch, ack });
                 }
             }
             PeerMessage::Nack { batch, reason } => {
+                self.metrics.nacks.inc();
                 tracing::debug!(batch.id = %batch.0, reason, "a batch was not marked");
             }
             PeerMessage::Commit(event) => self.committed(event, context),
@@ -196,6 +206,10 @@ impl ClusterNotify {
     }
 
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
+        if event.timeline == self.timeline {
+            // Loss is repaired: the next commit says more.
+            self.down.lease_keeper.do_send(lease_keeper::Heard(event.revision));
+        }
         match span_of(&event) {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
             Some(span) => self.down.feed.do_send(Heard(span)),
@@ -296,8 +310,18 @@ impl ClusterNotify {
                 Ok(Err(error)) => FloorResult::Failed { reason: error.to_string() },
                 Err(error) => FloorResult::Failed { reason: error.to_string() },
             };
+            notify.count_floor(&result);
             notify.step(Event::Floored { above, result }, context);
         }));
+    }
+
+    fn count_floor(&self, result: &FloorResult) {
+        let result = match result {
+            FloorResult::Raised(_) => "done",
+            FloorResult::Refused => "refused",
+            FloorResult::Failed { .. } => "failed",
+        };
+        self.metrics.operations.get_or_create(&ResultLabel { operation: "floor", result }).inc();
     }
 
     /// Sees to it that the machine is stepped when it next has something to do by itself.
@@ -325,6 +349,19 @@ impl ClusterNotify {
         context.spawn(
             wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_membership(context)),
         );
+    }
+
+    /// Subscribes to what peers say and to who can be reached, and again whenever the links forget.
+    fn subscribe_to_links(&mut self, context: &mut Context<Self>) {
+        let Some(links) = self.down.links.clone() else { return };
+        let me = context.address();
+        let (said, reached) = (me.clone().recipient(), me.recipient());
+        let forgotten = until_forgotten(async move {
+            let held = links.send(SubscribeMessages(said)).await?;
+            links.send(SubscribeReach(reached)).await?;
+            Ok(held)
+        });
+        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_links(context)));
     }
 
     /// A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
@@ -394,6 +431,7 @@ impl Actor for ClusterNotify {
             self.down.lease_keeper.do_send(Rejoin);
         }
         self.subscribe_to_membership(context);
+        self.subscribe_to_links(context);
         self.follow_cache(context);
     }
 }
@@ -414,11 +452,14 @@ impl Handler<Notify> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, Notify { batch, items, to }: Notify, context: &mut Context<Self>) {
-        let Some(publisher_incarnation) = self.incarnation else { return };
+        // A publisher without a row has no life; nothing rests on it.
+        let publisher_incarnation = self.incarnation.unwrap_or(Incarnation(Uuid::nil()));
         let (timeline, publisher) = (self.timeline, self.node.clone());
         let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items };
-        for row in to {
-            self.send(&row.node, PeerMessage::Notify(event.clone()), context);
+        let (own, peers): (Vec<_>, Vec<_>) = to.into_iter().map(|row| row.node).partition(|node| *node == self.node);
+        self.transport.send_each(&peers, PeerMessage::Notify(event.clone()));
+        if !own.is_empty() {
+            self.receive(PeerMessage::Notify(event), context);
         }
     }
 }
@@ -480,12 +521,22 @@ impl Handler<MembershipChanged> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline } = changed;
+        let MembershipChanged { node, incarnation, timeline, .. } = changed;
         (self.incarnation, self.timeline) = (incarnation, timeline);
         let event = match incarnation {
             Some(incarnation) => Event::Joined { node, incarnation, timeline },
             None => Event::Left,
         };
         self.step(event, context);
+    }
+}
+
+impl Handler<ReachChanged> for ClusterNotify {
+    type Result = ();
+
+    /// Commit events may have been lost while a peer could not be reached.
+    fn handle(&mut self, ReachChanged { .. }: ReachChanged, _: &mut Context<Self>) {
+        // Loss is repaired: the feed looks by itself every second.
+        self.down.feed.do_send(change_feed::Look);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, SpawnHandle};
 use callboard_protocol::commit::{BatchId, Standing};
-use callboard_protocol::member::{Ack, AckNo, NodeRow};
+use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
     CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Publisher, Resolution,
 };
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::clock::SharedClock;
 use crate::cluster_notify::{self, ClusterNotify, Confirm, Notify, Resolve, Withdraw};
-use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
+use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
 use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
@@ -151,8 +151,8 @@ impl ConfManager {
                 self.notified.remove(&batch);
                 self.down.cluster_notify.do_send(Withdraw { batch });
             }
-            // There are no other rows to revoke until nodes share a database.
-            Effect::Revoke { rows } => tracing::warn!(rows = rows.len(), "rows that do not acknowledge"),
+            // Loss is repaired: the batch is parked again and the rows are revoked then.
+            Effect::Revoke { rows } => self.down.lease_keeper.do_send(Revoke { rows }),
             Effect::Rejoin => self.down.lease_keeper.do_send(Rejoin),
         }
     }
@@ -278,15 +278,10 @@ impl Handler<MembershipChanged> for ConfManager {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline } = changed;
-        let membership = match incarnation {
-            Some(incarnation) => Membership {
-                standing: Standing::Member(node.clone()),
-                timeline,
-                nodes: vec![NodeRow { node, incarnation, ack_floor: AckNo::default() }],
-            },
-            None => Membership { standing: Standing::Direct, timeline, nodes: Vec::new() },
-        };
+        let MembershipChanged { node, incarnation, timeline, rows } = changed;
+        let standing = incarnation.map_or(Standing::Direct, |_| Standing::Member(node));
+        let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
+        let membership = Membership { standing, timeline, nodes };
         self.step(Event::Membership(membership), context);
     }
 }

@@ -1,7 +1,8 @@
 //! The event bus: carries typed events from those who know to those who subscribed.
 //!
 //! Owns a bounded queue per subscriber, so that a slow one never holds a publisher up. One that falls behind its bound
-//! loses the queue and is told to look for itself: it repairs what it missed from the change feed.
+//! loses the queue and is told to look for itself: it repairs what it missed from the change feed, or from the cluster
+//! listener.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use actix::prelude::SendError;
 use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::SharedState;
+use callboard_protocol::roster::MemberEvent;
 use serde_json::json;
 
 use crate::metrics::PushMetrics;
@@ -32,33 +34,78 @@ pub enum ConfigEvent {
     Recheck,
 }
 
+/// What is known of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum MemberNews {
+    /// This happened to a node.
+    Happened(MemberEvent),
+    /// Some of it may have been left out: ask for the cluster.
+    Recheck,
+}
+
 /// Subscribes to configuration events. The answer tells when the bus forgot the subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "Held")]
 pub struct Subscribe(pub Recipient<ConfigEvent>);
+
+/// Subscribes to what happens to nodes. The answer tells when the bus forgot the subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "Held")]
+pub struct SubscribeMembers(pub Recipient<MemberNews>);
 
 /// Publishes an event to every subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Publish(pub ConfigEvent);
 
+/// Publishes what happened to a node.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PublishMember(pub MemberEvent);
+
 /// Tries the subscribers again whose mailboxes were full.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct RetryTick;
 
+/// An event of the bus.
+trait Event: Message<Result = ()> + Clone + Send + 'static {
+    /// Tells a subscriber that it has missed some.
+    fn recheck() -> Self;
+}
+
+impl Event for ConfigEvent {
+    fn recheck() -> Self {
+        Self::Recheck
+    }
+}
+
+impl Event for MemberNews {
+    fn recheck() -> Self {
+        Self::Recheck
+    }
+}
+
 #[derive(Debug)]
-struct Subscriber {
-    recipient: Recipient<ConfigEvent>,
-    waiting: VecDeque<ConfigEvent>,
+struct Subscriber<E: Event> {
+    recipient: Recipient<E>,
+    waiting: VecDeque<E>,
     /// Its drop tells the subscriber to subscribe anew.
     _holder: Holder,
+}
+
+/// Those who are told one kind of event.
+#[derive(Debug)]
+struct Audience<E: Event> {
+    subscribers: Vec<Subscriber<E>>,
 }
 
 /// The event bus.
 #[derive(Debug)]
 pub struct EventBus {
-    subscribers: Vec<Subscriber>,
+    configs: Audience<ConfigEvent>,
+    members: Audience<MemberNews>,
     retrying: bool,
     metrics: PushMetrics,
 }
@@ -67,13 +114,12 @@ impl EventBus {
     /// A bus without subscribers.
     #[must_use]
     pub fn new(metrics: PushMetrics) -> Self {
-        Self { subscribers: Vec::new(), retrying: false, metrics }
+        Self { configs: Audience::new(), members: Audience::new(), retrying: false, metrics }
     }
 
     /// Hands over what waits, drops who is gone, and comes back when a mailbox is full.
     fn drain(&mut self, context: &mut Context<Self>) {
-        self.subscribers.retain_mut(Subscriber::drain);
-        let behind = self.subscribers.iter().any(|subscriber| !subscriber.waiting.is_empty());
+        let behind = self.configs.drain() | self.members.drain();
         if behind && !self.retrying {
             self.retrying = true;
             context.notify_later(RetryTick, RETRY);
@@ -81,7 +127,41 @@ impl EventBus {
     }
 }
 
-impl Subscriber {
+impl<E: Event> Audience<E> {
+    fn new() -> Self {
+        Self { subscribers: Vec::new() }
+    }
+
+    fn add(&mut self, recipient: Recipient<E>) -> Held {
+        let (holder, held) = subscription();
+        self.subscribers.push(Subscriber { recipient, waiting: VecDeque::new(), _holder: holder });
+        held
+    }
+
+    fn tell(&mut self, event: &E, metrics: &PushMetrics) {
+        for subscriber in &mut self.subscribers {
+            if subscriber.waiting.len() < MAX_WAITING {
+                subscriber.waiting.push_back(event.clone());
+            } else {
+                subscriber.waiting.clear();
+                subscriber.waiting.push_back(E::recheck());
+                metrics.lagged.inc();
+            }
+        }
+    }
+
+    /// True when somebody's mailbox is full.
+    fn drain(&mut self) -> bool {
+        self.subscribers.retain_mut(Subscriber::drain);
+        self.subscribers.iter().any(|subscriber| !subscriber.waiting.is_empty())
+    }
+
+    fn waiting(&self) -> Vec<usize> {
+        self.subscribers.iter().map(|subscriber| subscriber.waiting.len()).collect()
+    }
+}
+
+impl<E: Event> Subscriber<E> {
     /// False when the subscriber is gone.
     fn drain(&mut self) -> bool {
         while let Some(event) = self.waiting.pop_front() {
@@ -106,8 +186,8 @@ monitored!(EventBus, "event_bus");
 
 impl Observable for EventBus {
     fn observe(&self) -> serde_json::Value {
-        let waiting: Vec<usize> = self.subscribers.iter().map(|subscriber| subscriber.waiting.len()).collect();
-        json!({ "subscribers": self.subscribers.len(), "waiting": waiting })
+        let waiting = self.configs.waiting();
+        json!({ "subscribers": waiting.len(), "waiting": waiting, "members": { "waiting": self.members.waiting() } })
     }
 }
 
@@ -115,9 +195,15 @@ impl Handler<Subscribe> for EventBus {
     type Result = MessageResult<Subscribe>;
 
     fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Context<Self>) -> Self::Result {
-        let (holder, held) = subscription();
-        self.subscribers.push(Subscriber { recipient, waiting: VecDeque::new(), _holder: holder });
-        MessageResult(held)
+        MessageResult(self.configs.add(recipient))
+    }
+}
+
+impl Handler<SubscribeMembers> for EventBus {
+    type Result = MessageResult<SubscribeMembers>;
+
+    fn handle(&mut self, SubscribeMembers(recipient): SubscribeMembers, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.members.add(recipient))
     }
 }
 
@@ -125,15 +211,16 @@ impl Handler<Publish> for EventBus {
     type Result = ();
 
     fn handle(&mut self, Publish(event): Publish, context: &mut Context<Self>) {
-        for subscriber in &mut self.subscribers {
-            if subscriber.waiting.len() < MAX_WAITING {
-                subscriber.waiting.push_back(event.clone());
-            } else {
-                subscriber.waiting.clear();
-                subscriber.waiting.push_back(ConfigEvent::Recheck);
-                self.metrics.lagged.inc();
-            }
-        }
+        self.configs.tell(&event, &self.metrics);
+        self.drain(context);
+    }
+}
+
+impl Handler<PublishMember> for EventBus {
+    type Result = ();
+
+    fn handle(&mut self, PublishMember(event): PublishMember, context: &mut Context<Self>) {
+        self.members.tell(&MemberNews::Happened(event), &self.metrics);
         self.drain(context);
     }
 }

@@ -1,50 +1,55 @@
-//! The lease keeper: owns the node's row in the membership table and the leave to answer from memory.
+//! The lease keeper: owns the node's row in the membership table, the leave to answer from memory, and the fencing of
+//! dead rows. It lives on a thread of its own and has connections of its own, so that no renewal ever waits for a publish.
 //!
-//! On SQLite the row is the only one and the lease never ends. On a database that several nodes may share the node
-//! takes no row yet: it answers nothing from memory, so that nobody has to wait for it.
-//! Whoever lost state that acknowledgements rest on asks for [`Rejoin`]: a new life of the membership, in which old
-//! acknowledgements count for nothing and the cache starts empty.
+//! Drives the machine `callboard_protocol::lease`; when to renew, what a lapse means and which row may be fenced is
+//! decided there. Whoever lost state that acknowledgements rest on asks for [`Rejoin`]: a new life of the membership, in
+//! which old acknowledgements count for nothing and the cache starts empty.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseActFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseFuture, SpawnHandle,
+};
 use callboard_protocol::config::Version;
-use callboard_protocol::member::{Grant, Incarnation, LeaseEnd, NodeId, Timeline};
+use callboard_protocol::lease::{
+    self, Effect, Event, FenceResult, JoinResult, Lease, LeaseSight, Membership, Observation, RenewResult, Terms,
+};
+use callboard_protocol::member::{Incarnation, MemberRow, NodeId, NodeRow, Timeline};
+use callboard_protocol::time::Mono;
 use serde_json::json;
+use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
 
-use crate::cache::keeper::{Keeper, SetGrant};
+use crate::cache::keeper::{Extend, Keeper, SetGrant};
+use crate::clock::SharedClock;
+use crate::metrics::{LeaseMetrics, ResultLabel};
 use crate::monitored;
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Context, Observable, ask};
-use crate::store::{JoinRequest, Joined};
-use crate::store_writer::{Join, LookLocked, Release, StoreWriter};
-use crate::subscription::{Held, Holder, subscription};
+use crate::store::{JoinRequest, Joined, Writer};
+use crate::subscription::{Held, Holder, subscription, until_forgotten};
 
-const DEADLINE: Duration = Duration::from_secs(15);
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// How long the cache may take to be emptied or admitted before it is told again.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The pause before the cache is told again; its keeper is being rebuilt.
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// How the node takes part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Participation {
-    /// The only node on this database, proven by the lock of its data directory.
-    Single,
-    /// Without a row: every read goes to the database.
-    Direct,
-}
-
-/// Who the node is.
+/// Who the node is and on what terms it takes part.
 #[derive(Debug, Clone)]
 pub struct LeaseOptions {
     /// The node.
     pub node: NodeId,
-    /// Tells one start of the machine from another.
+    /// Names the running system and the data directory whose lock this process holds: an older row of the node with the
+    /// same name belongs to a dead process. Empty when that can't be told.
     pub boot_id: String,
     /// Where the node is reached, as stored in its row.
     pub address: String,
-    /// How it takes part.
-    pub participation: Participation,
+    /// The lowest and the highest version of the node-to-node protocol that it speaks.
+    pub versions: (u16, u16),
+    /// The terms and times.
+    pub lease: lease::Options,
 }
 
 /// The node's membership is now this.
@@ -57,6 +62,8 @@ pub struct MembershipChanged {
     pub incarnation: Option<Incarnation>,
     /// The line of history.
     pub timeline: Timeline,
+    /// Every row, the own one among them when there is one.
+    pub rows: Vec<(MemberRow, LeaseSight)>,
 }
 
 /// Subscribes to membership; the present one is told at once. The answer tells when the keeper forgot the subscriber.
@@ -69,24 +76,38 @@ pub struct Subscribe(pub Recipient<MembershipChanged>);
 #[rtype(result = "()")]
 pub struct Rejoin;
 
+/// Takes the right to renew away from rows whose nodes do not acknowledge.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Revoke {
+    /// Which rows.
+    pub rows: Vec<NodeRow>,
+}
+
+/// A commit is known to have happened.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Heard(pub Version);
+
 /// Gives the row back before the node stops. Answers when it is done or can't be done.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave;
 
-/// Asks whether the node takes part.
+/// Asks how the node takes part.
 #[derive(Debug, Message)]
-#[rtype(result = "bool")]
-pub struct IsSettled;
+#[rtype(result = "Standing")]
+pub struct GetStanding;
 
-#[derive(Debug)]
-enum State {
-    /// A join is under way or will be tried again.
-    Joining,
-    /// The membership that everybody was told.
-    Settled(MembershipChanged),
-    /// The node is stopping.
-    Left,
+/// How the node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, actix::MessageResponse)]
+pub enum Standing {
+    /// Nothing is known of the database yet.
+    Unknown,
+    /// Without a row, though one is wanted.
+    Direct,
+    /// As it shall.
+    Settled,
 }
 
 #[derive(Debug)]
@@ -97,98 +118,310 @@ struct Subscriber {
 }
 
 /// The lease keeper.
-#[derive(Debug)]
 pub struct LeaseKeeper {
     options: LeaseOptions,
-    writer: Addr<StoreWriter>,
+    machine: Lease,
+    writer: Writer,
     cache: Addr<Keeper>,
+    links: Option<Addr<PeerLinks>>,
+    clock: SharedClock,
+    metrics: LeaseMetrics,
     subscribers: Vec<Subscriber>,
-    state: State,
-    joins: u64,
-    retry: Duration,
+    told: Option<MembershipChanged>,
+    /// Who waits for the node to have left.
+    leaving: Vec<oneshot::Sender<()>>,
+    has_left: bool,
+    /// Joining and giving back take turns.
+    row: Rc<Mutex<()>>,
+    wakeup: Option<(Mono, SpawnHandle)>,
 }
 
 impl LeaseKeeper {
-    /// Keeps the lease of the node that `options` names.
+    /// Keeps the lease of the node that `options` names through `writer`, whose connections it has for itself. Without
+    /// links it takes part alone.
     #[must_use]
-    pub fn new(options: LeaseOptions, writer: Addr<StoreWriter>, cache: Addr<Keeper>) -> Self {
-        let (subscribers, state) = (Vec::new(), State::Joining);
-        Self { options, writer, cache, subscribers, state, joins: 0, retry: FIRST_RETRY }
+    pub fn new(
+        options: LeaseOptions,
+        writer: Writer,
+        (cache, links): (Addr<Keeper>, Option<Addr<PeerLinks>>),
+        clock: SharedClock,
+        metrics: LeaseMetrics,
+    ) -> Self {
+        let machine = Lease::new(options.lease.clone(), options.node.clone(), Uuid::new_v4(), clock.lease());
+        Self {
+            options,
+            machine,
+            writer,
+            cache,
+            links,
+            clock,
+            metrics,
+            subscribers: Vec::new(),
+            told: None,
+            leaving: Vec::new(),
+            has_left: false,
+            row: Rc::new(Mutex::new(())),
+            wakeup: None,
+        }
     }
 
-    fn join(&mut self, context: &mut Context<Self>) {
-        self.state = State::Joining;
-        self.joins += 1;
-        let attempt = self.joins;
-        let (options, writer, cache) = (self.options.clone(), self.writer.clone(), self.cache.clone());
-        context.spawn(wrap_future(take_part(options, writer, cache)).map(
-            move |result, keeper: &mut Self, context: &mut Context<Self>| {
-                if keeper.joins != attempt || matches!(keeper.state, State::Left) {
-                    return;
-                }
-                match result {
-                    Ok(membership) => keeper.settle(membership),
-                    Err(reason) => {
-                        tracing::warn!(%reason, retry.after = ?keeper.retry, "the node could not join");
-                        context.run_later(keeper.retry, Self::join);
-                        keeper.retry = (keeper.retry * 2).min(LONGEST_RETRY);
+    /// Gives the machine an event and does what it says.
+    fn step(&mut self, event: Event, context: &mut Context<Self>) {
+        let now = self.clock.lease();
+        let mut effects = Vec::new();
+        self.machine.step(now, event, &mut effects);
+        for effect in effects {
+            self.perform(effect, context);
+        }
+        self.arm(now, context);
+    }
+
+    fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
+        let (writer, node) = (self.writer.clone(), self.options.node.clone());
+        match effect {
+            Effect::Join { incarnation, first_life } => self.join(incarnation, first_life, context),
+            Effect::Renew { incarnation } => {
+                let renewing = async move { renew(&writer, &node, incarnation).await };
+                self.then(renewing, context, move |keeper, result| {
+                    keeper.count("renew", word_of(&result));
+                    Event::Renewed { incarnation, result }
+                });
+            }
+            Effect::Observe => {
+                self.then(async move { observe(&writer).await }, context, |_, rows| Event::Observed(rows));
+            }
+            Effect::Fence { node, incarnation, renew_seq } => {
+                let fenced = node.clone();
+                let fencing = async move { writer.fence(&node, incarnation, renew_seq).await };
+                self.then(fencing, context, move |keeper, result| keeper.fenced(fenced, result));
+            }
+            Effect::Release { incarnation } => {
+                let row = Rc::clone(&self.row);
+                let releasing = async move {
+                    let _turn = row.lock().await;
+                    writer.release(&node, incarnation).await
+                };
+                self.then(releasing, context, |_, result| {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "the row could not be given back; the others fence it in time");
+                    }
+                    Event::Released
+                });
+            }
+            Effect::BeginTimeline { lost, known } => self.begin_timeline(lost, known, context),
+            Effect::Admit { grant, timeline, revision } => {
+                let (cache, grant) = (self.cache.clone(), Some(grant));
+                let admitting = async move { insist(&cache, SetGrant { grant, timeline, revision }).await };
+                self.then(admitting, context, |_, ()| Event::Admitted);
+            }
+            // Loss is repaired: the lease ends and the next renewal extends it.
+            Effect::Extend { grant } => self.cache.do_send(Extend { grant }),
+            Effect::Flush => {
+                let (cache, flushing) = (self.cache.clone(), no_grant());
+                self.then(async move { insist(&cache, flushing).await }, context, |_, ()| Event::Flushed);
+            }
+            Effect::Tell(membership) => self.tell(membership),
+            Effect::Left => {
+                self.has_left = true;
+                for waiting in self.leaving.drain(..) {
+                    if waiting.send(()).is_err() {
+                        tracing::debug!("the node did not wait until the membership was given back");
                     }
                 }
-            },
-        ));
+            }
+        }
     }
 
-    fn settle(&mut self, membership: MembershipChanged) {
-        self.retry = FIRST_RETRY;
-        tracing::debug!(
-            node.id = %membership.node,
-            node.incarnation = ?membership.incarnation,
-            timeline = membership.timeline.0,
-            "membership settled"
+    /// Carries out `work` and gives the machine the event that follows from it.
+    fn then<T: 'static>(
+        &self,
+        work: impl Future<Output = T> + 'static,
+        context: &mut Context<Self>,
+        event: impl FnOnce(&mut Self, T) -> Event + 'static,
+    ) {
+        context.spawn(wrap_future(work).map(move |result, keeper: &mut Self, context| {
+            let event = event(keeper, result);
+            keeper.step(event, context);
+        }));
+    }
+
+    fn join(&mut self, incarnation: Incarnation, first_life: Incarnation, context: &mut Context<Self>) {
+        let (options, writer, row) = (self.options.clone(), self.writer.clone(), Rc::clone(&self.row));
+        let request = JoinRequest {
+            node: options.node,
+            incarnation,
+            first_life,
+            boot_id: options.boot_id,
+            address: options.address,
+            versions: options.versions,
+            replace: options.lease.terms == Terms::Forever,
+        };
+        let joining = async move {
+            let _turn = row.lock().await;
+            writer.join(request).await
+        };
+        self.then(joining, context, move |keeper, joined| {
+            let (word, result) = match joined {
+                Ok(Joined::Member(observation)) => ("done", JoinResult::Joined(observation)),
+                Ok(Joined::Held(observation)) => {
+                    tracing::warn!("an older row of this node stands; waiting until it has stood still for a lease");
+                    ("held", JoinResult::Held(observation))
+                }
+                Ok(Joined::Incompatible { node }) => {
+                    tracing::error!(peer.id = %node, "this member speaks no version of the node-to-node protocol that this \
+                                     node speaks; upgrade the older of the two");
+                    ("incompatible", JoinResult::Incompatible { node })
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the node could not join; it tries again");
+                    ("failed", JoinResult::Failed)
+                }
+            };
+            keeper.count("join", word);
+            Event::Joined { incarnation, result }
+        });
+    }
+
+    fn fenced(&mut self, node: NodeId, result: Result<bool, crate::store::WriteError>) -> Event {
+        let (word, result) = match result {
+            Ok(true) => {
+                tracing::warn!(peer.id = %node, "fenced: this node did not renew its lease");
+                ("fenced", FenceResult::Fenced)
+            }
+            Ok(false) => ("missed", FenceResult::Missed),
+            Err(error) => {
+                tracing::debug!(peer.id = %node, %error, "a fence failed");
+                ("failed", FenceResult::Failed)
+            }
+        };
+        self.count("fence", word);
+        Event::Fenced { node, result }
+    }
+
+    fn begin_timeline(&mut self, lost: Timeline, known: Version, context: &mut Context<Self>) {
+        tracing::error!(
+            timeline = lost.0,
+            revision = known.0,
+            "the database has lost commits that were acknowledged, as after a fail-over to a replica that was behind; \
+             every cache is emptied and a new timeline begins"
         );
+        let writer = self.writer.clone();
+        let beginning = async move { writer.begin_timeline(lost, known).await };
+        self.then(beginning, context, |keeper, result| {
+            let word = match result {
+                Ok(true) => "begun",
+                Ok(false) => "missed",
+                Err(error) => {
+                    tracing::warn!(%error, "the new timeline could not be begun");
+                    "failed"
+                }
+            };
+            keeper.count("timeline", word);
+            Event::TimelineBegun
+        });
+    }
+
+    fn tell(&mut self, membership: Membership) {
+        let Membership { incarnation, timeline, rows, .. } = membership;
+        let changed = MembershipChanged { node: self.options.node.clone(), incarnation, timeline, rows };
+        let before = self.told.as_ref().map(|told| told.incarnation);
+        if before != Some(incarnation) {
+            tracing::info!(
+                node.id = %changed.node,
+                node.incarnation = incarnation.map(|life| tracing::field::display(life.0)),
+                timeline = timeline.0,
+                "{}",
+                if incarnation.is_some() { "the node is a member" } else { "the node has no row" }
+            );
+        }
+        self.metrics.member.set(i64::from(incarnation.is_some()));
         for subscriber in &self.subscribers {
             // A subscriber that is rebuilt subscribes anew and is told then.
-            subscriber.recipient.do_send(membership.clone());
+            subscriber.recipient.do_send(changed.clone());
         }
-        self.state = State::Settled(membership);
+        self.told = Some(changed);
+    }
+
+    fn count(&self, operation: &'static str, result: &'static str) {
+        self.metrics.operations.get_or_create(&ResultLabel { operation, result }).inc();
+    }
+
+    /// Subscribes to who can be reached, and again whenever the links forget.
+    fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
+        let Some(links) = self.links.clone() else { return };
+        let me = context.address().recipient();
+        let forgotten = until_forgotten(async move { links.send(SubscribeReach(me)).await });
+        context.spawn(wrap_future(forgotten).map(|(), keeper: &mut Self, context| keeper.subscribe_to_reach(context)));
+    }
+
+    /// Sees to it that the machine is stepped when it next has something to do by itself.
+    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
+        let next = self.machine.next_wakeup();
+        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        if let Some((_, timer)) = self.wakeup.take() {
+            context.cancel_future(timer);
+        }
+        self.wakeup = next.map(|at| {
+            let timer = context.run_later(at.since(now), |keeper, context| {
+                keeper.wakeup = None;
+                keeper.step(Event::Tick, context);
+            });
+            (at, timer)
+        });
     }
 }
 
-/// Empties the cache, joins in a new life, and only then gives the leave to answer from memory.
-async fn take_part(
-    options: LeaseOptions,
-    writer: Addr<StoreWriter>,
-    cache: Addr<Keeper>,
-) -> Result<MembershipChanged, String> {
-    let no_grant = SetGrant { grant: None, timeline: Timeline::default(), revision: Version::ZERO };
-    ask(&cache, no_grant, DEADLINE).await.map_err(|error| error.to_string())?;
-    let node = options.node.clone();
-    if options.participation == Participation::Direct {
-        let look = LookLocked { request_ids: Vec::new() };
-        let landed = ask(&writer, look, DEADLINE).await.map_err(|error| error.to_string())?;
-        let timeline = landed.map_err(|error| error.to_string())?.timeline;
-        return Ok(MembershipChanged { node, incarnation: None, timeline });
+fn no_grant() -> SetGrant {
+    SetGrant { grant: None, timeline: Timeline::default(), revision: Version::ZERO }
+}
+
+/// Tells the cache until it has done it: a keeper that is being rebuilt comes back.
+async fn insist(cache: &Addr<Keeper>, told: SetGrant) {
+    while let Err(error) = ask(cache, told.clone(), DEADLINE).await {
+        tracing::debug!(%error, "the cache is told again");
+        tokio::time::sleep(PAUSE).await;
     }
-    let incarnation = Incarnation(Uuid::new_v4());
-    let request = JoinRequest {
-        node: options.node,
-        incarnation,
-        boot_id: options.boot_id,
-        address: options.address,
-        replace: true,
-    };
-    let joined = ask(&writer, Join(request), DEADLINE).await.map_err(|error| error.to_string())?;
-    let Joined { revision, timeline } = joined.map_err(|error| error.to_string())?;
-    let grant = SetGrant { grant: Some(Grant { incarnation, ends: LeaseEnd::Never }), timeline, revision };
-    ask(&cache, grant, DEADLINE).await.map_err(|error| error.to_string())?;
-    Ok(MembershipChanged { node, incarnation: Some(incarnation), timeline })
+}
+
+async fn observe(writer: &Writer) -> Option<Observation> {
+    match writer.observe().await {
+        Ok(observation) => Some(observation),
+        Err(error) => {
+            tracing::debug!(%error, "the membership could not be read");
+            None
+        }
+    }
+}
+
+async fn renew(writer: &Writer, node: &NodeId, incarnation: Incarnation) -> RenewResult {
+    match writer.renew(node, incarnation).await {
+        Ok(true) => RenewResult::Renewed(observe(writer).await),
+        Ok(false) => RenewResult::Refused(observe(writer).await),
+        Err(error) => {
+            tracing::debug!(%error, "the lease could not be renewed");
+            RenewResult::Failed
+        }
+    }
+}
+
+fn word_of(result: &RenewResult) -> &'static str {
+    match result {
+        RenewResult::Renewed(_) => "done",
+        RenewResult::Refused(_) => "refused",
+        RenewResult::Failed => "failed",
+    }
 }
 
 impl Actor for LeaseKeeper {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.join(context);
+        // One before this one, lost to a panic, may have left the cache with a leave that nobody keeps.
+        self.subscribe_to_reach(context);
+        let cache = self.cache.clone();
+        self.then(async move { insist(&cache, no_grant()).await }, context, |_, ()| Event::Tick);
     }
 }
 
@@ -196,15 +429,16 @@ monitored!(LeaseKeeper, "lease_keeper");
 
 impl Observable for LeaseKeeper {
     fn observe(&self) -> serde_json::Value {
-        let state = match &self.state {
-            State::Joining => json!("joining"),
-            State::Settled(membership) => json!({
-                "incarnation": membership.incarnation.map(|life| life.0.to_string()),
-                "timeline": membership.timeline.0,
-            }),
-            State::Left => json!("left"),
+        let rows = |told: &MembershipChanged| -> Vec<serde_json::Value> {
+            let row = |(row, sight): &(MemberRow, LeaseSight)| json!({ "node": row.node.to_string(), "renewals": row.renew_seq, "lease": format!("{sight:?}") });
+            told.rows.iter().map(row).collect()
         };
-        json!({ "node": self.options.node.to_string(), "state": state, "joins": self.joins })
+        json!({
+            "node": self.options.node.to_string(),
+            "incarnation": self.machine.incarnation().map(|life| life.0.to_string()),
+            "timeline": self.told.as_ref().map(|told| told.timeline.0),
+            "rows": self.told.as_ref().map(rows),
+        })
     }
 }
 
@@ -212,9 +446,9 @@ impl Handler<Subscribe> for LeaseKeeper {
     type Result = MessageResult<Subscribe>;
 
     fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Context<Self>) -> Self::Result {
-        if let State::Settled(membership) = &self.state {
+        if let Some(told) = &self.told {
             // A subscriber that is rebuilt subscribes anew and is told then.
-            recipient.do_send(membership.clone());
+            recipient.do_send(told.clone());
         }
         let (holder, held) = subscription();
         self.subscribers.push(Subscriber { recipient, _holder: holder });
@@ -226,41 +460,68 @@ impl Handler<Rejoin> for LeaseKeeper {
     type Result = ();
 
     fn handle(&mut self, Rejoin: Rejoin, context: &mut Context<Self>) {
-        if matches!(self.state, State::Settled(_)) {
-            tracing::info!("the node begins a new life of its membership");
-            self.join(context);
+        tracing::info!("the node begins a new life of its membership");
+        self.step(Event::Rejoin, context);
+    }
+}
+
+impl Handler<Revoke> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, Revoke { rows }: Revoke, context: &mut Context<Self>) {
+        for NodeRow { node, incarnation, .. } in rows {
+            tracing::warn!(peer.id = %node, "revoked: this node renews its lease and acknowledges nothing");
+            let (writer, peer) = (self.writer.clone(), node.clone());
+            self.then(async move { writer.revoke(&peer, incarnation).await }, context, move |keeper, result| {
+                keeper.count("revoke", if result.is_ok() { "done" } else { "failed" });
+                Event::Look
+            });
         }
     }
 }
 
-impl Handler<Leave> for LeaseKeeper {
-    type Result = ResponseActFuture<Self, ()>;
+impl Handler<Heard> for LeaseKeeper {
+    type Result = ();
 
-    fn handle(&mut self, Leave: Leave, _: &mut Context<Self>) -> Self::Result {
-        let left = std::mem::replace(&mut self.state, State::Left);
-        let (writer, cache, node) = (self.writer.clone(), self.cache.clone(), self.options.node.clone());
-        Box::pin(wrap_future(async move {
-            let State::Settled(MembershipChanged { incarnation: Some(incarnation), timeline, .. }) = left else {
-                return;
-            };
-            if let Err(error) = ask(&cache, SetGrant { grant: None, timeline, revision: Version::ZERO }, DEADLINE).await
-            {
-                tracing::warn!(%error, "the cache could not be emptied before leaving; the row stays");
-                return;
-            }
-            match ask(&writer, Release { node, incarnation }, DEADLINE).await {
-                Ok(Ok(_was_there)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the row could not be given back"),
-                Err(error) => tracing::warn!(%error, "the row could not be given back"),
-            }
-        }))
+    fn handle(&mut self, Heard(revision): Heard, context: &mut Context<Self>) {
+        self.step(Event::Heard(revision), context);
     }
 }
 
-impl Handler<IsSettled> for LeaseKeeper {
-    type Result = bool;
+impl Handler<ReachChanged> for LeaseKeeper {
+    type Result = ();
 
-    fn handle(&mut self, IsSettled: IsSettled, _: &mut Context<Self>) -> bool {
-        matches!(self.state, State::Settled(_))
+    fn handle(&mut self, ReachChanged { nodes }: ReachChanged, context: &mut Context<Self>) {
+        self.step(Event::Linked(nodes), context);
+    }
+}
+
+impl Handler<Leave> for LeaseKeeper {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Leave: Leave, context: &mut Context<Self>) -> Self::Result {
+        let (left, waiting) = oneshot::channel();
+        self.leaving.push(left);
+        self.step(Event::Leave, context);
+        if self.has_left {
+            self.perform(Effect::Left, context);
+        }
+        Box::pin(async move {
+            // A keeper that failed has nothing to give back any more.
+            drop(waiting.await);
+        })
+    }
+}
+
+impl Handler<GetStanding> for LeaseKeeper {
+    type Result = Standing;
+
+    fn handle(&mut self, GetStanding: GetStanding, _: &mut Context<Self>) -> Standing {
+        match &self.told {
+            _ if self.machine.incarnation().is_some() => Standing::Settled,
+            Some(_) if self.options.lease.terms == Terms::Direct => Standing::Settled,
+            Some(_) => Standing::Direct,
+            None => Standing::Unknown,
+        }
     }
 }

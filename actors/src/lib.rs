@@ -5,20 +5,24 @@
 //!
 //! Reading order: [`runtime`] (how any actor lives) · [`wiring`] (who knows whom) · [`cache`] and its reader (a read) ·
 //! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
-//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`lease_keeper`] (the membership).
+//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`lease_keeper`] (the membership) ·
+//! [`peer_links`] (the way to other nodes) · [`gossip`], [`cluster_listener`] (which nodes there are).
 
 pub mod cache;
 pub mod cache_refresh;
 pub mod change_feed;
 pub mod clock;
+pub mod cluster_listener;
 pub mod cluster_notify;
 pub mod codec;
 pub mod conf_manager;
 pub mod coordinator;
 pub mod event_bus;
+pub mod gossip;
 pub mod lease_keeper;
 pub mod long_poll;
 pub mod metrics;
+pub mod peer_links;
 pub mod retention;
 pub mod runtime;
 pub mod session;

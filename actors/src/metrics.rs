@@ -19,6 +19,64 @@ pub struct Metrics {
     pub publish: PublishMetrics,
     /// What subscribers are sent.
     pub push: PushMetrics,
+    /// The membership.
+    pub lease: LeaseMetrics,
+    /// The links to other nodes.
+    pub peer: PeerMetrics,
+    /// What is known of other nodes.
+    pub gossip: GossipMetrics,
+}
+
+/// What the lease keeper does.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseMetrics {
+    /// Operations on membership rows by result.
+    pub operations: Family<ResultLabel, Counter>,
+    /// One while the node is a member.
+    pub member: Gauge,
+    /// Acks of this node's batches, by the node that acknowledged.
+    pub acks: Family<NodeLabel, Counter>,
+    /// Notifications that a node would not mark.
+    pub nacks: Counter,
+}
+
+/// The label of [`LeaseMetrics::acks`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NodeLabel {
+    /// The node.
+    pub node: String,
+}
+
+/// The label of [`LeaseMetrics::operations`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// `join`, `renew`, `fence`, `revoke`, `floor` or `timeline`.
+    pub operation: &'static str,
+    /// `done`, `failed`, or what else came of it: `refused`, `held`, `incompatible`, `fenced`, `missed`, `begun`.
+    pub result: &'static str,
+}
+
+/// What the links to other nodes carry.
+#[derive(Debug, Clone, Default)]
+pub struct PeerMetrics {
+    /// Frames handed to links.
+    pub frames_out: Counter,
+    /// Their bytes.
+    pub bytes_out: Counter,
+    /// Frames that arrived.
+    pub frames_in: Counter,
+    /// Their bytes.
+    pub bytes_in: Counter,
+    /// Messages that were lost because there was no link or no room.
+    pub dropped: Counter,
+    /// Frames that arrived and could not be understood.
+    pub garbled: Counter,
+    /// Links that were opened again after they had been lost.
+    pub reconnects: Counter,
+    /// Connections that were turned away before they were links.
+    pub refused: Counter,
+    /// Peers to which there is a link.
+    pub linked: Gauge,
 }
 
 /// What the cache does.
@@ -102,6 +160,8 @@ pub struct PushMetrics {
     pub fetched: Counter,
     /// Times a subscriber of the event bus fell behind its bound.
     pub lagged: Counter,
+    /// Revisions that the database was ahead of what subscribers had been told, when it was last asked.
+    pub feed_lag: Gauge,
 }
 
 /// The label of [`PushMetrics::held`].
@@ -109,6 +169,56 @@ pub struct PushMetrics {
 pub struct HeldLabel {
     /// `wait`, `stream` or `long_poll`.
     pub kind: &'static str,
+}
+
+/// What gossip does, and what it makes of the nodes.
+#[derive(Debug, Clone, Default)]
+pub struct GossipMetrics {
+    /// Datagrams that were sent, and that came in and were opened.
+    pub datagrams: Family<DirectionLabel, Counter>,
+    /// Datagrams that came in and were dropped.
+    pub refused: Family<RefusalLabel, Counter>,
+    /// Nodes by state, the local one included.
+    pub members: Family<MemberStateLabel, Gauge>,
+    /// What happened to nodes.
+    pub transitions: Family<TransitionLabel, Counter>,
+}
+
+/// The label of [`GossipMetrics::datagrams`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DirectionLabel {
+    /// `in` or `out`.
+    pub direction: &'static str,
+}
+
+/// The label of [`GossipMetrics::refused`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// `sealed` (no key opens it), `malformed`, `crowded` (a node too many) or `busy` (more came than were read).
+    pub reason: &'static str,
+}
+
+/// The label of [`GossipMetrics::members`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MemberStateLabel {
+    /// `joining`, `up`, `suspect`, `leaving`, `down` or `removed`.
+    pub state: &'static str,
+}
+
+/// The label of [`GossipMetrics::transitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TransitionLabel {
+    /// `up`, `suspect`, `down`, `leaving` or `removed`.
+    pub event: &'static str,
+}
+
+impl GossipMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_gossip_datagrams", "Datagrams of gossip by direction", self.datagrams.clone());
+        registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
+        registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
+        registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
+    }
 }
 
 fn seconds() -> Histogram {
@@ -135,7 +245,11 @@ impl Default for Metrics {
                 held: Family::default(),
                 fetched: Counter::default(),
                 lagged: Counter::default(),
+                feed_lag: Gauge::default(),
             },
+            lease: LeaseMetrics::default(),
+            peer: PeerMetrics::default(),
+            gossip: GossipMetrics::default(),
         }
     }
 }
@@ -199,5 +313,40 @@ impl Metrics {
             "Times a subscriber of the event bus fell behind",
             push.lagged.clone(),
         );
+        registry.register(
+            "callboard_feed_lag",
+            "Revisions the database was ahead of the subscribers when last asked",
+            push.feed_lag.clone(),
+        );
+        let lease = &self.lease;
+        registry.register(
+            "callboard_lease_operations",
+            "Operations on membership rows by result",
+            lease.operations.clone(),
+        );
+        registry.register("callboard_acks", "Acks of own batches by the node that marked them", lease.acks.clone());
+        registry.register("callboard_nacks", "Notifications that a node would not mark", lease.nacks.clone());
+        registry.register("callboard_lease_member", "1 while the node is a member", lease.member.clone());
+        self.peer.register(registry);
+        self.gossip.register(registry);
+    }
+}
+
+impl PeerMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("frames_sent", "Frames handed to links", &self.frames_out),
+            ("bytes_sent", "Bytes of the frames handed to links", &self.bytes_out),
+            ("frames_received", "Frames that arrived on links", &self.frames_in),
+            ("bytes_received", "Bytes of the frames that arrived on links", &self.bytes_in),
+            ("dropped", "Messages to or from peers that were lost for want of a link or of room", &self.dropped),
+            ("garbled", "Frames of peers that could not be understood", &self.garbled),
+            ("reconnects", "Links that were opened again after they had been lost", &self.reconnects),
+            ("refused", "Connections that were turned away before they were links", &self.refused),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(format!("callboard_peer_{name}"), help, counter.clone());
+        }
+        registry.register("callboard_peer_linked", "Peers to which there is a link", self.linked.clone());
     }
 }

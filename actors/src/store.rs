@@ -5,7 +5,7 @@
 //! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
-//! Reading order: `writer` and `batch` (a commit) · `membership`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
+//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
 //! `namespaces`, `prune` · `transaction`, `rows`, `dialect`, `error` below them · `open`.
 
 use std::fmt;
@@ -16,6 +16,7 @@ mod dialect;
 mod error;
 mod feed;
 mod history;
+mod leases;
 mod list;
 mod look;
 mod membership;

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::store::{CommitError, CommitRequest, JoinRequest, Joined, Landed, Namespace, WriteError, Writer};
+use crate::store::{CommitError, CommitRequest, Landed, Namespace, WriteError, Writer};
 
 /// Commits a batch in one durable transaction.
 #[derive(Debug, Message)]
@@ -34,11 +34,6 @@ pub struct Commit {
     /// The publisher's wall clock.
     pub at: WallMillis,
 }
-
-/// Makes the node a member in a new life.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Joined, WriteError>")]
-pub struct Join(pub JoinRequest);
 
 /// Takes back every ack of the node up to a number, and looks which requests have been done. `None`: the row is gone.
 #[derive(Debug, Message)]
@@ -60,16 +55,6 @@ pub struct RaiseFloor {
 pub struct LookLocked {
     /// Which requests.
     pub request_ids: Vec<RequestId>,
-}
-
-/// Gives the node's row back.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<bool, WriteError>")]
-pub struct Release {
-    /// Whose row.
-    pub node: NodeId,
-    /// The life that owns it.
-    pub incarnation: Incarnation,
 }
 
 /// Creates a namespace.
@@ -194,14 +179,6 @@ impl Handler<Commit> for StoreWriter {
     }
 }
 
-impl Handler<Join> for StoreWriter {
-    type Result = ResponseActFuture<Self, Result<Joined, WriteError>>;
-
-    fn handle(&mut self, Join(request): Join, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.join(request).await)
-    }
-}
-
 impl Handler<RaiseFloor> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<Option<Landed>, WriteError>>;
 
@@ -216,14 +193,6 @@ impl Handler<LookLocked> for StoreWriter {
 
     fn handle(&mut self, LookLocked { request_ids }: LookLocked, _: &mut Context<Self>) -> Self::Result {
         self.write(async move |writer| writer.look_locked(&request_ids).await)
-    }
-}
-
-impl Handler<Release> for StoreWriter {
-    type Result = ResponseActFuture<Self, Result<bool, WriteError>>;
-
-    fn handle(&mut self, Release { node, incarnation }: Release, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.release(&node, incarnation).await)
     }
 }
 

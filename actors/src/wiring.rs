@@ -4,10 +4,12 @@
 //! over. A [`Node`] is what lives once; a [`Worker`] is what lives on each worker thread.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::ArbiterHandle;
+use callboard_protocol::member::NodeId;
 use callboard_protocol::{publish, receiver};
 
 use crate::cache::keeper::Keeper;
@@ -16,13 +18,16 @@ use crate::cache::{Cache, CacheOptions};
 use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Setup, Transport};
+use crate::cluster_listener::{self, ClusterListener, Neighbours};
+use crate::cluster_notify::{ClusterNotify, NoPeers, Setup, Transport};
 use crate::conf_manager::ConfManager;
 use crate::coordinator::Coordinator;
 use crate::event_bus::EventBus;
+use crate::gossip::{self, Advertised, Gossip, Outlet, Seeds};
 use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
 use crate::long_poll::LongPoll;
-use crate::metrics::Metrics;
+use crate::metrics::{GossipMetrics, Metrics};
+use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
 use crate::retention::Retention;
 use crate::runtime::{Registry, Spec, start, start_in};
 use crate::store;
@@ -31,6 +36,8 @@ use crate::store_writer::StoreWriter;
 
 /// The label of the arbiter on which everything lives that a node has once.
 const CORE: &str = "core";
+/// The label of the arbiter of the lease keeper.
+const LEASE: &str = "lease";
 /// Mailbox of an actor that many send to; `try_send` alone respects it.
 const BUSY_MAILBOX: usize = 1_024;
 
@@ -55,7 +62,30 @@ pub struct NodeOptions {
     pub max_held_per_worker: usize,
 }
 
-/// What a node has once, on one arbiter.
+/// Where a node's actors live that it has once.
+#[derive(Debug, Clone, Copy)]
+pub struct Threads<'t> {
+    /// All but the lease keeper.
+    pub core: &'t ArbiterHandle,
+    /// The lease keeper, which nothing may keep waiting.
+    pub lease: &'t ArbiterHandle,
+}
+
+/// The way to other nodes, for a node that holds the key of a cluster.
+pub struct Peers {
+    /// Makes the one who dials them, for each life of the links.
+    pub dialer: Box<dyn Fn() -> Box<dyn Dialer> + Send>,
+    /// What the node tells of itself.
+    pub advertised: Advertised,
+    /// The way out for datagrams.
+    pub outlet: Arc<dyn Outlet>,
+    /// The nodes to ask first.
+    pub seeds: Arc<dyn Seeds>,
+    /// What the sockets of gossip count in.
+    pub metrics: GossipMetrics,
+}
+
+/// What a node has once.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Every actor, for metrics and operators.
@@ -68,6 +98,14 @@ pub struct Node {
     pub store_writer: Addr<StoreWriter>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
+    /// How far subscribers have been told.
+    pub change_feed: Addr<ChangeFeed>,
+    /// What is known of every node.
+    pub cluster_listener: Addr<ClusterListener>,
+    /// The links to other nodes; `None` for a node that has no peers.
+    pub peer_links: Option<Addr<PeerLinks>>,
+    /// The heartbeat; `None` for a node that has no peers.
+    pub gossip: Option<Addr<Gossip>>,
     cache: Cache,
     bus: Addr<EventBus>,
     database: store::Reader,
@@ -91,17 +129,21 @@ pub struct Worker {
 }
 
 impl Node {
-    /// Starts what a node has once on `arbiter`, over an open database, with `transport` to its peers.
+    /// Starts what a node has once, over an open database, with `peers` if it is to have any.
     #[must_use]
     pub fn start(
-        arbiter: &ArbiterHandle,
+        Threads { core: arbiter, lease: lease_thread }: Threads<'_>,
         options: NodeOptions,
         (writer, database): (store::Writer, store::Reader),
-        transport: impl Transport + Clone + Send + 'static,
+        peers: Option<Peers>,
         clock: SharedClock,
     ) -> Self {
         let registry = Registry::new();
-        let metrics = Metrics::default();
+        let leases = writer.for_leases();
+        let mut metrics = Metrics::default();
+        if let Some(peers) = &peers {
+            metrics.gossip = peers.metrics.clone();
+        }
         let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
 
         let (reader, counts) = (database.clone(), metrics.store.clone());
@@ -119,11 +161,37 @@ impl Node {
         let feed = start_in(arbiter, &spec("change_feed"), move |_| {
             ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone())
         });
-        let (lease, to, with) = (options.lease.clone(), store_writer.clone(), keeper.clone());
-        let lease_keeper = start_in(arbiter, &spec("lease_keeper"), move |_| {
-            LeaseKeeper::new(lease.clone(), to.clone(), with.clone())
+        let (peer_links, gossip) = match peers {
+            Some(peers) => {
+                let (links, gossip) = start_peers(&spec, arbiter, peers, &options.lease.node, &metrics, &clock);
+                (Some(links), Some(gossip))
+            }
+            None => (None, None),
+        };
+        let (lease, with, time, counts) = (options.lease.clone(), keeper.clone(), clock.clone(), metrics.lease.clone());
+        let links = peer_links.clone();
+        let own = Spec::new(&registry, "lease_keeper").arbiter(LEASE).capacity(BUSY_MAILBOX);
+        let lease_keeper = start_in(lease_thread, &own, move |_| {
+            LeaseKeeper::new(lease.clone(), leases.clone(), (with.clone(), links.clone()), time.clone(), counts.clone())
         });
-        let (me, receiver) = (options.lease.node.clone(), options.receiver.clone());
+        let setup = cluster_listener::Setup {
+            node: options.lease.node.clone(),
+            gossip: gossip.clone(),
+            bus: bus.clone(),
+            peers: peer_links.clone().map(Addr::recipient),
+            neighbours: Some(Neighbours {
+                lease_keeper: lease_keeper.clone(),
+                feed: feed.clone(),
+                links: peer_links.clone(),
+            }),
+            clock: clock.clone(),
+            metrics: metrics.gossip.clone(),
+        };
+        let cluster_listener =
+            start_in(arbiter, &spec("cluster_listener"), move |_| ClusterListener::new(setup.clone()));
+        let change_feed = feed.clone();
+        let (links, peer_counts) = (peer_links.clone(), metrics.peer.clone());
+        let (me, receiver, counts) = (options.lease.node.clone(), options.receiver.clone(), metrics.lease.clone());
         let built = Cell::new(false);
         let (to, with, by, lease, time) =
             (keeper.clone(), feed.clone(), (store.clone(), store_writer.clone()), lease_keeper.clone(), clock.clone());
@@ -135,13 +203,19 @@ impl Node {
                 reader,
                 writer,
                 lease_keeper: lease.clone(),
+                links: links.clone(),
+            };
+            let transport: Box<dyn Transport> = match &links {
+                Some(links) => Box::new(LinkTransport::new(links.clone(), peer_counts.clone())),
+                None => Box::new(NoPeers),
             };
             ClusterNotify::new(Setup {
                 node: me.clone(),
                 options: receiver.clone(),
                 down,
-                transport: Box::new(transport.clone()),
+                transport,
                 clock: time.clone(),
+                metrics: counts.clone(),
                 is_rebuilt: built.replace(true),
             })
         });
@@ -174,6 +248,10 @@ impl Node {
             conf_manager,
             store_writer,
             lease_keeper,
+            change_feed,
+            cluster_listener,
+            peer_links,
+            gossip,
             cache,
             bus,
             database,
@@ -181,6 +259,21 @@ impl Node {
             max_held_per_worker,
         }
     }
+}
+
+/// Starts the links and the heartbeat.
+fn start_peers(
+    spec: &impl Fn(&str) -> Spec,
+    arbiter: &ArbiterHandle,
+    Peers { dialer, advertised, outlet, seeds, .. }: Peers,
+    node: &NodeId,
+    metrics: &Metrics,
+    clock: &SharedClock,
+) -> (Addr<PeerLinks>, Addr<Gossip>) {
+    let (me, counts) = (node.clone(), metrics.peer.clone());
+    let links = start_in(arbiter, &spec("peer_links"), move |_| PeerLinks::new(me.clone(), dialer(), counts.clone()));
+    let setup = gossip::Setup { advertised, outlet, seeds, clock: clock.clone(), metrics: metrics.gossip.clone() };
+    (links, start_in(arbiter, &spec("gossip"), Gossip::factory(setup)))
 }
 
 impl Worker {

@@ -10,11 +10,12 @@
 //! 4. A grant reaches the shard before anything of the new incarnation is marked.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::commit::BatchId;
 use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
-use crate::member::{Grant, Incarnation, Timeline};
+use crate::member::{Grant, Incarnation, LeaseEnd, Timeline};
 use crate::time::Mono;
 
 /// Where entries are kept. The store may drop an entry at any time, unless it is pinned.
@@ -173,6 +174,16 @@ impl<E: Entries, W> Shard<E, W> {
         &self.entries
     }
 
+    /// How long the lease has been over at `now`; nothing while it lasts. `None` without a leave, with which the entries
+    /// went too.
+    #[must_use]
+    pub fn lapsed_for(&self, now: Mono) -> Option<Duration> {
+        match self.grant?.ends {
+            LeaseEnd::Never => Some(Duration::ZERO),
+            LeaseEnd::At(end) => Some(now.since(end)),
+        }
+    }
+
     /// How many keys are marked.
     #[must_use]
     pub fn marks(&self) -> usize {
@@ -309,6 +320,13 @@ impl<E: Entries, W> Shard<E, W> {
         }
         self.flush();
         self.marks.drain().flat_map(|(_, mark)| mark.waiters).collect()
+    }
+
+    /// Moves the end of the lease of the same incarnation; a leave of another one is ignored.
+    pub fn extend(&mut self, grant: Grant) {
+        if self.grant.is_some_and(|present| present.incarnation == grant.incarnation) {
+            self.grant = Some(grant);
+        }
     }
 
     /// Sets the line of history. Another one drops every entry: they may hold what the database has lost.

@@ -6,8 +6,10 @@
 //!
 //! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`](mod@unit), [`commit`] (what a publish writes) ·
 //! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
-//! does with it) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent) ·
-//! [`long_poll`] (who waits for which key) · [`wire`] (hand-written decoders)
+//! does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`roster`] (what it makes of the
+//! others) · [`cache`] (when memory may
+//! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) · [`link`] (when a
+//! way to a peer lives) · [`wire`] (hand-written decoders)
 
 pub mod cache;
 pub mod commit;
@@ -16,10 +18,13 @@ pub mod content;
 pub mod feed;
 pub mod gray;
 pub mod key;
+pub mod lease;
+pub mod link;
 pub mod long_poll;
 pub mod member;
 pub mod publish;
 pub mod receiver;
+pub mod roster;
 pub mod time;
 pub mod unit;
 pub mod watch;

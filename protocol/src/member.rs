@@ -47,6 +47,31 @@ pub struct NodeRow {
     pub ack_floor: AckNo,
 }
 
+/// A row of the membership table as a lease keeper sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Whose row.
+    pub node: NodeId,
+    /// The incarnation that owns it.
+    pub incarnation: Incarnation,
+    /// Rises with each renewal; one that stands still is how a dead node shows.
+    pub renew_seq: u64,
+    /// The lowest acknowledgement number that still counts.
+    pub ack_floor: AckNo,
+    /// True when a publisher took the right to renew away.
+    pub revoked: bool,
+    /// Where the node is reached, in the node's own words.
+    pub address: String,
+}
+
+impl MemberRow {
+    /// What a publisher needs of it.
+    #[must_use]
+    pub fn for_publisher(&self) -> NodeRow {
+        NodeRow { node: self.node.clone(), incarnation: self.incarnation, ack_floor: self.ack_floor }
+    }
+}
+
 /// Ack 1: node `node`, in its life `incarnation`, has marked the batch under number `number`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {

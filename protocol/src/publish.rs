@@ -226,6 +226,7 @@ impl Publisher {
         for batch in &mut self.batches {
             batch.run_timers(now, &self.options, &membership.standing, out);
         }
+        self.batches.retain(|batch| !batch.waiting.is_empty());
         for index in 0..self.batches.len() {
             if self.batches.get(index).is_some_and(|batch| batch.is_rested(now)) {
                 self.notify_anew(now, index, out);

@@ -188,6 +188,11 @@ impl ClusterKeys {
         self.keys.first().expect("a node holds at least one key")
     }
 
+    /// Every key, the one that seals first.
+    pub fn iter(&self) -> impl Iterator<Item = &ClusterKey> {
+        self.keys.iter()
+    }
+
     /// The key of this id, if the node holds it.
     #[must_use]
     pub fn by_id(&self, id: KeyId) -> Option<&ClusterKey> {

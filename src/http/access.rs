@@ -16,7 +16,9 @@ use futures_util::FutureExt as _;
 use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
-use super::{State, actors, configs, health, history, listing, metrics, nacos, namespaces, openapi, publishing, watch};
+use super::{
+    State, actors, cluster, configs, health, history, listing, metrics, nacos, namespaces, openapi, publishing, watch,
+};
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +174,7 @@ const NACOS_CONFIGS: &str = "/nacos/v1/cs/configs";
 const NACOS_NAMESPACES: &str = "/nacos/v1/console/namespaces";
 
 /// Every route there is.
-pub(super) static TABLE: [Row; 37] = [
+pub(super) static TABLE: [Row; 39] = [
     row!(GET CONFIG, Read, configs::read, configs::describe_get),
     row!(HEAD CONFIG, Read, configs::read, configs::describe_head),
     row!(PUT CONFIG, Write, publishing::put, publishing::describe_put),
@@ -187,6 +189,8 @@ pub(super) static TABLE: [Row; 37] = [
     row!(GET "/api/v1/watch", Read, watch::watch, watch::describe),
     row!(GET "/api/v1/actors", Admin, actors::list, actors::describe_list),
     row!(GET "/api/v1/actors/{name}", Admin, actors::one, actors::describe_one),
+    row!(GET "/api/v1/cluster", Admin, cluster::get, cluster::describe_get),
+    row!(POST "/api/v1/cluster/drain", Admin, cluster::drain, cluster::describe_drain),
     row!(GET "/healthz", Public, health::up, health::describe_up),
     row!(GET "/readyz", Public, health::ready, health::describe_ready),
     row!(GET "/metrics", Public, metrics::scrape, metrics::describe),

@@ -12,8 +12,7 @@ use actix_web::http::header::{
     LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use callboard_actors::cache::reader::Get;
-use callboard_actors::runtime::{Spec, ask, start};
+use callboard_actors::runtime::{Spec, start};
 use callboard_actors::session::wait::{Neighbours, WaitOutcome, WaitRequest, WaitSession};
 use callboard_protocol::config::{ConfigState, ConfigType, SharedState};
 use callboard_protocol::content::{Content, Md5};
@@ -27,7 +26,7 @@ use super::access::{Answer, Call};
 use super::answer::{TYPE, VERSION};
 use super::openapi::{Described, schema};
 use super::problem::{ErrorCode, Problem};
-use super::{READ_DEADLINE, State, headers};
+use super::{READ_DEADLINE, State, headers, stale};
 
 /// The media types that [`content_type::of`] gives.
 const MEDIA_TYPES: [&str; 6] =
@@ -47,13 +46,14 @@ pub(super) async fn read(call: Call) -> Answer {
         return Err(Problem::parameter("wait", "wait needs If-None-Match, which says what the client has"));
     }
     let client = identity(&call.request);
-    let mut state = ask(&call.state.worker.reader, Get { key: key.clone() }, READ_DEADLINE).await??;
+    let mut reading = stale::read(&call.state, key.clone()).await?;
     if let Some(wait) = wait.filter(|wait| !wait.is_zero())
-        && has(&held, &state, &client)
+        && reading.age.is_none()
+        && has(&held, &reading.state, &client)
     {
-        state = until_different(&call.state, key, wait, held.clone(), client.clone().into_owned()).await?;
+        reading.state = until_different(&call.state, key, wait, held.clone(), client.clone().into_owned()).await?;
     }
-    answer(&state, &held, &client)
+    Ok(reading.mark(answer(&reading.state, &held, &client)?))
 }
 
 /// Who reads, for the choice among gray contents.

@@ -13,15 +13,21 @@ use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 use callboard_actors::coordinator::{self, Coordinator};
+use callboard_actors::gossip::{self, SetStatus};
+use callboard_actors::lease_keeper;
 use callboard_actors::long_poll::{self, LongPoll};
 use callboard_actors::runtime::{AskError, ask};
-use callboard_actors::wiring::Worker;
+use callboard_actors::wiring::{Node, Worker};
+use callboard_protocol::roster::Status;
 use futures_util::future::{join, join_all};
 
 use super::problem::{ErrorCode, Problem};
 
 /// How long a worker's actors may take to tell those whom they hold.
 const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long the database may take to be given the membership back.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A body of at most this size is written together with its head.
 const SMALL: u64 = 32 * 1024;
@@ -90,6 +96,27 @@ impl Draining {
     pub fn in_flight(&self) -> usize {
         let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().map(|worker| worker.open.load(Ordering::Acquire)).sum()
+    }
+}
+
+/// Tells the other nodes that this one is about to stop.
+pub async fn say_leaving(node: &Node) {
+    if let Some(gossip) = &node.gossip
+        && let Err(error) = ask(gossip, SetStatus(Status::Leaving), DEADLINE).await
+    {
+        tracing::warn!(%error, "the other nodes were not told that this one stops");
+    }
+}
+
+/// Gives the membership back, so that no publish waits for this node, and tells the other nodes that it is gone.
+pub async fn leave(node: &Node) {
+    if let Err(error) = ask(&node.lease_keeper, lease_keeper::Leave, LEAVE_DEADLINE).await {
+        tracing::warn!(%error, "the membership could not be given back; the others fence it in time");
+    }
+    if let Some(gossip) = &node.gossip
+        && let Err(error) = ask(gossip, gossip::Leave, DEADLINE).await
+    {
+        tracing::warn!(%error, "the other nodes were not told that this one is gone");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use callboard_actors::lease_keeper::IsSettled;
+use callboard_actors::lease_keeper::{GetStanding, Standing};
 use callboard_actors::runtime::ask;
 use callboard_actors::store_reader::Probe;
 use serde::Serialize;
@@ -53,10 +53,10 @@ pub(super) async fn ready(call: Call) -> Answer {
     let worker = &call.state.worker;
     let (database, settled) = futures_util::future::join(
         ask(&worker.store, Probe, CHECK_DEADLINE),
-        ask(&worker.node.lease_keeper, IsSettled, CHECK_DEADLINE),
+        ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE),
     )
     .await;
-    let (database, membership) = (matches!(database, Ok(Ok(()))), matches!(settled, Ok(true)));
+    let (database, membership) = (matches!(database, Ok(Ok(()))), !matches!(settled, Ok(Standing::Unknown) | Err(_)));
     let word = |up: bool| if up { "up" } else { "down" };
     // A database that lacks migrations is refused at the start, before anything is served.
     let checks = Checks { database: word(database), migrations: word(true), membership: word(membership) };

@@ -181,7 +181,6 @@ fn refused(error: WriteError) -> Problem {
             return Problem::new(ErrorCode::Unavailable, "the database did not do it; nothing was written");
         }
         WriteError::Failed(CommitError::Unknown { .. }) => return unknown(),
-        WriteError::RowHeld => return Problem::internal(),
     };
     Problem::new(code, error.to_string())
 }

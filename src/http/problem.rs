@@ -18,6 +18,7 @@ use callboard_protocol::wire::cursor::CursorError;
 use serde_json::{Map, Value, json};
 
 use super::answer::VERSION;
+use super::stale::Unread;
 
 /// The media type of every refusal.
 pub(super) const PROBLEM: &str = "application/problem+json";
@@ -320,6 +321,15 @@ impl From<AskError> for Problem {
         match error {
             AskError::Closed => Self::new(ErrorCode::Unavailable, "a part of the node is being restarted"),
             AskError::TimedOut => Self::new(ErrorCode::Unavailable, "the node did not answer in time"),
+        }
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Unasked(error) => error.into(),
+            Unread::Failed(failure) => failure.into(),
         }
     }
 }

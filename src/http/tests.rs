@@ -10,13 +10,12 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
 use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::SystemClock;
-use callboard_actors::cluster_notify::NoPeers;
-use callboard_actors::lease_keeper::{LeaseOptions, Participation};
+use callboard_actors::lease_keeper::LeaseOptions;
 use callboard_actors::store;
-use callboard_actors::wiring::NodeOptions;
+use callboard_actors::wiring::{NodeOptions, Threads};
 use callboard_protocol::content::Md5;
 use callboard_protocol::member::NodeId;
-use callboard_protocol::{publish, receiver};
+use callboard_protocol::{lease, publish, receiver};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,7 +44,8 @@ impl Rig {
             node: NodeId("test".into()),
             boot_id: "boot".to_owned(),
             address: "127.0.0.1:0".to_owned(),
-            participation: Participation::Single,
+            versions: (1, 1),
+            lease: lease::Options { terms: lease::Terms::Forever, ..lease::Options::default() },
         };
         let options = NodeOptions {
             lease,
@@ -58,7 +58,9 @@ impl Rig {
             max_held_per_worker: 2,
         };
         let core = Arbiter::new();
-        let node = Node::start(&core.handle(), options, database, NoPeers, Arc::new(SystemClock));
+        let handle = core.handle();
+        let threads = Threads { core: &handle, lease: &handle };
+        let node = Node::start(threads, options, database, None, Arc::new(SystemClock));
         let draining = Draining::default();
         let shared = Arc::new(Shared::new(&node, &settings, settings.http.addr, draining.clone()));
         let data = web::Data::new(State::start(&node, 0, &shared));

@@ -57,8 +57,16 @@ pub struct Unmark {
     pub keys: Arc<[ConfigKey]>,
 }
 
-/// Sets the leave to answer from memory. Another incarnation, or none, empties the cache.
+/// Moves the end of the leave to answer from memory. Of another life than the present one it is ignored.
 #[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Extend {
+    /// The leave.
+    pub grant: Grant,
+}
+
+/// Sets the leave to answer from memory. Another incarnation, or none, empties the cache.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct SetGrant {
     /// The leave.
@@ -183,6 +191,14 @@ impl Handler<SetGrant> for Keeper {
 
     fn handle(&mut self, SetGrant { grant, timeline, revision }: SetGrant, _: &mut Context<Self>) {
         self.cache.grant(grant, timeline, revision);
+    }
+}
+
+impl Handler<Extend> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Extend { grant }: Extend, _: &mut Context<Self>) {
+        self.cache.extend(grant);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorResponse, Addr, Handler, Message};
+use actix::{Actor, ActorResponse, Addr, Handler, Message, MessageResult};
 use callboard_protocol::cache::{Begin, Lookup};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
@@ -35,6 +35,24 @@ pub struct Get {
 pub struct GetMany {
     /// Which keys.
     pub keys: Vec<ConfigKey>,
+}
+
+/// Asks for what memory holds of a key although it may be old, for a caller that was told that nothing better can be
+/// had. Never used for anything that must be right.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Option<Stale>")]
+pub struct GetStale {
+    /// Which key.
+    pub key: ConfigKey,
+}
+
+/// A state that may be old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// The state.
+    pub state: SharedState,
+    /// How long ago memory could last be trusted.
+    pub age: Duration,
 }
 
 /// The reader of one worker.
@@ -85,6 +103,14 @@ impl Handler<Get> for Reader {
             spawn_load(loading.into_iter().collect(), store);
             loaded(answer).await
         }))
+    }
+}
+
+impl Handler<GetStale> for Reader {
+    type Result = MessageResult<GetStale>;
+
+    fn handle(&mut self, GetStale { key }: GetStale, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.cache.stale(&key))
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::ReadFailure;
 use super::entries::QuickEntries;
 use super::keeper::Stored;
+use super::reader::Stale;
 use crate::clock::SharedClock;
 use crate::metrics::CacheMetrics;
 
@@ -82,7 +83,7 @@ impl Cache {
     }
 
     pub(super) fn lookup(&self, key: &ConfigKey) -> Lookup {
-        let looked = self.shard(key).lookup(key, || self.clock.mono());
+        let looked = self.shard(key).lookup(key, || self.clock.lease());
         match &looked {
             Lookup::Hit(_) => self.metrics.hits.inc(),
             Lookup::Marked => self.metrics.marked.inc(),
@@ -92,12 +93,20 @@ impl Cache {
         looked
     }
 
+    /// The entry of a key, whatever memory may be trusted with.
+    pub(super) fn stale(&self, key: &ConfigKey) -> Option<Stale> {
+        let now = self.clock.lease();
+        let shard = self.shard(key);
+        let state = shard.entries().peek(key)?;
+        Some(Stale { state, age: shard.lapsed_for(now)? })
+    }
+
     pub(super) fn wait_unmarked(&self, key: &ConfigKey, waiter: Waiter) -> Result<(), Waiter> {
         self.shard(key).wait_unmarked(key, waiter)
     }
 
     pub(super) fn begin(&self, key: &ConfigKey, waiter: Waiter) -> Begin {
-        self.shard(key).begin(key, self.clock.mono(), waiter)
+        self.shard(key).begin(key, self.clock.lease(), waiter)
     }
 
     pub(super) fn begin_refresh(&self, key: &ConfigKey) -> Option<Token> {
@@ -138,6 +147,13 @@ impl Cache {
             let woken = shard.grant(grant);
             drop(shard);
             wake(woken);
+        }
+    }
+
+    /// Moves the end of the leave of the same life.
+    pub(super) fn extend(&self, grant: Grant) {
+        for shard in self.shards.iter() {
+            self.lock(shard).extend(grant);
         }
     }
 

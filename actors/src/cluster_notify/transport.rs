@@ -36,6 +36,10 @@ pub enum PeerMessage {
 pub trait Transport {
     /// Sends to one peer, which is not the local node. May lose the message.
     fn send(&self, to: &NodeId, message: PeerMessage);
+    /// Sends the same to several peers, none of which is the local node. May lose any of the messages.
+    fn send_each(&self, to: &[NodeId], message: PeerMessage) {
+        to.iter().for_each(|node| self.send(node, message.clone()));
+    }
     /// Sends to every peer. May lose the message.
     fn broadcast(&self, message: PeerMessage);
 }

@@ -94,9 +94,6 @@ pub enum CommitError {
 /// Why a write other than a commit of units did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// An earlier life of the node still has its row. Nothing was written.
-    #[error("the node's row still belongs to an earlier life of it")]
-    RowHeld,
     /// The namespace exists already. Nothing was written.
     #[error("namespace {id} exists already")]
     NamespaceExists {

@@ -2,6 +2,7 @@
 //! the meta row first, so that it comes wholly before or wholly after any commit. Decides nothing.
 
 use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::lease::Observation;
 use callboard_protocol::member::{AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::unit::{Recorded, RequestId};
 use sea_orm::Value;
@@ -10,10 +11,7 @@ use super::error::{Fault, WriteError};
 use super::rows::{self, Columns};
 use super::transaction::Transaction;
 use super::writer::Writer;
-use super::{batch, look};
-
-/// The number of the node-to-node protocol, kept in the row.
-const PROTOCOL: i32 = 1;
+use super::{batch, leases, look};
 
 /// A node that wants a row.
 #[derive(Debug, Clone)]
@@ -22,21 +20,31 @@ pub struct JoinRequest {
     pub node: NodeId,
     /// The life that begins with the row; made anew for each attempt.
     pub incarnation: Incarnation,
-    /// Names the running system, so that a later process can prove that this one is gone.
+    /// The first life of the same process: a row of it, or of one between it and the new one, may be replaced.
+    pub first_life: Incarnation,
+    /// Names the running system and the data directory that is locked: a row with the same name belongs to a process
+    /// that is dead. Empty when that can't be told.
     pub boot_id: String,
     /// Where other nodes reach it.
     pub address: String,
-    /// True when the caller has proof that the process of an older row is dead.
+    /// The lowest and the highest version of the node-to-node protocol that it speaks.
+    pub versions: (u16, u16),
+    /// True when the caller has proof that the process of any older row is dead.
     pub replace: bool,
 }
 
-/// Where the database stood when a node joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Joined {
-    /// The revision of the last commit before the join.
-    pub revision: Version,
-    /// The line of history.
-    pub timeline: Timeline,
+/// How a join came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Joined {
+    /// The row is there, and this is what the same transaction saw.
+    Member(Observation),
+    /// An older row of the node stands, and nothing proves that its process is dead. Nothing was written.
+    Held(Observation),
+    /// A member speaks no version that the node speaks. Nothing was written.
+    Incompatible {
+        /// Who.
+        node: NodeId,
+    },
 }
 
 /// What is in the database of some requests. With the lock held while looking, what is not here can't land any more
@@ -56,17 +64,15 @@ pub struct Landed {
 impl Writer {
     /// Makes the node a member: from now on every commit needs its ack.
     ///
-    /// Asking again for the same incarnation, after an unknown outcome, finds the row and changes nothing.
-    ///
     /// # Errors
-    /// [`WriteError::RowHeld`] when an older row stands and `replace` is false; [`WriteError::Failed`] otherwise.
+    /// [`WriteError::Failed`]; the row may be there or not. Ask again with a new life.
     pub async fn join(&self, request: JoinRequest) -> Result<Joined, WriteError> {
         let transaction = self.begin().await?;
-        let Some(joined) = transaction.within(add_row(&transaction, &request)).await? else {
-            transaction.roll_back().await;
-            return Err(WriteError::RowHeld);
-        };
-        transaction.commit().await?;
+        let joined = transaction.within(add_row(&transaction, &request)).await?;
+        match &joined {
+            Joined::Member(_) => transaction.commit().await?,
+            Joined::Held(_) | Joined::Incompatible { .. } => transaction.roll_back().await,
+        }
         Ok(joined)
     }
 
@@ -128,39 +134,57 @@ impl Writer {
     }
 }
 
-/// `None` when an older row is in the way.
-async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Option<Joined>, Fault> {
+async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joined, Fault> {
     // An update, not the lock alone: a commit at a stricter isolation level would fail instead of overlooking it.
     let epoch = "UPDATE cc_meta SET member_epoch = member_epoch + 1 WHERE id = 1";
     transaction.run(transaction.sql(epoch)).await?;
-    let mut held = transaction.sql("SELECT inc FROM cc_node WHERE node = ");
-    held.bind(&*request.node.0);
-    let mut stands = false;
-    if let Some(row) = transaction.row(held).await? {
-        let holder = batch::incarnation(&Columns::of(&row).take::<String>()?)?;
-        stands = holder == request.incarnation;
-        if !stands && !request.replace {
-            return Ok(None);
+    for row in &transaction.rows(transaction.sql("SELECT node, inc, boot_id, proto FROM cc_node")).await? {
+        let mut columns = Columns::of(row);
+        let node = NodeId(columns.take::<String>()?.into());
+        let life = batch::incarnation(&columns.take::<String>()?)?;
+        let (boot_id, versions) = (columns.take::<String>()?, columns.take::<i32>()?);
+        if node != request.node {
+            if !overlap(unpacked(versions), request.versions) {
+                return Ok(Joined::Incompatible { node });
+            }
+            continue;
         }
-    }
-    if !stands {
+        let is_former = request.first_life <= life && life < request.incarnation;
+        let is_dead = !boot_id.is_empty() && boot_id == request.boot_id;
+        if !(is_former || is_dead || request.replace) {
+            return Ok(Joined::Held(leases::observed(transaction).await?));
+        }
         let mut old = transaction.sql("DELETE FROM cc_node WHERE node = ");
         old.bind(&*request.node.0);
         transaction.run(old).await?;
-        let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto)";
-        let mut new = transaction.sql(&format!("INSERT INTO cc_node {columns} VALUES "));
-        new.tuple([
-            Value::from(&*request.node.0),
-            request.incarnation.0.to_string().into(),
-            1_i64.into(),
-            0_i64.into(),
-            false.into(),
-            request.address.as_str().into(),
-            request.boot_id.as_str().into(),
-            PROTOCOL.into(),
-        ]);
-        transaction.run(new).await?;
     }
-    let (revision, timeline, _) = batch::members(transaction).await?;
-    Ok(Some(Joined { revision, timeline }))
+    let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto)";
+    let mut new = transaction.sql(&format!("INSERT INTO cc_node {columns} VALUES "));
+    new.tuple([
+        Value::from(&*request.node.0),
+        request.incarnation.0.to_string().into(),
+        1_i64.into(),
+        0_i64.into(),
+        false.into(),
+        request.address.as_str().into(),
+        request.boot_id.as_str().into(),
+        packed(request.versions).into(),
+    ]);
+    transaction.run(new).await?;
+    Ok(Joined::Member(leases::observed(transaction).await?))
+}
+
+/// A range of versions as the one number of its column.
+fn packed((least, most): (u16, u16)) -> i32 {
+    i32::from(least) << 16 | i32::from(most)
+}
+
+/// The range that a number stands for; a plain number stands for itself alone.
+fn unpacked(number: i32) -> (u16, u16) {
+    let [least, most] = [number >> 16, number & 0xffff].map(|part| u16::try_from(part).unwrap_or_default());
+    if least == 0 { (most, most) } else { (least, most) }
+}
+
+fn overlap(one: (u16, u16), other: (u16, u16)) -> bool {
+    one.0 <= other.1 && other.0 <= one.1
 }

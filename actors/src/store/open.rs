@@ -21,6 +21,8 @@ pub(super) const SCHEMA: &str = "m0001_first_schema";
 pub(super) const MIGRATION_TABLE: &str = "cc_migration";
 /// Connections for writes: commits take turns anyway, the others are for membership.
 const WRITE_CONNECTIONS: u32 = 4;
+/// Connections for leases: a renewal does not wait for a fence that waits for a lock.
+const LEASE_CONNECTIONS: u32 = 2;
 /// The least `max_allowed_packet`: the longest content fits in with room to spare.
 const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 
@@ -30,7 +32,8 @@ const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 /// [`OpenError`] names the database, with its password masked, and what to do.
 pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let database = masked(&options.url);
-    let Pools { backend, writes, reads, checkpoints } = match options.url.split(':').next().unwrap_or_default() {
+    let Pools { backend, writes, reads, checkpoints, leases } = match options.url.split(':').next().unwrap_or_default()
+    {
         "sqlite" => sqlite(&options, &database).await?,
         "postgres" | "postgresql" => postgres(&options, &database).await?,
         "mysql" | "mariadb" => mysql(&options, &database).await?,
@@ -43,7 +46,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
     let reader = Reader::new(reads, backend, options.read_connections.max(1), limits.connect + limits.statement);
-    Ok((Writer::new(writes, checkpoints, reader.clone(), WRITE_CONNECTIONS, limits), reader))
+    Ok((Writer::new(writes, checkpoints, leases, reader.clone(), WRITE_CONNECTIONS, limits), reader))
 }
 
 /// The address of a database as it may be shown: without its password and without its parameters.
@@ -72,6 +75,8 @@ struct Pools {
     reads: DatabaseConnection,
     /// SQLite's log is copied into the file beside the commits.
     checkpoints: Option<DatabaseConnection>,
+    /// For leases alone.
+    leases: Option<DatabaseConnection>,
 }
 
 /// Makes the first connection by itself: a pool hides why it can't connect behind its own time-out.
@@ -155,6 +160,7 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
         writes: writes.into(),
         reads: reads.into(),
         checkpoints: Some(checkpoints.into()),
+        leases: None,
     })
 }
 
@@ -179,8 +185,15 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
         .after_release(|connection, _| Box::pin(in_order(connection.ping())))
     };
     let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let leases = pool().max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
-    Ok(Pools { backend: Backend::Postgres, writes: writes.into(), reads: reads.into(), checkpoints: None })
+    Ok(Pools {
+        backend: Backend::Postgres,
+        writes: writes.into(),
+        reads: reads.into(),
+        checkpoints: None,
+        leases: Some(leases.into()),
+    })
 }
 
 /// Also after each reconnect: behind the same address another server may answer than before.
@@ -246,8 +259,16 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
     };
     let writes =
         pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let leases =
+        pool(format!("{told}{told_writers}")).max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool(told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
-    Ok(Pools { backend: Backend::MySql, writes: writes.into(), reads: reads.into(), checkpoints: None })
+    Ok(Pools {
+        backend: Backend::MySql,
+        writes: writes.into(),
+        reads: reads.into(),
+        checkpoints: None,
+        leases: Some(leases.into()),
+    })
 }
 
 /// Also after each reconnect: behind the same address another server may answer than before.

@@ -6,6 +6,8 @@
 
 mod commits;
 mod ground;
+mod isolation;
+mod leases;
 mod members;
 mod outages;
 mod reads;

@@ -2,6 +2,7 @@
 //! of them stand in one order. Owns the pool of writing connections; decides nothing about publishes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use callboard_protocol::commit::{self, Decision, Standing};
 use callboard_protocol::member::{Ack, Timeline};
@@ -10,7 +11,7 @@ use callboard_protocol::unit::Unit;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
 use super::batch;
-use super::dialect::Backend;
+use super::dialect::{Backend, Sql};
 use super::error::{CommitError, Fault};
 use super::reader::Reader;
 use super::transaction::{Limits, Transaction};
@@ -21,6 +22,8 @@ pub struct Writer {
     connection: DatabaseConnection,
     /// Copies SQLite's log into the file; none for other databases.
     checkpoints: Option<DatabaseConnection>,
+    /// Connections for leases alone, so that no renewal waits for a publish; none where leases never end.
+    leases: Option<DatabaseConnection>,
     /// For long searches, so that publishes do not wait for them.
     reader: Reader,
     /// How many connections can turn out dead one after the other.
@@ -47,11 +50,19 @@ impl Writer {
     pub(super) fn new(
         connection: DatabaseConnection,
         checkpoints: Option<DatabaseConnection>,
+        leases: Option<DatabaseConnection>,
         reader: Reader,
         pool_size: u32,
         limits: Limits,
     ) -> Self {
-        Self { connection, checkpoints, reader, pool_size, limits }
+        Self { connection, checkpoints, leases, reader, pool_size, limits }
+    }
+
+    /// The same database over the connections that are kept for leases; they are opened by the thread that uses them.
+    #[must_use]
+    pub fn for_leases(&self) -> Self {
+        let connection = self.leases.clone().unwrap_or_else(|| self.connection.clone());
+        Self { connection, checkpoints: None, ..self.clone() }
     }
 
     /// Which database this writes to.
@@ -106,6 +117,23 @@ impl Writer {
         Transaction::begin(&self.connection, self.backend(), self.limits, self.pool_size).await
     }
 
+    pub(super) fn sql(&self, text: &str) -> Sql {
+        Sql::new(self.backend(), text)
+    }
+
+    pub(super) fn pool(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    pub(super) fn pool_size(&self) -> u32 {
+        self.pool_size
+    }
+
+    /// The longest that one statement may take, waiting for a connection included.
+    pub(super) fn patience(&self) -> Duration {
+        self.limits.connect + self.limits.statement
+    }
+
     #[cfg(test)]
     pub(super) fn connection(&self) -> &DatabaseConnection {
         &self.connection
@@ -117,7 +145,9 @@ impl Writer {
 
     /// Closes every connection, after the statements under way.
     pub async fn close(&self) {
-        for connection in [Some(&self.connection), self.checkpoints.as_ref()].into_iter().flatten() {
+        for connection in
+            [Some(&self.connection), self.checkpoints.as_ref(), self.leases.as_ref()].into_iter().flatten()
+        {
             if let Err(error) = connection.close_by_ref().await {
                 tracing::debug!(%error, "closing the writing connections failed");
             }

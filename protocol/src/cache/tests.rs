@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::ConfigState;
-use crate::member::LeaseEnd;
 
 mod database;
 

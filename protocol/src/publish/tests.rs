@@ -307,6 +307,87 @@ fn a_node_that_is_silent_to_itself_revokes_nobody() {
 }
 
 #[test]
+fn a_node_that_hears_less_than_half_of_the_others_revokes_nobody() {
+    let rows = [row("a", 1, 0), row("b", 2, 0), row("c", 3, 0), row("d", 4, 0), row("e", 5, 0)];
+    let parked = |members: usize, acks: &[Ack]| {
+        let mut script = Script::member(&rows[..members]);
+        script.publish(1, &["x"]);
+        acks.iter().for_each(|ack| drop(script.acked(0, ack.clone())));
+        script.until(1_000).into_iter().skip(2).collect::<Vec<_>>()
+    };
+    let (a, b, c) = (ack("a", 1, 1), ack("b", 2, 1), ack("c", 3, 1));
+    assert_eq!(parked(3, &[a.clone()]), ["1000: withdraw 0"], "one against two");
+    assert_eq!(parked(3, &[a.clone(), b.clone()]), ["1000: withdraw 0", "1000: revoke c"]);
+    assert_eq!(parked(4, &[a.clone(), b.clone()]), ["1000: withdraw 0", "1000: revoke cd"], "as many on each side");
+    assert_eq!(parked(5, &[a.clone(), b.clone()]), ["1000: withdraw 0"]);
+    assert_eq!(parked(3, &[b, c]), ["1000: withdraw 0"], "its own ack is missing");
+    assert_eq!(parked(2, &[a]), ["1000: withdraw 0", "1000: revoke b"], "with two nodes each may");
+}
+
+#[test]
+fn a_publisher_without_a_row_fails_at_once_when_a_member_keeps_silent() {
+    let mut script = Script::new(Standing::Direct, &[row("b", 2, 0), row("c", 3, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("c", 3, 1));
+    let mut out = Vec::new();
+    script.until(999);
+    script.machine.step(Mono(Duration::from_millis(1_000)), Event::Tick, &mut out);
+    assert_eq!(out.iter().map(told).collect::<Vec<_>>(), ["withdraw 0", "reply 1 failed"]);
+    let Some(Effect::Reply { outcome: PublishOutcome::Failed { reason }, .. }) = out.pop() else { panic!() };
+    assert!(reason.contains("from b;"), "{reason}");
+    assert_eq!((script.machine.in_flight(), script.machine.next_wakeup()), (0, None));
+}
+
+#[test]
+fn a_membership_lost_while_a_commit_is_under_way_ends_by_what_the_commit_says() {
+    let rows = [row("a", 1, 0), row("b", 2, 0)];
+    let committing = || {
+        let mut script = Script::member(&rows);
+        script.publish(1, &["x"]);
+        script.acked(0, ack("a", 1, 1));
+        script.acked(0, ack("b", 2, 1));
+        assert!(script.observe(Standing::Direct, &rows[1..]).is_empty(), "the commit may still land");
+        script
+    };
+    assert_eq!(committing().committed(0, written(1)), ["reply 1 done", "confirm 0"]);
+    let mut script = committing();
+    assert_eq!(script.committed(0, CommitResult::Decided(Decision::NotMember)), ["withdraw 0", "rejoin"]);
+    let mut script = committing();
+    assert_eq!(script.committed(0, unknown()), ["resolve 0 [r1] own 1"], "the ack it stood on, of whatever life");
+    assert!(script.observe(Standing::Member(node("a")), &[row("a", 9, 0), row("b", 2, 0)]).is_empty());
+    assert_eq!(script.resolved(0, Resolution::Landed(vec![])), ["withdraw 0", "reply 1 failed"]);
+}
+
+#[test]
+fn a_new_own_life_has_to_acknowledge_again() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    let own = || Standing::Member(node("a"));
+    assert_eq!(script.observe(own(), &[row("a", 9, 0), row("b", 2, 0)]), ["notify 0 [x/r1] to a"]);
+    assert!(script.acked(0, ack("b", 2, 1)).is_empty());
+    assert_eq!(script.acked(0, ack("a", 9, 1)), ["commit 0 [r1] by a1 b1"]);
+}
+
+#[test]
+fn a_commit_that_lacks_acks_for_ever_ends_at_its_deadline() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    script.acked(0, ack("b", 2, 1));
+    for round in 1..15 {
+        script.now = Duration::from_secs(round);
+        let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 2, round + 1)]));
+        assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b"]);
+        let told = script.acked(0, ack("b", 2, round + 1));
+        assert_eq!(told, [format!("commit 0 [r1] by a1 b{}", round + 1)]);
+    }
+    script.now = Duration::from_secs(15);
+    let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 2, 99)]));
+    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b", "reply 1 failed", "withdraw 0"]);
+}
+
+#[test]
 fn members_that_come_and_go_while_acks_are_gathered_are_followed() {
     let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
     script.publish(1, &["x"]);

@@ -7,15 +7,13 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
-use callboard_actors::cache::reader::Get;
-use callboard_actors::runtime::ask;
 use callboard_protocol::config::{ConfigState, ConfigType};
 use callboard_protocol::content::Content;
 use callboard_protocol::gray::{self, ClientIdentity};
 use callboard_protocol::wire::listening::url_encoded;
 
-use super::super::READ_DEADLINE;
 use super::super::access::Call;
+use super::super::stale;
 use super::fault::Fault;
 use super::parameters::{Parameters, filled_header};
 use super::{Answer, answer, client, search};
@@ -44,13 +42,13 @@ pub(in crate::http) async fn get(call: Call) -> Answer {
     let key = parameters.key(true)?;
     let tag = parameters.filled("tag");
     let client = client::identity(&call.request, tag);
-    let state = ask(&call.state.worker.reader, Get { key }, READ_DEADLINE).await??;
+    let reading = stale::read(&call.state, key).await?;
     // A tag in the parameters is insisted on, and no configuration has tagged contents yet.
     if tag.is_some() {
         return Err(Fault::no_config());
     }
     let missing_tag = filled_header(&call.request, &client::TAG);
-    content(&state, &client, missing_tag)
+    Ok(reading.mark(content(&reading.state, &client, missing_tag)?))
 }
 
 fn content(state: &ConfigState, client: &ClientIdentity, missing_tag: Option<&str>) -> Answer {

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::super::answer::rfc3339;
 use super::super::problem::Problem;
+use super::super::stale::Unread;
 use super::answer::{JSON, TEXT};
 
 /// A refusal on its way to the client.
@@ -94,6 +95,12 @@ impl From<Problem> for Fault {
         };
         let closes = problem.closes();
         Self { retry_after: code.retry_after(), closes, ..Self::caused(status, problem.detail()) }
+    }
+}
+
+impl From<Unread> for Fault {
+    fn from(unread: Unread) -> Self {
+        Problem::from(unread).into()
     }
 }
 

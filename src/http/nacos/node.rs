@@ -1,11 +1,12 @@
 //! What clients and tools look at before they trust a server: health, version, the members of the cluster. This node
 //! names itself alone. Asks, never repairs.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use callboard_actors::clock::{Clock as _, SystemClock};
-use callboard_actors::lease_keeper::IsSettled;
+use callboard_actors::lease_keeper::{GetStanding, Standing};
 use callboard_actors::runtime::ask;
 use callboard_actors::store_reader::Probe;
 use callboard_protocol::content::MAX_CONTENT;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::super::State;
 use super::super::access::Call;
+use super::super::cluster;
 use super::Answer;
 use super::answer::{TEXT, bare, enveloped, word};
 use super::fault::Fault;
@@ -54,9 +56,9 @@ async fn unready(state: &State) -> Option<&'static str> {
     }
     let worker = &state.worker;
     let database = ask(&worker.store, Probe, CHECK_DEADLINE);
-    let settled = ask(&worker.node.lease_keeper, IsSettled, CHECK_DEADLINE);
+    let settled = ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE);
     match futures_util::future::join(database, settled).await {
-        (Ok(Ok(())), Ok(true)) => None,
+        (Ok(Ok(())), Ok(Standing::Settled | Standing::Direct)) => None,
         (Ok(Ok(())), _) => Some("the server has not joined yet"),
         (_, _) => Some("the database does not answer"),
     }
@@ -84,18 +86,31 @@ pub(in crate::http) async fn state(call: Call) -> Answer {
 pub(in crate::http) async fn members(call: Call) -> Answer {
     let parameters = Parameters::of_query(&call.request)?;
     let keyword = parameters.filled("keyword").unwrap_or_default();
-    let is_meant = call.state.shared.address.to_string().contains(keyword);
-    enveloped(is_meant.then(|| member(&call.state)).into_iter().collect::<Vec<_>>())
+    let known = known(&call.state).await;
+    let meant = known.iter().filter(|(address, ..)| address.to_string().contains(keyword));
+    enveloped(meant.map(|(address, state, version)| member(*address, state, version)).collect::<Vec<_>>())
 }
 
 /// `GET` of the member that answers.
 pub(in crate::http) async fn this_member(call: Call) -> Answer {
-    enveloped(member(&call.state))
+    enveloped(member(call.state.shared.address, "UP", VERSION))
 }
 
 /// `GET` of the addresses of the members.
 pub(in crate::http) async fn addresses(call: Call) -> Answer {
-    enveloped([call.state.shared.address.to_string()])
+    enveloped(known(&call.state).await.iter().map(|(address, ..)| address.to_string()).collect::<Vec<_>>())
+}
+
+/// Every member with its state in Nacos's words and its version. A node that knows of nobody knows itself.
+async fn known(state: &State) -> Vec<(SocketAddr, &'static str, String)> {
+    let mut known: Vec<_> = cluster::for_nacos(&state.worker.node).await.into_iter().collect();
+    if known.is_empty() {
+        known.push((state.shared.address, "UP", None));
+    }
+    known
+        .into_iter()
+        .map(|(address, state, version)| (address, state, version.unwrap_or_else(|| VERSION.to_owned())))
+        .collect()
 }
 
 /// `GET` of how the member that answers is.
@@ -103,13 +118,12 @@ pub(in crate::http) async fn member_health(_call: Call) -> Answer {
     enveloped("UP")
 }
 
-fn member(state: &State) -> Value {
-    let address = state.shared.address;
+fn member(address: SocketAddr, state: &str, version: &str) -> Value {
     json!({
         "ip": address.ip().to_string(),
         "port": address.port(),
-        "state": "UP",
-        "extendInfo": { "lastRefreshTime": SystemClock.wall().0, "readyToUpgrade": true, "version": VERSION },
+        "state": state,
+        "extendInfo": { "lastRefreshTime": SystemClock.wall().0, "readyToUpgrade": true, "version": version },
         "address": address.to_string(),
         "failAccessCnt": 0,
         "abilities": {

@@ -4,41 +4,64 @@ use std::sync::Arc;
 
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::Version;
+use callboard_protocol::lease::Observation;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use uuid::Uuid;
 
 use super::ground::{Ground, TIMELINE, acked, content, key, put, request, request_id, unit, unit_as, written};
 use super::on_every_database;
-use crate::store::{CommitRequest, JoinRequest, Joined, WriteError};
+use crate::store::{CommitRequest, JoinRequest, Joined};
 
 on_every_database!(
     a_commit_needs_the_ack_of_every_row,
     a_member_whose_row_is_gone_is_told,
     an_old_row_is_replaced_with_proof_only,
+    a_node_that_no_member_understands_is_not_let_in,
     raising_the_floor_to_where_it_is_still_finds_the_row,
     a_fenced_node_can_not_raise_its_floor,
     a_look_finds_what_landed_with_its_states,
 );
 
-fn node(name: &str) -> NodeId {
+pub(super) fn node(name: &str) -> NodeId {
     NodeId(name.into())
 }
 
-fn life() -> Incarnation {
+pub(super) fn life() -> Incarnation {
     Incarnation(Uuid::new_v4())
 }
 
-async fn join(ground: &Ground, name: &str, replace: bool) -> (Incarnation, Result<Joined, WriteError>) {
+pub(super) fn request_for(name: &str, boot_id: &str) -> JoinRequest {
     let incarnation = life();
-    let (boot_id, address) = ("boot".to_owned(), "127.0.0.1:8851".to_owned());
-    let request = JoinRequest { node: node(name), incarnation, boot_id, address, replace };
-    (incarnation, ground.writer.join(request).await)
+    JoinRequest {
+        node: node(name),
+        incarnation,
+        first_life: incarnation,
+        boot_id: boot_id.to_owned(),
+        address: "127.0.0.1:8851".to_owned(),
+        versions: (1, 2),
+        replace: false,
+    }
+}
+
+/// Joins as the process of data directory `boot_id`.
+pub(super) async fn join(ground: &Ground, name: &str, boot_id: &str) -> (Incarnation, Joined) {
+    let request = request_for(name, boot_id);
+    (request.incarnation, ground.writer.join(request).await.unwrap())
+}
+
+pub(super) fn member(joined: Joined) -> Observation {
+    match joined {
+        Joined::Member(observation) => observation,
+        other => panic!("no member: {other:?}"),
+    }
 }
 
 async fn a_commit_needs_the_ack_of_every_row(ground: Arc<Ground>) {
-    let (one, joined) = join(&ground, "one", false).await;
-    assert_eq!(joined.unwrap(), Joined { revision: Version::ZERO, timeline: TIMELINE });
-    let (two, _) = join(&ground, "two", false).await;
+    let (one, joined) = join(&ground, "one", "one").await;
+    let joined = member(joined);
+    assert_eq!((joined.revision, joined.timeline, joined.rows.len()), (Version::ZERO, TIMELINE, 1));
+    let (two, joined) = join(&ground, "two", "two").await;
+    assert_eq!(member(joined).rows.len(), 2);
     let (one_row, two_row) = (
         NodeRow { node: node("one"), incarnation: one, ack_floor: AckNo(0) },
         NodeRow { node: node("two"), incarnation: two, ack_floor: AckNo(6) },
@@ -65,7 +88,7 @@ async fn a_commit_needs_the_ack_of_every_row(ground: Arc<Ground>) {
 }
 
 async fn a_member_whose_row_is_gone_is_told(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", false).await;
+    let (one, _) = join(&ground, "one", "one").await;
     assert!(!ground.writer.release(&node("one"), life()).await.unwrap());
     assert!(ground.writer.release(&node("one"), one).await.unwrap());
     assert!(!ground.writer.release(&node("one"), one).await.unwrap());
@@ -75,22 +98,39 @@ async fn a_member_whose_row_is_gone_is_told(ground: Arc<Ground>) {
 }
 
 async fn an_old_row_is_replaced_with_proof_only(ground: Arc<Ground>) {
-    let (old, _) = join(&ground, "one", false).await;
+    let (old, _) = join(&ground, "one", "here").await;
     ground.publish_as(&node("one"), old).await;
-    assert_eq!(join(&ground, "one", false).await.1, Err(WriteError::RowHeld));
-    let (new, joined) = join(&ground, "one", true).await;
-    assert_eq!(joined.unwrap().revision, Version(1));
+    // Another data directory, or another machine, proves nothing; nor does one that can't be named.
+    for elsewhere in ["there", ""] {
+        let (_, joined) = join(&ground, "one", elsewhere).await;
+        let Joined::Held(seen) = joined else { panic!("{joined:?}") };
+        assert_eq!((seen.rows.len(), seen.rows[0].incarnation), (1, old));
+    }
+    let (new, joined) = join(&ground, "one", "here").await;
+    assert_eq!((member(joined).revision, Version(1)), (Version(1), Version(1)));
     assert_eq!(ground.writer.raise_floor(&node("one"), old, AckNo(1), &[]).await.unwrap(), None);
     ground.publish_as(&node("one"), new).await;
-    // The same life again: the answer to the first attempt was lost.
-    let again = JoinRequest {
-        node: node("one"),
-        incarnation: new,
-        boot_id: "boot".to_owned(),
-        address: String::new(),
-        replace: false,
-    };
-    assert_eq!(ground.writer.join(again).await.unwrap().revision, Version(2));
+    // A process replaces its own former lives, and never one that began after the life it asks for.
+    let (first, second) = (Incarnation(Uuid::from_u128(10)), Incarnation(Uuid::from_u128(11)));
+    let proven = JoinRequest { incarnation: first, first_life: first, ..request_for("one", "here") };
+    member(ground.writer.join(proven).await.unwrap());
+    let next = |incarnation| JoinRequest { incarnation, first_life: first, ..request_for("one", "") };
+    member(ground.writer.join(next(second)).await.unwrap());
+    let late = ground.writer.join(next(first)).await.unwrap();
+    assert!(matches!(late, Joined::Held(_)), "{late:?}");
+    // Whatever stands there, the lock of the only node's file is proof.
+    member(ground.writer.join(JoinRequest { replace: true, ..request_for("one", "") }).await.unwrap());
+}
+
+async fn a_node_that_no_member_understands_is_not_let_in(ground: Arc<Ground>) {
+    member(ground.writer.join(JoinRequest { versions: (1, 1), ..request_for("old", "old") }).await.unwrap());
+    let joined = ground.writer.join(JoinRequest { versions: (2, 3), ..request_for("new", "new") }).await.unwrap();
+    assert_eq!(joined, Joined::Incompatible { node: node("old") });
+    let joined = ground.writer.join(JoinRequest { versions: (1, 2), ..request_for("new", "new") }).await.unwrap();
+    assert_eq!(member(joined).rows.len(), 2);
+    // Between the two nobody stands in the way of what both speak.
+    let joined = ground.writer.join(JoinRequest { versions: (1, 3), ..request_for("third", "third") }).await.unwrap();
+    assert_eq!(member(joined).rows.len(), 3);
 }
 
 impl Ground {
@@ -102,7 +142,7 @@ impl Ground {
 }
 
 async fn raising_the_floor_to_where_it_is_still_finds_the_row(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", false).await;
+    let (one, _) = join(&ground, "one", "one").await;
     for above in [3, 3, 1] {
         let landed = ground.writer.raise_floor(&node("one"), one, AckNo(above), &[]).await.unwrap();
         assert_eq!(landed.unwrap().revision, Version::ZERO);
@@ -113,7 +153,7 @@ async fn raising_the_floor_to_where_it_is_still_finds_the_row(ground: Arc<Ground
 }
 
 async fn a_fenced_node_can_not_raise_its_floor(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", false).await;
+    let (one, _) = join(&ground, "one", "one").await;
     ground.administer("DELETE FROM cc_node").await;
     assert_eq!(ground.writer.raise_floor(&node("one"), one, AckNo(1), &[]).await.unwrap(), None);
 }
@@ -123,7 +163,7 @@ async fn a_look_finds_what_landed_with_its_states(ground: Arc<Ground>) {
     ground.commit(vec![unit_as("first", vec![put(&a, "1"), put(&b, "1")]), unit_as("other", vec![put(&c, "1")])]).await;
     ground.publish(&b, "2").await;
     let ids = [request_id("first"), request_id("never")];
-    let (one, _) = join(&ground, "one", false).await;
+    let (one, _) = join(&ground, "one", "one").await;
     let raised = ground.writer.raise_floor(&node("one"), one, AckNo(9), &ids).await.unwrap().unwrap();
     assert_eq!(raised.revision, Version(3));
     assert_eq!(raised.units.len(), 1);

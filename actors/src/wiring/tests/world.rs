@@ -15,22 +15,21 @@ use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
 use callboard_protocol::watch::Selector;
-use callboard_protocol::{publish, receiver};
+use callboard_protocol::{lease, publish, receiver};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::cache::CacheOptions;
 use crate::cache::reader::Get;
 use crate::clock::SystemClock;
-use crate::cluster_notify::NoPeers;
 use crate::conf_manager::Publish;
-use crate::lease_keeper::{IsSettled, LeaseOptions, Participation};
+use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
 use crate::runtime::{Spec, ask, start};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::session::wait::{self, WaitOutcome, WaitRequest, WaitSession};
 use crate::store;
-use crate::wiring::{Node, NodeOptions, Worker};
+use crate::wiring::{Node, NodeOptions, Threads, Worker};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -108,7 +107,8 @@ impl World {
                 node: NodeId("test".into()),
                 boot_id: "boot".into(),
                 address: "127.0.0.1:0".into(),
-                participation: Participation::Single,
+                versions: (1, 1),
+                lease: lease::Options { terms: lease::Terms::Forever, ..lease::Options::default() },
             },
             cache: CacheOptions { max_bytes: 1024 * 1024 },
             mark_wait: Duration::from_millis(5),
@@ -124,8 +124,12 @@ impl World {
             max_held_per_worker: 100,
         };
         let database = database.await.unwrap();
-        let node = Node::start(&Arbiter::current(), options, database, NoPeers, Arc::new(SystemClock));
-        while !ask(&node.lease_keeper, IsSettled, DEADLINE).await.unwrap() {
+        let node = {
+            let here = Arbiter::current();
+            let threads = Threads { core: &here, lease: &here };
+            Node::start(threads, options, database, None, Arc::new(SystemClock))
+        };
+        while ask(&node.lease_keeper, GetStanding, DEADLINE).await.unwrap() != Standing::Settled {
             tokio::task::yield_now().await;
         }
         let workers = (0..2).map(|index| Worker::start(&node, index)).collect();

@@ -1,0 +1,242 @@
+//! Listens to gossip and to the membership rows, and knows where each node stands.
+//!
+//! Owns the roster (`callboard_protocol::roster`): answers operators, publishes what happens to nodes on the event bus,
+//! and tells whoever keeps links where the peers are. What it knows counts for people and for speed, never for safety.
+//! Works without gossip too: a node that has no key of a cluster knows of the rows alone.
+
+mod answering;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
+use callboard_protocol::member::{Incarnation, NodeId};
+use callboard_protocol::roster::{MemberEvent, NodeState, NodeView, Notice, Roster, RowSight};
+use serde_json::json;
+
+use crate::change_feed::ChangeFeed;
+use crate::clock::SharedClock;
+use crate::event_bus::{EventBus, PublishMember};
+use crate::gossip::{self, Gossip, SetPeers, Sighted};
+use crate::lease_keeper::LeaseKeeper;
+use crate::metrics::{GossipMetrics, MemberStateLabel, TransitionLabel};
+use crate::monitored;
+use crate::peer_links::PeerLinks;
+use crate::runtime::{Context, Observable};
+use crate::subscription::until_forgotten;
+
+/// How often the roster is told that time passes.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks after which the peers are told again although nothing changed: whoever keeps the links may have been rebuilt.
+const TELL_AGAIN: u32 = 5;
+
+/// Every membership row, as the database has them at present.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RowsSeen(pub Vec<RowSight>);
+
+/// Asks for the cluster as this node sees it.
+#[derive(Debug, Message)]
+#[rtype(result = "ClusterView")]
+pub struct GetCluster;
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Who sees it so.
+    pub node: NodeId,
+    /// Every node, ordered by name, the one who sees included.
+    pub nodes: Vec<NodeView>,
+}
+
+/// Where every other node is reached by nodes. Told at each change, and now and then.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct PeersKnown(pub BTreeMap<NodeId, SocketAddr>);
+
+/// Time has passed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct RosterTick;
+
+/// Whom a [`ClusterListener`] listens to and tells.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The local node.
+    pub node: NodeId,
+    /// Gossip; `None` for a node without a key of a cluster.
+    pub gossip: Option<Addr<Gossip>>,
+    /// Where events are published.
+    pub bus: Addr<EventBus>,
+    /// Who keeps the links to peers; `None` for a node without peers.
+    pub peers: Option<Recipient<PeersKnown>>,
+    /// The actors of the same node that know more; `None` for a listener that is told by hand.
+    pub neighbours: Option<Neighbours>,
+    /// The node's clock.
+    pub clock: SharedClock,
+    /// What is counted.
+    pub metrics: GossipMetrics,
+}
+
+/// The actors of the same node that a listener asks and hears.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Knows the membership rows.
+    pub lease_keeper: Addr<LeaseKeeper>,
+    /// Knows how far the node is.
+    pub feed: Addr<ChangeFeed>,
+    /// Brings what other nodes ask; `None` for a node without peers.
+    pub links: Option<Addr<PeerLinks>>,
+}
+
+/// The cluster listener.
+#[derive(Debug)]
+pub struct ClusterListener {
+    setup: Setup,
+    roster: Roster,
+    /// What the keeper of the links was told last.
+    told: Option<PeersKnown>,
+    /// What gossip was told last.
+    announced: Vec<SocketAddr>,
+    ticks: u32,
+    /// The own life as a member.
+    incarnation: Option<Incarnation>,
+    /// The node has been a member, and has said that it is up.
+    was_member: bool,
+}
+
+impl ClusterListener {
+    /// A listener that knows of the local node alone.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let roster = Roster::new(setup.node.clone(), setup.clock.mono());
+        Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation: None, was_member: false }
+    }
+
+    /// Subscribes to gossip, and again whenever it forgets; the present sightings are told each time.
+    fn subscribe(&mut self, context: &mut Context<Self>) {
+        let Some(gossip) = self.setup.gossip.clone() else { return };
+        let me = context.address().recipient();
+        let forgotten = until_forgotten(async move { gossip.send(gossip::Subscribe(me)).await });
+        context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
+            // It forgot the addresses of the rows as well; the next rows bring them again.
+            listener.announced.clear();
+            listener.subscribe(context);
+        }));
+    }
+
+    fn step(&mut self, notice: Notice) {
+        let mut events = Vec::new();
+        self.roster.step(self.setup.clock.mono(), notice, &mut events);
+        for event in events {
+            self.publish(event);
+        }
+        let peers = PeersKnown(self.roster.peers());
+        if self.told.as_ref() != Some(&peers) {
+            self.tell(peers);
+        }
+        self.count();
+    }
+
+    fn publish(&mut self, event: MemberEvent) {
+        tracing::info!(node.id = %event.node(), event = event.as_str(), "the state of a node changed");
+        self.setup.metrics.transitions.get_or_create(&TransitionLabel { event: event.as_str() }).inc();
+        // Lost only when the bus is rebuilt; its subscribers ask for the cluster then.
+        self.setup.bus.do_send(PublishMember(event));
+    }
+
+    fn tell(&mut self, peers: PeersKnown) {
+        if let Some(recipient) = &self.setup.peers {
+            // Loss is repaired: they are told again every few ticks.
+            recipient.do_send(peers.clone());
+        }
+        self.told = Some(peers);
+    }
+
+    fn count(&self) {
+        let view = self.roster.view();
+        for state in NodeState::ALL {
+            let nodes = view.iter().filter(|node| node.state == state).count();
+            let gauge = self.setup.metrics.members.get_or_create_owned(&MemberStateLabel { state: state.as_str() });
+            gauge.set(i64::try_from(nodes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Rows name nodes that gossip may not know.
+    fn announce(&mut self, rows: &[RowSight]) {
+        let Some(gossip) = &self.setup.gossip else { return };
+        let others = rows.iter().filter(|row| row.node != self.setup.node);
+        let mut addresses: Vec<SocketAddr> = others.filter_map(|row| row.peer).collect();
+        addresses.sort_unstable();
+        if addresses != self.announced {
+            // Lost only when gossip is rebuilt: it forgets the subscription then, and is told anew.
+            gossip.do_send(SetPeers(addresses.clone()));
+            self.announced = addresses;
+        }
+    }
+}
+
+impl Actor for ClusterListener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.subscribe(context);
+        self.subscribe_to_rows(context);
+        self.subscribe_to_queries(context);
+        self.step(Notice::Tick);
+        context.notify_later(RosterTick, TICK);
+    }
+}
+
+monitored!(ClusterListener, "cluster_listener");
+
+impl Observable for ClusterListener {
+    fn observe(&self) -> serde_json::Value {
+        let nodes: BTreeMap<String, &str> =
+            self.roster.view().iter().map(|node| (node.id.to_string(), node.state.as_str())).collect();
+        json!({ "nodes": nodes, "gossip": self.setup.gossip.is_some() })
+    }
+}
+
+impl Handler<Sighted> for ClusterListener {
+    type Result = ();
+
+    fn handle(&mut self, Sighted(sightings): Sighted, _: &mut Context<Self>) {
+        self.step(Notice::Gossip(sightings));
+    }
+}
+
+impl Handler<RowsSeen> for ClusterListener {
+    type Result = ();
+
+    fn handle(&mut self, RowsSeen(rows): RowsSeen, _: &mut Context<Self>) {
+        self.announce(&rows);
+        self.step(Notice::Rows(rows));
+    }
+}
+
+impl Handler<GetCluster> for ClusterListener {
+    type Result = MessageResult<GetCluster>;
+
+    fn handle(&mut self, GetCluster: GetCluster, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(ClusterView { node: self.setup.node.clone(), nodes: self.roster.view() })
+    }
+}
+
+impl Handler<RosterTick> for ClusterListener {
+    type Result = ();
+
+    fn handle(&mut self, RosterTick: RosterTick, context: &mut Context<Self>) {
+        context.notify_later(RosterTick, TICK);
+        self.step(Notice::Tick);
+        self.ticks = (self.ticks + 1) % TELL_AGAIN;
+        if self.ticks == 0 {
+            self.tell(PeersKnown(self.roster.peers()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What the cluster listener hears of membership rows, and what it answers to the listeners of other nodes.
+
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, AsyncContext as _, Handler, ResponseFuture};
+use callboard_protocol::config::Version;
+use callboard_protocol::lease::LeaseSight;
+use callboard_protocol::member::MemberRow;
+use callboard_protocol::roster::{Addresses, RowSight, Status};
+
+use super::{ClusterListener, PeersKnown, RowsSeen};
+use crate::change_feed::GetCursor;
+use crate::gossip::SetStatus;
+use crate::lease_keeper::{self, MembershipChanged};
+use crate::peer_links::{PeerAsked, PeerLinks, PeerQuery, PeerReply, PeerStatus, SetPeers, SubscribeQueries};
+use crate::runtime::{Context, ask};
+use crate::subscription::until_forgotten;
+
+/// How long the change feed may take to say where it is.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+impl ClusterListener {
+    /// Subscribes to the membership rows, and again whenever the lease keeper forgets.
+    pub(super) fn subscribe_to_rows(&mut self, context: &mut Context<Self>) {
+        let Some(neighbours) = &self.setup.neighbours else { return };
+        let (keeper, me) = (neighbours.lease_keeper.clone(), context.address().recipient());
+        let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(me)).await });
+        context
+            .spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| listener.subscribe_to_rows(context)));
+    }
+
+    /// Subscribes to what peers ask, and again whenever the links forget; they forgot the peers as well then.
+    pub(super) fn subscribe_to_queries(&mut self, context: &mut Context<Self>) {
+        let links = self.setup.neighbours.as_ref().and_then(|neighbours| neighbours.links.clone());
+        let Some(links) = links else { return };
+        let me = context.address().recipient();
+        let forgotten = until_forgotten(async move { links.send(SubscribeQueries(me)).await });
+        context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
+            listener.tell(PeersKnown(listener.roster.peers()));
+            listener.subscribe_to_queries(context);
+        }));
+    }
+}
+
+fn sight((row, lease): &(MemberRow, LeaseSight)) -> RowSight {
+    let Addresses { peer, http, .. } = Addresses::parse(&row.address);
+    RowSight { node: row.node.clone(), incarnation: row.incarnation, lease: *lease, peer, http }
+}
+
+impl Handler<MembershipChanged> for ClusterListener {
+    type Result = ();
+
+    fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
+        self.incarnation = changed.incarnation;
+        if changed.incarnation.is_some() && !self.was_member {
+            self.was_member = true;
+            if let Some(gossip) = &self.setup.gossip {
+                // Gossip that is rebuilt remembers what the node wants to be.
+                gossip.do_send(SetStatus(Status::Up));
+            }
+        }
+        self.handle(RowsSeen(changed.rows.iter().map(sight).collect()), context);
+    }
+}
+
+impl Handler<PeerAsked> for ClusterListener {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, asked: PeerAsked, _: &mut Context<Self>) -> Self::Result {
+        let PeerAsked { query: PeerQuery::Status, reply, .. } = asked;
+        let view = self.roster.view().into_iter().find(|node| node.id == self.setup.node);
+        let (state, version) = view.map_or_else(Default::default, |own| {
+            (own.state.as_str().to_owned(), own.version.map(|version| version.to_string()).unwrap_or_default())
+        });
+        let feed = self.setup.neighbours.as_ref().map(|neighbours| neighbours.feed.clone());
+        let incarnation = self.incarnation;
+        Box::pin(async move {
+            let cursor = match feed {
+                Some(feed) => ask(&feed, GetCursor, DEADLINE).await.ok().flatten(),
+                None => None,
+            };
+            let revision = cursor.unwrap_or(Version::ZERO);
+            // An asker that stopped waiting needs no answer.
+            drop(reply.send(PeerReply::Status(PeerStatus { revision, incarnation, version, state })));
+        })
+    }
+}
+
+impl Handler<PeersKnown> for PeerLinks {
+    type Result = ();
+
+    fn handle(&mut self, PeersKnown(peers): PeersKnown, context: &mut Context<Self>) {
+        self.handle(SetPeers(peers), context);
+    }
+}

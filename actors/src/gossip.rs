@@ -1,0 +1,359 @@
+//! The heartbeat: tells other nodes that this one lives, and finds out which of them do.
+//!
+//! Owns the membership protocol (`foca`, a SWIM) with its timers, and the local node's identity. What it finds out
+//! gives addresses and speed, never safety: who has to acknowledge a publish is read from the database alone. Names no
+//! socket: datagrams come in opened as [`Datagram`] and go out through an [`Outlet`].
+
+mod announcing;
+mod engine;
+mod identity;
+mod timers;
+mod wire;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
+use callboard_protocol::member::NodeId;
+use callboard_protocol::roster::{ProtocolRange, Sighting, Status};
+use callboard_protocol::time::Mono;
+use serde_json::json;
+use tokio::time::Instant;
+
+pub use identity::{MAX_NODE_ID, MAX_VERSION};
+
+use crate::clock::SharedClock;
+use crate::metrics::{DirectionLabel, GossipMetrics, RefusalLabel};
+use crate::monitored;
+use crate::runtime::{Context, Observable};
+use crate::subscription::{Held, Holder, subscription};
+use engine::{Engine, Refused};
+use identity::Identity;
+
+/// Longest datagram before it is sealed, in bytes.
+pub const MAX_DATAGRAM: usize = 1_360;
+/// How often the members are looked at: that one is suspected is told by nobody.
+const POLL: Duration = Duration::from_millis(250);
+/// How long the names of the seeds may take to resolve.
+const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The way out for datagrams.
+pub trait Outlet: Send + Sync + fmt::Debug {
+    /// Sends a datagram, at once or never. May lose it.
+    fn send(&self, to: SocketAddr, datagram: &[u8]);
+}
+
+/// Addresses that are on their way.
+pub type Resolving = Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send>>;
+
+/// The nodes to ask first.
+pub trait Seeds: Send + Sync + fmt::Debug {
+    /// Resolves their names anew; those that can't be resolved are left out.
+    fn resolve(&self) -> Resolving;
+}
+
+/// What a node tells of itself.
+#[derive(Debug, Clone)]
+pub struct Advertised {
+    /// Its name, at most [`MAX_NODE_ID`] bytes.
+    pub node: NodeId,
+    /// Where other nodes reach it.
+    pub peer: SocketAddr,
+    /// Where clients reach it.
+    pub http: SocketAddr,
+    /// Where clients reach it over gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// Where clients that hold a session reach it.
+    pub session: Option<SocketAddr>,
+    /// The protocol it speaks with other nodes.
+    pub protocols: ProtocolRange,
+    /// The version of the program, at most [`MAX_VERSION`] printable ASCII characters.
+    pub version: Arc<str>,
+}
+
+/// Who a [`Gossip`] speaks for and what it works with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What the node tells of itself.
+    pub advertised: Advertised,
+    /// The way out.
+    pub outlet: Arc<dyn Outlet>,
+    /// The nodes to ask first.
+    pub seeds: Arc<dyn Seeds>,
+    /// Where generations come from.
+    pub clock: SharedClock,
+    /// What is counted.
+    pub metrics: GossipMetrics,
+}
+
+/// A datagram came in and was opened: somebody who holds the key of the cluster sent it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Datagram(pub Vec<u8>);
+
+/// Tells the others what the node is from now on. Answers when it was sent.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetStatus(pub Status);
+
+/// Tells the others that the node is gone, and says nothing more. Answers when it was sent.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave;
+
+/// Replaces the addresses that membership rows tell of other nodes: they are asked like seeds.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetPeers(pub Vec<SocketAddr>);
+
+/// Every node that is known at present, the local one included.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Sighted(pub Vec<Sighting>);
+
+/// Subscribes to sightings, in place of whoever was subscribed; the present ones are told at once. The answer tells
+/// when the subscriber was forgotten.
+#[derive(Debug, Message)]
+#[rtype(result = "Held")]
+pub struct Subscribe(pub Recipient<Sighted>);
+
+/// Looks at the members, and announces the node when it is time to.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct PollTick;
+
+/// A timer of the machine is due.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct TimerTick;
+
+/// What is kept over the lives of the actor.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    intent: Intent,
+    /// The latest that was told.
+    generation: u64,
+}
+
+/// What the node wants to be.
+#[derive(Debug, Clone, Copy)]
+enum Intent {
+    Be(Status),
+    Gone,
+}
+
+/// The gossip of a node.
+pub struct Gossip {
+    engine: Engine,
+    setup: Setup,
+    kept: Arc<Mutex<Kept>>,
+    born: Instant,
+    subscriber: Option<(Recipient<Sighted>, Holder)>,
+    /// What the subscriber was told last.
+    told: Vec<Sighting>,
+    wakeup: Option<(Mono, SpawnHandle)>,
+    is_resolving: bool,
+}
+
+impl Gossip {
+    /// Builds each life of the gossip of the node that `setup` names, for `runtime::start_in`. A later life is a later
+    /// generation and has the status of the one before.
+    pub fn factory(setup: Setup) -> impl Fn(&mut Context<Self>) -> Self + Send + 'static {
+        let kept = Arc::new(Mutex::new(Kept { intent: Intent::Be(Status::Joining), generation: 0 }));
+        move |_| Self::new(setup.clone(), Arc::clone(&kept))
+    }
+
+    fn new(setup: Setup, kept: Arc<Mutex<Kept>>) -> Self {
+        let Advertised { node, peer, http, grpc, session, protocols, version } = setup.advertised.clone();
+        let before = *kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = match before.intent {
+            Intent::Be(status) => status,
+            Intent::Gone => Status::Leaving,
+        };
+        let wall = u64::try_from(setup.clock.wall().0).unwrap_or_default();
+        let generation = wall.max(before.generation.saturating_add(1));
+        let identity = Identity { node, generation, peer, http, grpc, session, status, protocols, version };
+        if !identity.is_sound() || identity.is_whoever() {
+            tracing::error!(node.id = %identity.node, "other nodes will refuse what this node tells of itself");
+        }
+        let mut engine = Engine::new(identity, rand::make_rng());
+        let born = Instant::now();
+        if matches!(before.intent, Intent::Gone) {
+            engine.leave(Mono::default());
+        }
+        let (subscriber, told, wakeup) = (None, Vec::new(), None);
+        Self { engine, setup, kept, born, subscriber, told, wakeup, is_resolving: false }
+    }
+
+    fn now(&self) -> Mono {
+        Mono(self.born.elapsed())
+    }
+
+    /// Who is gone stays gone.
+    fn want(&self, wanted: Intent) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(kept.intent, Intent::Be(_)) {
+            kept.intent = wanted;
+        }
+    }
+
+    /// Sends what the machine has to say, tells what changed, and sees to it that its next timer is not missed.
+    fn settle(&mut self, context: &mut Context<Self>) {
+        for (to, datagram) in self.engine.take_sends() {
+            self.setup.metrics.datagrams.get_or_create(&DirectionLabel { direction: "out" }).inc();
+            self.setup.outlet.send(to, &datagram);
+        }
+        if self.engine.take_changed() {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).generation = self.engine.generation();
+            self.tell();
+        }
+        self.arm(context);
+    }
+
+    fn tell(&mut self) {
+        let sightings = self.engine.sightings();
+        if sightings == self.told {
+            return;
+        }
+        self.told = sightings;
+        if let Some((subscriber, _)) = &self.subscriber {
+            // A subscriber that loses one is rebuilt, subscribes anew and is told everything then.
+            subscriber.do_send(Sighted(self.told.clone()));
+        }
+    }
+
+    fn arm(&mut self, context: &mut Context<Self>) {
+        let next = self.engine.next_wakeup();
+        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
+            return;
+        }
+        if let Some((_, timer)) = self.wakeup.take() {
+            context.cancel_future(timer);
+        }
+        let now = self.now();
+        self.wakeup = next.map(|at| (at, context.notify_later(TimerTick, at.since(now))));
+    }
+
+    /// Resolves the seeds anew, unless that is under way.
+    fn resolve(&mut self, context: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_resolving, true) {
+            return;
+        }
+        let resolving = tokio::time::timeout(RESOLVE_DEADLINE, self.setup.seeds.resolve());
+        context.spawn(wrap_future(resolving).map(|resolved, gossip: &mut Self, context| {
+            gossip.is_resolving = false;
+            match resolved {
+                Ok(seeds) => gossip.engine.set_seeds(gossip.now(), seeds),
+                Err(_elapsed) => tracing::warn!("the names of the seeds take too long to resolve"),
+            }
+            gossip.settle(context);
+        }));
+    }
+}
+
+impl Actor for Gossip {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.notify(PollTick);
+    }
+}
+
+monitored!(Gossip, "gossip");
+
+impl Observable for Gossip {
+    fn observe(&self) -> serde_json::Value {
+        json!({ "members": self.engine.members(), "known": self.told.len(), "resolving": self.is_resolving })
+    }
+}
+
+impl Handler<Datagram> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, Datagram(bytes): Datagram, context: &mut Context<Self>) {
+        let metrics = &self.setup.metrics;
+        metrics.datagrams.get_or_create(&DirectionLabel { direction: "in" }).inc();
+        if let Err(refused) = self.engine.datagram(self.now(), &bytes) {
+            let reason = match refused {
+                Refused::Malformed => "malformed",
+                Refused::Crowded => "crowded",
+            };
+            self.setup.metrics.refused.get_or_create(&RefusalLabel { reason }).inc();
+        }
+        self.settle(context);
+    }
+}
+
+impl Handler<SetStatus> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, SetStatus(status): SetStatus, context: &mut Context<Self>) {
+        self.want(Intent::Be(status));
+        self.engine.set_status(self.now(), status);
+        self.settle(context);
+    }
+}
+
+impl Handler<Leave> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, Leave: Leave, context: &mut Context<Self>) {
+        self.want(Intent::Gone);
+        self.engine.leave(self.now());
+        self.settle(context);
+    }
+}
+
+impl Handler<SetPeers> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, SetPeers(peers): SetPeers, context: &mut Context<Self>) {
+        self.engine.set_peers(self.now(), peers);
+        self.settle(context);
+    }
+}
+
+impl Handler<Subscribe> for Gossip {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Context<Self>) -> Self::Result {
+        let (holder, held) = subscription();
+        self.told = self.engine.sightings();
+        subscriber.do_send(Sighted(self.told.clone()));
+        self.subscriber = Some((subscriber, holder));
+        MessageResult(held)
+    }
+}
+
+impl Handler<PollTick> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, PollTick: PollTick, context: &mut Context<Self>) {
+        context.notify_later(PollTick, POLL);
+        let now = self.now();
+        if self.engine.round_is_due(now) {
+            self.engine.begin_round(now);
+            self.resolve(context);
+        }
+        self.tell();
+        self.settle(context);
+    }
+}
+
+impl Handler<TimerTick> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, TimerTick: TimerTick, context: &mut Context<Self>) {
+        self.wakeup = None;
+        self.engine.tick(self.now());
+        self.settle(context);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! The membership protocol (SWIM, by foca) as a machine: datagrams and time in, datagrams and sightings out.
+//!
+//! Owns the local node's identity, the members, the timers and the guards that foca needs in small clusters. Opens
+//! nothing and reads no clock, so that a whole cluster runs in one test under virtual time. The one who drives it
+//! calls [`Engine::tick`] at [`Engine::next_wakeup`] or later, begins a round when [`Engine::round_is_due`], and sends
+//! [`Engine::take_sends`] after each call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use bytes::Bytes;
+use callboard_protocol::member::NodeId;
+use callboard_protocol::roster::{Life, Sighting, Status};
+use callboard_protocol::time::Mono;
+use foca::{AccumulatingRuntime, Codec as _, Foca, NoCustomBroadcast, OwnedNotification, Timer};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::MAX_DATAGRAM;
+use super::announcing::Announcing;
+use super::identity::Identity;
+use super::timers::Timers;
+use super::wire::Wire;
+
+/// Members, dead ones included, beyond which only datagrams of known ones are taken.
+const MOST_MEMBERS: usize = 1_024;
+/// Farewells are not repeated by anybody, so they are sent this often at once.
+const FAREWELLS: usize = 3;
+/// Renewals of the identity that follow each other within this time mean that a later one of this node is known, from
+/// before its clock was set back.
+const RENEWALS_WITHIN: Duration = Duration::from_secs(10);
+/// How many of them are ordinary.
+const ORDINARY_RENEWALS: u32 = 2;
+
+/// What a datagram was refused for. Nothing of it was believed, or only its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is no gossip.
+    Malformed,
+    /// It comes from a node too many.
+    Crowded,
+}
+
+/// The machine.
+pub(super) struct Engine {
+    foca: Foca<Identity, Wire, StdRng, NoCustomBroadcast>,
+    runtime: AccumulatingRuntime<Identity>,
+    timers: Timers<Timer<Identity>>,
+    announcing: Announcing,
+    chance: StdRng,
+    sends: Vec<(SocketAddr, Bytes)>,
+    /// Some member knows the present identity.
+    is_known: bool,
+    has_left: bool,
+    has_changed: bool,
+    renewals: Renewals,
+}
+
+/// How often the identity was renewed of late.
+#[derive(Debug, Default)]
+struct Renewals {
+    last: Option<Mono>,
+    count: u32,
+}
+
+impl Renewals {
+    /// Counts one; returns how far the generation has to leap to overtake the one that is known.
+    fn count(&mut self, now: Mono) -> u64 {
+        if self.last.is_none_or(|last| now.since(last) >= RENEWALS_WITHIN) {
+            self.count = 0;
+        }
+        (self.last, self.count) = (Some(now), self.count.saturating_add(1));
+        match self.count.checked_sub(ORDINARY_RENEWALS + 1) {
+            None => 0,
+            Some(beyond) => 1_000_u64 << beyond.min(40),
+        }
+    }
+}
+
+fn config() -> foca::Config {
+    let mut config = foca::Config::new_lan(NonZeroU32::new(3).expect("three is not zero"));
+    // The default would be two: too few for the suspected to hear of it in time, so that a short pause kills.
+    config.max_transmissions = NonZeroU8::new(10).expect("ten is not zero");
+    // Without it a node that was wrongly taken for dead never hears of it.
+    config.notify_down_members = true;
+    // A node that stops is down within eight seconds of it, in a cluster of nine too, where the chance that nobody
+    // probes it for a while is larger; one that pauses for three seconds is not.
+    config.probe_period = Duration::from_millis(750);
+    config.probe_rtt = Duration::from_millis(350);
+    config.suspect_to_down_after = Duration::from_millis(3_500);
+    config.remove_down_after = Some(Duration::from_secs(3_600));
+    config.max_packet_size = NonZeroUsize::new(MAX_DATAGRAM).expect("a datagram has room");
+    config
+}
+
+impl Engine {
+    /// A machine of a node that has told nobody of itself yet.
+    pub(super) fn new(identity: Identity, mut chance: StdRng) -> Self {
+        let foca = Foca::new(identity, config(), StdRng::from_rng(&mut chance), Wire);
+        Self {
+            foca,
+            runtime: AccumulatingRuntime::new(),
+            timers: Timers::new(),
+            announcing: Announcing::default(),
+            chance,
+            sends: Vec::new(),
+            is_known: false,
+            has_left: false,
+            has_changed: true,
+            renewals: Renewals::default(),
+        }
+    }
+
+    /// What was to be sent since the last call, in order.
+    pub(super) fn take_sends(&mut self) -> Vec<(SocketAddr, Bytes)> {
+        std::mem::take(&mut self.sends)
+    }
+
+    /// True when something about a member has changed since the last call. That one is suspected never tells so.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// When time alone makes the machine act next.
+    pub(super) fn next_wakeup(&self) -> Option<Mono> {
+        self.timers.next_due()
+    }
+
+    /// The local node's latest word of itself.
+    pub(super) fn generation(&self) -> u64 {
+        self.foca.identity().generation
+    }
+
+    /// How many others are not down.
+    pub(super) fn members(&self) -> usize {
+        self.foca.num_members()
+    }
+
+    /// Takes a datagram.
+    pub(super) fn datagram(&mut self, now: Mono, bytes: &[u8]) -> Result<(), Refused> {
+        if self.has_left {
+            return Ok(());
+        }
+        if self.foca.iter_membership_state().len() >= MOST_MEMBERS && !self.is_of_member(bytes) {
+            return Err(Refused::Crowded);
+        }
+        let result = self.foca.handle_data(bytes, &mut self.runtime);
+        self.absorb(now);
+        match result {
+            Ok(()) => Ok(()),
+            // The own address may be among the seeds.
+            Err(foca::Error::DataFromOurselves) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "a datagram of gossip was refused");
+                Err(Refused::Malformed)
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Mono) {
+        self.timers.mend_pause(now);
+        while let Some(timer) = self.timers.take_due(now) {
+            if let Err(error) = self.foca.handle_timer(timer, &mut self.runtime) {
+                // It recovers by itself: the next timer is on its way.
+                tracing::debug!(%error, "a timer of gossip failed");
+            }
+            self.absorb(now);
+        }
+    }
+
+    /// True when the node should announce itself; the seeds are best resolved anew then.
+    pub(super) fn round_is_due(&self, now: Mono) -> bool {
+        !self.has_left && self.announcing.is_due(now, self.is_alone())
+    }
+
+    /// Announces the node to the addresses whose turn it is.
+    pub(super) fn begin_round(&mut self, now: Mono) {
+        let members: BTreeSet<SocketAddr> = self.foca.iter_members().map(|member| member.id().peer).collect();
+        let (is_alone, me) = (self.is_alone(), self.foca.identity().peer);
+        let to = self.announcing.begin(now, is_alone, &members, me, &mut self.chance);
+        self.announce(now, to);
+    }
+
+    /// Replaces the addresses of the seeds.
+    pub(super) fn set_seeds(&mut self, now: Mono, seeds: Vec<SocketAddr>) {
+        let new = self.announcing.set_seeds(seeds);
+        self.greet(now, new);
+    }
+
+    /// Replaces the addresses that membership rows tell.
+    pub(super) fn set_peers(&mut self, now: Mono, peers: Vec<SocketAddr>) {
+        let new = self.announcing.set_peers(peers);
+        self.greet(now, new);
+    }
+
+    /// Tells everybody that the node is now this.
+    pub(super) fn set_status(&mut self, now: Mono, status: Status) {
+        if self.has_left || self.foca.identity().status == status {
+            return;
+        }
+        self.become_later(status, 1);
+        self.absorb(now);
+        self.begin_round(now);
+    }
+
+    /// Tells everybody that the node is gone, by its own will. It says nothing from then on.
+    pub(super) fn leave(&mut self, now: Mono) {
+        if self.has_left {
+            return;
+        }
+        if self.foca.identity().status != Status::Leaving {
+            self.become_later(Status::Leaving, 1);
+            self.absorb(now);
+        }
+        self.has_left = true;
+        let left = self.foca.leave_cluster(&mut self.runtime);
+        let repeated = (1..FAREWELLS).try_for_each(|_| self.foca.gossip(&mut self.runtime));
+        if let Err(error) = left.and(repeated) {
+            // The others find out by themselves.
+            tracing::warn!(%error, "leaving could not be told");
+        }
+        self.absorb(now);
+        self.timers = Timers::new();
+        self.has_changed = true;
+    }
+
+    /// Every node that is known, the local one included: of each its latest word.
+    pub(super) fn sightings(&self) -> Vec<Sighting> {
+        let me = self.foca.identity();
+        let mut latest: BTreeMap<&NodeId, &foca::Member<Identity>> = BTreeMap::new();
+        for member in self.foca.iter_membership_state().filter(|member| member.id().node != me.node) {
+            let held = latest.entry(&member.id().node).or_insert(member);
+            if held.id().generation < member.id().generation {
+                *held = member;
+            }
+        }
+        let own = me.sighting(if self.has_left { Life::Down } else { Life::Alive });
+        let others = latest.into_values().map(|member| {
+            member.id().sighting(match member.state() {
+                foca::State::Alive => Life::Alive,
+                foca::State::Suspect => Life::Suspect,
+                foca::State::Down => Life::Down,
+            })
+        });
+        [own].into_iter().chain(others).collect()
+    }
+
+    /// Nobody is known, or nobody is known to know the present identity.
+    fn is_alone(&self) -> bool {
+        !self.is_known || self.foca.num_members() == 0
+    }
+
+    fn is_of_member(&self, mut bytes: &[u8]) -> bool {
+        let Ok(header) = Wire.decode_header(&mut bytes) else { return false };
+        self.foca.iter_membership_state().any(|member| member.id().peer == header.src.peer)
+    }
+
+    fn greet(&mut self, now: Mono, new: Vec<SocketAddr>) {
+        if !self.has_left && self.is_alone() {
+            let me = self.foca.identity().peer;
+            self.announce(now, new.into_iter().filter(|address| *address != me).collect());
+        }
+    }
+
+    fn announce(&mut self, now: Mono, to: Vec<SocketAddr>) {
+        for address in to {
+            if let Err(error) = self.foca.announce(Identity::whoever(address), &mut self.runtime) {
+                tracing::warn!(%error, "the node could not announce itself");
+            }
+        }
+        self.absorb(now);
+    }
+
+    /// Says something later of itself.
+    fn become_later(&mut self, status: Status, leap: u64) {
+        let identity = self.foca.identity();
+        let later = identity.with(status, identity.generation.saturating_add(leap));
+        if let Err(error) = self.foca.change_identity(later, &mut self.runtime) {
+            tracing::warn!(%error, "the node could not change its identity");
+        }
+        self.be_unknown();
+    }
+
+    fn be_unknown(&mut self) {
+        (self.is_known, self.has_changed) = (false, true);
+        self.announcing.hurry();
+    }
+
+    /// Takes over what foca wants, until it wants nothing more.
+    fn absorb(&mut self, now: Mono) {
+        loop {
+            while let Some((to, bytes)) = self.runtime.to_send() {
+                self.sends.push((to.peer, bytes));
+            }
+            while let Some((after, timer)) = self.runtime.to_schedule() {
+                self.timers.add(now.after(after), timer);
+            }
+            match self.runtime.to_notify() {
+                Some(notification) => self.heed(now, notification),
+                None => return,
+            }
+        }
+    }
+
+    fn heed(&mut self, now: Mono, notification: OwnedNotification<Identity>) {
+        match notification {
+            // A rename between two identities that live is a later word of the same node.
+            OwnedNotification::MemberUp(_) | OwnedNotification::MemberDown(_) | OwnedNotification::Rename(..) => {
+                self.has_changed = true;
+            }
+            OwnedNotification::Active => self.is_known = true,
+            OwnedNotification::Idle | OwnedNotification::Defunct if !self.has_left => {
+                // All others are gone. They may well think so of this node: come back as a later one.
+                self.become_later(self.foca.identity().status, 1);
+            }
+            OwnedNotification::Idle | OwnedNotification::Defunct => {}
+            OwnedNotification::Rejoin(_) => {
+                self.be_unknown();
+                let leap = self.renewals.count(now);
+                if leap > 0 {
+                    self.become_later(self.foca.identity().status, leap);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The transport over peer links: hands over what is to be said and never waits.
+
+use actix::Addr;
+use actix::prelude::SendError;
+use callboard_protocol::member::NodeId;
+
+use super::PeerLinks;
+use super::message::{Audience, Say};
+use crate::cluster_notify::{PeerMessage, Transport};
+use crate::metrics::PeerMetrics;
+
+/// Carries messages over [`PeerLinks`].
+#[derive(Debug, Clone)]
+pub struct LinkTransport {
+    links: Addr<PeerLinks>,
+    metrics: PeerMetrics,
+}
+
+impl LinkTransport {
+    /// A transport over these links.
+    #[must_use]
+    pub fn new(links: Addr<PeerLinks>, metrics: PeerMetrics) -> Self {
+        Self { links, metrics }
+    }
+
+    fn say(&self, to: Audience, message: PeerMessage) {
+        match self.links.try_send(Say { to, message }) {
+            Ok(()) => {}
+            // Loss is repaired by the publish protocol: notifications are repeated, commits are looked for.
+            Err(SendError::Full(_)) => {
+                self.metrics.dropped.inc();
+            }
+            Err(SendError::Closed(_)) => tracing::debug!("the node stops: nothing more is said to peers"),
+        }
+    }
+}
+
+impl Transport for LinkTransport {
+    fn send(&self, to: &NodeId, message: PeerMessage) {
+        self.say(Audience::One(to.clone()), message);
+    }
+
+    fn send_each(&self, to: &[NodeId], message: PeerMessage) {
+        match to {
+            [] => {}
+            [one] => self.send(one, message),
+            several => self.say(Audience::Several(several.to_vec()), message),
+        }
+    }
+
+    fn broadcast(&self, message: PeerMessage) {
+        self.say(Audience::Everybody, message);
+    }
+}

@@ -1,0 +1,388 @@
+//! How a node becomes a member, stays one, loses its membership, and takes the rows of dead nodes away.
+//!
+//! A row in the membership table is the right to answer from memory, for as long as a lease lasts after the last
+//! renewal was sent, by the holder's own clock. A row whose number has stood still for longer than any lease can last,
+//! by the clock of whoever watched it, may be deleted. No clock is ever compared with another one.
+//!
+//! [`Lease`] is the machine. The contract of the one who drives it:
+//! 1. Effects are carried out in the order given. Each `Join`, `Renew`, `Observe`, `Fence`, `Release`, `BeginTimeline`,
+//!    `Admit` and `Flush` is answered by its event, once, however long that takes.
+//! 2. The time is that of a clock that runs on while the machine sleeps, read when the event is handed over.
+//! 3. [`Event::Tick`] comes at [`Lease::next_wakeup`], or later.
+//!
+//! **A lapse is not a flush.** A lease that ran out is leave to be fenced, no more. A renewal that succeeds in the same
+//! life proves that nobody did: the cache is as exact as before.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::config::Version;
+use crate::member::{Grant, Incarnation, LeaseEnd, MemberRow, NodeId, Timeline};
+use crate::time::Mono;
+
+mod ending;
+mod message;
+mod state;
+mod watched;
+
+pub use message::{
+    Effect, Event, FenceResult, JoinResult, LeaseSight, Membership, Observation, Options, RenewResult, Terms,
+};
+
+use state::{Asked, State, Then};
+use watched::Watched;
+
+/// The machine. See the module's page for what it owes and is owed.
+#[derive(Debug)]
+pub struct Lease {
+    options: Options,
+    node: NodeId,
+    first_life: u128,
+    next_life: u128,
+    state: State,
+    asked: Option<Asked>,
+    next_ask: Mono,
+    watched: Watched,
+    timeline: Option<Timeline>,
+    known: Version,
+    linked: BTreeSet<NodeId>,
+    /// Until when a join has to wait for links to all living members; `None` for ever.
+    barred_until: Option<Mono>,
+    back_off: Duration,
+    admitted_at: Mono,
+    #[cfg(test)]
+    pub(crate) broken: Option<Rule>,
+}
+
+/// A rule of this file that a test can switch off, to show that its absence is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A lease counts from before its renewal was sent, not from when the answer came.
+    CountedFromSending,
+    /// A row is fenced only after it stood still on the own clock.
+    OwnClock,
+    /// The cache is emptied when a life ends.
+    Flush,
+}
+
+impl Lease {
+    /// A machine of `node` that starts at `now`. Lives are numbered up from `first_life`, which has to be random enough
+    /// that no other process comes near it.
+    #[must_use]
+    pub fn new(options: Options, node: NodeId, first_life: Uuid, now: Mono) -> Self {
+        // Room to count up.
+        let first_life = first_life.as_u128() >> 1;
+        let join_at = (options.terms != Terms::Direct).then_some(now);
+        let back_off = options.back_off[0];
+        Self {
+            barred_until: Some(now.after(options.join_patience)),
+            watched: Watched::new(options.fenced_after()),
+            options,
+            node,
+            first_life,
+            next_life: first_life,
+            state: State::Direct { join_at },
+            asked: None,
+            next_ask: now,
+            timeline: None,
+            known: Version::ZERO,
+            linked: BTreeSet::new(),
+            back_off,
+            admitted_at: now,
+            #[cfg(test)]
+            broken: None,
+        }
+    }
+
+    /// The own life as a member, while there is one.
+    #[must_use]
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        match self.state {
+            State::Member { incarnation } => Some(incarnation),
+            _ => None,
+        }
+    }
+
+    /// When time alone makes the machine act next.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Mono> {
+        let ask = (self.asked.is_none() && self.asks()).then_some(self.next_ask);
+        let join = match self.state {
+            State::Direct { join_at } if self.asked.is_none() => join_at.map(|at| self.join_time(at)),
+            _ => None,
+        };
+        let fence = if self.asks() { self.watched.next_deadline() } else { None };
+        [ask, join.flatten(), fence].into_iter().flatten().min()
+    }
+
+    /// Takes one event and appends what has to be done.
+    pub fn step(&mut self, now: Mono, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Joined { incarnation, result } => self.joined(now, incarnation, result, out),
+            Event::Renewed { incarnation, result } => self.renewed(now, incarnation, result, out),
+            Event::Observed(observation) => self.observed(now, observation, out),
+            Event::Flushed => self.flushed(now, out),
+            Event::Admitted => self.admitted(out),
+            Event::Fenced { node, result } => self.fenced(now, &node, result),
+            Event::Released => self.released(now, out),
+            Event::TimelineBegun => {
+                // Nothing is forgotten yet: if it could not be begun, the next look finds the loss again.
+                if self.state == State::Beginning {
+                    self.next_ask = now.after(self.options.retry);
+                    self.state = State::Direct { join_at: self.may_join(self.next_ask) };
+                }
+            }
+            Event::Linked(nodes) => self.linked = nodes,
+            Event::Heard(version) => self.known = self.known.max(version),
+            Event::Rejoin => self.start_over(Then::JoinAt(now), out),
+            Event::Look => self.next_ask = self.next_ask.min(now),
+            Event::Leave => self.leave(out),
+            Event::Tick => {}
+        }
+        self.act(now, out);
+    }
+
+    fn joined(&mut self, now: Mono, incarnation: Incarnation, result: JoinResult, out: &mut Vec<Effect>) {
+        let State::Joining { incarnation: own, asked, leaving } = self.state else { return };
+        if own != incarnation {
+            return;
+        }
+        if leaving {
+            // Whatever the answer, the row may be there.
+            self.state = State::Releasing { then: Then::Leave };
+            return out.push(Effect::Release { incarnation });
+        }
+        match result {
+            JoinResult::Joined(observation) => {
+                if self.has_lost(asked, &observation) {
+                    let then = Then::Begin { lost: observation.timeline, known: asked.known };
+                    self.state = State::Flushing { incarnation: Some(incarnation), then };
+                    return out.push(Effect::Flush);
+                }
+                self.see(now, &observation);
+                // The rows of the join itself count, not those seen before it.
+                if self.is_barred(now) && !self.reaches_all(now) {
+                    self.state = State::Releasing { then: Then::JoinAt(self.pause(now)) };
+                    return out.push(Effect::Release { incarnation });
+                }
+                self.state = State::Admitting { incarnation, sent: asked.sent };
+                let grant = self.grant(incarnation, asked.sent, now);
+                out.push(Effect::Admit { grant, timeline: observation.timeline, revision: observation.revision });
+            }
+            JoinResult::Held(observation) => {
+                self.next_ask = now.after(self.options.renew_every);
+                self.state = State::Direct { join_at: Some(self.next_ask) };
+                self.take(now, asked, &observation, out);
+            }
+            JoinResult::Incompatible { .. } => self.state = State::Direct { join_at: Some(self.pause(now)) },
+            JoinResult::Failed => self.state = State::Direct { join_at: Some(now.after(self.options.retry)) },
+        }
+    }
+
+    fn admitted(&mut self, out: &mut Vec<Effect>) {
+        let State::Admitting { incarnation, sent } = self.state else { return };
+        self.state = State::Member { incarnation };
+        self.admitted_at = sent;
+        self.barred_until = Some(Mono::default());
+        self.next_ask = sent.after(self.options.renew_every);
+        self.tell(sent, out);
+    }
+
+    fn renewed(&mut self, now: Mono, incarnation: Incarnation, result: RenewResult, out: &mut Vec<Effect>) {
+        let Some(asked) = self.asked.take() else { return };
+        if self.incarnation() != Some(incarnation) {
+            // A life that is over; the flush it ended with is under way.
+            return;
+        }
+        match result {
+            RenewResult::Renewed(observation) => {
+                self.next_ask = asked.sent.after(self.options.renew_every).max(now);
+                if now.since(self.admitted_at) >= self.options.back_off[1] {
+                    self.back_off = self.options.back_off[0];
+                }
+                out.push(Effect::Extend { grant: self.grant(incarnation, asked.sent, now) });
+                if let Some(observation) = observation {
+                    self.take(now, asked, &observation, out);
+                }
+            }
+            RenewResult::Refused(observation) => {
+                // Without the rows the worse is taken for granted.
+                let revoked = observation.as_ref().is_none_or(|observation| {
+                    observation.rows.iter().any(|row| row.incarnation == incarnation && row.revoked)
+                });
+                if let Some(observation) = observation {
+                    self.see(now, &observation);
+                }
+                // Whoever took the right away could not reach this node: it comes back when links are there.
+                self.barred_until = (!revoked).then_some(now.after(self.options.join_patience));
+                let at = if revoked { self.pause(now) } else { now };
+                self.start_over(Then::JoinAt(at), out);
+            }
+            RenewResult::Failed => self.next_ask = now.after(self.options.retry),
+        }
+    }
+
+    fn observed(&mut self, now: Mono, observation: Option<Observation>, out: &mut Vec<Effect>) {
+        let Some(asked) = self.asked.take() else { return };
+        match observation {
+            Some(observation) => {
+                self.next_ask = asked.sent.after(self.options.renew_every).max(now);
+                self.take(now, asked, &observation, out);
+            }
+            None => self.next_ask = now.after(self.options.retry),
+        }
+    }
+
+    /// Takes note of an observation and of what it says about the line of history.
+    fn take(&mut self, now: Mono, asked: Asked, observation: &Observation, out: &mut Vec<Effect>) {
+        if self.has_lost(asked, observation) {
+            return self.start_over(Then::Begin { lost: observation.timeline, known: asked.known }, out);
+        }
+        let moved = self.timeline.is_some_and(|known| known != observation.timeline);
+        self.see(now, observation);
+        if moved {
+            self.start_over(Then::JoinAt(now), out);
+        }
+        if matches!(self.state, State::Member { .. } | State::Direct { .. }) {
+            self.tell(now, out);
+        }
+    }
+
+    /// True when the database is on the known line of history and below what was known when it was asked.
+    fn has_lost(&self, asked: Asked, observation: &Observation) -> bool {
+        self.timeline.is_none_or(|known| known == observation.timeline) && observation.revision < asked.known
+    }
+
+    fn see(&mut self, now: Mono, observation: &Observation) {
+        if self.timeline != Some(observation.timeline) {
+            // Another line of history: its rows are other rows, and what was known before says nothing about it.
+            if self.timeline.replace(observation.timeline).is_some() {
+                self.known = Version::ZERO;
+                self.watched.clear();
+            }
+        }
+        self.known = self.known.max(observation.revision);
+        self.watched.see(now, &observation.rows);
+        if self.watched.rows().any(|row| row.revoked && Some(row.incarnation) != self.incarnation()) {
+            self.next_ask = self.next_ask.min(now.after(self.options.look_soon));
+        }
+    }
+
+    fn fenced(&mut self, now: Mono, node: &NodeId, result: FenceResult) {
+        match result {
+            FenceResult::Fenced => self.watched.fenced(node),
+            FenceResult::Missed => self.watched.start_over(now, node),
+            FenceResult::Failed => self.watched.put_off(now.after(self.options.retry), node),
+        }
+        self.next_ask = self.next_ask.min(now);
+    }
+
+    /// What time and state demand.
+    fn act(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        if self.asks() {
+            for (node, incarnation, renew_seq) in self.watched.due(now, self.incarnation(), self.keeps(Rule::OwnClock))
+            {
+                out.push(Effect::Fence { node, incarnation, renew_seq });
+            }
+        }
+        if self.asked.is_some() {
+            return;
+        }
+        match self.state {
+            State::Direct { join_at: Some(at) } if self.join_time(at).is_some_and(|at| at <= now) => {
+                self.join(now, out)
+            }
+            State::Direct { .. } if self.asks() && self.next_ask <= now => {
+                self.asked = Some(Asked { sent: now, known: self.known });
+                out.push(Effect::Observe);
+            }
+            State::Member { incarnation } if self.asks() && self.next_ask <= now => {
+                self.asked = Some(Asked { sent: now, known: self.known });
+                out.push(Effect::Renew { incarnation });
+            }
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        let incarnation = Incarnation(Uuid::from_u128(self.next_life));
+        self.next_life += 1;
+        let asked = Asked { sent: now, known: self.known };
+        self.state = State::Joining { incarnation, asked, leaving: false };
+        out.push(Effect::Join { incarnation, first_life: Incarnation(Uuid::from_u128(self.first_life)) });
+    }
+
+    /// True when the rows are looked at: not by a node that is alone for ever, nor by one that is on its way.
+    fn asks(&self) -> bool {
+        self.options.terms != Terms::Forever && matches!(self.state, State::Direct { .. } | State::Member { .. })
+    }
+
+    fn may_join(&self, at: Mono) -> Option<Mono> {
+        (self.options.terms != Terms::Direct).then_some(at)
+    }
+
+    /// When a join planned for `at` may be sent; `None` as long as links are missing.
+    fn join_time(&self, at: Mono) -> Option<Mono> {
+        if self.options.terms == Terms::Forever {
+            return Some(at);
+        }
+        match self.barred_until {
+            // Nothing was seen yet: the first look comes first.
+            Some(until) if self.timeline.is_none() => Some(at.max(until)),
+            None if self.timeline.is_none() => None,
+            _ if self.reaches_all(self.next_ask) => Some(at),
+            until => until.map(|until| at.max(until)),
+        }
+    }
+
+    fn is_barred(&self, now: Mono) -> bool {
+        self.options.terms == Terms::Renewed && self.barred_until.is_none_or(|until| now < until)
+    }
+
+    /// True when every other living member is linked to this node.
+    fn reaches_all(&self, now: Mono) -> bool {
+        let mut others = self.watched.living(now).filter(|row| row.node != self.node);
+        others.all(|row| self.linked.contains(&row.node))
+    }
+
+    fn grant(&self, incarnation: Incarnation, sent: Mono, now: Mono) -> Grant {
+        let from = if self.keeps(Rule::CountedFromSending) { sent } else { now };
+        let ends = match self.options.terms {
+            Terms::Forever => LeaseEnd::Never,
+            Terms::Renewed | Terms::Direct => LeaseEnd::At(from.after(self.options.trusted_for())),
+        };
+        Grant { incarnation, ends }
+    }
+
+    /// The pause before the next join of a node whose row was taken away; doubled each time.
+    fn pause(&mut self, now: Mono) -> Mono {
+        let at = now.after(self.back_off);
+        self.back_off = self.back_off.saturating_mul(2).min(self.options.back_off[1]);
+        at
+    }
+
+    fn tell(&self, now: Mono, out: &mut Vec<Effect>) {
+        out.push(Effect::Tell(self.membership(now, self.incarnation())));
+    }
+
+    fn membership(&self, now: Mono, incarnation: Option<Incarnation>) -> Membership {
+        let rows: Vec<(MemberRow, LeaseSight)> = self.watched.sights(now, incarnation);
+        Membership { incarnation, timeline: self.timeline.unwrap_or_default(), revision: self.known, rows }
+    }
+
+    #[cfg(test)]
+    fn keeps(&self, rule: Rule) -> bool {
+        self.broken != Some(rule)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "only tests break rules")]
+    fn keeps(&self, _rule: Rule) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! What the lease machine is told and what it says. Words only; decides nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::config::Version;
+use crate::member::{Grant, Incarnation, MemberRow, NodeId, Timeline};
+
+/// On what terms a node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terms {
+    /// The only node on its database, proven by a lock: its lease never ends.
+    Forever,
+    /// A row that has to be renewed.
+    Renewed,
+    /// Without a row: nothing is answered from memory, and publishes are committed on the acks of the others.
+    Direct,
+}
+
+/// How long leases last and how patient the node is. All nodes of a cluster must agree on `lease`, `drift` and `margin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// On what terms.
+    pub terms: Terms,
+    /// How long a renewal is good for.
+    pub lease: Duration,
+    /// How often it is renewed.
+    pub renew_every: Duration,
+    /// By how many thousandths the clocks of two nodes may run apart.
+    pub drift_permille: u32,
+    /// What a janitor waits longer than a lease can last.
+    pub margin: Duration,
+    /// How soon the rows are looked at again when one is about to go.
+    pub look_soon: Duration,
+    /// The pause after the database did not answer.
+    pub retry: Duration,
+    /// The first and the longest pause before a node joins again whose row was taken away.
+    pub back_off: [Duration; 2],
+    /// How long a starting node waits for links to the others before it joins without.
+    pub join_patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            terms: Terms::Renewed,
+            lease: Duration::from_secs(6),
+            renew_every: Duration::from_millis(1_500),
+            drift_permille: 10,
+            margin: Duration::from_millis(300),
+            look_soon: Duration::from_millis(250),
+            retry: Duration::from_millis(250),
+            back_off: [Duration::from_secs(1), Duration::from_secs(60)],
+            join_patience: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Options {
+    /// How long a holder trusts a renewal, counted from before it was sent.
+    #[must_use]
+    pub fn trusted_for(&self) -> Duration {
+        self.lease.saturating_sub(self.lease * self.drift_permille / 1_000)
+    }
+
+    /// How long a row must have stood still, counted from when that was first seen, until it may be fenced.
+    #[must_use]
+    pub fn fenced_after(&self) -> Duration {
+        self.lease + self.lease * self.drift_permille / 1_000 + self.margin
+    }
+}
+
+/// What the database said of the membership, in one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The revision of the last commit.
+    pub revision: Version,
+    /// The line of history.
+    pub timeline: Timeline,
+    /// Every row.
+    pub rows: Vec<MemberRow>,
+}
+
+/// How a join ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinResult {
+    /// The row is there. The rows are those of the same transaction, the own one among them.
+    Joined(Observation),
+    /// An older row of the node stands, and nothing proves that its process is dead.
+    Held(Observation),
+    /// A member speaks no version of the node-to-node protocol that this node speaks.
+    Incompatible {
+        /// Who.
+        node: NodeId,
+    },
+    /// The database did not answer; the row may be there or not.
+    Failed,
+}
+
+/// How a renewal ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RenewResult {
+    /// It is durable; the rows were read after it, or could not be.
+    Renewed(Option<Observation>),
+    /// There is no such row any more, or it may not be renewed.
+    Refused(Option<Observation>),
+    /// The database did not answer; it may be renewed or not.
+    Failed,
+}
+
+/// How a fence ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FenceResult {
+    /// The row is gone, by this fence.
+    Fenced,
+    /// There was no such row with this number any more: renewed, or gone already.
+    Missed,
+    /// The database did not answer.
+    Failed,
+}
+
+/// What the machine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A join ended.
+    Joined {
+        /// As it was asked.
+        incarnation: Incarnation,
+        /// How.
+        result: JoinResult,
+    },
+    /// A renewal ended.
+    Renewed {
+        /// As it was asked.
+        incarnation: Incarnation,
+        /// How.
+        result: RenewResult,
+    },
+    /// A look at the rows ended; `None` when the database did not answer.
+    Observed(Option<Observation>),
+    /// The cache has done what the last [`Effect::Flush`] said: it holds nothing and trusts nothing.
+    Flushed,
+    /// The cache has the leave of the last [`Effect::Admit`].
+    Admitted,
+    /// A fence ended.
+    Fenced {
+        /// Whose row.
+        node: NodeId,
+        /// How.
+        result: FenceResult,
+    },
+    /// The own row was given back, or could not be: then it is fenced by somebody in time.
+    Released,
+    /// The new line of history is begun by this node or another, or could not be.
+    TimelineBegun,
+    /// These nodes are linked to this one.
+    Linked(BTreeSet<NodeId>),
+    /// A commit with this revision is known to have happened.
+    Heard(Version),
+    /// Somebody lost what acks rest on, or found the own row gone: begin a new life.
+    Rejoin,
+    /// Look at the rows soon: one of them is about to go.
+    Look,
+    /// The node is stopping: give the row back.
+    Leave,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the driver has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Run the join transaction; answered by [`Event::Joined`].
+    Join {
+        /// The life that begins with the row.
+        incarnation: Incarnation,
+        /// A row of a life from this one up to `incarnation` is a former one of this process, and may be replaced. A
+        /// later one may not: it is that of a join that overtook this one.
+        first_life: Incarnation,
+    },
+    /// Renew the row and look at all rows after it; answered by [`Event::Renewed`].
+    Renew {
+        /// The life that owns it.
+        incarnation: Incarnation,
+    },
+    /// Look at all rows; answered by [`Event::Observed`].
+    Observe,
+    /// Delete a row if it still has this number; answered by [`Event::Fenced`].
+    Fence {
+        /// Whose row.
+        node: NodeId,
+        /// The life that owned it.
+        incarnation: Incarnation,
+        /// The number at which it stood still.
+        renew_seq: u64,
+    },
+    /// Delete the own row; answered by [`Event::Released`].
+    Release {
+        /// The life that owned it.
+        incarnation: Incarnation,
+    },
+    /// Begin a new line of history, if the database is still on this one and below this revision: it has lost commits.
+    /// Answered by [`Event::TimelineBegun`].
+    BeginTimeline {
+        /// The line that lost some.
+        lost: Timeline,
+        /// The highest revision known to have been on it.
+        known: Version,
+    },
+    /// Give the cache, which is empty, the leave to answer; answered by [`Event::Admitted`].
+    Admit {
+        /// The leave.
+        grant: Grant,
+        /// The line of history.
+        timeline: Timeline,
+        /// Nothing read before this revision may be kept.
+        revision: Version,
+    },
+    /// Move the end of the cache's leave.
+    Extend {
+        /// The leave; its life is the one the cache has.
+        grant: Grant,
+    },
+    /// Take the leave from the cache and empty it; answered by [`Event::Flushed`].
+    Flush,
+    /// Tell everybody concerned how the membership stands.
+    Tell(Membership),
+    /// The node has left; nothing follows.
+    Left,
+}
+
+/// How a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseSight {
+    /// It is being renewed.
+    Held,
+    /// It was not renewed for as long as a lease lasts.
+    Lapsed,
+    /// Its owner may not renew it.
+    Revoked,
+}
+
+/// The membership as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The own life as a member; `None` without a row.
+    pub incarnation: Option<Incarnation>,
+    /// The line of history.
+    pub timeline: Timeline,
+    /// The highest revision known.
+    pub revision: Version,
+    /// Every row, the own one among them when there is one.
+    pub rows: Vec<(MemberRow, LeaseSight)>,
+}

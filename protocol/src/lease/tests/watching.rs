@@ -1,0 +1,131 @@
+//! Other rows: fenced by the own clock, waited out, looked at sooner when one is about to go.
+
+use super::*;
+
+/// What a janitor waits, in milliseconds.
+const FENCED_AFTER: u64 = 6_360;
+
+#[test]
+fn a_row_is_fenced_when_it_stood_still_on_the_own_clock() {
+    let mut script = Script::member(&[row("b", life(1), 7)]);
+    for at in [1_500, 3_000, 4_500, 6_000] {
+        assert_eq!(script.at(at), ["renew 0"]);
+        script.renewed(0, &script.rows(0, at, &[row("b", life(1), 7)]));
+    }
+    assert_eq!(script.next(), Some(u128::from(FENCED_AFTER)), "counted from when it was first seen");
+    assert_eq!(script.at(FENCED_AFTER), ["fence b1 at 7"]);
+    assert_eq!(script.next(), Some(7_500), "told once");
+    let fenced = Event::Fenced { node: node("b"), result: FenceResult::Fenced };
+    assert_eq!(script.step(fenced), ["renew 0"], "looked at once");
+    assert_eq!(script.renewed(0, &script.rows(0, 6, &[])), ["extend 0 until 12300", "tell 0 r0 [a]"]);
+}
+
+#[test]
+fn a_row_that_moves_is_never_fenced() {
+    let mut script = Script::member(&[row("b", life(1), 1)]);
+    for round in 1..40 {
+        assert_eq!(script.at(round * 1_500), ["renew 0"]);
+        script.renewed(0, &script.rows(0, round, &[row("b", life(1), round / 4)]));
+    }
+    let told = script.at(40 * 1_500);
+    assert_eq!(told, ["renew 0"], "four renewals apart is often enough");
+}
+
+#[test]
+fn another_life_in_a_row_counts_anew() {
+    let mut script = Script::member(&[row("b", life(1), 7)]);
+    script.at(6_000);
+    script.renewed(0, &script.rows(0, 2, &[row("b", life(2), 7)]));
+    assert_eq!(script.at(FENCED_AFTER), [] as [&str; 0]);
+    script.at(7_500);
+    script.renewed(0, &script.rows(0, 3, &[row("b", life(2), 7)]));
+    assert_eq!(script.at(6_000 + FENCED_AFTER), ["fence b2 at 7", "renew 0"]);
+}
+
+#[test]
+fn a_fence_that_missed_counts_from_its_answer_and_one_that_failed_is_repeated() {
+    let still = || {
+        let mut script = Script::member(&[row("b", life(1), 7)]);
+        assert_eq!(script.at(FENCED_AFTER), ["fence b1 at 7", "renew 0"]);
+        script.now += 100;
+        script.renewed(0, &script.rows(0, 2, &[row("b", life(1), 7)]));
+        script
+    };
+    let mut script = still();
+    script.step(Event::Fenced { node: node("b"), result: FenceResult::Missed });
+    script.renewed(0, &script.rows(0, 3, &[row("b", life(1), 7)]));
+    script.at(2 * FENCED_AFTER);
+    script.renewed(0, &script.rows(0, 4, &[row("b", life(1), 7)]));
+    assert_eq!(script.at(2 * FENCED_AFTER + 100), ["fence b1 at 7"]);
+    let mut script = still();
+    script.step(Event::Fenced { node: node("b"), result: FenceResult::Failed });
+    script.renewed(0, &script.rows(0, 3, &[row("b", life(1), 7)]));
+    assert_eq!(script.at(FENCED_AFTER + 350), ["fence b1 at 7"]);
+}
+
+#[test]
+fn the_answer_of_a_fence_says_nothing_of_the_row_that_came_after() {
+    let mut script = Script::member(&[row("b", life(1), 7)]);
+    script.at(FENCED_AFTER);
+    script.renewed(0, &script.rows(0, 2, &[row("b", life(2), 1)]));
+    script.step(Event::Fenced { node: node("b"), result: FenceResult::Fenced });
+    script.linked(&["b"]);
+    let told = script.step(Event::Renewed { incarnation: own(0), result: RenewResult::Renewed(None) });
+    assert_eq!(told, ["extend 0 until 12300"]);
+    assert!(script.machine.watched.rows().any(|row| row.incarnation == life(2)));
+}
+
+#[test]
+fn the_own_life_is_never_fenced() {
+    let mut script = Script::member(&[]);
+    script.at(1_500);
+    script.now = 60_000;
+    script.renewed(0, &script.rows(0, 1, &[]));
+    for at in [60_010, 61_500, 70_000, 90_000] {
+        let told = script.at(at);
+        assert!(told.iter().all(|effect| effect == "renew 0"), "{told:?}");
+        script.step(Event::Renewed { incarnation: own(0), result: RenewResult::Failed });
+    }
+}
+
+#[test]
+fn an_own_row_of_another_process_is_waited_out_and_fenced() {
+    let mut script = Script::new(Terms::Renewed);
+    script.tick();
+    let old = [row("a", life(77), 3)];
+    assert_eq!(script.observed(&seen(0, &old)), ["tell - r0 [a]", "join 0"], "perhaps its death is proven");
+    let held = |script: &mut Script, number| {
+        let result = JoinResult::Held(seen(0, &old));
+        script.step(Event::Joined { incarnation: own(number), result })
+    };
+    assert_eq!(held(&mut script, 0), ["tell - r0 [a]"]);
+    for (number, at) in [(1, 1_500), (2, 3_000), (3, 4_500), (4, 6_000)] {
+        assert_eq!(script.at(at), [format!("join {number}")]);
+        held(&mut script, number);
+    }
+    assert_eq!(script.at(FENCED_AFTER), ["fence a77 at 3"]);
+    assert_eq!(script.step(Event::Fenced { node: node("a"), result: FenceResult::Fenced }), ["observe"]);
+    assert_eq!(script.observed(&seen(0, &[])), ["tell - r0 []"]);
+    assert_eq!(script.at(7_500), ["join 5"]);
+}
+
+#[test]
+fn a_row_that_is_about_to_go_is_looked_at_soon() {
+    let mut script = Script::member(&[row("b", life(1), 1)]);
+    script.at(1_500);
+    let told = script.renewed(0, &script.rows(0, 2, &[revoked(row("b", life(1), 1))]));
+    assert_eq!(told, ["extend 0 until 7440", "tell 0 r0 [a b!]"]);
+    assert_eq!(script.next(), Some(1_750));
+    script.at(1_750);
+    script.renewed(0, &script.rows(0, 3, &[]));
+    assert_eq!(script.next(), Some(3_250), "it is gone: as often as before");
+    assert_eq!(script.step(Event::Look), ["renew 0"], "and at once when asked");
+}
+
+#[test]
+fn a_row_that_stood_still_shows_as_lapsed() {
+    let mut script = Script::member(&[row("b", life(1), 7)]);
+    script.at(FENCED_AFTER);
+    let told = script.renewed(0, &script.rows(0, 2, &[row("b", life(1), 7)]));
+    assert_eq!(told[1], "tell 0 r0 [a b~]");
+}

@@ -1,0 +1,121 @@
+//! The rows as they were last seen, and since when each stands still. Owns the janitor's rule: a row may be deleted when
+//! its number has not moved for longer than any lease lasts, counted on the own clock from when that was first seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::message::LeaseSight;
+use crate::member::{Incarnation, MemberRow, NodeId};
+use crate::time::Mono;
+
+#[derive(Debug)]
+struct Seen {
+    row: MemberRow,
+    /// When the present number was first seen; never earlier than it was there.
+    since: Mono,
+    /// Not to be fenced before.
+    not_before: Mono,
+    /// A fence was sent and not answered.
+    fencing: bool,
+}
+
+/// The rows.
+#[derive(Debug)]
+pub(super) struct Watched {
+    fenced_after: Duration,
+    seen: BTreeMap<NodeId, Seen>,
+    own: Option<Incarnation>,
+}
+
+impl Watched {
+    pub(super) fn new(fenced_after: Duration) -> Self {
+        Self { fenced_after, seen: BTreeMap::new(), own: None }
+    }
+
+    /// Takes the complete rows of one answer that came in at `now`.
+    pub(super) fn see(&mut self, now: Mono, rows: &[MemberRow]) {
+        self.seen.retain(|node, _| rows.iter().any(|row| row.node == *node));
+        for row in rows {
+            match self.seen.get_mut(&row.node) {
+                Some(seen) if seen.row.incarnation == row.incarnation && seen.row.renew_seq == row.renew_seq => {
+                    seen.row = row.clone();
+                }
+                _ => {
+                    let seen = Seen { row: row.clone(), since: now, not_before: now, fencing: false };
+                    self.seen.insert(row.node.clone(), seen);
+                }
+            }
+        }
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &MemberRow> {
+        self.seen.values().map(|seen| &seen.row)
+    }
+
+    /// The rows that have moved within the time of a lease.
+    pub(super) fn living(&self, now: Mono) -> impl Iterator<Item = &MemberRow> {
+        let after = self.fenced_after;
+        self.seen.values().filter(move |seen| now.since(seen.since) < after).map(|seen| &seen.row)
+    }
+
+    /// The rows that have stood still long enough, each told once until it is answered; never the row of `own` life.
+    pub(super) fn due(&mut self, now: Mono, own: Option<Incarnation>, waits: bool) -> Vec<(NodeId, Incarnation, u64)> {
+        self.own = own;
+        let after = self.fenced_after;
+        let due = |seen: &&mut Seen| {
+            let still = now >= seen.since.after(after) && now >= seen.not_before;
+            Some(seen.row.incarnation) != own && !seen.fencing && (still || !waits)
+        };
+        let due = self.seen.values_mut().filter(due);
+        due.map(|seen| {
+            seen.fencing = true;
+            (seen.row.node.clone(), seen.row.incarnation, seen.row.renew_seq)
+        })
+        .collect()
+    }
+
+    /// When the next row may be fenced.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        let others = self.seen.values().filter(|seen| !seen.fencing && Some(seen.row.incarnation) != self.own);
+        others.map(|seen| seen.since.after(self.fenced_after).max(seen.not_before)).min()
+    }
+
+    pub(super) fn forget(&mut self, node: &NodeId) {
+        self.seen.remove(node);
+    }
+
+    /// A fence has taken the row; not the one that was seen there since.
+    pub(super) fn fenced(&mut self, node: &NodeId) {
+        if self.seen.get(node).is_some_and(|seen| seen.fencing) {
+            self.seen.remove(node);
+        }
+    }
+
+    /// The row moved, or is another one: counted from now on.
+    pub(super) fn start_over(&mut self, now: Mono, node: &NodeId) {
+        if let Some(seen) = self.seen.get_mut(node).filter(|seen| seen.fencing) {
+            (seen.since, seen.fencing) = (now, false);
+        }
+    }
+
+    pub(super) fn put_off(&mut self, until: Mono, node: &NodeId) {
+        if let Some(seen) = self.seen.get_mut(node).filter(|seen| seen.fencing) {
+            (seen.not_before, seen.fencing) = (until, false);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Every row with how it stands. The own row counts as held: the cache looks at its lease itself.
+    pub(super) fn sights(&self, now: Mono, own: Option<Incarnation>) -> Vec<(MemberRow, LeaseSight)> {
+        let sight = |seen: &Seen| match seen {
+            Seen { row, .. } if row.revoked => LeaseSight::Revoked,
+            Seen { row, .. } if Some(row.incarnation) == own => LeaseSight::Held,
+            Seen { since, .. } if now.since(*since) >= self.fenced_after => LeaseSight::Lapsed,
+            Seen { .. } => LeaseSight::Held,
+        };
+        self.seen.values().map(|seen| (seen.row.clone(), sight(seen))).collect()
+    }
+}
