@@ -121,6 +121,11 @@ async fn run(
     let keys = (0..KEYS).map(|n| ConfigKey::new("public", &group, &format!("k{n}")));
     let (director, stage) = Director::open(cluster, &group, keys.collect::<Result<Vec<_>, _>>()?);
     let mut seen = first_contents(&stage).await?;
+    for key in stage.keys.iter() {
+        for node in stage.nodes().iter() {
+            stage.read(node, key, &mut seen).await;
+        }
+    }
     let memory = CacheReads::of(&cluster.clients()).await?;
     let mut history = History::default();
     let (mut clients, mut subscribers) = start_clients(&stage, rng, &mut history);
