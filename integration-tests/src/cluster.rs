@@ -164,7 +164,7 @@ impl Cluster {
         Ok(number)
     }
 
-    /// Ends a node in good order and forgets it. Its addresses stay taken.
+    /// Ends a node in good order and forgets it. The next one added takes its number again, with nothing else of it.
     ///
     /// # Errors
     /// There is no such node, or it does not end.

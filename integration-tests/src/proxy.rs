@@ -109,12 +109,15 @@ impl Network {
         Self { wires: Wires::default(), sockets, database, nodes: Vec::new(), forwarders: JoinSet::new() }
     }
 
-    /// Puts the proxies in front of a node.
+    /// Puts the proxies in front of a node. They stay when it leaves, for the next one of its number.
     ///
     /// # Errors
     /// An address is taken.
     pub async fn add(&mut self, run: &Run, node: u8) -> anyhow::Result<()> {
         anyhow::ensure!((1..=MOST_NODES).contains(&node), "node {node} is out of range");
+        if self.nodes.contains(&node) {
+            return Ok(());
+        }
         let (public, real) = (run.public_peer(node), run.peer(node));
         let links = TcpListener::bind(public).await.with_context(|| format!("listen on {public}"))?;
         let gossip = Arc::new(UdpSocket::bind(public).await.with_context(|| format!("bind {public}"))?);

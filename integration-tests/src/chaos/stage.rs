@@ -176,7 +176,7 @@ impl Stage {
         let (outcome, attempt) = match sent {
             Ok(answer) if answer.status == 404 && content.is_none() => (Outcome::Failed, Attempt::Moot),
             Ok(answer) => {
-                if !matches!(answer.status, 200..=299 | 429 | 503 | 504) {
+                if !matches!(answer.status, 200..=299 | 408 | 429 | 503 | 504) {
                     let odd = format!("{} answered a publish {}: {}", node.name, answer.status, answer.text());
                     recording.odd.push(odd);
                 }
@@ -227,7 +227,8 @@ pub(super) fn read_answer(node: &str, key: &ConfigKey, answer: &Answer, recordin
             return None;
         }
         200 | 304 | 404 => {}
-        429 | 503 | 504 => return None,
+        // 408: the node was stopped in its tracks while the request waited, and has not looked at it.
+        408 | 429 | 503 | 504 => return None,
         status => {
             odd(&format!("{status}: {}", answer.text()));
             return None;
