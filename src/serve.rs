@@ -17,7 +17,7 @@ use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::runtime::ask;
 use callboard_actors::store;
-use callboard_actors::wiring::{Node, NodeOptions, Threads};
+use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, Terms};
 use callboard_protocol::member::{MemberRow, NodeId};
 use callboard_protocol::roster::Addresses;
@@ -55,8 +55,9 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (core_handle, lease_handle) = (core.handle(), lease.handle());
     let database = (writer.clone(), reader.clone());
     let threads = Threads { core: &core_handle, lease: &lease_handle };
-    let peers = cluster.as_ref().map(|cluster| cluster.peers(&settings.cluster.seeds));
-    let node = Node::start(threads, options, (writer, reader), peers, Arc::new(LeaseClock::new(SystemClock)));
+    let linked = |cluster: &cluster::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
+    let way = cluster.as_ref().map_or(Way::Alone, linked);
+    let node = Node::start(threads, options, (writer, reader), way, Arc::new(LeaseClock::new(SystemClock)));
     let mut addresses = BTreeMap::from([("http".to_owned(), address)]);
     if let Some(cluster) = cluster {
         addresses.insert("peer".to_owned(), cluster.address);

@@ -71,6 +71,17 @@ pub struct Threads<'t> {
     pub lease: &'t ArbiterHandle,
 }
 
+/// How a node talks with others.
+pub enum Way {
+    /// Not at all: it is alone, or takes no part.
+    Alone,
+    /// Over links, and by gossip.
+    Linked(Box<Peers>),
+    /// Over a transport of another kind, made for each life of the one who speaks. Whoever carries it hands what comes in
+    /// to [`Node::cluster_notify`].
+    By(Box<dyn Fn() -> Box<dyn Transport> + Send>),
+}
+
 /// The way to other nodes, for a node that holds the key of a cluster.
 pub struct Peers {
     /// Makes the one who dials them, for each life of the links.
@@ -98,6 +109,8 @@ pub struct Node {
     pub store_writer: Addr<StoreWriter>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
+    /// What nodes say to each other about publishes.
+    pub cluster_notify: Addr<ClusterNotify>,
     /// How far subscribers have been told.
     pub change_feed: Addr<ChangeFeed>,
     /// What is known of every node.
@@ -129,19 +142,19 @@ pub struct Worker {
 }
 
 impl Node {
-    /// Starts what a node has once, over an open database, with `peers` if it is to have any.
+    /// Starts what a node has once, over an open database, and the way to its peers.
     #[must_use]
     pub fn start(
         Threads { core: arbiter, lease: lease_thread }: Threads<'_>,
         options: NodeOptions,
         (writer, database): (store::Writer, store::Reader),
-        peers: Option<Peers>,
+        way: Way,
         clock: SharedClock,
     ) -> Self {
         let registry = Registry::new();
         let leases = writer.for_leases();
         let mut metrics = Metrics::default();
-        if let Some(peers) = &peers {
+        if let Way::Linked(peers) = &way {
             metrics.gossip = peers.metrics.clone();
         }
         let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
@@ -161,12 +174,13 @@ impl Node {
         let feed = start_in(arbiter, &spec("change_feed"), move |_| {
             ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone())
         });
-        let (peer_links, gossip) = match peers {
-            Some(peers) => {
-                let (links, gossip) = start_peers(&spec, arbiter, peers, &options.lease.node, &metrics, &clock);
-                (Some(links), Some(gossip))
+        let (peer_links, gossip, by) = match way {
+            Way::Linked(peers) => {
+                let (links, gossip) = start_peers(&spec, arbiter, *peers, &options.lease.node, &metrics, &clock);
+                (Some(links), Some(gossip), None)
             }
-            None => (None, None),
+            Way::By(transport) => (None, None, Some(transport)),
+            Way::Alone => (None, None, None),
         };
         let (lease, with, time, counts) = (options.lease.clone(), keeper.clone(), clock.clone(), metrics.lease.clone());
         let links = peer_links.clone();
@@ -190,7 +204,7 @@ impl Node {
         let cluster_listener =
             start_in(arbiter, &spec("cluster_listener"), move |_| ClusterListener::new(setup.clone()));
         let change_feed = feed.clone();
-        let (links, peer_counts) = (peer_links.clone(), metrics.peer.clone());
+        let (links, peer_counts, another) = (peer_links.clone(), metrics.peer.clone(), by);
         let (me, receiver, counts) = (options.lease.node.clone(), options.receiver.clone(), metrics.lease.clone());
         let built = Cell::new(false);
         let (to, with, by, lease, time) =
@@ -205,9 +219,10 @@ impl Node {
                 lease_keeper: lease.clone(),
                 links: links.clone(),
             };
-            let transport: Box<dyn Transport> = match &links {
-                Some(links) => Box::new(LinkTransport::new(links.clone(), peer_counts.clone())),
-                None => Box::new(NoPeers),
+            let transport: Box<dyn Transport> = match (&links, &another) {
+                (Some(links), _) => Box::new(LinkTransport::new(links.clone(), peer_counts.clone())),
+                (None, Some(make)) => make(),
+                (None, None) => Box::new(NoPeers),
             };
             ClusterNotify::new(Setup {
                 node: me.clone(),
@@ -248,6 +263,7 @@ impl Node {
             conf_manager,
             store_writer,
             lease_keeper,
+            cluster_notify,
             change_feed,
             cluster_listener,
             peer_links,

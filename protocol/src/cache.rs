@@ -123,7 +123,7 @@ struct Fill<W> {
 
 /// A rule of this file that a test can switch off, to show that its absence is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
+pub(crate) enum Rule {
     /// A poisoned fill is not stored.
     FillGuard,
     /// A fill that begins under a mark is poisoned from the start.
@@ -149,7 +149,7 @@ pub struct Shard<E, W> {
     timeline: Timeline,
     known: Version,
     #[cfg(test)]
-    broken: Option<Rule>,
+    pub(crate) broken: Option<Rule>,
 }
 
 impl<E: Entries, W> Shard<E, W> {

@@ -25,6 +25,8 @@ pub mod member;
 pub mod publish;
 pub mod receiver;
 pub mod roster;
+#[cfg(test)]
+mod simulation;
 pub mod time;
 pub mod unit;
 pub mod watch;

@@ -74,6 +74,15 @@ pub struct Receiver {
     /// The floor that is being raised.
     raising: Option<AckNo>,
     failures: u32,
+    #[cfg(test)]
+    pub(crate) broken: Option<Rule>,
+}
+
+/// A rule of this file that a test can switch off, to show that its absence is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A mark goes by the database's word only after the ack was taken back.
+    Floor,
 }
 
 impl Receiver {
@@ -88,6 +97,8 @@ impl Receiver {
             floor: AckNo::default(),
             raising: None,
             failures: 0,
+            #[cfg(test)]
+            broken: None,
         }
     }
 
@@ -197,14 +208,16 @@ impl Receiver {
     /// A plain look ends a batch only when every request of it is there: while one is not, the commit may still come.
     fn looked(&mut self, now: Mono, batch: BatchId, result: LookResult, out: &mut Vec<Effect>) {
         let pause = self.pause(matches!(result, LookResult::Found(_)));
+        let keeps_floor = self.keeps(Rule::Floor);
         let Some(entry) = self.pending.get_mut(batch).filter(|entry| entry.stage == Stage::Looking) else { return };
+        let is_late = now >= entry.until;
         match result {
-            LookResult::Found(found) if entry.is_covered_by(&found) => {
+            LookResult::Found(found) if entry.is_covered_by(&found) || (is_late && !keeps_floor) => {
                 if let Some(entry) = self.pending.remove(batch) {
                     entry.conclude(&found, out);
                 }
             }
-            LookResult::Found(_) if now < entry.until => entry.stage = Stage::Waiting,
+            LookResult::Found(_) if !is_late => entry.stage = Stage::Waiting,
             LookResult::Found(_) => entry.stage = Stage::Doubted,
             LookResult::Failed { .. } => {
                 entry.stage = Stage::Waiting;
@@ -266,6 +279,17 @@ impl Receiver {
         }
         let (request_ids, keys) = (pending::once(request_ids.iter()), pending::once(keys.iter()));
         out.push(Effect::RaiseFloor { above, request_ids, keys });
+    }
+
+    #[cfg(test)]
+    fn keeps(&self, rule: Rule) -> bool {
+        self.broken != Some(rule)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "only tests break rules")]
+    fn keeps(&self, _rule: Rule) -> bool {
+        true
     }
 
     /// Counts the database's failures in a row; the pause that follows from them.

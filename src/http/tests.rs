@@ -12,7 +12,7 @@ use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::SystemClock;
 use callboard_actors::lease_keeper::LeaseOptions;
 use callboard_actors::store;
-use callboard_actors::wiring::{NodeOptions, Threads};
+use callboard_actors::wiring::{NodeOptions, Threads, Way};
 use callboard_protocol::content::Md5;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::{lease, publish, receiver};
@@ -60,7 +60,7 @@ impl Rig {
         let core = Arbiter::new();
         let handle = core.handle();
         let threads = Threads { core: &handle, lease: &handle };
-        let node = Node::start(threads, options, database, None, Arc::new(SystemClock));
+        let node = Node::start(threads, options, database, Way::Alone, Arc::new(SystemClock));
         let draining = Draining::default();
         let shared = Arc::new(Shared::new(&node, &settings, settings.http.addr, draining.clone()));
         let data = web::Data::new(State::start(&node, 0, &shared));

@@ -124,7 +124,7 @@ impl Default for LogOptions {
 
 /// Libraries whose running commentary is asked for by name only. The dispatcher's errors are bad requests, which are the
 /// client's business.
-const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off,sqlx::postgres::notice=warn";
 
 impl LogOptions {
     /// Checks that the filter can be understood.

@@ -1,6 +1,7 @@
 //! The whole node in one process: publish, read, hear of it; and the same while every kind of actor panics.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod cluster;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

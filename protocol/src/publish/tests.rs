@@ -316,7 +316,7 @@ fn a_node_that_hears_less_than_half_of_the_others_revokes_nobody() {
         script.until(1_000).into_iter().skip(2).collect::<Vec<_>>()
     };
     let (a, b, c) = (ack("a", 1, 1), ack("b", 2, 1), ack("c", 3, 1));
-    assert_eq!(parked(3, &[a.clone()]), ["1000: withdraw 0"], "one against two");
+    assert_eq!(parked(3, std::slice::from_ref(&a)), ["1000: withdraw 0"], "one against two");
     assert_eq!(parked(3, &[a.clone(), b.clone()]), ["1000: withdraw 0", "1000: revoke c"]);
     assert_eq!(parked(4, &[a.clone(), b.clone()]), ["1000: withdraw 0", "1000: revoke cd"], "as many on each side");
     assert_eq!(parked(5, &[a.clone(), b.clone()]), ["1000: withdraw 0"]);

@@ -30,7 +30,7 @@ use crate::runtime::{Spec, ask, start};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::session::wait::{self, WaitOutcome, WaitRequest, WaitSession};
 use crate::store;
-use crate::wiring::{Node, NodeOptions, Threads, Worker};
+use crate::wiring::{Node, NodeOptions, Threads, Way, Worker};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) node: Node,
     pub(super) workers: Vec<Worker>,
     published: Cell<usize>,
-    _directory: tempfile::TempDir,
+    _directory: Rc<tempfile::TempDir>,
 }
 
 pub(super) fn key(data_id: &str) -> ConfigKey {
@@ -93,8 +93,26 @@ pub(super) async fn publish_until(world: Rc<World>, data_id: String, stop: Rc<Ce
 }
 
 impl World {
+    /// A node that is alone.
     pub(super) async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Rc::new(tempfile::tempdir().unwrap());
+        let lease = lease::Options { terms: lease::Terms::Forever, ..lease::Options::default() };
+        // Tests that lose a commit event should not wait long for its repair.
+        let receiver = receiver::Options {
+            pending_timeout: Duration::from_millis(200),
+            jitter: Duration::from_millis(50),
+            retry: Duration::from_millis(100),
+        };
+        Self::start_on(directory, "test", (lease, receiver), Way::Alone).await
+    }
+
+    /// A node on the database of a directory, which several may share.
+    pub(super) async fn start_on(
+        directory: Rc<tempfile::TempDir>,
+        name: &str,
+        (lease, receiver): (lease::Options, receiver::Options),
+        way: Way,
+    ) -> Self {
         let url = format!("sqlite:{}/callboard.db?mode=rwc", directory.path().display());
         callboard_migration::run(&url, DEADLINE).await.unwrap();
         let database = store::open(store::OpenOptions {
@@ -105,31 +123,23 @@ impl World {
         });
         let options = NodeOptions {
             lease: LeaseOptions {
-                node: NodeId("test".into()),
-                boot_id: "boot".into(),
+                node: NodeId(name.into()),
+                boot_id: name.into(),
                 address: "127.0.0.1:0".into(),
                 versions: (1, 1),
-                lease: lease::Options { terms: lease::Terms::Forever, ..lease::Options::default() },
+                lease,
             },
             cache: CacheOptions { max_bytes: 1024 * 1024 },
             mark_wait: Duration::from_millis(5),
             refresh_interval: Duration::from_millis(20),
             publish: publish::Options::default(),
-            // Tests that lose a commit event should not wait long for its repair.
-            receiver: receiver::Options {
-                pending_timeout: Duration::from_millis(200),
-                jitter: Duration::from_millis(50),
-                retry: Duration::from_millis(100),
-            },
+            receiver,
             history_retention: Duration::from_secs(3_600),
             max_held_per_worker: 100,
         };
-        let database = database.await.unwrap();
-        let node = {
-            let here = Arbiter::current();
-            let threads = Threads { core: &here, lease: &here };
-            Node::start(threads, options, database, None, Arc::new(SystemClock))
-        };
+        let here = Arbiter::current();
+        let threads = Threads { core: &here, lease: &here };
+        let node = Node::start(threads, options, database.await.unwrap(), way, Arc::new(SystemClock));
         while ask(&node.lease_keeper, GetStanding, DEADLINE).await.unwrap() != Standing::Settled {
             tokio::task::yield_now().await;
         }

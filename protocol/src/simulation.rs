@@ -1,0 +1,92 @@
+//! A seeded simulation of a whole cluster: the real machines of several nodes, driven as the actors drive them, beside
+//! models of a database, a network, clocks and clients. Everything goes wrong that may go wrong; no promise may break.
+//!
+//! A run is its seed. `CALLBOARD_SIM_SEED=n` replays one and prints what happened; `CALLBOARD_SIM_SEEDS=n` says how
+//! many are run.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use checks::Counters;
+use variants::Broken;
+use world::World;
+
+mod chance;
+mod checks;
+mod clients;
+mod database;
+mod driving;
+mod faults;
+mod feed;
+mod mail;
+mod node;
+mod plan;
+mod reading;
+mod variants;
+mod work;
+mod world;
+
+/// How many runs are made when nobody says.
+const SEEDS: u64 = 10_000;
+const THREADS: usize = 2;
+
+#[expect(clippy::disallowed_methods, reason = "how much is run is said from outside")]
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs one seed. Says what is broken, if anything.
+fn run(seed: u64, broken: Broken) -> (Option<String>, Counters) {
+    let mut world = World::new(seed, broken, false);
+    world.run();
+    world.checks.counters.events = u64::from(world.events);
+    (world.checks.violation, world.checks.counters)
+}
+
+/// Runs one seed again and prints what happens.
+fn replay(seed: u64, broken: Broken) -> Option<String> {
+    let mut world = World::new(seed, broken, true);
+    world.run();
+    world.take_log().iter().for_each(|line| println!("{line}"));
+    println!("seed {seed}: {} events, {:?}", world.events, world.checks.violation);
+    world.checks.violation
+}
+
+#[test]
+fn no_promise_breaks_whatever_fails() {
+    if let Some(seed) = setting("CALLBOARD_SIM_SEED") {
+        assert_eq!(replay(seed, Broken::default()), None);
+        return;
+    }
+    let seeds = setting("CALLBOARD_SIM_SEEDS").unwrap_or(SEEDS);
+    let (next, failed, total) = (AtomicU64::new(0), Mutex::new(None), Mutex::new(Counters::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut counters = Counters::default();
+                while failed.lock().unwrap().is_none() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        break;
+                    }
+                    let (violation, seen) = run(seed, Broken::default());
+                    counters.add(&seen);
+                    if let Some(violation) = violation {
+                        failed.lock().unwrap().get_or_insert((seed, violation));
+                    }
+                }
+                total.lock().unwrap().add(&counters);
+            });
+        }
+    });
+    if let Some((seed, violation)) = failed.lock().unwrap().take() {
+        replay(seed, Broken::default());
+        panic!("seed {seed}: {violation}; replay with CALLBOARD_SIM_SEED={seed}");
+    }
+    let total = total.lock().unwrap();
+    println!("{seeds} seeds: {:?}", total.each());
+    for (what, count) in total.each() {
+        assert!(count > 0, "{what} never happened: the runs prove nothing");
+    }
+}

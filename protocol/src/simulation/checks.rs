@@ -1,0 +1,245 @@
+//! What must hold, seen from above: what clients are told, and what is true of the whole at each step.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::clients::{Asked, Caller};
+use super::database::OpId;
+use super::node::Run;
+use super::plan::MILLISECOND;
+use super::variants::Broken;
+use super::world::{Act, What, World};
+use crate::cache::Lookup;
+use crate::config::Version;
+use crate::key::ConfigKey;
+use crate::lease::Terms;
+use crate::publish::CallerId;
+use crate::time::Mono;
+use crate::unit::RequestId;
+
+/// How often what happened, so that nobody takes a quiet run for a proof.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) events: u64,
+    pub(super) published: u64,
+    pub(super) failed: u64,
+    pub(super) hits: u64,
+    pub(super) fences: u64,
+    pub(super) refusals: u64,
+    pub(super) resumed: u64,
+    pub(super) floors: u64,
+    pub(super) poisoned: u64,
+    pub(super) need_acks: u64,
+    pub(super) unknown: u64,
+    pub(super) zombies_committed: u64,
+    pub(super) zombies_aborted: u64,
+    pub(super) revokes: u64,
+    pub(super) rejoins: u64,
+    pub(super) seen_commits: u64,
+}
+
+impl Counters {
+    pub(super) fn each(&self) -> [(&'static str, u64); 16] {
+        [
+            ("events", self.events),
+            ("published", self.published),
+            ("failed", self.failed),
+            ("answered from memory", self.hits),
+            ("fences", self.fences),
+            ("refused renewals", self.refusals),
+            ("resumed after a lapse", self.resumed),
+            ("raised floors", self.floors),
+            ("poisoned loads", self.poisoned),
+            ("commits without all acks", self.need_acks),
+            ("unknown outcomes", self.unknown),
+            ("zombies that committed", self.zombies_committed),
+            ("zombies that did not", self.zombies_aborted),
+            ("revoked rows", self.revokes),
+            ("rejoins", self.rejoins),
+            ("commits", self.seen_commits),
+        ]
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.published += other.published;
+        self.failed += other.failed;
+        self.hits += other.hits;
+        self.fences += other.fences;
+        self.refusals += other.refusals;
+        self.resumed += other.resumed;
+        self.floors += other.floors;
+        self.poisoned += other.poisoned;
+        self.need_acks += other.need_acks;
+        self.unknown += other.unknown;
+        self.zombies_committed += other.zombies_committed;
+        self.zombies_aborted += other.zombies_aborted;
+        self.revokes += other.revokes;
+        self.rejoins += other.rejoins;
+        self.seen_commits += other.seen_commits;
+    }
+}
+
+/// What is known from above.
+pub(super) struct Checks {
+    pub(super) violation: Option<String>,
+    pub(super) counters: Counters,
+    /// Only what clients can see counts: how a broken rule is judged.
+    pub(super) client_only: bool,
+    pub(super) asked: Vec<Asked>,
+    pub(super) by_id: HashMap<RequestId, usize>,
+    pub(super) callers: BTreeMap<CallerId, Caller>,
+    pub(super) next_caller: u64,
+    pub(super) zombies: HashSet<OpId>,
+    pub(super) last_commit: Option<OpId>,
+    /// The newest version of each key that any client has been told of.
+    newest: BTreeMap<ConfigKey, Version>,
+    revision: Version,
+}
+
+impl Checks {
+    pub(super) fn new(broken: Broken, keys: &[ConfigKey]) -> Self {
+        Self {
+            violation: None,
+            counters: Counters::default(),
+            client_only: broken.variant.is_some(),
+            asked: Vec::new(),
+            by_id: HashMap::new(),
+            callers: BTreeMap::new(),
+            next_caller: 0,
+            zombies: HashSet::new(),
+            last_commit: None,
+            newest: keys.iter().map(|key| (key.clone(), Version::ZERO)).collect(),
+            revision: Version::ZERO,
+        }
+    }
+
+    /// A promise is broken; the first one counts.
+    pub(super) fn violated(&mut self, text: String) {
+        self.violation.get_or_insert(text);
+    }
+
+    /// A client has been told of this version.
+    pub(super) fn seen(&mut self, key: &ConfigKey, version: Version) {
+        if let Some(newest) = self.newest.get_mut(key) {
+            *newest = version.max(*newest);
+        }
+    }
+
+    pub(super) fn newest_seen(&self, key: &ConfigKey) -> Version {
+        self.newest.get(key).copied().unwrap_or_default()
+    }
+}
+
+impl World {
+    /// Looks at what was committed just now.
+    pub(super) fn committed(&mut self) {
+        self.dirty = true;
+        self.checks.counters.fences += std::mem::take(&mut self.db.fenced);
+        for (op, writes) in std::mem::take(&mut self.db.committed) {
+            self.checks.counters.seen_commits += 1;
+            self.checks.last_commit = Some(op);
+            let mut expected = self.checks.revision;
+            for change in &writes.changes {
+                let version = change.state.version;
+                if version != expected && version != expected.next() {
+                    self.checks.violated(format!("I4: {version} was committed after {expected}"));
+                }
+                expected = version;
+            }
+            if writes.revision != expected {
+                self.checks.violated(format!("I4: the revision is {} after {expected}", writes.revision));
+            }
+            self.checks.revision = expected;
+            self.landed(&writes);
+            let what: Vec<String> = writes.states.iter().map(|state| state.key.data_id().to_owned()).collect();
+            self.log(|_| format!("  {op:?} commits {what:?} as {}", writes.revision));
+        }
+    }
+
+    fn landed(&mut self, writes: &crate::commit::Writes) {
+        for request in &writes.requests {
+            let Some(index) = self.checks.by_id.get(&request.request_id).copied() else { continue };
+            let asked = &mut self.checks.asked[index];
+            asked.landed += 1;
+            let (failed, landed) = (asked.failed, asked.landed);
+            if failed {
+                self.checks.violated(format!("P2: r{index} was answered as failed and landed after that"));
+            }
+            if landed > 1 {
+                self.checks.violated(format!("P2: r{index} landed twice"));
+            }
+        }
+    }
+
+    /// Looks at every node after something has changed.
+    pub(super) fn look_around(&mut self) {
+        if !std::mem::take(&mut self.dirty) || self.checks.client_only {
+            return;
+        }
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
+            let Some(grant) = node.grant.filter(|_| node.run != Run::Down) else { continue };
+            let has_row = self.db.rows[index].as_ref().is_some_and(|row| row.incarnation == grant.incarnation);
+            if !has_row {
+                if node.is_trusting(self.now) {
+                    let name = node.name.clone();
+                    return self.checks.violated(format!("I2: {name} answers from memory and has no row"));
+                }
+                continue;
+            }
+            for key in &self.keys {
+                if let Lookup::Hit(state) = node.shard.lookup(key, Mono::default)
+                    && state.version != self.db.version(key)
+                {
+                    let (name, version, key) = (node.name.clone(), state.version, key.data_id());
+                    return self.checks.violated(format!("I3: {name} holds {version} of {key}, unmarked"));
+                }
+            }
+        }
+    }
+
+    /// Why it can't be said that all is well; `None` when it is.
+    pub(super) fn unsettled(&self) -> Option<String> {
+        for node in &self.nodes {
+            let name = &node.name;
+            if node.run != Run::Up || node.leaving {
+                return Some(format!("{name} does not run"));
+            }
+            if node.terms == Terms::Renewed && !node.is_trusting(self.now) {
+                return Some(format!("{name} is no member: {:?}", node.lease));
+            }
+            if node.publisher.queued() + node.publisher.in_flight() > 0 {
+                return Some(format!("{name} still publishes: {:?}", node.publisher));
+            }
+            if node.receiver.pending() > 0 || node.shard.marks() > 0 {
+                let (pending, marks) = (node.receiver.pending(), node.shard.marks());
+                return Some(format!("{name} has {pending} batches open and {marks} marks"));
+            }
+        }
+        if let Some((_, caller)) = self.checks.callers.first_key_value() {
+            return Some(format!("{caller:?} has no answer"));
+        }
+        self.behind().map(|subscriber| format!("P3: subscriber {subscriber} is behind"))
+    }
+
+    /// Looks whether all is well; if so, everything is read once more.
+    pub(super) fn settle(&mut self) {
+        match self.act {
+            Act::Healed if self.unsettled().is_none() => {
+                self.act = Act::LastReads;
+                for key in self.keys.clone() {
+                    let newest = self.db.version(&key);
+                    self.checks.seen(&key, newest);
+                    for node in 0..self.nodes.len() {
+                        self.start_read(node, &key);
+                    }
+                }
+            }
+            Act::LastReads if self.open_reads == 0 => self.act = Act::Done,
+            Act::Chaos | Act::Healed | Act::LastReads | Act::Done => {}
+        }
+        if self.act != Act::Done {
+            self.after(250 * MILLISECOND, What::Settle);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Carries out what the machines say, as the actors do: the lease keeper, ConfManager, ClusterNotify and the keeper of
+//! the cache, each with its mailbox.
+
+use uuid::Uuid;
+
+use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
+use super::node::{Machine, Run};
+use super::variants::Variant;
+use super::work::{Resolving, Task};
+use super::world::{What, World};
+use crate::feed::Span;
+use crate::lease::{self, Membership};
+use crate::member::{Ack, AckNo, Grant, Incarnation, LeaseEnd, NodeId, NodeRow};
+use crate::publish;
+use crate::receiver::{self, CommittedChange, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent};
+
+impl World {
+    /// A process takes one piece of mail.
+    pub(super) fn handle(&mut self, node: usize, mail: Mail) {
+        if self.nodes[node].run == Run::Down {
+            return;
+        }
+        match mail {
+            Mail::Lease(event) => self.step_lease(node, event),
+            Mail::Publisher(event) => {
+                let acked = matches!(event, publish::Event::Acked { .. });
+                self.step_publisher(node, event);
+                if acked {
+                    self.moment(node);
+                }
+            }
+            Mail::Notify(to) => self.notify(node, to),
+            Mail::Cache(to) => self.cache(node, to),
+            Mail::Feed(to) => self.feed(node, to),
+            Mail::Answer(op, answer) => self.answered(op, answer),
+            Mail::GiveUp(op) => self.give_up(op),
+            Mail::Retry(Task::ResolveFloor(resolving)) => self.resolve(node, resolving),
+            Mail::Retry(task) => self.begin(node, task),
+            Mail::Read(read) => self.read(read),
+            Mail::ReadOn(read) => self.read_on(read),
+            Mail::Timer(machine, at) => self.fired(node, machine, at),
+            Mail::FlagDown => {
+                let now = self.nodes[node].now(self.now);
+                self.nodes[node].flag = self.nodes[node].grant.is_some_and(|grant| grant.is_valid(now));
+            }
+        }
+    }
+
+    pub(super) fn step_lease(&mut self, node: usize, event: lease::Event) {
+        let mut out = Vec::new();
+        let to = &mut self.nodes[node];
+        let now = to.now(self.now);
+        to.lease.step(now, event, &mut out);
+        for effect in out {
+            self.log(|world| format!("  {} lease {effect:?}", world.nodes[node].name));
+            self.perform_lease(node, effect);
+        }
+        self.arm(node, Machine::Lease);
+    }
+
+    fn perform_lease(&mut self, node: usize, effect: lease::Effect) {
+        use lease::Effect;
+        match effect {
+            Effect::Join { incarnation, .. } => self.begin(node, Task::Join(incarnation)),
+            Effect::Renew { incarnation } => self.begin(node, Task::Renew(incarnation)),
+            Effect::Observe => self.begin(node, Task::Observe),
+            Effect::Fence { node: other, incarnation, renew_seq } => {
+                let other = self.index_of(&other);
+                self.begin(node, Task::Fence { node: other, incarnation, seq: renew_seq });
+            }
+            Effect::Release { incarnation } => self.begin(node, Task::Release(incarnation)),
+            Effect::BeginTimeline { .. } => self.checks.violated("history was never lost".to_owned()),
+            Effect::Admit { grant, timeline, revision } => {
+                self.mail(node, Mail::Cache(ToCache::Grant(grant, timeline, revision)));
+            }
+            Effect::Extend { grant } => self.mail(node, Mail::Cache(ToCache::Extend(grant))),
+            Effect::Flush => self.mail(node, Mail::Cache(ToCache::Flush)),
+            Effect::Tell(membership) => self.tell(node, membership),
+            Effect::Left => self.stopped(node),
+        }
+    }
+
+    fn tell(&mut self, node: usize, membership: Membership) {
+        let Membership { incarnation, timeline, rows, .. } = membership;
+        self.mail(node, Mail::Notify(ToNotify::Membership(incarnation, timeline)));
+        let name = self.nodes[node].name.clone();
+        let standing = match incarnation {
+            Some(_) => crate::commit::Standing::Member(name),
+            None => crate::commit::Standing::Direct,
+        };
+        let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
+        let membership = publish::Membership { standing, timeline, nodes };
+        self.mail(node, Mail::Publisher(publish::Event::Membership(membership)));
+    }
+
+    pub(super) fn step_publisher(&mut self, node: usize, event: publish::Event) {
+        let mut out = Vec::new();
+        let to = &mut self.nodes[node];
+        let now = to.now(self.now);
+        to.publisher.step(now, event, &mut out);
+        for effect in out {
+            self.log(|world| format!("  {} publisher {}", world.nodes[node].name, brief(&effect)));
+            self.perform_publisher(node, effect);
+        }
+        self.arm(node, Machine::Publisher);
+    }
+
+    fn perform_publisher(&mut self, node: usize, effect: publish::Effect) {
+        use publish::Effect;
+        match effect {
+            Effect::Notify { batch, to, .. } if self.is_broken(Variant::NacosLike) => {
+                // Commits without asking anybody.
+                for NodeRow { node: other, incarnation, ack_floor } in to {
+                    let ack = Ack { node: other, incarnation, number: ack_floor };
+                    self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack }));
+                }
+            }
+            Effect::Notify { batch, keys, to } => self.mail(node, Mail::Notify(ToNotify::Notify(batch, keys, to))),
+            Effect::Commit { batch, units, timeline, standing, acks } => {
+                self.begin(node, Task::Commit { batch, units, timeline, standing, acks });
+            }
+            Effect::Resolve { batch, request_ids, ack } => {
+                self.resolve(node, Resolving { batch, ids: request_ids, ack, tries: 0, rowless: false });
+            }
+            Effect::Reply { caller, outcome } => self.replied(caller, outcome),
+            Effect::Confirm { batch, timeline, changes, revision } => {
+                self.mail(node, Mail::Lease(lease::Event::Heard(revision)));
+                self.mail(node, Mail::Notify(ToNotify::Confirm(batch, timeline, changes, revision)));
+                self.moment(node);
+            }
+            Effect::Withdraw { batch } => self.mail(node, Mail::Notify(ToNotify::Withdraw(batch))),
+            Effect::Revoke { rows } => {
+                for row in rows {
+                    let other = self.index_of(&row.node);
+                    self.begin(node, Task::Revoke { node: other, incarnation: row.incarnation });
+                }
+                self.mail(node, Mail::Lease(lease::Event::Look));
+            }
+            Effect::Rejoin => {
+                self.checks.counters.rejoins += 1;
+                self.mail(node, Mail::Lease(lease::Event::Rejoin));
+            }
+        }
+    }
+
+    fn notify(&mut self, node: usize, to: ToNotify) {
+        match to {
+            ToNotify::Notify(batch, items, to) => {
+                let from = &self.nodes[node];
+                let publisher_incarnation = from.incarnation.unwrap_or(Incarnation(Uuid::nil()));
+                let (timeline, publisher) = (from.timeline, from.name.clone());
+                let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items };
+                for row in to {
+                    self.send_to(node, &row.node, Message::Notify(event.clone()));
+                }
+            }
+            ToNotify::Confirm(batch, timeline, changes, revision) => {
+                let changes = changes.iter().map(CommittedChange::of).map(|change| self.shortened(change)).collect();
+                let event = NotifyCommitEvent { timeline, batch, revision, changes };
+                self.tell_all(node, &Message::Commit(event));
+            }
+            ToNotify::Withdraw(batch) => self.tell_all(node, &Message::Abort(batch)),
+            ToNotify::Peer(message) => self.peer(node, message),
+            ToNotify::Membership(incarnation, timeline) => {
+                (self.nodes[node].incarnation, self.nodes[node].timeline) = (incarnation, timeline);
+                let event = match incarnation {
+                    Some(incarnation) => {
+                        let node = self.nodes[node].name.clone();
+                        receiver::Event::Joined { node, incarnation, timeline }
+                    }
+                    None => receiver::Event::Left,
+                };
+                self.step_receiver(node, event);
+            }
+            ToNotify::Event(event) => {
+                let marked = matches!(event, receiver::Event::Marked { .. });
+                self.step_receiver(node, event);
+                if marked {
+                    self.moment(node);
+                }
+            }
+        }
+    }
+
+    /// Now and then a content is too large to be sent along.
+    fn shortened(&mut self, change: CommittedChange) -> CommittedChange {
+        if self.chance.one_in(10) { CommittedChange { state: None, ..change } } else { change }
+    }
+
+    fn tell_all(&mut self, node: usize, message: &Message) {
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            self.send(node, other, message.clone());
+        }
+        self.peer(node, message.clone());
+    }
+
+    fn send_to(&mut self, node: usize, to: &NodeId, message: Message) {
+        let to = self.index_of(to);
+        if to == node { self.peer(node, message) } else { self.send(node, to, message) }
+    }
+
+    /// A message has come over the network.
+    pub(super) fn received(&mut self, node: usize, message: Message) {
+        let process = self.nodes[node].process;
+        if self.nodes[node].run == Run::Up {
+            self.mail(node, Mail::Notify(ToNotify::Peer(message)));
+        } else {
+            self.deliver(node, process, Mail::Notify(ToNotify::Peer(message)));
+        }
+    }
+
+    fn peer(&mut self, node: usize, message: Message) {
+        match message {
+            Message::Notify(event) => {
+                let chance = self.chance.any();
+                self.step_receiver(node, receiver::Event::Notify { event, chance });
+            }
+            Message::Ack(batch, ack) => self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack })),
+            Message::Abort(batch) => self.step_receiver(node, receiver::Event::Abort(NotifyAbortEvent { batch })),
+            Message::Commit(event) => {
+                self.mail(node, Mail::Lease(lease::Event::Heard(event.revision)));
+                let span = span_of(&event);
+                self.mail(node, Mail::Feed(span.map_or(ToFeed::Look, ToFeed::Heard)));
+                if self.is_broken(Variant::PushUnguarded) {
+                    self.push_unguarded(node, &event);
+                }
+                self.step_receiver(node, receiver::Event::Commit(event));
+            }
+        }
+    }
+
+    pub(super) fn step_receiver(&mut self, node: usize, event: receiver::Event) {
+        let heard = matches!(event, receiver::Event::Commit(_));
+        let mut out = Vec::new();
+        let to = &mut self.nodes[node];
+        let now = to.now(self.now);
+        to.receiver.step(now, event, &mut out);
+        for effect in out {
+            self.log(|world| format!("  {} receiver {}", world.nodes[node].name, brief_of(&effect)));
+            self.perform_receiver(node, effect, heard);
+        }
+        self.arm(node, Machine::Receiver);
+    }
+
+    fn perform_receiver(&mut self, node: usize, effect: receiver::Effect, heard: bool) {
+        use receiver::Effect;
+        match effect {
+            Effect::Mark { batch, keys } => {
+                let early = self.is_broken(Variant::AckBeforeMark);
+                if early {
+                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch })));
+                }
+                self.mail(node, Mail::Cache(ToCache::Mark(batch, keys, !early)));
+            }
+            Effect::Ack { to, batch, ack } => {
+                self.send_to(node, &to, Message::Ack(batch, ack));
+                self.moment(node);
+            }
+            Effect::Nack { .. } | Effect::Ack2 { .. } => {}
+            Effect::Apply { batch, changes } => {
+                let changes = changes.iter().map(CommittedChange::for_cache).collect();
+                self.mail(node, Mail::Cache(ToCache::Apply(batch, changes)));
+                if !heard {
+                    self.mail(node, Mail::Feed(ToFeed::Look));
+                }
+            }
+            Effect::Unmark { batch, keys } => self.mail(node, Mail::Cache(ToCache::Unmark(batch, keys))),
+            Effect::Look { batch, request_ids, keys } => {
+                self.begin(node, Task::Look { batch, ids: request_ids, keys });
+            }
+            Effect::RaiseFloor { above, request_ids, keys } => match self.nodes[node].incarnation {
+                Some(incarnation) => self.begin(node, Task::Floor { above, incarnation, ids: request_ids, keys }),
+                None => {
+                    let event = receiver::Event::Floored { above, result: receiver::FloorResult::Refused };
+                    self.mail(node, Mail::Notify(ToNotify::Event(event)));
+                }
+            },
+            Effect::LeaveAndRejoin => {
+                self.checks.counters.rejoins += 1;
+                self.mail(node, Mail::Lease(lease::Event::Rejoin));
+            }
+        }
+    }
+
+    fn cache(&mut self, node: usize, to: ToCache) {
+        let mut woken = Vec::new();
+        self.dirty = true;
+        let shard = &mut self.nodes[node].shard;
+        match to {
+            ToCache::Mark(batch, keys, tells) => {
+                keys.iter().for_each(|key| shard.mark(batch, key));
+                if tells {
+                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch })));
+                }
+            }
+            ToCache::Apply(batch, changes) => {
+                woken.extend(changes.iter().flat_map(|change| shard.commit(batch, change)));
+            }
+            ToCache::Unmark(batch, keys) => woken.extend(keys.iter().flat_map(|key| shard.abort(batch, key))),
+            ToCache::Grant(grant, timeline, revision) => {
+                shard.set_timeline(timeline);
+                shard.note_revision(revision);
+                woken = shard.grant(Some(grant));
+                self.granted(node, grant);
+                self.mail(node, Mail::Lease(lease::Event::Admitted));
+            }
+            ToCache::Extend(grant) => {
+                let lapsed = !self.nodes[node].is_trusting(self.now);
+                self.checks.counters.resumed += u64::from(lapsed);
+                woken = self.nodes[node].shard.grant(Some(grant));
+                self.granted(node, grant);
+            }
+            ToCache::Flush => {
+                woken = shard.grant(None);
+                (self.nodes[node].grant, self.nodes[node].flag) = (None, false);
+                self.mail(node, Mail::Lease(lease::Event::Flushed));
+            }
+            ToCache::Note(versions) => {
+                versions.iter().for_each(|(key, version)| shard.note_version(key, *version));
+            }
+        }
+        self.wake(woken);
+    }
+
+    fn granted(&mut self, node: usize, grant: Grant) {
+        (self.nodes[node].grant, self.nodes[node].flag) = (Some(grant), true);
+        if let (true, LeaseEnd::At(end)) = (self.is_broken(Variant::LeaseFlag), grant.ends) {
+            let at = self.nodes[node].clock.reaches(end);
+            self.after_for(node, at.saturating_sub(self.now), Mail::FlagDown);
+        }
+    }
+
+    /// A process begins.
+    pub(super) fn started(&mut self, node: usize) {
+        self.mail(node, Mail::Feed(ToFeed::Poll));
+        self.step_lease(node, lease::Event::Tick);
+        self.links_changed(node);
+    }
+
+    /// The links of a node, or to it, may be other ones now; it takes some time to notice.
+    pub(super) fn links_changed(&mut self, _node: usize) {
+        for other in 0..self.nodes.len() {
+            let notices = if self.now == 0 { 0 } else { self.chance.spread(1_000, 2_000_000) };
+            self.after(notices, What::Links(other));
+        }
+    }
+
+    pub(super) fn look_at_links(&mut self, node: usize) {
+        let reaches = |other: &usize| {
+            *other != node
+                && !self.cut[node][*other]
+                && !self.cut[*other][node]
+                && self.nodes[*other].run == Run::Up
+        };
+        let linked = (0..self.nodes.len()).filter(reaches).map(|other| self.nodes[other].name.clone()).collect();
+        if self.nodes[node].linked != linked {
+            self.nodes[node].linked.clone_from(&linked);
+            let process = self.nodes[node].process;
+            self.deliver(node, process, Mail::Lease(lease::Event::Linked(linked)));
+        }
+    }
+}
+
+/// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.
+fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
+    let first = event.changes.iter().map(|change| change.version).min()?;
+    let states = event.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
+    Some(Span { after: first.previous(), through: event.revision, states })
+}
+
+fn brief(effect: &publish::Effect) -> String {
+    match effect {
+        publish::Effect::Commit { batch, acks, .. } => {
+            let acks: Vec<(&str, AckNo)> = acks.iter().map(|ack| (&*ack.node.0, ack.number)).collect();
+            format!("commit {} {acks:?}", batch.0)
+        }
+        publish::Effect::Confirm { batch, revision, .. } => format!("confirm {} r{revision}", batch.0),
+        publish::Effect::Notify { batch, to, .. } => {
+            let to: Vec<&str> = to.iter().map(|row| &*row.node.0).collect();
+            format!("notify {} to {to:?}", batch.0)
+        }
+        effect => format!("{effect:?}"),
+    }
+}
+
+fn brief_of(effect: &receiver::Effect) -> String {
+    match effect {
+        receiver::Effect::Apply { batch, changes } => {
+            let changes: Vec<String> =
+                changes.iter().map(|change| format!("{}={}", change.key.data_id(), change.version)).collect();
+            format!("apply {} {changes:?}", batch.0)
+        }
+        effect => format!("{effect:?}"),
+    }
+}

@@ -1,0 +1,210 @@
+//! What goes wrong, and how it ends: processes that stand still, die, come back or leave, links that are cut in one
+//! direction, and a database that is away.
+
+use super::mail::Mail;
+use super::node::Run;
+use super::plan::{MILLISECOND, SECOND, fault_lasts};
+use super::world::{Act, What, World};
+use crate::lease;
+
+/// A kind of fault that comes again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Cut,
+    Pause,
+    Crash,
+    Leave,
+    Outage,
+    Kill,
+}
+
+/// Something that goes wrong, or well again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Again(Kind),
+    Pause(usize, u64),
+    Resume(usize, u32),
+    Crash(usize),
+    Restart(usize),
+    Cut(usize, usize),
+    Mend(usize, usize),
+    DatabaseUp,
+}
+
+impl World {
+    pub(super) fn plan_faults(&mut self) {
+        for kind in [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill] {
+            self.plan_next(kind);
+        }
+    }
+
+    fn plan_next(&mut self, kind: Kind) {
+        let faults = self.faults();
+        let mean = match kind {
+            Kind::Cut => faults.cuts,
+            Kind::Pause => faults.pauses,
+            Kind::Crash => faults.crashes,
+            Kind::Leave => faults.leaves,
+            Kind::Outage => faults.outages,
+            Kind::Kill => faults.killed_transactions,
+        };
+        if mean > 0 {
+            let after = self.chance.between(MILLISECOND, 2 * mean);
+            self.after(after, What::Fault(Fault::Again(kind)));
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Again(kind) => self.again(kind),
+            Fault::Pause(node, lasts) => self.pause(node, lasts),
+            Fault::Resume(node, process) => {
+                if self.nodes[node].process == process && self.nodes[node].run == Run::Paused {
+                    self.resume(node);
+                    self.links_changed(node);
+                }
+            }
+            Fault::Crash(node) => self.crash(node),
+            Fault::Restart(node) => self.restart(node),
+            Fault::Cut(from, to) => {
+                self.cut[from][to] = self.act == Act::Chaos;
+                self.links_changed(from);
+                let lasts = fault_lasts(&mut self.chance);
+                self.after(lasts, What::Fault(Fault::Mend(from, to)));
+            }
+            Fault::Mend(from, to) => {
+                self.cut[from][to] = false;
+                self.links_changed(from);
+            }
+            Fault::DatabaseUp => self.db.is_down = false,
+        }
+    }
+
+    fn again(&mut self, kind: Kind) {
+        if self.act != Act::Chaos {
+            return;
+        }
+        let node = self.chance.index(self.nodes.len());
+        let lasts = fault_lasts(&mut self.chance);
+        match kind {
+            Kind::Cut => {
+                let other = (node + 1 + self.chance.index(self.nodes.len() - 1)) % self.nodes.len();
+                self.fault(Fault::Cut(node, other));
+                if self.chance.one_in(2) {
+                    self.fault(Fault::Cut(other, node));
+                }
+            }
+            Kind::Pause => self.pause(node, lasts),
+            Kind::Crash => self.crash(node),
+            Kind::Leave => {
+                let process = self.nodes[node].process;
+                self.nodes[node].leaving = true;
+                self.deliver(node, process, Mail::Lease(lease::Event::Leave));
+            }
+            Kind::Outage => {
+                if !self.db.is_down {
+                    self.at_database(|db, out| db.stop(out));
+                    self.after(lasts, What::Fault(Fault::DatabaseUp));
+                }
+            }
+            Kind::Kill => {
+                let open = self.db.open();
+                if !open.is_empty() {
+                    let op = open[self.chance.index(open.len())];
+                    self.at_database(|db, out| {
+                        db.kill(op, out);
+                        out.push(super::database::Outcome::Answer(op, super::database::Answer::Broken));
+                    });
+                }
+            }
+        }
+        self.plan_next(kind);
+    }
+
+    /// What happens to a node at one of its moments.
+    pub(super) fn fault_of(&mut self, node: usize) -> Fault {
+        match self.chance.below(8) {
+            0 | 1 => Fault::Crash(node),
+            2 => {
+                let other = (node + 1 + self.chance.index(self.nodes.len() - 1)) % self.nodes.len();
+                Fault::Cut(node, other)
+            }
+            _ => Fault::Pause(node, fault_lasts(&mut self.chance)),
+        }
+    }
+
+    fn pause(&mut self, node: usize, lasts: u64) {
+        if self.act != Act::Chaos || self.nodes[node].run != Run::Up {
+            return;
+        }
+        self.nodes[node].run = Run::Paused;
+        self.links_changed(node);
+        let process = self.nodes[node].process;
+        self.after(lasts, What::Fault(Fault::Resume(node, process)));
+    }
+
+    fn crash(&mut self, node: usize) {
+        if self.act != Act::Chaos || self.nodes[node].run == Run::Down {
+            return;
+        }
+        self.log(|world| format!("  {} dies", world.nodes[node].name));
+        self.gone(node);
+        let lasts = fault_lasts(&mut self.chance);
+        self.after(lasts, What::Fault(Fault::Restart(node)));
+    }
+
+    /// A process has left in good order.
+    pub(super) fn stopped(&mut self, node: usize) {
+        self.gone(node);
+        let lasts = if self.act == Act::Chaos { fault_lasts(&mut self.chance) } else { MILLISECOND };
+        self.after(lasts, What::Fault(Fault::Restart(node)));
+    }
+
+    /// A process is no more. What it has sent to the database lives on until that notices.
+    fn gone(&mut self, node: usize) {
+        self.callers_lost(node);
+        self.reads_lost(node);
+        self.nodes[node].run = Run::Down;
+        self.nodes[node].grant = None;
+        let works = std::mem::take(&mut self.nodes[node].works);
+        for op in works.into_keys() {
+            let noticed = self.chance.spread(MILLISECOND, 3 * SECOND);
+            self.after(noticed, What::Closed(op));
+        }
+        self.disconnected(node);
+        self.links_changed(node);
+    }
+
+    fn restart(&mut self, node: usize) {
+        if self.nodes[node].run != Run::Down {
+            return;
+        }
+        let has_proof = self.chance.permille(self.faults().proofs);
+        let (now, broken) = (self.now, self.broken);
+        self.nodes[node].start(node, now, has_proof, broken);
+        self.log(|world| format!("  {} starts, proof: {has_proof}", world.nodes[node].name));
+        self.started(node);
+    }
+
+    /// All faults end.
+    pub(super) fn heal(&mut self) {
+        if self.act != Act::Chaos {
+            return;
+        }
+        self.act = Act::Healed;
+        self.healed_at = self.now;
+        self.log(|_| "all faults end".to_owned());
+        self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
+        self.db.is_down = false;
+        for node in 0..self.nodes.len() {
+            match self.nodes[node].run {
+                Run::Up => {}
+                Run::Paused => self.resume(node),
+                Run::Down => self.restart(node),
+            }
+        }
+        self.links_changed(0);
+        self.reconnect();
+        self.after(500 * MILLISECOND, What::Settle);
+    }
+}

@@ -1,0 +1,422 @@
+//! The world: true time, the queue of what happens next, and the way of everything that is sent. Goes from event to
+//! event; whatever is decided is decided by the machines.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::chance::Chance;
+use super::checks::Checks;
+use super::clients::Publisher;
+use super::database::{Database, OpId, Request};
+use super::faults::Fault;
+use super::feed::Subscriber;
+use super::mail::{Mail, Message};
+use super::node::{Machine, Node, Run};
+use super::plan::{Faults, MILLISECOND, Plan, SECOND};
+use super::reading::Read;
+use super::variants::{Broken, Variant};
+use crate::key::ConfigKey;
+use crate::lease::{self, Terms};
+use crate::{publish, receiver};
+
+/// What happens at a point of true time.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A request reaches the database.
+    Arrive(OpId, Request),
+    /// A single statement is on the disk.
+    Durable(OpId),
+    /// A transaction has waited long enough, for a lock or for its client.
+    Waited(OpId, u32),
+    /// The database notices that a client is gone.
+    Closed(OpId),
+    /// Mail reaches this process.
+    Process(usize, u32, Mail),
+    /// A message reaches a node.
+    Network(usize, usize, Message),
+    Fault(Fault),
+    /// A client that publishes goes on.
+    Publish(usize),
+    /// Somebody reads somewhere.
+    Read,
+    /// A subscriber connects.
+    Connect(usize),
+    /// A node looks at its links.
+    Links(usize),
+    /// The faults end.
+    Heal,
+    /// All should be well by now.
+    Settle,
+}
+
+/// Where the run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Chaos,
+    Healed,
+    /// Everything is settled; the last reads are under way.
+    LastReads,
+    Done,
+}
+
+/// How much may happen before the faults end.
+const MOST_EVENTS: u32 = 2_000;
+/// How long after the faults everything may take to settle.
+const SETTLES_WITHIN: u64 = 120 * SECOND;
+
+/// The world.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) chance: Chance,
+    pub(super) broken: Broken,
+    pub(super) now: u64,
+    pub(super) act: Act,
+    pub(super) healed_at: u64,
+    pub(super) db: Database,
+    pub(super) nodes: Vec<Node>,
+    pub(super) keys: Vec<ConfigKey>,
+    /// From whom to whom nothing gets through.
+    pub(super) cut: Vec<Vec<bool>>,
+    pub(super) publishers: Vec<Publisher>,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) reads: Vec<Read>,
+    pub(super) open_reads: usize,
+    pub(super) checks: Checks,
+    pub(super) events: u32,
+    /// Something has changed that must be looked at.
+    pub(super) dirty: bool,
+    quiet: Faults,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    slots: Vec<Option<What>>,
+    free: Vec<usize>,
+    order: u64,
+    ops: u32,
+    immediate: VecDeque<(usize, Mail)>,
+    log: Option<Vec<String>>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, broken: Broken, logs: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut plan = Plan::new(&mut chance);
+        broken.favour(&mut plan);
+        let names = ["x", "y", "z"].iter().take(plan.keys);
+        let keys: Vec<ConfigKey> = names.filter_map(|name| ConfigKey::new("public", "g", name).ok()).collect();
+        let nodes: Vec<Node> = (0..plan.nodes)
+            .map(|index| {
+                let terms = if plan.direct == Some(index) { Terms::Direct } else { Terms::Renewed };
+                Node::new(index, plan.rates[index], chance.below(1 << 40), terms, broken)
+            })
+            .collect();
+        let mut db = Database::new(nodes.iter().map(|node| node.name.clone()).collect(), &keys);
+        db.laxity = broken.laxity();
+        let mut world = Self {
+            now: 0,
+            act: Act::Chaos,
+            healed_at: 0,
+            db,
+            cut: vec![vec![false; plan.nodes]; plan.nodes],
+            publishers: Vec::new(),
+            subscribers: Vec::new(),
+            reads: Vec::new(),
+            open_reads: 0,
+            checks: Checks::new(broken, &keys),
+            events: 0,
+            dirty: false,
+            quiet: Faults { proofs: 1_000, ..Faults::default() },
+            queue: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            order: 0,
+            ops: 0,
+            immediate: VecDeque::new(),
+            log: logs.then(Vec::new),
+            nodes,
+            keys,
+            plan,
+            chance,
+            broken,
+        };
+        world.log(|world| format!("{:?}", world.plan));
+        world.prepare();
+        world
+    }
+
+    fn prepare(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.started(node);
+        }
+        for client in 0..self.plan.publishers {
+            self.publishers.push(Publisher::default());
+            let at = self.chance.between(10 * MILLISECOND, SECOND);
+            self.after(at, What::Publish(client));
+        }
+        for subscriber in 0..self.plan.subscribers {
+            self.subscribers.push(Subscriber::new());
+            let at = self.chance.below(SECOND);
+            self.after(at, What::Connect(subscriber));
+        }
+        self.after(10 * MILLISECOND, What::Read);
+        self.plan_faults();
+        let chaos = self.plan.chaos;
+        self.after(chaos, What::Heal);
+    }
+
+    /// Goes on until everything is settled, or a promise is broken.
+    pub(super) fn run(&mut self) {
+        while self.act != Act::Done && self.checks.violation.is_none() {
+            let Some(Reverse((at, _, slot))) = self.queue.pop() else {
+                return self.checks.violated("nothing happens any more".to_owned());
+            };
+            self.now = at;
+            self.free.push(slot);
+            let Some(what) = self.slots[slot].take() else { continue };
+            self.events += 1;
+            self.happen(what);
+            self.drain();
+            self.look_around();
+            if self.act == Act::Chaos && self.events >= MOST_EVENTS {
+                self.heal();
+                self.drain();
+            }
+            if self.act != Act::Chaos && self.now > self.healed_at + SETTLES_WITHIN {
+                let reason = self.unsettled().unwrap_or_else(|| "the last reads are not answered".to_owned());
+                self.checks.violated(format!("does not settle: {reason}"));
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some((node, mail)) = self.immediate.pop_front() {
+            self.handle(node, mail);
+        }
+    }
+
+    fn happen(&mut self, what: What) {
+        if self.log.is_some() && !matches!(what, What::Waited(..) | What::Settle | What::Read) {
+            self.log(|_| format!("{what:?}"));
+        }
+        match what {
+            What::Arrive(op, request) => self.arrive(op, request),
+            What::Durable(op) => self.at_database(|db, out| db.durable(op, out)),
+            What::Waited(op, step) => {
+                let mut undone = false;
+                self.at_database(|db, out| undone = db.time_out(op, step, out));
+                if undone {
+                    self.log(|_| format!("{op:?} was undone for waiting"));
+                }
+            }
+            What::Closed(op) => self.at_database(|db, out| db.kill(op, out)),
+            What::Process(node, process, mail) => self.deliver(node, process, mail),
+            What::Network(from, to, message) => {
+                if !self.cut[from][to] {
+                    self.received(to, message);
+                }
+            }
+            What::Fault(fault) => self.fault(fault),
+            What::Publish(client) => self.client(client),
+            What::Read => self.read_somewhere(),
+            What::Connect(subscriber) => self.connect(subscriber),
+            What::Links(node) => self.look_at_links(node),
+            What::Heal => self.heal(),
+            What::Settle => self.settle(),
+        }
+    }
+
+    /// Mail comes to a process, which takes it when it runs.
+    pub(super) fn deliver(&mut self, node: usize, process: u32, mail: Mail) {
+        let to = &mut self.nodes[node];
+        if to.process != process {
+            return;
+        }
+        match (to.run, &mail) {
+            (Run::Down, _) => {}
+            (Run::Paused, Mail::Timer(..) | Mail::FlagDown) => to.late_timers.push_back(mail),
+            (Run::Paused, _) => to.backlog.push_back(mail),
+            (Run::Up, _) => self.handle(node, mail),
+        }
+    }
+
+    /// A process that stood still takes what came in meanwhile, and its timers after that.
+    pub(super) fn resume(&mut self, node: usize) {
+        let to = &mut self.nodes[node];
+        to.run = Run::Up;
+        let waiting = to.backlog.drain(..).chain(to.late_timers.drain(..));
+        self.immediate.extend(waiting.map(|mail| (node, mail)));
+    }
+
+    /// Puts mail into a mailbox of the own process: at once, or after a while, but never before what came earlier.
+    pub(super) fn mail(&mut self, node: usize, mail: Mail) {
+        let Some(mailbox) = mail.mailbox() else { return self.immediate.push_back((node, mail)) };
+        let slow = self.chance.permille(self.faults().slow_mail);
+        let delay = if slow { self.chance.spread(10, 300 * MILLISECOND) } else { 0 };
+        let to = &mut self.nodes[node];
+        let at = (self.now + delay).max(to.behind[mailbox]);
+        if at <= self.now {
+            return self.immediate.push_back((node, mail));
+        }
+        to.behind[mailbox] = at;
+        let process = to.process;
+        self.after(at - self.now, What::Process(node, process, mail));
+    }
+
+    /// Something happens to the present process of a node after a while.
+    pub(super) fn after_for(&mut self, node: usize, delay: u64, mail: Mail) {
+        let process = self.nodes[node].process;
+        self.after(delay, What::Process(node, process, mail));
+    }
+
+    pub(super) fn after(&mut self, delay: u64, what: What) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(what);
+        self.order += 1;
+        self.queue.push(Reverse((self.now + delay, self.order, slot)));
+    }
+
+    /// Sees to it that the machines are stepped when they next have something to do by themselves.
+    pub(super) fn arm(&mut self, node: usize, machine: Machine) {
+        let to = &self.nodes[node];
+        let next = match machine {
+            Machine::Lease => to.lease.next_wakeup(),
+            Machine::Publisher => to.publisher.next_wakeup(),
+            Machine::Receiver => to.receiver.next_wakeup(),
+        };
+        if to.armed[machine as usize] == next {
+            return;
+        }
+        self.nodes[node].armed[machine as usize] = next;
+        if let Some(next) = next {
+            let at = self.nodes[node].clock.reaches(next);
+            self.after_for(node, at.saturating_sub(self.now), Mail::Timer(machine, next));
+        }
+    }
+
+    pub(super) fn fired(&mut self, node: usize, machine: Machine, at: crate::time::Mono) {
+        if self.nodes[node].armed[machine as usize] != Some(at) {
+            return;
+        }
+        self.nodes[node].armed[machine as usize] = None;
+        match machine {
+            Machine::Lease => self.step_lease(node, lease::Event::Tick),
+            Machine::Publisher => self.step_publisher(node, publish::Event::Tick),
+            Machine::Receiver => self.step_receiver(node, receiver::Event::Tick),
+        }
+    }
+
+    /// Sends to another node; the way loses, doubles, delays and reorders.
+    pub(super) fn send(&mut self, from: usize, to: usize, message: Message) {
+        let faults = self.faults();
+        let (lost, doubled, late) = (faults.lost, faults.doubled, faults.late);
+        if self.cut[from][to] || self.chance.permille(lost) {
+            return;
+        }
+        if self.chance.permille(doubled) {
+            let again = self.chance.spread(100, 5 * SECOND);
+            self.after(again, What::Network(from, to, message.clone()));
+        }
+        let slow = self.chance.permille(late);
+        let delay =
+            if slow { self.chance.spread(MILLISECOND, 8 * SECOND) } else { self.chance.between(100, 2_000) };
+        self.after(delay, What::Network(from, to, message));
+    }
+
+    fn arrive(&mut self, op: OpId, request: Request) {
+        let joins = matches!(request, Request::Lock)
+            && self.db.laxity.joins_without_lock
+            && self.nodes[op.node].works.get(&op).is_some_and(|work| matches!(work.task, super::work::Task::Join(_)));
+        let zombie = matches!(request, Request::Commit) && self.is_zombie(op);
+        let before = self.db.committed.len();
+        self.at_database(|db, out| if joins { db.begin_unlocked(op, out) } else { db.arrive(op, request, out) });
+        if zombie {
+            let committed = self.checks.counters.seen_commits > before as u64 && self.checks.last_commit == Some(op);
+            self.checks.counters.zombies_committed += u64::from(committed);
+            self.checks.counters.zombies_aborted += u64::from(!committed);
+        }
+    }
+
+    /// True when nobody waits for this work any more.
+    fn is_zombie(&self, op: OpId) -> bool {
+        let node = &self.nodes[op.node];
+        node.process != op.process || node.run == Run::Down || !node.works.contains_key(&op)
+    }
+
+    /// Lets the database do something, and sees to what follows.
+    pub(super) fn at_database(&mut self, act: impl FnOnce(&mut Database, &mut Vec<super::database::Outcome>)) {
+        use super::database::Outcome;
+        let mut out = Vec::new();
+        act(&mut self.db, &mut out);
+        self.committed();
+        for outcome in out {
+            match outcome {
+                Outcome::Answer(op, answer) => {
+                    let breaks = self.chance.permille(self.faults().broken_steps);
+                    let answer = if breaks { super::database::Answer::Broken } else { answer };
+                    let delay = self.hop();
+                    self.after(delay, What::Process(op.node, op.process, Mail::Answer(op, answer)));
+                }
+                Outcome::Durable(op) => {
+                    let slow = self.chance.permille(self.faults().slow_steps);
+                    let delay = if slow { self.chance.spread(MILLISECOND, 3 * SECOND) } else { 50 };
+                    self.after(delay, What::Durable(op));
+                }
+                Outcome::Waits(op, step) => {
+                    if self.db.is_at(op, step) {
+                        self.after(3 * SECOND, What::Waited(op, step));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The time between a client and the database.
+    pub(super) fn hop(&mut self) -> u64 {
+        if self.chance.permille(self.faults().slow_steps) {
+            self.chance.spread(MILLISECOND, 3 * SECOND)
+        } else {
+            self.chance.between(50, 500)
+        }
+    }
+
+    pub(super) fn next_op(&mut self, node: usize) -> OpId {
+        self.ops += 1;
+        OpId { node, process: self.nodes[node].process, number: self.ops }
+    }
+
+    /// The faults of this moment.
+    pub(super) fn faults(&self) -> &Faults {
+        if self.act == Act::Chaos { &self.plan.faults } else { &self.quiet }
+    }
+
+    pub(super) fn log(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.log.is_some() {
+            let line = format!("{:>10.6} {}", self.now as f64 / SECOND as f64, line(self));
+            if let Some(log) = &mut self.log {
+                log.push(line);
+            }
+        }
+    }
+
+    pub(super) fn take_log(&mut self) -> Vec<String> {
+        self.log.take().unwrap_or_default()
+    }
+
+    /// Something may happen to a node at one of its interesting moments.
+    pub(super) fn moment(&mut self, node: usize) {
+        if self.chance.permille(self.faults().moments) {
+            let fault = self.fault_of(node);
+            self.after(0, What::Fault(fault));
+        }
+    }
+
+    /// The node a name stands for.
+    pub(super) fn index_of(&self, name: &crate::member::NodeId) -> usize {
+        usize::from(name.0.as_bytes()[0] - b'a')
+    }
+
+    pub(super) fn is_broken(&self, variant: Variant) -> bool {
+        self.broken.is(variant)
+    }
+}
