@@ -24,6 +24,14 @@ crash-proof *arguments:
 hammer *arguments:
     cargo run --release -p callboard-integration-tests --bin hammer -- {{arguments}}
 
+# Let everything go wrong on clusters under load for a time, such as 30m; prints the table of docs/consistency.md
+chaos duration='30m' *arguments='':
+    cargo run --release -p callboard-integration-tests --bin chaos -- --duration {{duration}} {{arguments}}
+
+# Publish on every node of a cluster and read every node at once; with --measure, how fast that is
+hammer-cluster *arguments:
+    cargo run --release -p callboard-integration-tests --bin hammer-cluster -- {{arguments}}
+
 # Send everything that the interface's description allows, and what it does not
 api-fuzz *arguments:
     scripts/api-fuzz {{arguments}}

@@ -1,9 +1,13 @@
 //! Judges a recorded history. Owns the rules; knows nothing of how the history came about.
 //!
 //! Versions are totally ordered, so the history of a key is linearizable exactly when no version stands for two
-//! contents (C0), the node keeps what it acknowledged and nothing it refused (C1), and no operation contradicts the
-//! order in real time (C2, C3). Subscribers may miss states but never go back (C4), and end on the newest (C5). That
-//! makes the check a sort per key instead of a search.
+//! contents (C0), what was acknowledged is kept and nothing that was refused (C1), and no operation contradicts the
+//! order in real time, on whichever nodes (C2, C3). Subscribers may miss states but never go back, wherever they connect
+//! (C4), and end on the newest, as do reads of every node (C5). That makes the check a sort per key instead of a search.
+//!
+//! A read that says itself that it may be old is held to C0 and C1 alone.
+
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -12,6 +16,7 @@ use std::time::Duration;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 
+use self::requests::Requests;
 use crate::history::{History, Outcome, Record, Stored, What};
 
 /// A rule that every history keeps.
@@ -27,8 +32,10 @@ pub enum Rule {
     Ordered,
     /// What a subscriber is told about a key rises strictly.
     Rising,
-    /// Every subscriber ends on the newest state.
+    /// Every subscriber and every node ends on the newest state.
     Converged,
+    /// Revisions have neither gaps nor repetitions.
+    Gapless,
 }
 
 /// A place where a history breaks a rule.
@@ -36,15 +43,17 @@ pub enum Rule {
 pub struct Violation {
     /// The rule.
     pub rule: Rule,
-    /// The key.
-    pub key: ConfigKey,
+    /// The key; none when it concerns no single one.
+    pub key: Option<ConfigKey>,
     /// What was seen, for people.
     pub seen: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?}: {}: {}", self.rule, self.key, self.seen)
+        write!(out, "{:?}: ", self.rule)?;
+        self.key.iter().try_for_each(|key| write!(out, "{key}: "))?;
+        out.write_str(&self.seen)
     }
 }
 
@@ -61,17 +70,34 @@ pub fn check(history: &History) -> Vec<Violation> {
     for (subscriber, key) in &history.subscriptions {
         keys.entry(key).or_default().subscribers.insert(*subscriber);
     }
-    let mut violations = Vec::new();
+    for (node, key, version) in &history.last_reads {
+        keys.entry(key).or_default().last_reads.push((node, *version));
+    }
+    let mut violations = gaps(&history.revisions);
     for (key, mut one) in keys {
         one.stored.sort_by_key(|row| row.version);
-        let mut report = |rule, seen| violations.push(Violation { rule, key: key.clone(), seen });
+        one.requests = Requests::of(&one.records, &one.stored);
+        let mut report = |rule, seen| violations.push(Violation { rule, key: Some(key.clone()), seen });
         one.one_content(&mut report);
-        one.kept(&mut report);
+        one.requests.kept(&one.stored, &mut report);
         one.seen_is_stored(&mut report);
         one.fresh_and_ordered(&mut report);
-        one.rising_and_converged(&mut report);
+        one.rising(&mut report);
+        one.converged(&mut report);
     }
     violations
+}
+
+fn gaps(revisions: &[u64]) -> Vec<Violation> {
+    let broken = revisions.windows(2).filter_map(|pair| match pair {
+        [before, after] if before + 1 != *after => Some((before, after)),
+        _ => None,
+    });
+    let violation = |(before, after)| {
+        let seen = format!("revision {after} comes after {before}");
+        Violation { rule: Rule::Gapless, key: None, seen }
+    };
+    broken.map(violation).collect()
 }
 
 type Report<'r> = &'r mut dyn FnMut(Rule, String);
@@ -81,15 +107,19 @@ struct OneKey<'h> {
     records: Vec<&'h Record>,
     /// By version.
     stored: Vec<&'h Stored>,
+    requests: Requests,
     subscribers: BTreeSet<usize>,
+    last_reads: Vec<(&'h String, u64)>,
 }
 
 /// The state that a record shows, if it shows one.
 fn shown(record: &Record) -> Option<(u64, Option<Md5>)> {
     match record.what {
-        What::Publish { md5, outcome: Outcome::Acknowledged(version) } => Some((version, md5)),
+        What::Publish { md5, outcome: Outcome::Acknowledged(version), .. } => Some((version, md5)),
         What::Publish { .. } => None,
-        What::Read { version, md5 } | What::Event { version, md5, .. } => Some((version, md5)),
+        What::Read { version, md5 } | What::StaleRead { version, md5 } | What::Event { version, md5, .. } => {
+            Some((version, md5))
+        }
     }
 }
 
@@ -105,52 +135,13 @@ impl OneKey<'_> {
         }
     }
 
-    fn kept(&self, report: Report<'_>) {
-        let mut kept: HashMap<Md5, Vec<u64>> = HashMap::new();
-        let mut removals = BTreeSet::new();
-        for row in &self.stored {
-            match row.md5 {
-                Some(md5) => kept.entry(md5).or_default().push(row.version),
-                None => {
-                    removals.insert(row.version);
-                }
-            }
-        }
-        let mut open_removals = 0;
-        for record in &self.records {
-            let What::Publish { md5, outcome } = record.what else { continue };
-            let Some(md5) = md5 else {
-                match outcome {
-                    Outcome::Acknowledged(version) if !removals.remove(&version) => {
-                        report(Rule::Kept, format!("the removal acknowledged as version {version} is not kept"));
-                    }
-                    Outcome::Unknown => open_removals += 1,
-                    Outcome::Acknowledged(_) | Outcome::Failed => {}
-                }
-                continue;
-            };
-            let versions = kept.remove(&md5).unwrap_or_default();
-            let allowed = match outcome {
-                Outcome::Acknowledged(version) => versions == [version],
-                Outcome::Failed => versions.is_empty(),
-                Outcome::Unknown => versions.len() <= 1,
-            };
-            if !allowed {
-                report(Rule::Kept, format!("{md5} was answered {outcome:?} and is kept as versions {versions:?}"));
-            }
-        }
-        for (md5, versions) in kept {
-            report(Rule::Kept, format!("nobody published {md5}, kept as versions {versions:?}"));
-        }
-        if removals.len() > open_removals {
-            report(Rule::Kept, format!("nobody made the removals {removals:?}"));
-        }
-    }
-
     /// Reads and events show only what is stored; version 0 is "never existed".
     fn seen_is_stored(&self, report: Report<'_>) {
         for record in &self.records {
-            let (What::Read { version, .. } | What::Event { version, .. }) = record.what else { continue };
+            if matches!(record.what, What::Publish { .. }) {
+                continue;
+            }
+            let Some((version, _)) = shown(record) else { continue };
             if version != 0 && self.stored.binary_search_by_key(&version, |row| row.version).is_err() {
                 report(Rule::Kept, format!("version {version} was seen and is not kept"));
             }
@@ -159,39 +150,32 @@ impl OneKey<'_> {
 
     fn fresh_and_ordered(&self, report: Report<'_>) {
         let known = Known::of(&self.records);
-        let begins = self.begin_of_versions();
         for record in &self.records {
             let Some((version, _)) = shown(record) else { continue };
-            let newest = known.before(record.begin);
             match record.what {
-                What::Publish { .. } if version <= newest => {
-                    report(Rule::Ordered, format!("{record:?} began when version {newest} was known"));
-                }
-                What::Read { .. } if version < newest => {
-                    report(Rule::Fresh, format!("{record:?} began when version {newest} was known"));
-                }
-                What::Read { .. } | What::Event { .. } => {
-                    if begins.get(&version).is_some_and(|begin| *begin > record.end) {
-                        report(Rule::Fresh, format!("{record:?} ended before that version's publish began"));
+                What::Publish { request, .. } => {
+                    // A repetition is answered with what an earlier attempt got.
+                    let newest = known.before(self.requests.begin(request).unwrap_or(record.begin));
+                    if version <= newest {
+                        report(Rule::Ordered, format!("{record:?} began when version {newest} was known"));
                     }
                 }
-                What::Publish { .. } => {}
+                What::Read { .. } => {
+                    let newest = known.before(record.begin);
+                    if version < newest {
+                        report(Rule::Fresh, format!("{record:?} began when version {newest} was known"));
+                    }
+                }
+                What::StaleRead { .. } | What::Event { .. } => {}
+            }
+            let published = self.requests.begin_of_version(version);
+            if !matches!(record.what, What::Publish { .. }) && published.is_some_and(|begin| begin > record.end) {
+                report(Rule::Fresh, format!("{record:?} ended before that version's publish began"));
             }
         }
     }
 
-    /// When the publish behind each version began, as far as it is known.
-    fn begin_of_versions(&self) -> HashMap<u64, Duration> {
-        let kept: HashMap<Md5, u64> = self.stored.iter().filter_map(|row| Some((row.md5?, row.version))).collect();
-        let begin = |record: &&Record| match record.what {
-            What::Publish { outcome: Outcome::Acknowledged(version), .. } => Some((version, record.begin)),
-            What::Publish { md5: Some(md5), outcome: Outcome::Unknown } => Some((*kept.get(&md5)?, record.begin)),
-            _ => None,
-        };
-        self.records.iter().filter_map(begin).collect()
-    }
-
-    fn rising_and_converged(&self, report: Report<'_>) {
+    fn rising(&self, report: Report<'_>) {
         let mut last: HashMap<usize, u64> = HashMap::new();
         for record in &self.records {
             let What::Event { subscriber, version, .. } = record.what else { continue };
@@ -200,12 +184,26 @@ impl OneKey<'_> {
                 report(Rule::Rising, format!("subscriber {subscriber} was told {version} after {former:?}"));
             }
         }
-        let Some(newest) = self.stored.last() else { return };
+    }
+
+    fn converged(&self, report: Report<'_>) {
+        let newest = self.stored.last().map_or(0, |row| row.version);
+        for (node, version) in self.last_reads.iter().filter(|(_, version)| *version != newest) {
+            report(Rule::Converged, format!("node {node} ended on {version} instead of {newest}"));
+        }
+        if self.stored.is_empty() {
+            return;
+        }
+        let mut ended: HashMap<usize, u64> = HashMap::new();
+        for record in &self.records {
+            if let What::Event { subscriber, version, .. } = record.what {
+                ended.insert(subscriber, version);
+            }
+        }
         for subscriber in &self.subscribers {
-            let ended = last.get(subscriber).copied();
-            if ended != Some(newest.version) {
-                let expected = newest.version;
-                report(Rule::Converged, format!("subscriber {subscriber} ended on {ended:?} instead of {expected}"));
+            let last = ended.get(subscriber).copied();
+            if last != Some(newest) {
+                report(Rule::Converged, format!("subscriber {subscriber} ended on {last:?} instead of {newest}"));
             }
         }
     }
@@ -219,8 +217,9 @@ struct Known {
 
 impl Known {
     fn of(records: &[&Record]) -> Self {
+        let tells = |record: &&&Record| !matches!(record.what, What::StaleRead { .. });
         let mut steps: Vec<(Duration, u64)> =
-            records.iter().filter_map(|record| Some((record.end, shown(record)?.0))).collect();
+            records.iter().filter(tells).filter_map(|record| Some((record.end, shown(record)?.0))).collect();
         steps.sort_unstable();
         let mut newest = 0;
         for (_, version) in &mut steps {

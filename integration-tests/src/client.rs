@@ -147,6 +147,11 @@ impl Request {
         Self(self.0.header(name, value))
     }
 
+    /// Waits no longer than this for the whole answer.
+    pub fn limit(self, limit: Duration) -> Self {
+        Self(self.0.timeout(limit))
+    }
+
     /// Sets the body.
     pub fn body(self, body: impl Into<Bytes>) -> Self {
         Self(self.0.body(body.into()))

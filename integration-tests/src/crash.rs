@@ -16,6 +16,7 @@ use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use fastrand::Rng;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
 
 use crate::checker;
 use crate::client::{Client, Request, path};
@@ -134,7 +135,7 @@ pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Res
 struct Attempt {
     key: ConfigKey,
     content: Bytes,
-    idempotency_key: String,
+    request: Uuid,
     create_only: bool,
     begin: Duration,
     end: Duration,
@@ -144,7 +145,7 @@ struct Attempt {
 
 impl Attempt {
     fn request(&self, client: &Client) -> Request {
-        let request = client.put(&self.key, self.content.clone()).header("Idempotency-Key", &self.idempotency_key);
+        let request = client.put(&self.key, self.content.clone()).header("Idempotency-Key", &self.request.to_string());
         if self.create_only { request.header("If-None-Match", "*") } else { request }
     }
 
@@ -189,12 +190,12 @@ impl Publisher {
         } else {
             format!("round-{}-own-{}", self.round, self.publisher)
         };
-        let idempotency_key = uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid().to_string();
+        let request = uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid();
         let padding = "x".repeat(self.rng.usize(..2_000));
         Ok(Attempt {
             key: ConfigKey::new("public", "crash", &name)?,
-            content: format!("{idempotency_key} {padding}").into(),
-            idempotency_key,
+            content: format!("{request} {padding}").into(),
+            request,
             // On a key that is there already this one is refused, and must leave nothing behind.
             create_only: shared && self.rng.u8(..8) == 0,
             begin: Duration::ZERO,
@@ -218,7 +219,7 @@ impl Round {
 async fn examine(client: &Client, clock: Clock, round: &mut Round, attempts: &mut [Attempt]) -> anyhow::Result<()> {
     round.count(attempts);
     let internal = attempts.iter().filter(|attempt| attempt.status == Some(500));
-    round.violations.extend(internal.map(|attempt| format!("{} was answered 500", attempt.idempotency_key)));
+    round.violations.extend(internal.map(|attempt| format!("{} was answered 500", attempt.request)));
     let kept = stored(client, attempts).await?;
     let versions: HashMap<Md5, u64> = kept.iter().filter_map(|row| Some((row.md5?, row.version))).collect();
     let landed = |attempt: &&Attempt| attempt.outcome == Outcome::Unknown && versions.contains_key(&attempt.md5());
@@ -260,10 +261,10 @@ fn judge(attempts: &[Attempt], stored: Vec<Stored>) -> Vec<String> {
         key: attempt.key.clone(),
         begin: attempt.begin,
         end: attempt.end,
-        what: What::Publish { md5: Some(attempt.md5()), outcome: attempt.outcome },
+        what: What::Publish { request: attempt.request, md5: Some(attempt.md5()), outcome: attempt.outcome },
     };
     let records = attempts.iter().map(record).collect();
-    let history = History { records, stored, subscriptions: Vec::new() };
+    let history = History { records, stored, ..History::default() };
     checker::check(&history).iter().map(ToString::to_string).collect()
 }
 
@@ -293,7 +294,7 @@ async fn repeat(
     };
     for _ in 0..2 {
         let answer = attempt.request(client).send().await?;
-        let name = &attempt.idempotency_key;
+        let name = attempt.request;
         let Outcome::Acknowledged(version) = Outcome::of(answer.status, answer.version()) else {
             return Ok(Some(format!("{name} repeated is answered {}: {}", answer.status, answer.text())));
         };

@@ -218,7 +218,7 @@ fn judge(history: &History) -> Report {
     for record in &history.records {
         match record.what {
             What::Publish { .. } => report.publishes += 1,
-            What::Read { .. } => report.reads += 1,
+            What::Read { .. } | What::StaleRead { .. } => report.reads += 1,
             What::Event { .. } => report.events += 1,
         }
     }

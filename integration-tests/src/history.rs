@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// The one clock of a recording. All records of one history come from copies of one clock.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,8 @@ pub struct Record {
 pub enum What {
     /// A publish, or a removal when there is no digest.
     Publish {
+        /// The request. Attempts under one idempotency key share it, on whichever node they are made.
+        request: Uuid,
         /// Digest of the content.
         md5: Option<Md5>,
         /// How it was answered.
@@ -53,6 +56,13 @@ pub enum What {
     },
     /// A read that was answered with this state; no digest when the key was absent.
     Read {
+        /// The version answered.
+        version: u64,
+        /// The digest answered.
+        md5: Option<Md5>,
+    },
+    /// A read whose answer says itself that it may be old. It tells nothing of time, but shows no state that never was.
+    StaleRead {
         /// The version answered.
         version: u64,
         /// The digest answered.
@@ -126,4 +136,9 @@ pub struct History {
     pub stored: Vec<Stored>,
     /// Who must have seen the newest state of which key when the recording ended.
     pub subscriptions: Vec<(usize, ConfigKey)>,
+    /// What a read of a key on a node gave when everything had come to rest: node, key, version.
+    pub last_reads: Vec<(String, ConfigKey, u64)>,
+    /// The revisions of a stretch of the database's table of changes, of all keys, each once and rising. Empty when
+    /// nobody looked.
+    pub revisions: Vec<u64>,
 }

@@ -7,13 +7,20 @@
 //! was observed, and whether it may be) · [`crash`] and [`hammer`] (the two proofs built from these).
 
 pub mod binary;
+pub mod chaos;
 pub mod checker;
 pub mod client;
+pub mod cluster;
+pub mod cluster_hammer;
 pub mod crash;
+pub mod database_server;
 pub mod hammer;
 pub mod history;
+pub mod metrics;
 pub mod nacos;
 pub mod node;
 pub mod poll;
+pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod sse;

@@ -1,5 +1,5 @@
 //! A real `callboard serve` process in a directory of its own. Owns the process, its data directory and its log;
-//! ends the process when dropped. Uses port 0 always, so that any number of nodes live beside each other.
+//! ends the process when dropped. Uses port 0 unless told otherwise, so that any number of nodes live beside each other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -9,19 +9,22 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary;
 use crate::client::Client;
 use crate::poll;
+use crate::process;
 
 /// Lines of the node's log that an error shows.
 const TAIL: usize = 30;
 
-/// How to start a node besides address and data directory.
+/// How to start a node besides its data directory.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
+    http: Option<SocketAddr>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -31,6 +34,13 @@ impl Setup {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Serves HTTP on this address, after a restart too, instead of on any free port.
+    #[must_use]
+    pub fn serve_on(mut self, address: SocketAddr) -> Self {
+        self.http = Some(address);
+        self
     }
 
     /// Adds `--name value`.
@@ -54,7 +64,8 @@ pub struct Node {
     setup: Setup,
     home: TempDir,
     process: Option<Child>,
-    address: SocketAddr,
+    http: SocketAddr,
+    peer: Option<SocketAddr>,
 }
 
 impl Node {
@@ -64,13 +75,14 @@ impl Node {
     /// It ends or does not get ready in time; the end of its log is in the message.
     pub async fn start(setup: Setup) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a directory for the node")?;
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Self { setup, home, process: None, address };
+        let http = setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut node = Self { setup, home, process: None, http, peer: None };
         node.start_again().await?;
         Ok(node)
     }
 
-    /// Starts the node again on its data directory after [`Node::kill`] or [`Node::terminate`]. Its port changes.
+    /// Starts the node again on its data directory after [`Node::kill`] or [`Node::terminate`]. Its port
+    /// changes, unless [`Setup::serve_on`] fixed it.
     ///
     /// # Errors
     /// As [`Node::start`]; also when it still runs.
@@ -84,16 +96,17 @@ impl Node {
         }
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = command(self.home.path())?;
-        command.arg("serve").args(["--http-addr", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
+        let http = self.setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        command.arg("serve").args(["--http-addr", &http.to_string(), "--data-dir"]).arg(self.data_dir());
         command.args(&self.setup.arguments).envs(self.setup.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn().context("start callboard")?);
-        let ready = poll::until("the node serves", poll::SOON, async || self.look_for_address(&addresses)).await;
-        self.address = ready.with_context(|| self.log_tail())?;
+        let ready = poll::until("the node serves", poll::SOON, async || self.look_for_addresses(&addresses)).await;
+        (self.http, self.peer) = ready.with_context(|| self.log_tail())?;
         Ok(())
     }
 
-    fn look_for_address(&mut self, addresses: &Path) -> anyhow::Result<Option<SocketAddr>> {
+    fn look_for_addresses(&mut self, addresses: &Path) -> anyhow::Result<Option<(SocketAddr, Option<SocketAddr>)>> {
         if let Some(status) = self.process.as_mut().context("the node was started")?.try_wait()? {
             self.process = None;
             bail!("the node ended with {status}");
@@ -101,8 +114,9 @@ impl Node {
         if !addresses.exists() {
             return Ok(None);
         }
-        let known: BTreeMap<String, SocketAddr> = serde_json::from_slice(&fs::read(addresses)?)?;
-        Ok(Some(*known.get("http").context("addresses.json names the HTTP address")?))
+        let known: BTreeMap<String, Value> = serde_json::from_slice(&fs::read(addresses)?)?;
+        let address = |name| known.get(name)?.as_str()?.parse().ok();
+        Ok(Some((address("http").context("addresses.json names the HTTP address")?, address("peer"))))
     }
 
     /// A client of this node. It stays with the present port.
@@ -114,13 +128,33 @@ impl Node {
     /// The base of its URLs, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn http(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.http)
     }
 
     /// The address it serves HTTP on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.http
+    }
+
+    /// The address it listens on for other nodes, if it does.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The id of its process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.process.as_ref().context("the node runs")?.id())
+    }
+
+    /// Whether its process was started and not ended by us.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Its data directory.
@@ -129,7 +163,9 @@ impl Node {
         self.home.path().join("data")
     }
 
-    fn log(&self) -> PathBuf {
+    /// The file with everything it wrote to standard output and standard error.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
         self.home.path().join("node.log")
     }
 
@@ -200,8 +236,7 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let process = self.process.as_ref().context("the node runs")?;
-        kill_process(Pid::from_child(process), signal).context("send a signal to the node")
+        process::signal(self.pid()?, signal)
     }
 
     /// Processor time it has used so far, user and system.
@@ -209,15 +244,7 @@ impl Node {
     /// # Errors
     /// It does not run, or this system has no `/proc`.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
-        /// Linux reports in hundredths of a second on every architecture we build for.
-        const TICK: Duration = Duration::from_millis(10);
-        let process = self.process.as_ref().context("the node runs")?;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
-        // The second field is a name in parentheses that may hold blanks; counting starts behind it.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat names the command")?;
-        let ticks: u32 =
-            fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap_or(0)).sum();
-        Ok(TICK * ticks)
+        process::cpu_time(self.pid()?)
     }
 }
 

@@ -67,13 +67,16 @@ pub struct WaitSession {
     watch: Option<WatchId>,
     /// The version last compared: an older one is not looked at again.
     seen: Option<Version>,
+    /// The newest state told before the first read was answered. It alone answers nothing: events may be late, and the
+    /// client is owed what was there when it asked.
+    early: Option<SharedState>,
 }
 
 impl WaitSession {
     /// Holds `request`.
     #[must_use]
     pub fn new(request: WaitRequest, neighbours: Neighbours) -> Self {
-        Self { request, neighbours, watch: None, seen: None }
+        Self { request, neighbours, watch: None, seen: None, early: None }
     }
 
     fn answer(&mut self, outcome: WaitOutcome, context: &mut Context<Self>) {
@@ -110,7 +113,12 @@ impl WaitSession {
         let (reader, key) = (self.neighbours.reader.clone(), self.request.key.clone());
         let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
-            Ok(Ok(state)) => session.compare(state, is_last, context),
+            Ok(Ok(state)) => {
+                session.compare(state, is_last, context);
+                if let Some(early) = session.early.take() {
+                    session.compare(early, false, context);
+                }
+            }
             Ok(Err(failure)) if is_last => session.answer(WaitOutcome::Failed(failure), context),
             Err(_away) if is_last => session.answer(WaitOutcome::Failed(ReadFailure::TimedOut), context),
             Ok(Err(_)) | Err(_) => {
@@ -175,7 +183,11 @@ impl Handler<SessionEvent> for WaitSession {
         match event {
             SessionEvent::Changed(states) => {
                 for state in states {
-                    self.compare(state, false, context);
+                    if self.seen.is_some() {
+                        self.compare(state, false, context);
+                    } else if self.early.as_ref().is_none_or(|early| early.version < state.version) {
+                        self.early = Some(state);
+                    }
                 }
             }
             SessionEvent::Recheck => self.read(false, context),

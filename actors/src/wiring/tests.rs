@@ -17,6 +17,7 @@ use callboard_protocol::watch::Selector;
 
 use world::{World, key, text};
 
+use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
 use crate::session::stream::Frame;
 use crate::session::wait::WaitOutcome;
@@ -93,6 +94,19 @@ fn a_wait_ends_when_the_key_differs_and_at_its_time() {
         let quiet = world.wait("a", Version(3), Duration::from_millis(50));
         let WaitOutcome::State(state) = quiet.await.unwrap() else { panic!("no state") };
         assert_eq!(state.version, Version(3));
+    });
+}
+
+#[test]
+fn a_wait_is_never_answered_with_less_than_was_there_when_it_began() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let first = world.get("a").await;
+        world.put("a", "2").await;
+        let (session, waiting) = world.wait_session("a", Version(0), Duration::from_secs(30));
+        session.do_send(SessionEvent::Changed(vec![first]));
+        let WaitOutcome::State(state) = waiting.await.unwrap() else { panic!("no state") };
+        assert_eq!(state.version, Version(2));
     });
 }
 

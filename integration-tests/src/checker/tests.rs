@@ -8,6 +8,8 @@ use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use proptest::prelude::*;
 
+use uuid::Uuid;
+
 use super::{Rule, check};
 use crate::history::{History, Outcome, Record, Stored, What};
 
@@ -23,9 +25,22 @@ fn at(begin: u64, end: u64, what: What) -> Record {
     Record { key: key(), begin: Duration::from_millis(begin), end: Duration::from_millis(end), what }
 }
 
+/// The attempt to publish the content of `version`.
+fn attempt(begin: u64, end: u64, version: u64, outcome: Outcome) -> Record {
+    let request = Uuid::from_u128(version.into());
+    at(begin, end, What::Publish { request, md5: Some(digest(version)), outcome })
+}
+
 fn publish(begin: u64, end: u64, version: u64) -> Record {
-    let outcome = Outcome::Acknowledged(version);
-    at(begin, end, What::Publish { md5: Some(digest(version)), outcome })
+    attempt(begin, end, version, Outcome::Acknowledged(version))
+}
+
+fn removal(begin: u64, end: u64, request: u128, outcome: Outcome) -> Record {
+    at(begin, end, What::Publish { request: Uuid::from_u128(request), md5: None, outcome })
+}
+
+fn stale(begin: u64, end: u64, version: u64) -> Record {
+    at(begin, end, What::StaleRead { version, md5: Some(digest(version)) })
 }
 
 fn read(begin: u64, end: u64, version: u64) -> Record {
@@ -39,7 +54,7 @@ fn event(moment: u64, subscriber: usize, version: u64) -> Record {
 
 fn history(records: impl Into<Vec<Record>>, versions: impl IntoIterator<Item = u64>) -> History {
     let row = |version| Stored { key: key(), version, md5: Some(digest(version)) };
-    History { records: records.into(), stored: versions.into_iter().map(row).collect(), subscriptions: Vec::new() }
+    History { records: records.into(), stored: versions.into_iter().map(row).collect(), ..History::default() }
 }
 
 #[track_caller]
@@ -117,7 +132,7 @@ fn what_was_acknowledged_is_kept_once_under_its_version() {
 
 #[test]
 fn what_was_refused_is_not_kept_and_what_is_open_may_be() {
-    let with = |outcome| at(0, 1, What::Publish { md5: Some(digest(1)), outcome });
+    let with = |outcome| attempt(0, 1, 1, outcome);
     accepts(&history([with(Outcome::Failed)], []));
     refuses(&history([with(Outcome::Failed)], [1]), Rule::Kept);
     accepts(&history([with(Outcome::Unknown)], []));
@@ -132,7 +147,7 @@ fn nothing_comes_from_nowhere() {
 
 #[test]
 fn removals_are_kept_by_their_version() {
-    let removal = at(2, 3, What::Publish { md5: None, outcome: Outcome::Acknowledged(2) });
+    let removal = removal(2, 3, 100, Outcome::Acknowledged(2));
     let absent = at(4, 5, What::Read { version: 2, md5: None });
     let mut whole = history([publish(0, 1, 1), removal, absent], [1]);
     refuses(&whole, Rule::Kept);
@@ -165,6 +180,94 @@ fn every_subscriber_ends_on_the_newest_state() {
     accepts(&seen);
     seen.subscriptions.push((1, key()));
     refuses(&seen, Rule::Converged);
+}
+
+#[test]
+fn a_repeated_request_gets_the_version_of_the_attempt_that_landed() {
+    use Outcome::{Acknowledged, Failed, Unknown};
+    let [open, other] = [attempt(0, 5, 1, Unknown), publish(6, 7, 2)];
+    let repeated = |outcome| history([open.clone(), other.clone(), attempt(8, 9, 1, outcome)], [1, 2]);
+    accepts(&repeated(Acknowledged(1)));
+    accepts(&repeated(Unknown));
+    accepts(&repeated(Failed));
+    refuses(&repeated(Acknowledged(3)), Rule::Kept);
+    let again = [publish(0, 5, 1), other.clone(), attempt(8, 9, 1, Acknowledged(3))];
+    refuses(&history(again, [1, 2]), Rule::Kept);
+    let refused_first =
+        |version| [attempt(0, 5, version, Failed), publish(6, 7, 2), attempt(8, 9, version, Acknowledged(version))];
+    accepts(&history(refused_first(3), [2, 3]));
+    refuses(&history(refused_first(1), [1, 2]), Rule::Ordered);
+    refuses(&history([attempt(0, 5, 1, Failed), attempt(6, 7, 1, Failed)], [1]), Rule::Kept);
+}
+
+#[test]
+fn a_repeated_removal_is_one_removal() {
+    use Outcome::{Acknowledged, Unknown};
+    let attempts = |outcome| [publish(0, 1, 1), removal(2, 3, 9, Unknown), removal(4, 5, 9, outcome)];
+    let kept = |versions: &[u64], attempts: [Record; 3]| {
+        let mut whole = history(attempts, [1]);
+        whole.stored.extend(versions.iter().map(|version| Stored { key: key(), version: *version, md5: None }));
+        whole
+    };
+    accepts(&kept(&[2], attempts(Acknowledged(2))));
+    accepts(&kept(&[2], attempts(Unknown)));
+    accepts(&kept(&[], attempts(Unknown)));
+    refuses(&kept(&[2, 3], attempts(Acknowledged(2))), Rule::Kept);
+    refuses(&kept(&[2, 3], attempts(Unknown)), Rule::Kept);
+    refuses(&kept(&[], attempts(Acknowledged(2))), Rule::Kept);
+}
+
+#[test]
+fn what_is_seen_of_an_open_publish_was_published_before() {
+    let open = attempt(10, 20, 1, Outcome::Unknown);
+    accepts(&history([open.clone(), read(12, 13, 1)], [1]));
+    refuses(&history([open, read(1, 2, 1)], [1]), Rule::Fresh);
+}
+
+#[test]
+fn a_read_marked_as_old_may_be_old_but_not_wrong() {
+    let writes = [publish(0, 1, 1), publish(2, 3, 2)];
+    let with = |records: &[Record]| history([writes.as_slice(), records].concat(), [1, 2]);
+    accepts(&with(&[stale(4, 5, 1)]));
+    refuses(&with(&[stale(4, 5, 7)]), Rule::Kept);
+    let mut wrong = stale(4, 5, 1);
+    wrong.what = What::StaleRead { version: 1, md5: Some(digest(8)) };
+    refuses(&with(&[wrong]), Rule::OneContent);
+}
+
+#[test]
+fn a_read_marked_as_old_says_nothing_about_others() {
+    let open = attempt(0, 100, 2, Outcome::Unknown);
+    let reads = |first| history([publish(0, 1, 1), open.clone(), first, read(20, 21, 1)], [1, 2]);
+    accepts(&reads(stale(10, 11, 2)));
+    refuses(&reads(read(10, 11, 2)), Rule::Fresh);
+}
+
+#[test]
+fn every_node_ends_on_the_newest_state() {
+    let mut whole = history([publish(0, 1, 1), publish(2, 3, 2)], [1, 2]);
+    whole.last_reads = vec![("n1".to_owned(), key(), 2), ("n2".to_owned(), key(), 2)];
+    accepts(&whole);
+    whole.last_reads.push(("n3".to_owned(), key(), 1));
+    refuses(&whole, Rule::Converged);
+}
+
+#[test]
+fn a_newest_state_that_nobody_was_told_is_missed_all_the_same() {
+    let mut whole = history([publish(0, 1, 1), attempt(2, 3, 2, Outcome::Unknown), event(4, 0, 1)], [1, 2]);
+    whole.subscriptions.push((0, key()));
+    refuses(&whole, Rule::Converged);
+    whole.records.push(event(5, 0, 2));
+    accepts(&whole);
+}
+
+#[test]
+fn revisions_have_no_gaps_and_no_repetitions() {
+    let with = |revisions: &[u64]| History { revisions: revisions.to_vec(), ..History::default() };
+    accepts(&with(&[]));
+    accepts(&with(&[7, 8, 9]));
+    refuses(&with(&[7, 9]), Rule::Gapless);
+    refuses(&with(&[7, 7, 8]), Rule::Gapless);
 }
 
 /// A history of a register that really is one: every operation takes effect at one moment between begin and end.

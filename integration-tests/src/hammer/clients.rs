@@ -8,6 +8,7 @@ use anyhow::bail;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use fastrand::Rng;
+use uuid::Uuid;
 
 use super::Stage;
 use crate::client::{Answer, Event};
@@ -22,32 +23,37 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// Publishes something unique of about `size` bytes.
 pub(super) async fn publish(stage: &Stage, key: &ConfigKey, size: usize) -> anyhow::Result<Record> {
-    let content = format!("{} {}", uuid::Uuid::new_v4(), "x".repeat(size));
+    let request = Uuid::new_v4();
+    let content = format!("{request} {}", "x".repeat(size));
     let md5 = Some(Md5::of(content.as_bytes()));
     let begin = stage.clock.now();
     let answer = stage.client.put(key, content).send().await?;
-    write_record(stage, key, begin, md5, &answer)
+    write_record(stage, key, begin, (request, md5), &answer)
 }
 
 async fn remove(stage: &Stage, key: &ConfigKey) -> anyhow::Result<Option<Record>> {
     let begin = stage.clock.now();
     let answer = stage.client.delete(key).send().await?;
     // Somebody else removed it first.
-    if answer.status == 404 { Ok(None) } else { write_record(stage, key, begin, None, &answer).map(Some) }
+    if answer.status == 404 {
+        Ok(None)
+    } else {
+        write_record(stage, key, begin, (Uuid::new_v4(), None), &answer).map(Some)
+    }
 }
 
 fn write_record(
     stage: &Stage,
     key: &ConfigKey,
     begin: Duration,
-    md5: Option<Md5>,
+    (request, md5): (Uuid, Option<Md5>),
     answer: &Answer,
 ) -> anyhow::Result<Record> {
     let outcome = Outcome::of(answer.status, answer.version());
     if !matches!(outcome, Outcome::Acknowledged(_)) {
         bail!("a write of {key} was answered {}: {}", answer.status, answer.text());
     }
-    Ok(Record { key: key.clone(), begin, end: stage.clock.now(), what: What::Publish { md5, outcome } })
+    Ok(Record { key: key.clone(), begin, end: stage.clock.now(), what: What::Publish { request, md5, outcome } })
 }
 
 /// Reads a key.

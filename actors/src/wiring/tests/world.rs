@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Addr;
 use actix_rt::Arbiter;
 use callboard_protocol::config::{MetadataEdit, SharedState, Version};
 use callboard_protocol::content::{Content, Md5};
@@ -196,6 +197,15 @@ impl World {
     }
 
     pub(super) fn wait(&self, data_id: &str, known: Version, wait: Duration) -> oneshot::Receiver<WaitOutcome> {
+        self.wait_session(data_id, known, wait).1
+    }
+
+    pub(super) fn wait_session(
+        &self,
+        data_id: &str,
+        known: Version,
+        wait: Duration,
+    ) -> (Addr<WaitSession>, oneshot::Receiver<WaitOutcome>) {
         let (answer, outcome) = oneshot::channel();
         let request = WaitRequest {
             key: key(data_id),
@@ -209,8 +219,7 @@ impl World {
             metrics: self.node.metrics.push.clone(),
         };
         let spec = Spec::new(&self.node.registry, "waits").aggregate();
-        start(&spec, move |_| WaitSession::new(request.clone(), neighbours.clone()));
-        outcome
+        (start(&spec, move |_| WaitSession::new(request.clone(), neighbours.clone())), outcome)
     }
 
     pub(super) fn poll(&self, data_id: &str, held: Option<Md5>, wait: Duration) -> oneshot::Receiver<PollAnswer> {

@@ -1,0 +1,74 @@
+//! `hammer-cluster`: publishes on every node of a cluster and reads every node the moment a publish returns; exits 1 if a
+//! read was stale. With `--measure`, how fast it publishes and at what cost, beside r-nacos.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use callboard_integration_tests::binary;
+use callboard_integration_tests::cluster_hammer::{self, measure};
+use callboard_integration_tests::database_server::Engine;
+use clap::{Parser, ValueEnum};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Database {
+    Postgres,
+    Mariadb,
+}
+
+/// Hammers three nodes on a database server of its own.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How long; with --measure, how long each measure takes.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// How many publish at the same time, over all nodes.
+    #[arg(long, default_value_t = 64)]
+    publishers: usize,
+    /// The database.
+    #[arg(long, value_enum, default_value = "postgres")]
+    database: Database,
+    /// Measure publishers alone.
+    #[arg(long)]
+    measure: bool,
+    /// With --measure: how often; medians are shown.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// With --measure: how many keys.
+    #[arg(long, default_value_t = 1000)]
+    keys: usize,
+    /// With --measure: the program of r-nacos, to be measured in the same run.
+    #[arg(long)]
+    peer_binary: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let engine = match arguments.database {
+        Database::Postgres => Engine::Postgres,
+        Database::Mariadb => Engine::MariaDb,
+    };
+    let duration = Duration::from_secs(arguments.seconds);
+    println!("{engine}, {} s, {} publishers", arguments.seconds, arguments.publishers);
+    println!("node: {}", binary::up_to_date()?.display());
+    if arguments.measure {
+        let plan = measure::Plan {
+            engine,
+            duration,
+            publishers: arguments.publishers,
+            keys: arguments.keys,
+            repeat: arguments.repeat,
+            rnacos: arguments.peer_binary,
+        };
+        let comparison = measure::compare(&plan, |side, figures| println!("{side}: {figures:.1?}")).await?;
+        print!("{comparison}");
+        return Ok(());
+    }
+    let plan = cluster_hammer::Plan { engine, duration, publishers: arguments.publishers };
+    let report = cluster_hammer::run(&plan).await?;
+    print!("{report}");
+    if report.stale > 0 || report.failed > 0 {
+        std::process::exit(1);
+    }
+    Ok(())
+}

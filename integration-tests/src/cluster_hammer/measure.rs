@@ -1,0 +1,180 @@
+//! How fast a cluster takes publishes, and what that costs: publishers only, over all three nodes, beside r-nacos on
+//! three nodes in the same run. Owns the load and the comparison; `callboard bench` makes the requests, in the words of
+//! Nacos, for both.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use serde_json::Value;
+
+use super::NODES;
+use super::rnacos::Rnacos;
+use crate::binary;
+use crate::cluster::{Cluster, Member, Wiring};
+use crate::database_server::{DatabaseServer, Engine};
+use crate::node::Setup;
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The database.
+    pub engine: Engine,
+    /// How long each measure takes.
+    pub duration: Duration,
+    /// Connections over all nodes.
+    pub publishers: usize,
+    /// Keys over all connections.
+    pub keys: usize,
+    /// How often each side is measured; medians are compared.
+    pub repeat: usize,
+    /// The program of r-nacos, if it is to be measured too.
+    pub rnacos: Option<PathBuf>,
+}
+
+/// One measure.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// Publishes a second.
+    pub rate: f64,
+    /// Median of an answer's time, of the slowest node, in milliseconds.
+    pub p50_ms: f64,
+    /// See `p50_ms`.
+    pub p99_ms: f64,
+    /// Processor time of all nodes for each publish, in microseconds.
+    pub cpu_us: f64,
+    /// Processor time of the database server for each publish, in microseconds; that of reading back is among it.
+    pub database_cpu_us: f64,
+    /// Publishes refused, and acknowledged ones that do not read back.
+    pub bad: f64,
+}
+
+/// One of the figures.
+type Figure = fn(&Figures) -> f64;
+
+/// The medians of each side.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    /// Ours.
+    pub ours: Figures,
+    /// Those of r-nacos.
+    pub theirs: Option<Figures>,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "| three nodes, publishers only | callboard | r-nacos | ratio |\n|---|---|---|---|")?;
+        let rows: [(&str, Figure); 6] = [
+            ("rate /s", |figures| figures.rate),
+            ("p50 ms", |figures| figures.p50_ms),
+            ("p99 ms", |figures| figures.p99_ms),
+            ("nodes' µs per publish", |figures| figures.cpu_us),
+            ("database's µs per publish", |figures| figures.database_cpu_us),
+            ("errors and lost", |figures| figures.bad),
+        ];
+        for (name, figure) in rows {
+            let ours = figure(&self.ours);
+            match self.theirs.as_ref().map(figure) {
+                Some(theirs) if theirs > 0.0 => {
+                    writeln!(out, "| {name} | {ours:.1} | {theirs:.1} | {:.2} |", ours / theirs)?;
+                }
+                Some(theirs) => writeln!(out, "| {name} | {ours:.1} | {theirs:.1} | – |")?,
+                None => writeln!(out, "| {name} | {ours:.1} | – | – |")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Measures both sides in turn, each time on fresh servers. Tells `progress` each measure.
+///
+/// # Errors
+/// A server does not start, or a measure fails.
+pub async fn compare(plan: &Plan, mut progress: impl FnMut(&str, &Figures)) -> anyhow::Result<Comparison> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..plan.repeat {
+        let figures = measure_ours(plan).await?;
+        progress("callboard", &figures);
+        ours.push(figures);
+        if let Some(program) = &plan.rnacos {
+            let cluster = Rnacos::start(program).await?;
+            let figures = measure(plan, &cluster.nodes(), || Ok(Duration::ZERO)).await?;
+            progress("r-nacos", &figures);
+            theirs.push(figures);
+        }
+    }
+    Ok(Comparison { ours: median(&ours), theirs: (!theirs.is_empty()).then(|| median(&theirs)) })
+}
+
+async fn measure_ours(plan: &Plan) -> anyhow::Result<Figures> {
+    let server = DatabaseServer::start(plan.engine).await?;
+    let cluster = Cluster::start(&server, NODES, Wiring::Direct, Setup::new().flag("log-filter", "warn")).await?;
+    let node = |member: &Member| Ok((member.node.address().to_string(), member.node.pid()?));
+    let nodes = cluster.members().map(node).collect::<anyhow::Result<Vec<_>>>()?;
+    measure(plan, &nodes, || server.cpu_time()).await
+}
+
+/// Loads all nodes at once, each by a generator process of its own. A node is its address and its process.
+async fn measure(
+    plan: &Plan,
+    nodes: &[(String, u32)],
+    database_cpu: impl Fn() -> anyhow::Result<Duration>,
+) -> anyhow::Result<Figures> {
+    let share = |whole: usize, place: usize| (whole + place) / nodes.len().max(1);
+    let before = database_cpu()?;
+    let loads = nodes
+        .iter()
+        .enumerate()
+        .map(|(place, node)| load(plan, node, place, share(plan.publishers, place), share(plan.keys, place)));
+    let reports = try_join_all(loads).await?;
+    let database_cpu = database_cpu()? - before;
+    let figure = |report: &Value, name: &str| report[name].as_f64().unwrap_or_default();
+    let total = |name: &str| reports.iter().map(|report| figure(report, name)).sum::<f64>();
+    let worst = |name: &str| reports.iter().map(|report| figure(report, name)).fold(0.0, f64::max);
+    let operations = total("operations").max(1.0);
+    let cpu = reports.iter().map(|report| figure(report, "server_cpu_us_per_op") * figure(report, "operations"));
+    Ok(Figures {
+        rate: total("rate"),
+        p50_ms: worst("p50_ms"),
+        p99_ms: worst("p99_ms"),
+        cpu_us: cpu.sum::<f64>() / operations,
+        database_cpu_us: database_cpu.as_secs_f64() * 1e6 / operations,
+        bad: total("errors") + total("lost"),
+    })
+}
+
+async fn load(
+    plan: &Plan,
+    (address, pid): &(String, u32),
+    place: usize,
+    connections: usize,
+    keys: usize,
+) -> anyhow::Result<Value> {
+    let mut command = tokio::process::Command::new(binary::path()?);
+    command.args(["bench", "publish", "--json", "--url", &format!("http://{address}")]);
+    command.args(["--pid", &pid.to_string(), "--conns", &connections.to_string(), "--keys", &keys.to_string()]);
+    command.args(["--secs", &format!("{}ms", plan.duration.as_millis()), "--group", &format!("bench-{place}")]);
+    let output = command.kill_on_drop(true).output().await.context("start the load generator")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "the load generator ended with {}: {errors}", output.status);
+    serde_json::from_slice(&output.stdout).context("the load generator reports in JSON")
+}
+
+fn median(all: &[Figures]) -> Figures {
+    let of = |figure: Figure| {
+        let mut values: Vec<f64> = all.iter().map(figure).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    Figures {
+        rate: of(|figures| figures.rate),
+        p50_ms: of(|figures| figures.p50_ms),
+        p99_ms: of(|figures| figures.p99_ms),
+        cpu_us: of(|figures| figures.cpu_us),
+        database_cpu_us: of(|figures| figures.database_cpu_us),
+        // Failures are not for averaging away.
+        bad: all.iter().map(|figures| figures.bad).fold(0.0, f64::max),
+    }
+}

@@ -1,0 +1,156 @@
+//! How each database server is set up, started, asked and stopped. Owns the command lines; keeps no state.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+
+use super::programs::{self, User};
+use super::{Engine, USER};
+
+/// What a server is started with.
+#[derive(Debug)]
+pub(super) struct Place<'p> {
+    pub(super) home: &'p Path,
+    pub(super) user: Option<User>,
+    pub(super) port: u16,
+}
+
+impl Place<'_> {
+    fn command(&self, program: &str) -> anyhow::Result<Command> {
+        let found = programs::find(program).with_context(|| format!("{program} is not installed"))?;
+        Ok(programs::command(&found, self.user, self.home))
+    }
+
+    fn socket(&self) -> String {
+        self.home.join("server.sock").display().to_string()
+    }
+}
+
+impl Engine {
+    /// The programs that a server of this kind needs.
+    pub(super) fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["initdb", "postgres", "pg_isready", "psql"],
+            Self::MariaDb => &["mariadb-install-db", "mariadbd", "mariadb-admin", "mariadb"],
+        }
+    }
+
+    /// Makes an empty data directory.
+    pub(super) fn set_up(self, place: &Place<'_>) -> anyhow::Result<Command> {
+        let data = place.home.join("data").display().to_string();
+        let mut command;
+        match self {
+            Self::Postgres => {
+                command = place.command("initdb")?;
+                command.args(["-D", &data, "-U", USER, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]);
+            }
+            Self::MariaDb => {
+                command = place.command("mariadb-install-db")?;
+                command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+                command.arg(format!("--datadir={data}"));
+            }
+        }
+        Ok(command)
+    }
+
+    /// The server itself. Every commit is synced to disk, as both do by default.
+    pub(super) fn serve(self, place: &Place<'_>) -> anyhow::Result<Command> {
+        let (data, port) = (place.home.join("data").display().to_string(), place.port.to_string());
+        let mut command;
+        match self {
+            Self::Postgres => {
+                command = place.command("postgres")?;
+                command.args(["-D", &data, "-p", &port, "-c", "listen_addresses=127.0.0.1", "-c"]);
+                command.arg(format!("unix_socket_directories={}", place.home.display()));
+                command.args(["-c", "max_connections=200", "-c", "shared_buffers=64MB"]);
+            }
+            Self::MariaDb => {
+                command = place.command("mariadbd")?;
+                command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-log-bin", "--skip-name-resolve"]);
+                command.args(["--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=64M"]);
+                command.args([format!("--datadir={data}"), format!("--port={port}")]);
+                command.arg(format!("--socket={}", place.socket()));
+                command.arg(format!("--pid-file={}", place.home.join("server.pid").display()));
+            }
+        }
+        Ok(command)
+    }
+
+    /// Ends with success when the server takes connections.
+    pub(super) fn probe(self, place: &Place<'_>) -> anyhow::Result<Command> {
+        let mut command;
+        match self {
+            Self::Postgres => {
+                command = place.command("pg_isready")?;
+                command.arg("-q").arg("-h").arg(place.home).args(["-p", &place.port.to_string(), "-U", USER]);
+            }
+            Self::MariaDb => {
+                command = place.command("mariadb-admin")?;
+                command.args(["--no-defaults", "-u", "root", "ping"]).arg(format!("--socket={}", place.socket()));
+            }
+        }
+        Ok(command)
+    }
+
+    /// Runs statements in `database` and prints bare rows, their fields separated by tabs.
+    pub(super) fn client(self, place: &Place<'_>, database: &str, statements: &str) -> anyhow::Result<Command> {
+        let mut command;
+        match self {
+            Self::Postgres => {
+                command = place.command("psql")?;
+                command.args(["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-U", USER]);
+                command.arg("-h").arg(place.home).args([
+                    "-p",
+                    &place.port.to_string(),
+                    "-d",
+                    database,
+                    "-c",
+                    statements,
+                ]);
+            }
+            Self::MariaDb => {
+                command = place.command("mariadb")?;
+                command.args(["--no-defaults", "-N", "-B", "-u", "root"]).arg(format!("--socket={}", place.socket()));
+                command.args([database, "-e", statements]);
+            }
+        }
+        Ok(command)
+    }
+
+    /// Statements that prepare a new server for us.
+    pub(super) fn welcome(self) -> Option<String> {
+        match self {
+            Self::Postgres => None,
+            Self::MariaDb => {
+                Some(format!("CREATE USER {USER}@'%' IDENTIFIED BY '{USER}'; GRANT ALL ON *.* TO {USER}@'%'"))
+            }
+        }
+    }
+
+    /// A database that every new server has.
+    pub(super) fn first_database(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::MariaDb => "mysql",
+        }
+    }
+
+    /// The signal upon which it ends in good order without waiting for its clients.
+    pub(super) fn stop_signal(self) -> Signal {
+        match self {
+            Self::Postgres => Signal::INT,
+            Self::MariaDb => Signal::TERM,
+        }
+    }
+
+    /// The signal upon which it ends at once and recovers at its next start. PostgreSQL's processes share memory, which
+    /// SIGKILL would leave behind.
+    pub(super) fn crash_signal(self) -> Signal {
+        match self {
+            Self::Postgres => Signal::QUIT,
+            Self::MariaDb => Signal::KILL,
+        }
+    }
+}

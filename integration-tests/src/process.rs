@@ -1,0 +1,72 @@
+//! What Linux tells of processes, and signals to them. Owns nothing; reads `/proc` anew each time.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Linux reports in hundredths of a second on every architecture we build for.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Where `/proc/…/stat` holds the parent, counted behind the command's name.
+const PARENT: usize = 1;
+/// Where user time begins: user, system, and both again of children that have ended.
+const TIMES: usize = 11;
+
+/// Processor time that a process has used so far, user and system, without its children.
+///
+/// # Errors
+/// There is no such process, or this system has no `/proc`.
+pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let fields = stat(pid)?;
+    Ok(ticks(&fields, 2))
+}
+
+/// As [`cpu_time`], with all children that live or have ended.
+///
+/// # Errors
+/// As [`cpu_time`].
+pub fn cpu_time_of_family(pid: u32) -> anyhow::Result<Duration> {
+    let own = ticks(&stat(pid)?, 4);
+    // A child that has just ended is counted with its parent next time.
+    Ok(own + children(pid)?.into_iter().filter_map(|child| cpu_time(child).ok()).sum::<Duration>())
+}
+
+/// The direct children of a process.
+///
+/// # Errors
+/// This system has no `/proc`.
+pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("read /proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // It may have ended since it was listed.
+        let Ok(fields) = stat(pid) else { continue };
+        if fields.get(PARENT).and_then(|field| field.parse().ok()) == Some(parent) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// There is no such process, or the system refuses.
+pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process has a number")?;
+    kill_process(pid, signal).with_context(|| format!("send {signal:?} to process {}", pid.as_raw_nonzero()))
+}
+
+/// The fields of `/proc/…/stat` behind the command's name, which stands in parentheses and may hold blanks.
+fn stat(pid: u32) -> anyhow::Result<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc/…/stat names the command")?;
+    Ok(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+fn ticks(fields: &[String], count: usize) -> Duration {
+    let ticks: u32 = fields.iter().skip(TIMES).take(count).map(|ticks| ticks.parse::<u32>().unwrap_or(0)).sum();
+    TICK * ticks
+}
