@@ -20,6 +20,7 @@ mod driving;
 mod faults;
 mod feed;
 mod mail;
+mod naive;
 mod node;
 mod plan;
 mod reading;

@@ -81,6 +81,12 @@ impl World {
     }
 
     fn tell(&mut self, node: usize, membership: Membership) {
+        self.nodes[node].told = Some(membership.clone());
+        self.pass_on(node, membership);
+    }
+
+    /// Tells ClusterNotify and ConfManager how the membership stands.
+    pub(super) fn pass_on(&mut self, node: usize, membership: Membership) {
         let Membership { incarnation, timeline, rows, .. } = membership;
         self.mail(node, Mail::Notify(ToNotify::Membership(incarnation, timeline)));
         let name = self.nodes[node].name.clone();

@@ -2,7 +2,7 @@
 //! direction, and a database that is away.
 
 use super::mail::Mail;
-use super::node::Run;
+use super::node::{Machine, Run};
 use super::plan::{MILLISECOND, SECOND, fault_lasts};
 use super::world::{Act, What, World};
 use crate::lease;
@@ -16,7 +16,11 @@ pub(super) enum Kind {
     Leave,
     Outage,
     Kill,
+    Rebuild,
 }
+
+const KINDS: [Kind; 7] =
+    [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild];
 
 /// Something that goes wrong, or well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub(super) enum Fault {
 
 impl World {
     pub(super) fn plan_faults(&mut self) {
-        for kind in [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill] {
+        for kind in KINDS {
             self.plan_next(kind);
         }
     }
@@ -47,6 +51,7 @@ impl World {
             Kind::Leave => faults.leaves,
             Kind::Outage => faults.outages,
             Kind::Kill => faults.killed_transactions,
+            Kind::Rebuild => faults.rebuilds,
         };
         if mean > 0 {
             let after = self.chance.between(MILLISECOND, 2 * mean);
@@ -107,6 +112,7 @@ impl World {
                     self.after(lasts, What::Fault(Fault::DatabaseUp));
                 }
             }
+            Kind::Rebuild => self.rebuild(node),
             Kind::Kill => {
                 let open = self.db.open();
                 if !open.is_empty() {
@@ -119,6 +125,30 @@ impl World {
             }
         }
         self.plan_next(kind);
+    }
+
+    /// An actor is lost to a panic and built anew; whoever asked the database for it hears of no answer.
+    fn rebuild(&mut self, node: usize) {
+        if self.nodes[node].run != Run::Up {
+            return;
+        }
+        let publishes = self.chance.one_in(2);
+        self.log(|world| format!("  {} rebuilds, publisher: {publishes}", world.nodes[node].name));
+        for work in self.nodes[node].works.values_mut() {
+            work.forget(publishes);
+        }
+        if publishes {
+            self.callers_lost(node);
+            self.nodes[node].rebuild_publisher();
+            self.arm(node, Machine::Publisher);
+        } else {
+            self.nodes[node].rebuild_receiver();
+            self.mail(node, Mail::Lease(lease::Event::Rejoin));
+            self.arm(node, Machine::Receiver);
+        }
+        if let Some(membership) = self.nodes[node].told.clone() {
+            self.pass_on(node, membership);
+        }
     }
 
     /// What happens to a node at one of its moments.

@@ -15,7 +15,7 @@ use crate::cache::{Entries, Shard};
 use crate::config::SharedState;
 use crate::feed::Sequencer;
 use crate::key::ConfigKey;
-use crate::lease::{self, Lease, Terms};
+use crate::lease::{self, Lease, Membership, Terms};
 use crate::member::{Grant, Incarnation, NodeId, Timeline};
 use crate::publish::{self, Publisher};
 use crate::receiver::{self, Receiver};
@@ -135,6 +135,9 @@ pub(super) struct Node {
     pub(super) late_timers: VecDeque<Mail>,
     /// Until when each mailbox is behind.
     pub(super) behind: [u64; MAILBOXES],
+    /// The membership as it was told last.
+    pub(super) told: Option<Membership>,
+    rebuilds: u32,
     /// Only a broken rule asks it.
     pub(super) flag: bool,
 }
@@ -168,6 +171,8 @@ impl Node {
             backlog: VecDeque::new(),
             late_timers: VecDeque::new(),
             behind: [0; MAILBOXES],
+            told: None,
+            rebuilds: 0,
             flag: false,
         };
         node.start(index, 0, true, broken);
@@ -194,7 +199,23 @@ impl Node {
         self.backlog.clear();
         self.late_timers.clear();
         self.behind = [0; MAILBOXES];
+        self.told = None;
         self.flag = false;
+    }
+
+    /// A publisher that knows nothing of the batches before.
+    pub(super) fn rebuild_publisher(&mut self) {
+        self.rebuilds += 1;
+        let first = (self.first_life.0.as_u128() << 1) | (u128::from(self.rebuilds) << 32);
+        self.publisher = Publisher::new(publish::Options::default(), Uuid::from_u128(first));
+    }
+
+    /// A receiver that knows nothing of the acks before.
+    pub(super) fn rebuild_receiver(&mut self) {
+        let broken = self.receiver.broken;
+        self.receiver = Receiver::new(receiver::Options::default());
+        self.receiver.broken = broken;
+        (self.incarnation, self.timeline) = (None, Timeline::default());
     }
 
     /// The store is full and drops an entry, unless it is pinned.

@@ -45,6 +45,10 @@ pub(super) struct Faults {
     pub(super) broken_steps: u64,
     /// Something happens to a node at one of its interesting moments.
     pub(super) moments: u64,
+    /// Renewals that meet a fence.
+    pub(super) races: u64,
+    /// Actors that are lost to a panic.
+    pub(super) rebuilds: u64,
     pub(super) cuts: u64,
     pub(super) pauses: u64,
     pub(super) crashes: u64,
@@ -98,6 +102,8 @@ impl Faults {
             broken_commits: share(chance, 300),
             broken_steps: share(chance, 40),
             moments: share(chance, 60),
+            races: share(chance, 500),
+            rebuilds: every(chance, 6),
             cuts: every(chance, 3),
             pauses: every(chance, 3),
             crashes: every(chance, 3),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::database::{Answer, OnRow, OpId, Request};
+use super::faults::Fault;
 use super::mail::{Mail, ToNotify};
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
@@ -62,6 +63,16 @@ pub(super) struct Work {
     detached: bool,
 }
 
+impl Work {
+    /// The one that asked is gone: the publisher, or the receiver.
+    pub(super) fn forget(&mut self, publisher: bool) {
+        let publishes =
+            matches!(self.task, Task::Commit { .. } | Task::ResolveFloor(_) | Task::ResolveLook(_));
+        let receives = matches!(self.task, Task::Floor { .. } | Task::Look { .. });
+        self.detached |= if publisher { publishes } else { receives };
+    }
+}
+
 /// What comes next.
 enum Next {
     Ask(Request),
@@ -100,7 +111,17 @@ impl World {
             Work { task, stage: 0, commit_sent: false, decision: None, rows: None, found: None, detached: false };
         self.nodes[node].works.insert(op, work);
         self.after_for(node, patience, Mail::GiveUp(op));
-        let delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop() };
+        let mut delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop() };
+        match request {
+            Request::Statement(_, OnRow::Renew(_)) => self.moment(node),
+            Request::Statement(other, OnRow::Fence(..)) if self.chance.permille(self.faults().races) => {
+                // Whom it is about comes back at this very moment.
+                let process = self.nodes[other].process;
+                self.after(0, What::Fault(Fault::Resume(other, process)));
+                delay += self.chance.spread(200, 200 * MILLISECOND);
+            }
+            _ => {}
+        }
         self.after(delay, What::Arrive(op, request));
     }
 

@@ -354,11 +354,14 @@ impl World {
                 Outcome::Answer(op, answer) => {
                     let breaks = self.chance.permille(self.faults().broken_steps);
                     let answer = if breaks { super::database::Answer::Broken } else { answer };
-                    let delay = self.hop();
+                    let slow = matches!(answer, super::database::Answer::Loaded(_))
+                        && self.chance.permille(self.faults().slow_loads);
+                    let delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop() };
                     self.after(delay, What::Process(op.node, op.process, Mail::Answer(op, answer)));
                 }
                 Outcome::Durable(op) => {
-                    let slow = self.chance.permille(self.faults().slow_steps);
+                    let (steps, races) = (self.faults().slow_steps, self.faults().races);
+                    let slow = self.chance.permille(steps) || self.chance.permille(races / 8);
                     let delay = if slow { self.chance.spread(MILLISECOND, 3 * SECOND) } else { 50 };
                     self.after(delay, What::Durable(op));
                 }
