@@ -1,0 +1,78 @@
+//! What operators do to a cluster: take a node out of it by draining, and take away the row of a dead node that no other
+//! node is left to fence. On real nodes and a PostgreSQL and a MariaDB of their own.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use callboard_integration_tests::cluster::{Cluster, Wiring, id};
+use callboard_integration_tests::database_server::{Engine, for_test};
+use callboard_integration_tests::node::{Setup, run_to_end};
+use callboard_protocol::key::ConfigKey;
+use reqwest::Method;
+
+/// Runs `callboard node rm` on the database of a cluster; gives its exit code and everything it said.
+async fn remove(url: &str, node: &str) -> Result<(Option<i32>, String)> {
+    let output = run_to_end(&["node", "rm", node], &[("CALLBOARD_DATABASE_URL", url)]).await?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+}
+
+async fn a_dead_node_is_removed_and_a_living_one_is_not(engine: Engine) -> Result<()> {
+    let Some(server) = for_test(engine).await? else { return Ok(()) };
+    let mut cluster = Cluster::start(&server, 1, Wiring::Direct, Setup::new()).await?;
+    let url = server.socket_url(cluster.database());
+    let (code, said) = remove(&url, &id(1)).await?;
+    assert!(code == Some(1) && said.contains("alive"), "{code:?} {said}");
+    let (code, said) = remove(&url, "nobody").await?;
+    assert!(code == Some(1) && said.contains("no row"), "{code:?} {said}");
+    cluster.member_mut(1)?.node.kill()?;
+    let (code, said) = remove(&url, &id(1)).await?;
+    assert!(code == Some(0) && said.contains("removed"), "{code:?} {said}");
+    let (code, said) = remove(&url, &id(1)).await?;
+    assert!(code == Some(1) && said.contains("no row"), "{code:?} {said}");
+    Ok(())
+}
+
+async fn a_drained_node_is_waited_for_by_nobody(engine: Engine) -> Result<()> {
+    let Some(server) = for_test(engine).await? else { return Ok(()) };
+    let cluster = Cluster::start(&server, 2, Wiring::Direct, Setup::new()).await?;
+    let key = ConfigKey::new("public", "app", "a")?;
+    let clients = cluster.clients();
+    let (stays, goes) = (&clients[0], &clients[1]);
+    let first = stays.put(&key, "1").send().await?.expect(201)?.version().unwrap_or_default();
+    let waiting = tokio::spawn(goes.wait(&key, first, 30).send());
+    let answer = goes.request(Method::POST, "/api/v1/cluster/drain").send().await?.expect(200)?.json()?;
+    assert_eq!(answer["node"].as_str(), Some(id(2).as_str()));
+    // Whatever it held is answered, it is not ready, and nobody waits for it; what it still answers is right.
+    waiting.await??;
+    assert_eq!(goes.get_path("/readyz").send().await?.status, 503);
+    cluster.seen_as(2, &["removed"], Duration::from_secs(3)).await?;
+    let began = std::time::Instant::now();
+    stays.put(&key, "2").send().await?.expect(200)?;
+    assert!(began.elapsed() < Duration::from_secs(2), "a publish waited {:?} for a drained node", began.elapsed());
+    assert_eq!(goes.get(&key).send().await?.expect(200)?.text(), "2");
+    goes.request(Method::POST, "/api/v1/cluster/drain").send().await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_rows_of_dead_nodes() -> Result<()> {
+    a_dead_node_is_removed_and_a_living_one_is_not(Engine::Postgres).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_rows_of_dead_nodes() -> Result<()> {
+    a_dead_node_is_removed_and_a_living_one_is_not(Engine::MariaDb).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_draining() -> Result<()> {
+    a_drained_node_is_waited_for_by_nobody(Engine::Postgres).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_for_databases_that_several_nodes_share() -> Result<()> {
+    let (code, said) = remove("", "n1").await?;
+    assert!(code == Some(1) && said.contains("shared database"), "{code:?} {said}");
+    Ok(())
+}
