@@ -19,8 +19,8 @@ use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::cluster_listener::{self, ClusterListener, Neighbours};
-use crate::cluster_notify::{ClusterNotify, NoPeers, Setup, Transport};
-use crate::conf_manager::ConfManager;
+use crate::cluster_notify::{self, ClusterNotify, NoPeers, Transport};
+use crate::conf_manager::{self, ConfManager};
 use crate::coordinator::Coordinator;
 use crate::event_bus::EventBus;
 use crate::gossip::{self, Advertised, Gossip, Outlet, Seeds};
@@ -29,7 +29,7 @@ use crate::long_poll::LongPoll;
 use crate::metrics::{GossipMetrics, Metrics};
 use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
 use crate::retention::Retention;
-use crate::runtime::{Registry, Spec, start, start_in};
+use crate::runtime::{Context, Monitored, Registry, Spec, start, start_in};
 use crate::store;
 use crate::store_reader::StoreReader;
 use crate::store_writer::StoreWriter;
@@ -78,7 +78,7 @@ pub enum Way {
     /// Over links, and by gossip.
     Linked(Box<Peers>),
     /// Over a transport of another kind, made for each life of the one who speaks.
-    By(Box<dyn Fn() -> Box<dyn Transport> + Send>),
+    By(MakeTransport),
 }
 
 /// The way to other nodes, for a node that holds the key of a cluster.
@@ -142,118 +142,60 @@ impl Node {
     /// Starts what a node has once, over an open database, and the way to its peers.
     #[must_use]
     pub fn start(
-        Threads { core: arbiter, lease: lease_thread }: Threads<'_>,
+        threads: Threads<'_>,
         options: NodeOptions,
         (writer, database): (store::Writer, store::Reader),
         way: Way,
         clock: SharedClock,
     ) -> Self {
-        let registry = Registry::new();
-        let leases = writer.for_leases();
         let mut metrics = Metrics::default();
         if let Way::Linked(peers) = &way {
             metrics.gossip = peers.metrics.clone();
         }
-        let spec = |name: &str| Spec::new(&registry, name).arbiter(CORE).capacity(BUSY_MAILBOX);
+        let leases = writer.for_leases();
+        let scene = Scene { threads, registry: Registry::new(), metrics, clock };
+        let Scene { metrics, clock, .. } = &scene;
 
-        let (reader, counts) = (database.clone(), metrics.store.clone());
-        let store =
-            start_in(arbiter, &spec("store_reader-core"), move |_| StoreReader::new(reader.clone(), counts.clone()));
+        let (reads, counts) = (database.clone(), metrics.store.clone());
+        let reader = scene.start("store_reader-core", move |_| StoreReader::new(reads.clone(), counts.clone()));
         let counts = metrics.store.clone();
-        let store_writer =
-            start_in(arbiter, &spec("store_writer"), move |_| StoreWriter::new(writer.clone(), counts.clone()));
+        let store_writer = scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone()));
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
-        let (kept, loads) = (cache.clone(), store.clone());
-        let keeper = start_in(arbiter, &spec("cache"), move |_| Keeper::new(kept.clone(), loads.clone()));
+        let (kept, loads) = (cache.clone(), reader.clone());
+        let keeper = scene.start("cache", move |_| Keeper::new(kept.clone(), loads.clone()));
         let counts = metrics.push.clone();
-        let bus = start_in(arbiter, &spec("event_bus"), move |_| EventBus::new(counts.clone()));
-        let (from, to, events, counts) = (store.clone(), keeper.clone(), bus.clone(), metrics.push.clone());
-        let feed = start_in(arbiter, &spec("change_feed"), move |_| {
-            ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone())
-        });
-        let (peer_links, gossip, by) = match way {
-            Way::Linked(peers) => {
-                let (links, gossip) = start_peers(&spec, arbiter, *peers, &options.lease.node, &metrics, &clock);
-                (Some(links), Some(gossip), None)
-            }
-            Way::By(transport) => (None, None, Some(transport)),
-            Way::Alone => (None, None, None),
+        let bus = scene.start("event_bus", move |_| EventBus::new(counts.clone()));
+        let (from, to, events, counts) = (reader.clone(), keeper.clone(), bus.clone(), metrics.push.clone());
+        let change_feed = scene
+            .start("change_feed", move |_| ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone()));
+        let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
+        let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
+        let neighbours =
+            Neighbours { lease_keeper: lease_keeper.clone(), feed: change_feed.clone(), links: peer_links.clone() };
+        let cluster_listener = scene.start_listener(&options.lease.node, gossip.clone(), bus.clone(), neighbours);
+        let below = cluster_notify::Down {
+            cache: keeper.clone(),
+            feed: change_feed.clone(),
+            reader: reader.clone(),
+            writer: store_writer.clone(),
+            lease_keeper: lease_keeper.clone(),
+            links: peer_links.clone(),
         };
-        let (lease, with, time, counts) = (options.lease.clone(), keeper.clone(), clock.clone(), metrics.lease.clone());
-        let links = peer_links.clone();
-        let own = Spec::new(&registry, "lease_keeper").arbiter(LEASE).capacity(BUSY_MAILBOX);
-        let lease_keeper = start_in(lease_thread, &own, move |_| {
-            LeaseKeeper::new(lease.clone(), leases.clone(), (with.clone(), links.clone()), time.clone(), counts.clone())
+        let cluster_notify = scene.start_cluster_notify(&options, below, transport);
+        let below =
+            conf_manager::Down { cluster_notify, writer: store_writer.clone(), lease_keeper: lease_keeper.clone() };
+        let (publish, time, counts) = (options.publish, clock.clone(), metrics.publish.clone());
+        let conf_manager = scene.start("conf_manager", move |_| {
+            ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
         });
-        let setup = cluster_listener::Setup {
-            node: options.lease.node.clone(),
-            gossip: gossip.clone(),
-            bus: bus.clone(),
-            peers: peer_links.clone().map(Addr::recipient),
-            neighbours: Some(Neighbours {
-                lease_keeper: lease_keeper.clone(),
-                feed: feed.clone(),
-                links: peer_links.clone(),
-            }),
-            clock: clock.clone(),
-            metrics: metrics.gossip.clone(),
-        };
-        let cluster_listener =
-            start_in(arbiter, &spec("cluster_listener"), move |_| ClusterListener::new(setup.clone()));
-        let change_feed = feed.clone();
-        let (links, peer_counts, another) = (peer_links.clone(), metrics.peer.clone(), by);
-        let (me, receiver, counts) = (options.lease.node.clone(), options.receiver.clone(), metrics.lease.clone());
-        let built = Cell::new(false);
-        let (to, with, by, lease, time) =
-            (keeper.clone(), feed.clone(), (store.clone(), store_writer.clone()), lease_keeper.clone(), clock.clone());
-        let cluster_notify = start_in(arbiter, &spec("cluster_notify"), move |_| {
-            let (reader, writer) = by.clone();
-            let down = crate::cluster_notify::Down {
-                cache: to.clone(),
-                feed: with.clone(),
-                reader,
-                writer,
-                lease_keeper: lease.clone(),
-                links: links.clone(),
-            };
-            let transport: Box<dyn Transport> = match (&links, &another) {
-                (Some(links), _) => Box::new(LinkTransport::new(links.clone(), peer_counts.clone())),
-                (None, Some(make)) => make(),
-                (None, None) => Box::new(NoPeers),
-            };
-            ClusterNotify::new(Setup {
-                node: me.clone(),
-                options: receiver.clone(),
-                down,
-                transport,
-                clock: time.clone(),
-                metrics: counts.clone(),
-                is_rebuilt: built.replace(true),
-            })
+        let (interval, repairs) = (options.refresh_interval, metrics.cache.repairs.clone());
+        scene.start("cache_refresh", move |_| {
+            CacheRefresh::new(keeper.clone(), reader.clone(), interval, repairs.clone())
         });
-        let (publish, notify, to, lease, time, counts) = (
-            options.publish.clone(),
-            cluster_notify.clone(),
-            store_writer.clone(),
-            lease_keeper.clone(),
-            clock.clone(),
-            metrics.publish.clone(),
-        );
-        let conf_manager = start_in(arbiter, &spec("conf_manager"), move |_| {
-            let down = crate::conf_manager::Down {
-                cluster_notify: notify.clone(),
-                writer: to.clone(),
-                lease_keeper: lease.clone(),
-            };
-            ConfManager::new(publish.clone(), down, time.clone(), counts.clone())
-        });
-        let (with, by, interval, repairs) = (keeper, store, options.refresh_interval, metrics.cache.repairs.clone());
-        start_in(arbiter, &spec("cache_refresh"), move |_| {
-            CacheRefresh::new(with.clone(), by.clone(), interval, repairs.clone())
-        });
-        let (by, keep) = (store_writer.clone(), options.history_retention);
-        start_in(arbiter, &spec("retention"), move |_| Retention::new(by.clone(), clock.clone(), keep));
+        let (by, time, keep) = (store_writer.clone(), clock.clone(), options.history_retention);
+        scene.start("retention", move |_| Retention::new(by.clone(), time.clone(), keep));
         let (mark_wait, max_held_per_worker) = (options.mark_wait, options.max_held_per_worker);
+        let Scene { registry, metrics, .. } = scene;
         Self {
             registry,
             metrics,
@@ -273,19 +215,105 @@ impl Node {
     }
 }
 
-/// Starts the links and the heartbeat.
-fn start_peers(
-    spec: &impl Fn(&str) -> Spec,
-    arbiter: &ArbiterHandle,
-    Peers { dialer, advertised, outlet, seeds, .. }: Peers,
-    node: &NodeId,
-    metrics: &Metrics,
-    clock: &SharedClock,
-) -> (Addr<PeerLinks>, Addr<Gossip>) {
-    let (me, counts) = (node.clone(), metrics.peer.clone());
-    let links = start_in(arbiter, &spec("peer_links"), move |_| PeerLinks::new(me.clone(), dialer(), counts.clone()));
-    let setup = gossip::Setup { advertised, outlet, seeds, clock: clock.clone(), metrics: metrics.gossip.clone() };
-    (links, start_in(arbiter, &spec("gossip"), Gossip::factory(setup)))
+/// Makes a transport of another kind than links.
+pub type MakeTransport = Box<dyn Fn() -> Box<dyn Transport> + Send>;
+
+/// Where the actors of a node come up, and what all of them share.
+struct Scene<'t> {
+    threads: Threads<'t>,
+    registry: Registry,
+    metrics: Metrics,
+    clock: SharedClock,
+}
+
+impl Scene<'_> {
+    fn spec(&self, name: &str) -> Spec {
+        Spec::new(&self.registry, name).arbiter(CORE).capacity(BUSY_MAILBOX)
+    }
+
+    /// Starts an actor on the core thread.
+    fn start<A: Monitored>(&self, name: &str, factory: impl Fn(&mut Context<A>) -> A + Send + 'static) -> Addr<A> {
+        start_in(self.threads.core, &self.spec(name), factory)
+    }
+
+    /// Starts the links and the heartbeat, if there are to be any.
+    fn start_way(
+        &self,
+        way: Way,
+        node: &NodeId,
+    ) -> (Option<Addr<PeerLinks>>, Option<Addr<Gossip>>, Option<MakeTransport>) {
+        let peers = match way {
+            Way::Alone => return (None, None, None),
+            Way::By(transport) => return (None, None, Some(transport)),
+            Way::Linked(peers) => peers,
+        };
+        let Peers { dialer, advertised, outlet, seeds, metrics } = *peers;
+        let (me, counts) = (node.clone(), self.metrics.peer.clone());
+        let links = self.start("peer_links", move |_| PeerLinks::new(me.clone(), dialer(), counts.clone()));
+        let setup = gossip::Setup { advertised, outlet, seeds, clock: self.clock.clone(), metrics };
+        (Some(links), Some(self.start("gossip", Gossip::factory(setup))), None)
+    }
+
+    fn start_lease_keeper(
+        &self,
+        options: &LeaseOptions,
+        leases: store::Writer,
+        cache: Addr<Keeper>,
+        links: Option<Addr<PeerLinks>>,
+    ) -> Addr<LeaseKeeper> {
+        let (options, time, counts) = (options.clone(), self.clock.clone(), self.metrics.lease.clone());
+        let own = Spec::new(&self.registry, "lease_keeper").arbiter(LEASE).capacity(BUSY_MAILBOX);
+        start_in(self.threads.lease, &own, move |_| {
+            let around = (cache.clone(), links.clone());
+            LeaseKeeper::new(options.clone(), leases.clone(), around, time.clone(), counts.clone())
+        })
+    }
+
+    fn start_listener(
+        &self,
+        node: &NodeId,
+        gossip: Option<Addr<Gossip>>,
+        bus: Addr<EventBus>,
+        neighbours: Neighbours,
+    ) -> Addr<ClusterListener> {
+        let setup = cluster_listener::Setup {
+            node: node.clone(),
+            gossip,
+            bus,
+            peers: neighbours.links.clone().map(Addr::recipient),
+            neighbours: Some(neighbours),
+            clock: self.clock.clone(),
+            metrics: self.metrics.gossip.clone(),
+        };
+        self.start("cluster_listener", move |_| ClusterListener::new(setup.clone()))
+    }
+
+    fn start_cluster_notify(
+        &self,
+        options: &NodeOptions,
+        down: cluster_notify::Down,
+        another: Option<MakeTransport>,
+    ) -> Addr<ClusterNotify> {
+        let (node, options, clock) = (options.lease.node.clone(), options.receiver.clone(), self.clock.clone());
+        let (metrics, counts) = (self.metrics.lease.clone(), self.metrics.peer.clone());
+        let built = Cell::new(false);
+        self.start("cluster_notify", move |_| {
+            let transport: Box<dyn Transport> = match (&down.links, &another) {
+                (Some(links), _) => Box::new(LinkTransport::new(links.clone(), counts.clone())),
+                (None, Some(make)) => make(),
+                (None, None) => Box::new(NoPeers),
+            };
+            ClusterNotify::new(cluster_notify::Setup {
+                node: node.clone(),
+                options: options.clone(),
+                down: down.clone(),
+                transport,
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                is_rebuilt: built.replace(true),
+            })
+        })
+    }
 }
 
 impl Worker {

@@ -57,10 +57,11 @@ pub(super) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unrea
         Err(error) => Unread::Unasked(error),
     };
     let may_be_old = matches!(failure, Unread::Failed(ReadFailure::Unavailable { .. } | ReadFailure::TimedOut));
-    if state.shared.limits.serve_stale && may_be_old {
-        if let Ok(Some(Stale { state, age })) = ask(reader, GetStale { key }, MEMORY_DEADLINE).await {
-            return Ok(Reading { state, age: Some(age) });
-        }
+    if state.shared.limits.serve_stale
+        && may_be_old
+        && let Ok(Some(Stale { state, age })) = ask(reader, GetStale { key }, MEMORY_DEADLINE).await
+    {
+        return Ok(Reading { state, age: Some(age) });
     }
     Err(failure)
 }
