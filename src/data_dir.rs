@@ -158,7 +158,7 @@ impl DataDir {
     }
 }
 
-/// A SQLite file outside of the data directory that this process alone serves. The lock ends when the value is dropped.
+/// A SQLite file that this process alone serves, in its data directory or elsewhere. The lock ends when the value is dropped.
 #[derive(Debug)]
 pub struct DatabaseLock {
     _lock: File,

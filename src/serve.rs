@@ -44,7 +44,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let listener = bind(settings.http.addr)?;
     let address = listener.local_addr().context("cannot read the address that was bound")?;
     // Kept until the end: the node is the only one on this file.
-    let _only_one = settings.database.url.sqlite_file().map(DatabaseLock::take).transpose()?;
+    let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     let (writer, reader) = open_database(&settings, &data_dir).await?;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let cluster = cluster::node::open(&settings, &node_id, address).await?;

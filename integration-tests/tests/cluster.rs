@@ -229,7 +229,7 @@ async fn a_second_node_on_the_same_sqlite_file_is_refused() -> Result<()> {
     let second = run_to_end(&arguments, &[("CALLBOARD_DATABASE_URL", &url)]).await?;
     let message = String::from_utf8_lossy(&second.stderr);
     assert!(second.status.code().is_some_and(|code| code != 0), "{message}");
-    assert!(message.contains("SQLite") && message.contains("one node"), "{message}");
+    assert!(message.contains("callboard.db is in use by another callboard process"), "{message}");
     assert!(!message.contains("panicked"), "{message}");
     first.client().get_path("/readyz").send().await?.expect(200)?;
     Ok(())
@@ -241,6 +241,22 @@ async fn a_node_without_a_key_does_not_listen_for_peers() -> Result<()> {
     let refused = run_to_end(&arguments, &[]).await?;
     let message = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code().is_some_and(|code| code != 0), "{message}");
-    assert!(message.contains("cluster.key_file"), "{message}");
+    assert!(message.contains("cluster-key-file"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_on_sqlite_is_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let key = directory.path().join("key");
+    let made = run_to_end(&["cluster", "key"], &[]).await?;
+    std::fs::write(&key, made.stdout)?;
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let key = key.to_str().unwrap();
+    let arguments = ["serve", "--http-addr", "127.0.0.1:0", "--data-dir", "d", "--cluster-key-file", key];
+    let refused = run_to_end(&arguments, &[]).await?;
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code().is_some_and(|code| code != 0), "{message}");
+    assert!(message.contains("SQLite serves one node only"), "{message}");
     Ok(())
 }

@@ -4,13 +4,16 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::bounds::{self, HOUR, SHORTEST};
 use super::error::Invalid;
+
+/// The SQLite file in the data directory.
+const FILE: &str = "callboard.db";
 
 /// How the database is reached. The manual, `config/default.toml`, says more about each value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,7 +83,7 @@ impl DatabaseOptions {
     pub fn connection_url(&self, data_dir: &Path) -> String {
         let url = self.url.expose();
         if url.is_empty() {
-            return sqlite_url(&data_dir.join("callboard.db"));
+            return sqlite_url(&data_dir.join(FILE));
         }
         match url.strip_prefix("mariadb:") {
             Some(rest) => format!("mysql:{rest}"),
@@ -89,9 +92,16 @@ impl DatabaseOptions {
     }
 }
 
+impl DatabaseOptions {
+    /// The SQLite file that this node serves alone; `None` for other databases.
+    pub fn sqlite_file(&self, data_dir: &Path) -> Option<PathBuf> {
+        if self.url.0.is_empty() { Some(data_dir.join(FILE)) } else { self.url.sqlite_file().map(Path::to_owned) }
+    }
+}
+
 impl DatabaseUrl {
     /// The file of a SQLite URL; `None` for other databases, and for the file in the data directory.
-    pub fn sqlite_file(&self) -> Option<&Path> {
+    fn sqlite_file(&self) -> Option<&Path> {
         let rest = self.0.strip_prefix("sqlite:")?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         Some(Path::new(rest.split_once('?').map_or(rest, |(path, _)| path)))

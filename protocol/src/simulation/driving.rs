@@ -353,10 +353,7 @@ impl World {
 
     pub(super) fn look_at_links(&mut self, node: usize) {
         let reaches = |other: &usize| {
-            *other != node
-                && !self.cut[node][*other]
-                && !self.cut[*other][node]
-                && self.nodes[*other].run == Run::Up
+            *other != node && !self.cut[node][*other] && !self.cut[*other][node] && self.nodes[*other].run == Run::Up
         };
         let linked = (0..self.nodes.len()).filter(reaches).map(|other| self.nodes[other].name.clone()).collect();
         if self.nodes[node].linked != linked {

@@ -19,8 +19,7 @@ pub(super) enum Kind {
     Rebuild,
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild];
+const KINDS: [Kind; 7] = [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild];
 
 /// Something that goes wrong, or well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,25 @@ use super::variants::{Broken, Variant};
 fn search() {
     use Variant::*;
     for variant in [
-        NacosLike, SeedTimeoutDrop, LeaseFlag, DbClockExpiry, AckBeforeMark, LeaseFromResponse, NoFillGuard,
-        FillGuardNotifyOnly, NoFlushOnRejoin, JoinPoisonedFill, FenceNoRowLock, LeaseCheckOutsideTx, JoinNoLock,
-        AckNoIncarnation, CommitClearsAll, CommitCreatesEntry, NoSelfFence, PushUnguarded, ConnectUnguarded,
+        NacosLike,
+        SeedTimeoutDrop,
+        LeaseFlag,
+        DbClockExpiry,
+        AckBeforeMark,
+        LeaseFromResponse,
+        NoFillGuard,
+        FillGuardNotifyOnly,
+        NoFlushOnRejoin,
+        JoinPoisonedFill,
+        FenceNoRowLock,
+        LeaseCheckOutsideTx,
+        JoinNoLock,
+        AckNoIncarnation,
+        CommitClearsAll,
+        CommitCreatesEntry,
+        NoSelfFence,
+        PushUnguarded,
+        ConnectUnguarded,
     ] {
         let mut found = Vec::new();
         let limit = super::setting("CALLBOARD_SIM_SEEDS").unwrap_or(3_000);
@@ -17,7 +33,9 @@ fn search() {
             let (violation, counters) = run(seed, Broken { variant: Some(variant) });
             if let Some(violation) = violation {
                 found.push((seed, violation, counters.events));
-                if found.len() == 4 { break; }
+                if found.len() == 4 {
+                    break;
+                }
             }
         }
         println!("{variant:?}: {found:?}");

@@ -66,8 +66,7 @@ pub(super) struct Work {
 impl Work {
     /// The one that asked is gone: the publisher, or the receiver.
     pub(super) fn forget(&mut self, publisher: bool) {
-        let publishes =
-            matches!(self.task, Task::Commit { .. } | Task::ResolveFloor(_) | Task::ResolveLook(_));
+        let publishes = matches!(self.task, Task::Commit { .. } | Task::ResolveFloor(_) | Task::ResolveLook(_));
         let receives = matches!(self.task, Task::Floor { .. } | Task::Look { .. });
         self.detached |= if publisher { publishes } else { receives };
     }

@@ -318,8 +318,7 @@ impl World {
             self.after(again, What::Network(from, to, message.clone()));
         }
         let slow = self.chance.permille(late);
-        let delay =
-            if slow { self.chance.spread(MILLISECOND, 8 * SECOND) } else { self.chance.between(100, 2_000) };
+        let delay = if slow { self.chance.spread(MILLISECOND, 8 * SECOND) } else { self.chance.between(100, 2_000) };
         self.after(delay, What::Network(from, to, message));
     }
 
