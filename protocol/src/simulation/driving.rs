@@ -210,7 +210,7 @@ impl World {
         let process = self.nodes[node].process;
         if self.nodes[node].run == Run::Up {
             self.mail(node, Mail::Notify(ToNotify::Peer(message)));
-        } else {
+        } else if !self.nodes[node].deaf {
             self.deliver(node, process, Mail::Notify(ToNotify::Peer(message)));
         }
     }

@@ -64,6 +64,10 @@ pub(super) struct Work {
 }
 
 impl Work {
+    pub(super) fn renews(&self) -> bool {
+        matches!(self.task, Task::Renew(_))
+    }
+
     /// The one that asked is gone: the publisher, or the receiver.
     pub(super) fn forget(&mut self, publisher: bool) {
         let publishes =
@@ -111,14 +115,15 @@ impl World {
             Work { task, stage: 0, commit_sent: false, decision: None, rows: None, found: None, detached: false };
         self.nodes[node].works.insert(op, work);
         self.after_for(node, patience, Mail::GiveUp(op));
-        let mut delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop() };
+        let mut delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop(node) };
         match request {
             Request::Statement(_, OnRow::Renew(_)) => self.moment(node),
             Request::Statement(other, OnRow::Fence(..)) if self.chance.permille(self.faults().races) => {
                 // Whom it is about comes back at this very moment.
                 let process = self.nodes[other].process;
                 self.after(0, What::Fault(Fault::Resume(other, process)));
-                delay += self.chance.spread(200, 200 * MILLISECOND);
+                self.racing = Some(other);
+                delay += self.chance.spread(400, 50 * MILLISECOND);
             }
             _ => {}
         }
@@ -126,7 +131,7 @@ impl World {
     }
 
     fn send_on(&mut self, op: OpId, request: Request) {
-        let mut delay = self.hop();
+        let mut delay = self.hop(op.node);
         if matches!(request, Request::Commit) {
             if let Some(work) = self.nodes[op.node].works.get_mut(&op) {
                 work.commit_sent = true;
@@ -281,22 +286,16 @@ impl World {
                 work.found = Some((landed, states));
                 self.finish(op, work, true)
             }
-            (Task::Renew(_), 1, Answer::Changed(true)) => Next::Ask(Request::ReadRows),
-            (Task::Renew(_), 1, Answer::Changed(false)) => {
-                work.stage = 10;
-                Next::Ask(Request::ReadRows)
-            }
             (_, _, answer) => {
                 let task = std::mem::replace(&mut work.task, Task::Observe);
                 if work.detached {
                     return Next::End;
                 }
-                let refused = work.stage > 10;
                 match (task, answer) {
-                    (Task::Renew(incarnation), Answer::Rows(rows)) => {
-                        let result =
-                            if refused { RenewResult::Refused(Some(rows)) } else { RenewResult::Renewed(Some(rows)) };
-                        self.checks.counters.refusals += u64::from(refused);
+                    (Task::Renew(incarnation), Answer::Renewed(renewed, rows)) => {
+                        let rows = (!self.chance.one_in(50)).then_some(rows);
+                        let result = if renewed { RenewResult::Renewed(rows) } else { RenewResult::Refused(rows) };
+                        self.checks.counters.refusals += u64::from(!renewed);
                         self.mail(op.node, Mail::Lease(lease::Event::Renewed { incarnation, result }));
                     }
                     (Task::Join(incarnation), Answer::Done) => {
@@ -322,7 +321,7 @@ impl World {
     }
 
     fn rollback(&mut self, op: OpId) {
-        let delay = self.hop();
+        let delay = self.hop(op.node);
         self.after(delay, What::Arrive(op, Request::Rollback));
     }
 

@@ -85,6 +85,8 @@ pub(super) struct World {
     pub(super) events: u32,
     /// Something has changed that must be looked at.
     pub(super) dirty: bool,
+    /// The next renewal of this node takes long to become durable.
+    pub(super) racing: Option<usize>,
     quiet: Faults,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     slots: Vec<Option<What>>,
@@ -123,6 +125,7 @@ impl World {
             checks: Checks::new(broken, &keys),
             events: 0,
             dirty: false,
+            racing: None,
             quiet: Faults { proofs: 1_000, ..Faults::default() },
             queue: BinaryHeap::new(),
             slots: Vec::new(),
@@ -352,16 +355,18 @@ impl World {
         for outcome in out {
             match outcome {
                 Outcome::Answer(op, answer) => {
+                    let answer = self.with_rows(op, answer);
                     let breaks = self.chance.permille(self.faults().broken_steps);
                     let answer = if breaks { super::database::Answer::Broken } else { answer };
                     let slow = matches!(answer, super::database::Answer::Loaded(_))
                         && self.chance.permille(self.faults().slow_loads);
-                    let delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop() };
+                    let delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop(op.node) };
                     self.after(delay, What::Process(op.node, op.process, Mail::Answer(op, answer)));
                 }
                 Outcome::Durable(op) => {
-                    let (steps, races) = (self.faults().slow_steps, self.faults().races);
-                    let slow = self.chance.permille(steps) || self.chance.permille(races / 8);
+                    let races = self.racing == Some(op.node);
+                    self.racing = self.racing.filter(|_| !races);
+                    let slow = races || self.chance.permille(self.faults().slow_steps);
                     let delay = if slow { self.chance.spread(MILLISECOND, 3 * SECOND) } else { 50 };
                     self.after(delay, What::Durable(op));
                 }
@@ -374,8 +379,24 @@ impl World {
         }
     }
 
+    /// A renewal is answered with the rows as they are after it.
+    fn with_rows(&self, op: OpId, answer: super::database::Answer) -> super::database::Answer {
+        use super::database::Answer;
+        let work = self.nodes[op.node].works.get(&op);
+        match answer {
+            Answer::Changed(renewed) if work.is_some_and(super::work::Work::renews) => {
+                Answer::Renewed(renewed, self.db.observation(op))
+            }
+            answer => answer,
+        }
+    }
+
     /// The time between a client and the database.
-    pub(super) fn hop(&mut self) -> u64 {
+    pub(super) fn hop(&mut self, node: usize) -> u64 {
+        let link = self.nodes[node].link;
+        if link > 0 {
+            return self.chance.spread(link / 16, link);
+        }
         if self.chance.permille(self.faults().slow_steps) {
             self.chance.spread(MILLISECOND, 3 * SECOND)
         } else {
