@@ -102,9 +102,9 @@ impl World {
                 let versions: Vec<Version> = items.iter().map(|item| item.version).collect();
                 self.succeeded_at(request, &versions);
             }
-            PublishOutcome::Settled(UnitOutcome::Refused(_))
-            | PublishOutcome::Busy
-            | PublishOutcome::Failed { .. } => self.failed_at(request),
+            PublishOutcome::Settled(UnitOutcome::Refused(_)) | PublishOutcome::Busy | PublishOutcome::Failed { .. } => {
+                self.failed_at(request)
+            }
             PublishOutcome::Unknown { .. } => {
                 self.checks.asked[request].unsure = true;
                 if self.chance.one_in(2) {
@@ -161,7 +161,8 @@ impl World {
         let process = self.nodes[node].process;
         let lost = |caller: &Caller| caller.node == node && caller.process == process;
         let mut callers: Vec<(CallerId, Caller)> = Vec::new();
-        callers.extend(self.checks.callers.iter().filter(|(_, caller)| lost(caller)).map(|(id, caller)| (*id, *caller)));
+        callers
+            .extend(self.checks.callers.iter().filter(|(_, caller)| lost(caller)).map(|(id, caller)| (*id, *caller)));
         for (id, Caller { client, request, .. }) in callers {
             self.checks.callers.remove(&id);
             self.checks.asked[request].unsure = true;

@@ -20,16 +20,8 @@ pub(super) enum Kind {
     Link,
 }
 
-const KINDS: [Kind; 8] = [
-    Kind::Cut,
-    Kind::Pause,
-    Kind::Crash,
-    Kind::Leave,
-    Kind::Outage,
-    Kind::Kill,
-    Kind::Rebuild,
-    Kind::Link,
-];
+const KINDS: [Kind; 8] =
+    [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild, Kind::Link];
 
 /// Something that goes wrong, or well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

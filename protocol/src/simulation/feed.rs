@@ -187,12 +187,7 @@ impl World {
         self.begin(node, Task::Session { subscriber: index, connection, after });
     }
 
-    pub(super) fn session_read(
-        &mut self,
-        index: usize,
-        connection: u32,
-        read: Option<(Version, Vec<SharedState>)>,
-    ) {
+    pub(super) fn session_read(&mut self, index: usize, connection: u32, read: Option<(Version, Vec<SharedState>)>) {
         let subscriber = &mut self.subscribers[index];
         if subscriber.connection != connection {
             return;

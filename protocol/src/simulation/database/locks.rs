@@ -106,11 +106,9 @@ impl Database {
             Request::ReadRows => Answer::Rows(self.observation(op)),
             Request::ReadBatch(ids, keys) => Answer::Batch(Box::new(self.snapshot(op, &ids, &keys))),
             Request::Load(key) => match self.newest.get(&key) {
-                Some(state) => Answer::Loaded(Loaded {
-                    revision: self.revision,
-                    timeline: self.timeline,
-                    state: state.clone(),
-                }),
+                Some(state) => {
+                    Answer::Loaded(Loaded { revision: self.revision, timeline: self.timeline, state: state.clone() })
+                }
                 None => Answer::Broken,
             },
             Request::Look(ids, keys) => Answer::Found(self.found(&ids), self.states(&keys)),
