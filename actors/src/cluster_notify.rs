@@ -45,9 +45,19 @@ use crate::subscription::{Held, Holder, subscription, until_forgotten};
 
 /// How long the database may take to answer a look.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The pauses before each try to find out what became of a batch.
-const RESOLVE_PAUSES: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(2)];
+/// The pauses before each try to find out what became of a batch: soon again and again, for nothing is committed until
+/// it is known, and a database that is restarted is back within a second or two.
+const RESOLVE_PAUSES: [Duration; 9] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+];
 
 /// A publisher's word to every member: these keys are about to change.
 #[derive(Debug, Message)]

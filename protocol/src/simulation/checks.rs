@@ -35,10 +35,12 @@ pub(super) struct Counters {
     pub(super) revokes: u64,
     pub(super) rejoins: u64,
     pub(super) seen_commits: u64,
+    /// The longest that any run took to settle, in microseconds.
+    pub(super) slowest: u64,
 }
 
 impl Counters {
-    pub(super) fn each(&self) -> [(&'static str, u64); 16] {
+    pub(super) fn each(&self) -> [(&'static str, u64); 17] {
         [
             ("events", self.events),
             ("published", self.published),
@@ -56,6 +58,7 @@ impl Counters {
             ("revoked rows", self.revokes),
             ("rejoins", self.rejoins),
             ("commits", self.seen_commits),
+            ("slowest to settle", self.slowest),
         ]
     }
 
@@ -76,6 +79,7 @@ impl Counters {
         self.revokes += other.revokes;
         self.rejoins += other.rejoins;
         self.seen_commits += other.seen_commits;
+        self.slowest = self.slowest.max(other.slowest);
     }
 }
 
@@ -151,8 +155,28 @@ impl World {
             }
             self.checks.revision = expected;
             self.landed(&writes);
+            self.all_marked(&writes);
             let what: Vec<String> = writes.states.iter().map(|state| state.key.data_id().to_owned()).collect();
             self.log(|_| format!("  {op:?} commits {what:?} as {}", writes.revision));
+        }
+    }
+
+    /// I1: whoever has acknowledged holds the marks when the commit comes.
+    fn all_marked(&mut self, writes: &crate::commit::Writes) {
+        if self.checks.client_only {
+            return;
+        }
+        for (node, row) in self.nodes.iter_mut().zip(&self.db.rows) {
+            let life = row.as_ref().map(|row| row.incarnation);
+            if node.run == Run::Down || life.is_none() || node.grant.map(|grant| grant.incarnation) != life {
+                continue;
+            }
+            for state in &writes.states {
+                if node.shard.lookup(&state.key, Mono::default) != Lookup::Marked {
+                    let (name, key) = (&node.name, state.key.data_id());
+                    self.checks.violated(format!("I1: {name} has no mark on {key} when it is committed"));
+                }
+            }
         }
     }
 
@@ -227,6 +251,7 @@ impl World {
         match self.act {
             Act::Healed if self.unsettled().is_none() => {
                 self.act = Act::LastReads;
+                self.checks.counters.slowest = self.now - self.healed_at;
                 for key in self.keys.clone() {
                     let newest = self.db.version(&key);
                     self.checks.seen(&key, newest);

@@ -96,6 +96,8 @@ pub(super) enum Answer {
     Changed(bool),
     Batch(Box<Snapshot>),
     Rows(Observation),
+    /// Whether a renewal was carried out, and the rows after it.
+    Renewed(bool, Observation),
     Loaded(Loaded),
     Found(Vec<(RequestId, Recorded)>, Vec<SharedState>),
     Feed(Version, Vec<SharedState>),
@@ -195,7 +197,7 @@ impl Database {
     }
 
     /// The own row of `op`'s open transaction is as it wrote it, all others as they are committed.
-    fn observation(&self, op: OpId) -> Observation {
+    pub(super) fn observation(&self, op: OpId) -> Observation {
         let own = self.sessions.get(&op).and_then(|session| session.row.as_ref());
         let row = |(index, row): (usize, &Option<Row>)| {
             let row = own.filter(|(node, _)| *node == index).map_or(row.as_ref(), |(_, row)| row.as_ref())?;

@@ -7,10 +7,10 @@ use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
 use super::work::{Resolving, Task};
-use super::world::{What, World};
+use super::world::World;
 use crate::feed::Span;
 use crate::lease::{self, Membership};
-use crate::member::{Ack, AckNo, Grant, Incarnation, LeaseEnd, NodeId, NodeRow};
+use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use crate::publish;
 use crate::receiver::{self, CommittedChange, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent};
 
@@ -210,7 +210,7 @@ impl World {
         let process = self.nodes[node].process;
         if self.nodes[node].run == Run::Up {
             self.mail(node, Mail::Notify(ToNotify::Peer(message)));
-        } else {
+        } else if !self.nodes[node].deaf {
             self.deliver(node, process, Mail::Notify(ToNotify::Peer(message)));
         }
     }
@@ -287,6 +287,7 @@ impl World {
             }
         }
     }
+<<<<<<< HEAD
 
     fn cache(&mut self, node: usize, to: ToCache) {
         let mut woken = Vec::new();
@@ -362,6 +363,8 @@ impl World {
             self.deliver(node, process, Mail::Lease(lease::Event::Linked(linked)));
         }
     }
+=======
+>>>>>>> sim
 }
 
 /// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.

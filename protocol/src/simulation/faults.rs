@@ -17,9 +17,15 @@ pub(super) enum Kind {
     Outage,
     Kill,
     Rebuild,
+    Link,
 }
 
+<<<<<<< HEAD
 const KINDS: [Kind; 7] = [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild];
+=======
+const KINDS: [Kind; 8] =
+    [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild, Kind::Link];
+>>>>>>> sim
 
 /// Something that goes wrong, or well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,7 @@ pub(super) enum Fault {
     Restart(usize),
     Cut(usize, usize),
     Mend(usize, usize),
+    LinkUp(usize),
     DatabaseUp,
 }
 
@@ -51,6 +58,7 @@ impl World {
             Kind::Outage => faults.outages,
             Kind::Kill => faults.killed_transactions,
             Kind::Rebuild => faults.rebuilds,
+            Kind::Link => faults.slow_links,
         };
         if mean > 0 {
             let after = self.chance.between(MILLISECOND, 2 * mean);
@@ -80,6 +88,7 @@ impl World {
                 self.cut[from][to] = false;
                 self.links_changed(from);
             }
+            Fault::LinkUp(node) => self.nodes[node].link = 0,
             Fault::DatabaseUp => self.db.is_down = false,
         }
     }
@@ -112,6 +121,10 @@ impl World {
                 }
             }
             Kind::Rebuild => self.rebuild(node),
+            Kind::Link => {
+                self.nodes[node].link = if self.chance.one_in(3) { 20 * SECOND } else { 4 * SECOND };
+                self.after(lasts, What::Fault(Fault::LinkUp(node)));
+            }
             Kind::Kill => {
                 let open = self.db.open();
                 if !open.is_empty() {
@@ -167,6 +180,7 @@ impl World {
             return;
         }
         self.nodes[node].run = Run::Paused;
+        self.nodes[node].deaf = self.chance.one_in(2);
         self.links_changed(node);
         let process = self.nodes[node].process;
         self.after(lasts, What::Fault(Fault::Resume(node, process)));
@@ -225,6 +239,7 @@ impl World {
         self.log(|_| "all faults end".to_owned());
         self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
         self.db.is_down = false;
+        self.nodes.iter_mut().for_each(|node| node.link = 0);
         for node in 0..self.nodes.len() {
             match self.nodes[node].run {
                 Run::Up => {}

@@ -112,6 +112,10 @@ pub(super) struct Node {
     pub(super) process: u32,
     pub(super) run: Run,
     pub(super) leaving: bool,
+    /// While it stands still, its peers give up on it: what they send is lost.
+    pub(super) deaf: bool,
+    /// How long a step to the database may take on its way; zero when all is well.
+    pub(super) link: u64,
     /// True when the process may replace a row that another process of the node has left.
     pub(super) has_proof: bool,
     pub(super) first_life: Incarnation,
@@ -157,6 +161,8 @@ impl Node {
             process: 0,
             run: Run::Down,
             leaving: false,
+            deaf: false,
+            link: 0,
             has_proof: false,
             first_life: Incarnation(Uuid::nil()),
             grant: None,

@@ -49,6 +49,8 @@ pub(super) struct Faults {
     pub(super) races: u64,
     /// Actors that are lost to a panic.
     pub(super) rebuilds: u64,
+    /// Nodes that reach the database slowly, or as good as never.
+    pub(super) slow_links: u64,
     pub(super) cuts: u64,
     pub(super) pauses: u64,
     pub(super) crashes: u64,
@@ -101,9 +103,10 @@ impl Faults {
             slow_loads: share(chance, 600),
             broken_commits: share(chance, 300),
             broken_steps: share(chance, 40),
-            moments: share(chance, 60),
-            races: share(chance, 500),
+            moments: share(chance, 120),
+            races: if chance.one_in(2) { chance.between(200, 900) } else { 0 },
             rebuilds: every(chance, 6),
+            slow_links: every(chance, 4),
             cuts: every(chance, 3),
             pauses: every(chance, 3),
             crashes: every(chance, 3),

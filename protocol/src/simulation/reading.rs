@@ -7,6 +7,7 @@ use super::work::Task;
 use super::world::{Act, What, World};
 use crate::cache::{Begin, Loaded, Lookup, Token};
 use crate::config::{SharedState, Version};
+use crate::content::Content;
 use crate::key::ConfigKey;
 
 /// Where a read stands.
@@ -158,6 +159,13 @@ impl World {
         }
         if state.version > newest {
             self.checks.violated(format!("C1: {name} answered {} which is not committed", state.version));
+        }
+        let at = self.db.history.partition_point(|known| known.version < state.version);
+        let is_known = self.db.history[at..].iter().take_while(|known| known.version == state.version).any(|known| {
+            known.key == key && known.formal.as_ref().map(Content::md5) == state.formal.as_ref().map(Content::md5)
+        });
+        if !is_known && state.version > Version::ZERO {
+            self.checks.violated(format!("C0: {name} answered {} with a content it never had", state.version));
         }
         self.checks.seen(&key, state.version);
     }

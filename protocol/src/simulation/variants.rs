@@ -2,7 +2,6 @@
 
 use super::database::Laxity;
 use super::node::Map;
-use super::plan::Plan;
 use crate::cache::{self, Shard};
 use crate::lease::{self, Lease};
 use crate::receiver::{self, Receiver};
@@ -87,7 +86,4 @@ impl Broken {
             rows_read_before_the_lock: self.is(Variant::LeaseCheckOutsideTx),
         }
     }
-
-    /// Nothing is made easier for the checks: a broken rule has to be found by the runs as they are.
-    pub(super) fn favour(self, _plan: &mut Plan) {}
 }

@@ -5,19 +5,16 @@ use std::sync::Arc;
 
 use super::database::{Answer, OnRow, OpId, Request};
 use super::faults::Fault;
-use super::mail::{Mail, ToNotify};
+use super::mail::Mail;
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
 use super::world::{What, World};
 use crate::cache::Token;
-use crate::commit::{BatchId, Decision, Standing, decide};
+use crate::commit::{BatchId, Decision, Standing};
 use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
-use crate::lease::{self, FenceResult, JoinResult, Observation, RenewResult};
+use crate::lease::Observation;
 use crate::member::{Ack, AckNo, Incarnation, Timeline};
-use crate::publish::{self, CommitResult, Resolution};
-use crate::receiver::{self, FloorResult, Found, LookResult};
-use crate::time::WallMillis;
 use crate::unit::{Recorded, RequestId, Unit};
 
 /// A look after a commit of unknown outcome.
@@ -50,20 +47,27 @@ pub(super) enum Task {
     Session { subscriber: usize, connection: u32, after: Version },
 }
 
+/// What was found in the database under the request ids asked for, and the states of the keys.
+pub(super) type Looked = Option<(Vec<(RequestId, Recorded)>, Vec<SharedState>)>;
+
 /// Work under way.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) task: Task,
-    stage: u8,
+    pub(super) stage: u8,
     pub(super) commit_sent: bool,
-    decision: Option<Decision>,
-    rows: Option<Observation>,
-    found: Option<(Vec<(RequestId, Recorded)>, Vec<SharedState>)>,
+    pub(super) decision: Option<Decision>,
+    pub(super) rows: Option<Observation>,
+    pub(super) found: Looked,
     /// Whoever asked does not listen any more, but nobody has told the task.
-    detached: bool,
+    pub(super) detached: bool,
 }
 
 impl Work {
+    pub(super) fn renews(&self) -> bool {
+        matches!(self.task, Task::Renew(_))
+    }
+
     /// The one that asked is gone: the publisher, or the receiver.
     pub(super) fn forget(&mut self, publisher: bool) {
         let publishes = matches!(self.task, Task::Commit { .. } | Task::ResolveFloor(_) | Task::ResolveLook(_));
@@ -73,7 +77,7 @@ impl Work {
 }
 
 /// What comes next.
-enum Next {
+pub(super) enum Next {
     Ask(Request),
     /// The transaction is given up by its client, and this is the end.
     End,
@@ -110,14 +114,15 @@ impl World {
             Work { task, stage: 0, commit_sent: false, decision: None, rows: None, found: None, detached: false };
         self.nodes[node].works.insert(op, work);
         self.after_for(node, patience, Mail::GiveUp(op));
-        let mut delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop() };
+        let mut delay = if slow { self.chance.spread(MILLISECOND, 2 * SECOND) } else { self.hop(node) };
         match request {
             Request::Statement(_, OnRow::Renew(_)) => self.moment(node),
             Request::Statement(other, OnRow::Fence(..)) if self.chance.permille(self.faults().races) => {
                 // Whom it is about comes back at this very moment.
                 let process = self.nodes[other].process;
                 self.after(0, What::Fault(Fault::Resume(other, process)));
-                delay += self.chance.spread(200, 200 * MILLISECOND);
+                self.racing = Some(other);
+                delay += self.chance.spread(400, 50 * MILLISECOND);
             }
             _ => {}
         }
@@ -125,7 +130,7 @@ impl World {
     }
 
     fn send_on(&mut self, op: OpId, request: Request) {
-        let mut delay = self.hop();
+        let mut delay = self.hop(op.node);
         if matches!(request, Request::Commit) {
             if let Some(work) = self.nodes[op.node].works.get_mut(&op) {
                 work.commit_sent = true;
@@ -177,13 +182,12 @@ impl World {
         match answer {
             Answer::Broken => {
                 self.nodes[node].works.insert(op, work);
-                return self.close(op);
+                self.close(op);
             }
             Answer::Undone => {
                 if !work.detached {
                     self.ended(op, work.task, None);
                 }
-                return;
             }
             answer => match self.advance(op, &mut work, answer) {
                 Next::Ask(request) => {
@@ -193,274 +197,6 @@ impl World {
                 Next::End => {}
             },
         }
-    }
-
-    fn advance(&mut self, op: OpId, work: &mut Work, answer: Answer) -> Next {
-        work.stage += 1;
-        match (&mut work.task, work.stage, answer) {
-            (Task::Commit { units, .. }, 1, Answer::Done) => {
-                let ids = units.iter().map(|unit| unit.request_id.clone()).collect();
-                let keys = units.iter().flat_map(|unit| unit.items.iter().map(|item| item.key.clone())).collect();
-                Next::Ask(Request::ReadBatch(ids, keys))
-            }
-            (Task::Commit { units, timeline, standing, acks, .. }, 2, Answer::Batch(mut snapshot)) => {
-                self.moment(op.node);
-                if self.broken.is(Variant::AckNoIncarnation) {
-                    for row in &mut snapshot.nodes {
-                        let known = acks.iter().find(|ack| ack.node == row.node);
-                        row.incarnation = known.map_or(row.incarnation, |ack| ack.incarnation);
-                    }
-                }
-                if self.broken.is(Variant::NacosLike) {
-                    snapshot.nodes.retain(|row| Standing::Member(row.node.clone()) == *standing);
-                    acks.clear();
-                    acks.extend(snapshot.nodes.iter().map(|row| Ack {
-                        node: row.node.clone(),
-                        incarnation: row.incarnation,
-                        number: row.ack_floor,
-                    }));
-                }
-                let decision = decide(*snapshot, units, *timeline, standing, acks, WallMillis(0));
-                match &decision {
-                    Decision::Write(writes) => {
-                        let writes = Box::new(writes.clone());
-                        work.decision = Some(decision);
-                        Next::Ask(Request::WriteBatch(writes))
-                    }
-                    Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) => {
-                        work.decision = Some(decision);
-                        self.finish(op, work, true)
-                    }
-                }
-            }
-            (Task::Commit { .. }, 3, Answer::Done) => Next::Ask(Request::Commit),
-            (Task::Join(_), 1, Answer::Done) => Next::Ask(Request::ReadRows),
-            (Task::Join(incarnation), 2, Answer::Rows(rows)) => {
-                let me = &self.nodes[op.node];
-                let may_replace = |life: Incarnation| {
-                    let own = me.first_life <= life && life <= *incarnation;
-                    let other = life < me.first_life;
-                    own || other && me.has_proof
-                };
-                let old = rows.rows.iter().find(|row| row.node == me.name);
-                if old.is_some_and(|row| !may_replace(row.incarnation)) {
-                    self.ended_with(op, work, JoinResult::Held(rows));
-                    self.rollback(op);
-                    return Next::End;
-                }
-                Next::Ask(Request::WriteRow(op.node, OnRow::Join(*incarnation)))
-            }
-            (Task::Join(_), 3, Answer::Changed(_)) => Next::Ask(Request::ReadRows),
-            (Task::Join(_), 4, Answer::Rows(rows)) => {
-                work.rows = Some(rows);
-                Next::Ask(Request::Commit)
-            }
-            (Task::Floor { above, incarnation, .. }, 1, Answer::Done) => {
-                Next::Ask(Request::WriteRow(op.node, OnRow::Floor(*incarnation, AckNo(above.0 + 1))))
-            }
-            (Task::Floor { ids, keys, .. }, 2, Answer::Changed(true)) => {
-                Next::Ask(Request::Look(ids.clone(), keys.clone()))
-            }
-            (Task::ResolveFloor(Resolving { ack: Some(ack), .. }), 1, Answer::Done) => {
-                let floor = OnRow::Floor(ack.incarnation, AckNo(ack.number.0 + 1));
-                Next::Ask(Request::WriteRow(op.node, floor))
-            }
-            (Task::ResolveFloor(resolving), 2, Answer::Changed(true)) => {
-                Next::Ask(Request::Look(resolving.ids.clone(), Vec::new()))
-            }
-            (Task::Floor { .. } | Task::ResolveFloor(_), 2, Answer::Changed(false)) => self.finish(op, work, true),
-            (Task::Floor { .. } | Task::ResolveFloor(_), 3, Answer::Found(landed, states)) => {
-                work.found = Some((landed, states));
-                Next::Ask(Request::Commit)
-            }
-            (Task::ResolveLook(resolving), 1, Answer::Done) => {
-                Next::Ask(Request::Look(resolving.ids.clone(), Vec::new()))
-            }
-            (Task::ResolveLook(_), _, Answer::Found(landed, states)) => {
-                work.found = Some((landed, states));
-                self.finish(op, work, true)
-            }
-            (Task::Renew(_), 1, Answer::Changed(true)) => Next::Ask(Request::ReadRows),
-            (Task::Renew(_), 1, Answer::Changed(false)) => {
-                work.stage = 10;
-                Next::Ask(Request::ReadRows)
-            }
-            (_, _, answer) => {
-                let task = std::mem::replace(&mut work.task, Task::Observe);
-                if work.detached {
-                    return Next::End;
-                }
-                let refused = work.stage > 10;
-                match (task, answer) {
-                    (Task::Renew(incarnation), Answer::Rows(rows)) => {
-                        let result =
-                            if refused { RenewResult::Refused(Some(rows)) } else { RenewResult::Renewed(Some(rows)) };
-                        self.checks.counters.refusals += u64::from(refused);
-                        self.mail(op.node, Mail::Lease(lease::Event::Renewed { incarnation, result }));
-                    }
-                    (Task::Join(incarnation), Answer::Done) => {
-                        if let Some(rows) = work.rows.take() {
-                            let result = JoinResult::Joined(rows);
-                            self.mail(op.node, Mail::Lease(lease::Event::Joined { incarnation, result }));
-                        }
-                    }
-                    (task, answer) => {
-                        let (found, decision) = (work.found.take(), work.decision.take());
-                        self.succeeded(op.node, task, answer, found, decision);
-                    }
-                }
-                Next::End
-            }
-        }
-    }
-
-    fn ended_with(&mut self, op: OpId, work: &Work, result: JoinResult) {
-        if let (Task::Join(incarnation), false) = (&work.task, work.detached) {
-            self.mail(op.node, Mail::Lease(lease::Event::Joined { incarnation: *incarnation, result }));
-        }
-    }
-
-    fn rollback(&mut self, op: OpId) {
-        let delay = self.hop();
-        self.after(delay, What::Arrive(op, Request::Rollback));
-    }
-
-    /// The client is done with a transaction that wrote nothing.
-    fn finish(&mut self, op: OpId, work: &mut Work, _wrote_nothing: bool) -> Next {
-        self.rollback(op);
-        if !work.detached {
-            let task = std::mem::replace(&mut work.task, Task::Observe);
-            let (found, decision) = (work.found.take(), work.decision.take());
-            self.succeeded(op.node, task, Answer::Changed(false), found, decision);
-        }
-        Next::End
-    }
-
-    /// A piece of work was carried out.
-    fn succeeded(
-        &mut self,
-        node: usize,
-        task: Task,
-        answer: Answer,
-        found: Option<(Vec<(RequestId, Recorded)>, Vec<SharedState>)>,
-        decision: Option<Decision>,
-    ) {
-        let as_found = |landed: Vec<(RequestId, Recorded)>, states| Found {
-            landed: landed.into_iter().map(|(id, _)| id).collect(),
-            states,
-        };
-        match (task, answer) {
-            (Task::Commit { batch, .. }, _) => {
-                let Some(decision) = decision else { return };
-                self.checks.counters.need_acks += u64::from(matches!(decision, Decision::NeedAcks(_)));
-                let result = CommitResult::Decided(decision);
-                self.mail(node, Mail::Publisher(publish::Event::Committed { batch, result }));
-            }
-            (Task::Floor { above, .. }, _) => {
-                self.checks.counters.floors += u64::from(found.is_some());
-                let result = found
-                    .map_or(FloorResult::Refused, |(landed, states)| FloorResult::Raised(as_found(landed, states)));
-                self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Floored { above, result })));
-            }
-            (Task::ResolveFloor(resolving), _) => match found {
-                Some((landed, _)) => self.resolved(node, &resolving, Resolution::Landed(landed)),
-                None => self.begin(node, Task::ResolveLook(Resolving { rowless: true, ..resolving })),
-            },
-            (Task::ResolveLook(resolving), _) => {
-                let landed = found.map_or_else(Vec::new, |(landed, _)| landed);
-                let sure = resolving.rowless || self.broken.is(Variant::NoSelfFence);
-                let resolution = if sure { Resolution::Landed(landed) } else { Resolution::LandedUncertain(landed) };
-                self.resolved(node, &resolving, resolution);
-            }
-            (Task::Observe, Answer::Rows(rows)) => self.mail(node, Mail::Lease(lease::Event::Observed(Some(rows)))),
-            (Task::Fence { node: other, .. }, Answer::Changed(fenced)) => {
-                let node_id = self.nodes[other].name.clone();
-                let result = if fenced { FenceResult::Fenced } else { FenceResult::Missed };
-                self.mail(node, Mail::Lease(lease::Event::Fenced { node: node_id, result }));
-            }
-            (Task::Revoke { .. }, Answer::Changed(revoked)) => self.checks.counters.revokes += u64::from(revoked),
-            (Task::Release(_), _) => self.mail(node, Mail::Lease(lease::Event::Released)),
-            (Task::Load(token), Answer::Loaded(loaded)) => self.loaded(node, token, Some(&loaded)),
-            (Task::Look { batch, .. }, Answer::Found(landed, states)) => {
-                let result = LookResult::Found(as_found(landed, states));
-                self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Looked { batch, result })));
-            }
-            (Task::Feed { after }, Answer::Feed(revision, states)) => self.feed_read(node, after, revision, states),
-            (Task::Session { subscriber, connection, .. }, Answer::Feed(revision, states)) => {
-                self.session_read(subscriber, connection, Some((revision, states)));
-            }
-            (task, answer) => self.checks.violated(format!("no such answer: {task:?} {answer:?}")),
-        }
-    }
-
-    /// A piece of work ended without an answer; with one that says nothing when it may have been carried out.
-    fn ended(&mut self, op: OpId, task: Task, unknown: Option<Answer>) {
-        let (node, reason) = (op.node, String::new());
-        match task {
-            Task::Commit { batch, .. } => {
-                self.checks.counters.unknown += u64::from(unknown.is_some());
-                let result = match unknown {
-                    Some(_) => CommitResult::Unknown { reason },
-                    None => CommitResult::Aborted { reason, retry: true },
-                };
-                self.mail(node, Mail::Publisher(publish::Event::Committed { batch, result }));
-            }
-            Task::Join(incarnation) => {
-                let result = JoinResult::Failed;
-                self.mail(node, Mail::Lease(lease::Event::Joined { incarnation, result }));
-            }
-            Task::Floor { above, .. } => {
-                let event = receiver::Event::Floored { above, result: FloorResult::Failed { reason } };
-                self.mail(node, Mail::Notify(ToNotify::Event(event)));
-            }
-            Task::ResolveFloor(resolving) | Task::ResolveLook(resolving) => self.resolve_again(node, resolving),
-            Task::Renew(incarnation) => {
-                let result = RenewResult::Failed;
-                self.mail(node, Mail::Lease(lease::Event::Renewed { incarnation, result }));
-            }
-            Task::Observe => self.mail(node, Mail::Lease(lease::Event::Observed(None))),
-            Task::Fence { node: other, .. } => {
-                let result = FenceResult::Failed;
-                let other = self.nodes[other].name.clone();
-                self.mail(node, Mail::Lease(lease::Event::Fenced { node: other, result }));
-            }
-            Task::Revoke { .. } => {}
-            Task::Release(_) => self.mail(node, Mail::Lease(lease::Event::Released)),
-            Task::Load(token) => self.loaded(node, token, None),
-            Task::Look { batch, .. } => {
-                let event = receiver::Event::Looked { batch, result: LookResult::Failed { reason } };
-                self.mail(node, Mail::Notify(ToNotify::Event(event)));
-            }
-            Task::Feed { .. } => self.feed_failed(node),
-            Task::Session { subscriber, connection, .. } => self.session_read(subscriber, connection, None),
-        }
-    }
-
-    /// Finds out what became of a batch, by the floor if there is an own ack.
-    pub(super) fn resolve(&mut self, node: usize, resolving: Resolving) {
-        let by_floor = resolving.ack.is_some() && !self.broken.is(Variant::NoSelfFence);
-        let task = if by_floor { Task::ResolveFloor(resolving) } else { Task::ResolveLook(resolving) };
-        self.begin(node, task);
-    }
-
-    fn resolve_again(&mut self, node: usize, resolving: Resolving) {
-        const PAUSES: [u64; 3] = [100 * MILLISECOND, 400 * MILLISECOND, 2 * SECOND];
-        match PAUSES.get(resolving.tries) {
-            Some(pause) => {
-                let again = Resolving { tries: resolving.tries + 1, rowless: false, ..resolving };
-                self.after_for(node, *pause, Mail::Retry(Task::ResolveFloor(again)));
-            }
-            None => self.resolved(node, &resolving, Resolution::Unresolved { reason: String::new() }),
-        }
-    }
-
-    /// The floor may have been raised by any try: the receiver hears so before anybody acts on the result.
-    fn resolved(&mut self, node: usize, resolving: &Resolving, result: Resolution) {
-        if let Some(ack) = resolving.ack.as_ref().filter(|_| !self.broken.is(Variant::NoSelfFence)) {
-            let raised = receiver::Event::Raised { above: ack.number };
-            self.mail(node, Mail::Notify(ToNotify::Event(raised)));
-        }
-        self.mail(node, Mail::Publisher(publish::Event::Resolved { batch: resolving.batch, result }));
     }
 }
 

@@ -1,0 +1,86 @@
+//! The keeper of a node's cache, and how a node comes up and looks at its links.
+
+use super::mail::{Mail, ToCache, ToFeed, ToNotify};
+use super::node::Run;
+use super::variants::Variant;
+use super::world::{What, World};
+use crate::lease;
+use crate::member::{Grant, LeaseEnd};
+use crate::receiver;
+
+impl World {
+    pub(super) fn cache(&mut self, node: usize, to: ToCache) {
+        let mut woken = Vec::new();
+        self.dirty = true;
+        let shard = &mut self.nodes[node].shard;
+        match to {
+            ToCache::Mark(batch, keys, tells) => {
+                keys.iter().for_each(|key| shard.mark(batch, key));
+                if tells {
+                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch })));
+                }
+            }
+            ToCache::Apply(batch, changes) => {
+                woken.extend(changes.iter().flat_map(|change| shard.commit(batch, change)));
+            }
+            ToCache::Unmark(batch, keys) => woken.extend(keys.iter().flat_map(|key| shard.abort(batch, key))),
+            ToCache::Grant(grant, timeline, revision) => {
+                shard.set_timeline(timeline);
+                shard.note_revision(revision);
+                woken = shard.grant(Some(grant));
+                self.granted(node, grant);
+                self.mail(node, Mail::Lease(lease::Event::Admitted));
+            }
+            ToCache::Extend(grant) => {
+                let lapsed = !self.nodes[node].is_trusting(self.now);
+                self.checks.counters.resumed += u64::from(lapsed);
+                woken = self.nodes[node].shard.grant(Some(grant));
+                self.granted(node, grant);
+            }
+            ToCache::Flush => {
+                woken = shard.grant(None);
+                (self.nodes[node].grant, self.nodes[node].flag) = (None, false);
+                self.mail(node, Mail::Lease(lease::Event::Flushed));
+            }
+            ToCache::Note(versions) => {
+                versions.iter().for_each(|(key, version)| shard.note_version(key, *version));
+            }
+        }
+        self.wake(woken);
+    }
+
+    fn granted(&mut self, node: usize, grant: Grant) {
+        (self.nodes[node].grant, self.nodes[node].flag) = (Some(grant), true);
+        if let (true, LeaseEnd::At(end)) = (self.is_broken(Variant::LeaseFlag), grant.ends) {
+            let at = self.nodes[node].clock.reaches(end);
+            self.after_for(node, at.saturating_sub(self.now), Mail::FlagDown);
+        }
+    }
+
+    /// A process begins.
+    pub(super) fn started(&mut self, node: usize) {
+        self.mail(node, Mail::Feed(ToFeed::Poll));
+        self.step_lease(node, lease::Event::Tick);
+        self.links_changed(node);
+    }
+
+    /// The links of a node, or to it, may be other ones now; it takes some time to notice.
+    pub(super) fn links_changed(&mut self, _node: usize) {
+        for other in 0..self.nodes.len() {
+            let notices = if self.now == 0 { 0 } else { self.chance.spread(1_000, 2_000_000) };
+            self.after(notices, What::Links(other));
+        }
+    }
+
+    pub(super) fn look_at_links(&mut self, node: usize) {
+        let reaches = |other: &usize| {
+            *other != node && !self.cut[node][*other] && !self.cut[*other][node] && self.nodes[*other].run == Run::Up
+        };
+        let linked = (0..self.nodes.len()).filter(reaches).map(|other| self.nodes[other].name.clone()).collect();
+        if self.nodes[node].linked != linked {
+            self.nodes[node].linked.clone_from(&linked);
+            let process = self.nodes[node].process;
+            self.deliver(node, process, Mail::Lease(lease::Event::Linked(linked)));
+        }
+    }
+}

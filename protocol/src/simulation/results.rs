@@ -1,0 +1,142 @@
+//! What the machines hear of the end of each piece of work.
+
+use super::database::{Answer, OpId};
+use super::mail::{Mail, ToNotify};
+use super::plan::{MILLISECOND, SECOND};
+use super::variants::Variant;
+use super::work::{Looked, Resolving, Task};
+use super::world::World;
+use crate::commit::Decision;
+use crate::lease::{self, FenceResult, JoinResult, RenewResult};
+use crate::publish::{self, CommitResult, Resolution};
+use crate::receiver::{self, FloorResult, Found, LookResult};
+use crate::unit::{Recorded, RequestId};
+
+impl World {
+    /// A piece of work was carried out.
+    pub(super) fn succeeded(
+        &mut self,
+        node: usize,
+        task: Task,
+        answer: Answer,
+        found: Looked,
+        decision: Option<Decision>,
+    ) {
+        let as_found = |landed: Vec<(RequestId, Recorded)>, states| Found {
+            landed: landed.into_iter().map(|(id, _)| id).collect(),
+            states,
+        };
+        match (task, answer) {
+            (Task::Commit { batch, .. }, _) => {
+                let Some(decision) = decision else { return };
+                self.checks.counters.need_acks += u64::from(matches!(decision, Decision::NeedAcks(_)));
+                let result = CommitResult::Decided(decision);
+                self.mail(node, Mail::Publisher(publish::Event::Committed { batch, result }));
+            }
+            (Task::Floor { above, .. }, _) => {
+                self.checks.counters.floors += u64::from(found.is_some());
+                let result = found
+                    .map_or(FloorResult::Refused, |(landed, states)| FloorResult::Raised(as_found(landed, states)));
+                self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Floored { above, result })));
+            }
+            (Task::ResolveFloor(resolving), _) => match found {
+                Some((landed, _)) => self.resolved(node, &resolving, Resolution::Landed(landed)),
+                None => self.begin(node, Task::ResolveLook(Resolving { rowless: true, ..resolving })),
+            },
+            (Task::ResolveLook(resolving), _) => {
+                let landed = found.map_or_else(Vec::new, |(landed, _)| landed);
+                let sure = resolving.rowless || self.broken.is(Variant::NoSelfFence);
+                let resolution = if sure { Resolution::Landed(landed) } else { Resolution::LandedUncertain(landed) };
+                self.resolved(node, &resolving, resolution);
+            }
+            (Task::Observe, Answer::Rows(rows)) => self.mail(node, Mail::Lease(lease::Event::Observed(Some(rows)))),
+            (Task::Fence { node: other, .. }, Answer::Changed(fenced)) => {
+                let node_id = self.nodes[other].name.clone();
+                let result = if fenced { FenceResult::Fenced } else { FenceResult::Missed };
+                self.mail(node, Mail::Lease(lease::Event::Fenced { node: node_id, result }));
+            }
+            (Task::Revoke { .. }, Answer::Changed(revoked)) => self.checks.counters.revokes += u64::from(revoked),
+            (Task::Release(_), _) => self.mail(node, Mail::Lease(lease::Event::Released)),
+            (Task::Load(token), Answer::Loaded(loaded)) => self.loaded(node, token, Some(&loaded)),
+            (Task::Look { batch, .. }, Answer::Found(landed, states)) => {
+                let result = LookResult::Found(as_found(landed, states));
+                self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Looked { batch, result })));
+            }
+            (Task::Feed { after }, Answer::Feed(revision, states)) => self.feed_read(node, after, revision, states),
+            (Task::Session { subscriber, connection, .. }, Answer::Feed(revision, states)) => {
+                self.session_read(subscriber, connection, Some((revision, states)));
+            }
+            (task, answer) => self.checks.violated(format!("no such answer: {task:?} {answer:?}")),
+        }
+    }
+
+    /// A piece of work ended without an answer; with one that says nothing when it may have been carried out.
+    pub(super) fn ended(&mut self, op: OpId, task: Task, unknown: Option<Answer>) {
+        let (node, reason) = (op.node, String::new());
+        match task {
+            Task::Commit { batch, .. } => {
+                self.checks.counters.unknown += u64::from(unknown.is_some());
+                let result = match unknown {
+                    Some(_) => CommitResult::Unknown { reason },
+                    None => CommitResult::Aborted { reason, retry: true },
+                };
+                self.mail(node, Mail::Publisher(publish::Event::Committed { batch, result }));
+            }
+            Task::Join(incarnation) => {
+                let result = JoinResult::Failed;
+                self.mail(node, Mail::Lease(lease::Event::Joined { incarnation, result }));
+            }
+            Task::Floor { above, .. } => {
+                let event = receiver::Event::Floored { above, result: FloorResult::Failed { reason } };
+                self.mail(node, Mail::Notify(ToNotify::Event(event)));
+            }
+            Task::ResolveFloor(resolving) | Task::ResolveLook(resolving) => self.resolve_again(node, resolving),
+            Task::Renew(incarnation) => {
+                let result = RenewResult::Failed;
+                self.mail(node, Mail::Lease(lease::Event::Renewed { incarnation, result }));
+            }
+            Task::Observe => self.mail(node, Mail::Lease(lease::Event::Observed(None))),
+            Task::Fence { node: other, .. } => {
+                let result = FenceResult::Failed;
+                let other = self.nodes[other].name.clone();
+                self.mail(node, Mail::Lease(lease::Event::Fenced { node: other, result }));
+            }
+            Task::Revoke { .. } => {}
+            Task::Release(_) => self.mail(node, Mail::Lease(lease::Event::Released)),
+            Task::Load(token) => self.loaded(node, token, None),
+            Task::Look { batch, .. } => {
+                let event = receiver::Event::Looked { batch, result: LookResult::Failed { reason } };
+                self.mail(node, Mail::Notify(ToNotify::Event(event)));
+            }
+            Task::Feed { .. } => self.feed_failed(node),
+            Task::Session { subscriber, connection, .. } => self.session_read(subscriber, connection, None),
+        }
+    }
+
+    /// Finds out what became of a batch, by the floor if there is an own ack.
+    pub(super) fn resolve(&mut self, node: usize, resolving: Resolving) {
+        let by_floor = resolving.ack.is_some() && !self.broken.is(Variant::NoSelfFence);
+        let task = if by_floor { Task::ResolveFloor(resolving) } else { Task::ResolveLook(resolving) };
+        self.begin(node, task);
+    }
+
+    fn resolve_again(&mut self, node: usize, resolving: Resolving) {
+        const PAUSES: [u64; 3] = [100 * MILLISECOND, 400 * MILLISECOND, 2 * SECOND];
+        match PAUSES.get(resolving.tries) {
+            Some(pause) => {
+                let again = Resolving { tries: resolving.tries + 1, rowless: false, ..resolving };
+                self.after_for(node, *pause, Mail::Retry(Task::ResolveFloor(again)));
+            }
+            None => self.resolved(node, &resolving, Resolution::Unresolved { reason: String::new() }),
+        }
+    }
+
+    /// The floor may have been raised by any try: the receiver hears so before anybody acts on the result.
+    fn resolved(&mut self, node: usize, resolving: &Resolving, result: Resolution) {
+        if let Some(ack) = resolving.ack.as_ref().filter(|_| !self.broken.is(Variant::NoSelfFence)) {
+            let raised = receiver::Event::Raised { above: ack.number };
+            self.mail(node, Mail::Notify(ToNotify::Event(raised)));
+        }
+        self.mail(node, Mail::Publisher(publish::Event::Resolved { batch: resolving.batch, result }));
+    }
+}
