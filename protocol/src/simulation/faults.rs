@@ -20,12 +20,8 @@ pub(super) enum Kind {
     Link,
 }
 
-<<<<<<< HEAD
-const KINDS: [Kind; 7] = [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild];
-=======
 const KINDS: [Kind; 8] =
     [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild, Kind::Link];
->>>>>>> sim
 
 /// Something that goes wrong, or well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

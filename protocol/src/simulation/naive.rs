@@ -4,44 +4,6 @@
 use super::run;
 use super::variants::{Broken, Variant};
 
-<<<<<<< HEAD
-#[test]
-fn search() {
-    use Variant::*;
-    for variant in [
-        NacosLike,
-        SeedTimeoutDrop,
-        LeaseFlag,
-        DbClockExpiry,
-        AckBeforeMark,
-        LeaseFromResponse,
-        NoFillGuard,
-        FillGuardNotifyOnly,
-        NoFlushOnRejoin,
-        JoinPoisonedFill,
-        FenceNoRowLock,
-        LeaseCheckOutsideTx,
-        JoinNoLock,
-        AckNoIncarnation,
-        CommitClearsAll,
-        CommitCreatesEntry,
-        NoSelfFence,
-        PushUnguarded,
-        ConnectUnguarded,
-    ] {
-        let mut found = Vec::new();
-        let limit = super::setting("CALLBOARD_SIM_SEEDS").unwrap_or(3_000);
-        for seed in 0..limit {
-            let (violation, counters) = run(seed, Broken { variant: Some(variant) });
-            if let Some(violation) = violation {
-                found.push((seed, violation, counters.events));
-                if found.len() == 4 {
-                    break;
-                }
-            }
-        }
-        println!("{variant:?}: {found:?}");
-=======
 /// How many seeds are looked through from the one that is named.
 const SPAN: u64 = 4_000;
 
@@ -51,7 +13,6 @@ fn assert_caught(variant: Variant, seed: u64) {
     match caught {
         Some((found, violation)) => println!("{variant:?}, seed {found}: {violation}"),
         None => panic!("{variant:?} is not noticed by the seeds from {seed}"),
->>>>>>> sim
     }
 }
 
