@@ -185,3 +185,22 @@ fn a_member_waits_for_its_own_row() {
     assert_eq!(script.observe(Standing::Member(node("a")), &[row("a", 1, 0)]), ["notify 0 [x/r1] to a"]);
     assert_eq!(script.acked(0, ack("a", 1, 1)), ["commit 0 [r1] by a1"]);
 }
+
+#[test]
+fn a_silent_member_that_joins_again_is_revoked_again() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0), row("c", 3, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    script.acked(0, ack("c", 3, 1));
+    assert!(script.until(1_000).contains(&"1000: revoke b".to_owned()));
+    let own = || Standing::Member(node("a"));
+    let told = script.observe(own(), &[row("a", 1, 0), row("c", 3, 0)]);
+    assert_eq!(told, ["notify 1 [x/r1] to ac"]);
+    script.acked(1, ack("a", 1, 2));
+    assert_eq!(script.acked(1, ack("c", 3, 2)), ["commit 1 [r1] by a2 c2"]);
+    let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 4, 0)]));
+    assert_eq!(script.committed(1, need), ["notify 1 [x/r1] to b"]);
+    script.observe(own(), &[row("a", 1, 0), row("b", 4, 0), row("c", 3, 0)]);
+    let told = script.until(2_500);
+    assert!(told.iter().any(|effect| effect.ends_with("revoke b")), "{told:?}");
+}
