@@ -292,8 +292,8 @@ impl Batch {
 
     /// Lets the others answer from memory again. The rows of those that keep silent are revoked, but only when the own
     /// ack is there and at least as many acknowledged as keep silent: a node that is cut off from most of the others
-    /// must not take their rows away. A publisher without a row is no part of the cluster: it revokes nobody, and fails
-    /// its units at once, so that their callers ask a member.
+    /// must not take their rows away. It fails its units when it parks them again, and a publisher without a row, which is
+    /// no part of the cluster, does so at once: their callers ask another node.
     fn park(
         &mut self,
         now: Mono,
@@ -303,16 +303,18 @@ impl Batch {
         out: &mut Vec<Effect>,
     ) {
         const MOST_DOUBLINGS: u32 = 3;
-        let Standing::Member(own) = standing else {
+        let is_cut_off = lacking.len() * 2 > self.rows.len();
+        let own_is_silent = lacking.iter().any(|row| *standing == Standing::Member(row.node.clone()));
+        let helpless = *standing == Standing::Direct || (is_cut_off && !own_is_silent && self.parks > 0);
+        if helpless {
             let names: Vec<&str> = lacking.iter().map(|row| &*row.node.0).collect();
             let names = names.join(", ");
             let reason = format!("nothing was written: no acknowledgement came from {names}; ask another node");
             self.withdraw(Phase::Adrift, out);
             self.waiting.drain(..).for_each(|waiting| waiting.fail(&reason, out));
             return;
-        };
-        let is_cut_off = lacking.len() * 2 > self.rows.len() || lacking.iter().any(|row| row.node == *own);
-        let rows = if is_cut_off { Vec::new() } else { lacking.clone() };
+        }
+        let rows = if is_cut_off || own_is_silent { Vec::new() } else { lacking.clone() };
         let pause = options.notify_repeat.saturating_mul(1 << self.parks.min(MOST_DOUBLINGS));
         self.parks += 1;
         self.withdraw(Phase::Parked { until: now.after(pause), lacking }, out);

@@ -204,3 +204,15 @@ fn a_silent_member_that_joins_again_is_revoked_again() {
     let told = script.until(2_500);
     assert!(told.iter().any(|effect| effect.ends_with("revoke b")), "{told:?}");
 }
+
+#[test]
+fn a_node_that_stays_cut_off_fails_its_units_when_it_parks_them_again() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0), row("c", 3, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    assert!(script.until(2_000).contains(&"1000: withdraw 0".to_owned()));
+    script.acked(1, ack("a", 1, 2));
+    let told = script.until(4_000);
+    assert!(told.contains(&"3000: reply 1 failed".to_owned()), "{told:?}");
+    assert_eq!((script.machine.queued(), script.machine.in_flight()), (0, 0));
+}
