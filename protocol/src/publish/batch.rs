@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{CallerId, Effect, Membership, Options, PublishOutcome, is_same_life};
 use crate::commit::{BatchId, Standing};
 use crate::key::ConfigKey;
-use crate::member::{Ack, NodeId, NodeRow, Timeline};
+use crate::member::{Ack, AckNo, NodeId, NodeRow, Timeline};
 use crate::time::Mono;
 use crate::unit::{Recorded, Refusal, RequestId, Unit, UnitOutcome};
 
@@ -122,13 +122,15 @@ pub(super) struct Batch {
     rows: Vec<NodeRow>,
     acks: BTreeMap<NodeId, Ack>,
     parks: u32,
+    /// Acks of other lives than the known ones were tried at the database.
+    guessed: bool,
 }
 
 impl Batch {
     /// A batch that has no id yet: it gets one when it is notified.
     pub(super) fn new(waiting: Vec<Waiting>) -> Self {
         let (id, rows, acks) = (BatchId(Uuid::nil()), Vec::new(), BTreeMap::new());
-        Self { id, waiting, phase: Phase::Adrift, aborts: 0, rows, acks, parks: 0 }
+        Self { id, waiting, phase: Phase::Adrift, aborts: 0, rows, acks, parks: 0, guessed: false }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &ConfigKey> {
@@ -216,6 +218,7 @@ impl Batch {
     ) {
         self.id = id;
         self.acks.clear();
+        self.guessed = false;
         self.rows.clone_from(&rows);
         self.phase = Phase::Gathering(Round::new(now, options));
         self.send(rows, out);
@@ -281,6 +284,10 @@ impl Batch {
             Phase::Resolving | Phase::Parked { .. } | Phase::Adrift => return,
         };
         if !committing && !missing.is_empty() && round.park_at <= now {
+            if self.believes_acks(&missing) {
+                self.phase = Phase::Gathering(Round::repeating(now, options));
+                return;
+            }
             self.park(now, options, standing, missing, out);
         } else if round.next_send <= now {
             let everybody = round.resends >= options.resend.len();
@@ -288,6 +295,23 @@ impl Batch {
             let to = if everybody { self.rows.clone() } else { missing };
             self.send(to, out);
         }
+    }
+
+    /// Nobody keeps silent, but some acknowledged in another life than the one that was seen in the database: takes their
+    /// word for it, once, and lets the commit find out.
+    fn believes_acks(&mut self, missing: &[NodeRow]) -> bool {
+        let other_life = |row: &NodeRow| {
+            self.acks.get(&row.node).map(|ack| ack.incarnation).filter(|incarnation| *incarnation != row.incarnation)
+        };
+        if self.guessed || !missing.iter().all(|row| other_life(row).is_some()) {
+            return false;
+        }
+        let believed = self.rows.iter().map(|row| match other_life(row) {
+            Some(incarnation) => NodeRow { node: row.node.clone(), incarnation, ack_floor: AckNo::default() },
+            None => row.clone(),
+        });
+        (self.rows, self.guessed) = (believed.collect(), true);
+        true
     }
 
     /// Lets the others answer from memory again. The rows of those that keep silent are revoked, but only when the own

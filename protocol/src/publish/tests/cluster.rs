@@ -96,6 +96,23 @@ fn a_publisher_without_a_row_fails_at_once_when_a_member_keeps_silent() {
 }
 
 #[test]
+fn acks_of_lives_not_seen_yet_are_tried_at_the_database_before_anybody_is_given_up() {
+    for standing in [Standing::Direct, Standing::Member(node("a"))] {
+        let own: &[NodeRow] = if standing == Standing::Direct { &[] } else { &[row("a", 1, 0)] };
+        let mut script = Script::new(standing, &[own, &[row("b", 2, 0)]].concat());
+        script.publish(1, &["x"]);
+        script.acked(0, ack("a", 1, 1));
+        assert!(script.acked(0, ack("b", 3, 1)).is_empty());
+        let told = script.until(1_000);
+        assert!(told.last().is_some_and(|effect| effect.starts_with("1000: commit 0 [r1] by")), "{told:?}");
+        let need = |life| CommitResult::Decided(Decision::NeedAcks(vec![row("b", life, 0)]));
+        assert_eq!(script.committed(0, need(4)), ["notify 0 [x/r1] to b"]);
+        let told = script.until(2_000);
+        assert!(told.iter().any(|effect| effect == "2000: withdraw 0"), "believed once: {told:?}");
+    }
+}
+
+#[test]
 fn a_membership_lost_while_a_commit_is_under_way_ends_by_what_the_commit_says() {
     let rows = [row("a", 1, 0), row("b", 2, 0)];
     let committing = || {
