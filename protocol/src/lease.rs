@@ -52,6 +52,8 @@ pub struct Lease {
     barred_until: Option<Mono>,
     back_off: Duration,
     admitted_at: Mono,
+    /// The last life whose row may be there although the node does not count on it.
+    may_have_row: Option<Incarnation>,
     #[cfg(test)]
     pub(crate) broken: Option<Rule>,
 }
@@ -78,7 +80,8 @@ impl Lease {
         let back_off = options.back_off[0];
         Self {
             barred_until: Some(now.after(options.join_patience)),
-            watched: Watched::new(options.fenced_after()),
+            watched: Watched::new(options.fenced_after(), options.longest_gap, now),
+            may_have_row: None,
             options,
             node,
             first_life,
@@ -177,7 +180,10 @@ impl Lease {
                 self.take(now, asked, &observation, out);
             }
             JoinResult::Incompatible { .. } => self.state = State::Direct { join_at: Some(self.pause(now)) },
-            JoinResult::Failed => self.state = State::Direct { join_at: Some(now.after(self.options.retry)) },
+            JoinResult::Failed => {
+                self.may_have_row = Some(incarnation);
+                self.state = State::Direct { join_at: Some(now.after(self.options.retry)) };
+            }
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unrea
     if state.shared.limits.serve_stale
         && may_be_old
         && let Ok(Some(Stale { state, age })) = ask(reader, GetStale { key }, MEMORY_DEADLINE).await
+        // That a key does not exist can't be said with a mark: the answer to that is an error anyhow.
+        && state.formal.is_some()
     {
         return Ok(Reading { state, age: Some(age) });
     }

@@ -38,7 +38,7 @@ impl Writer {
         let statement = self.sql(OBSERVED).statement();
         let mut left = self.pool_size();
         loop {
-            let answer = tokio::time::timeout(self.patience(), self.pool().query_all_raw(statement.clone()));
+            let answer = tokio::time::timeout(self.patience(), self.leases().query_all_raw(statement.clone()));
             let fault = match answer.await {
                 Ok(Ok(rows)) => return Ok(observation(&rows)?),
                 Ok(Err(error)) => Fault::Database(error),
@@ -107,7 +107,7 @@ impl Writer {
         let statement = sql.statement();
         let mut left = self.pool_size();
         loop {
-            let answer = tokio::time::timeout(self.patience(), self.pool().execute_raw(statement.clone()));
+            let answer = tokio::time::timeout(self.patience(), self.leases().execute_raw(statement.clone()));
             let fault = match answer.await {
                 Ok(Ok(result)) => return Ok(result.rows_affected()),
                 Ok(Err(error)) => Fault::Database(error),

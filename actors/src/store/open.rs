@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use super::dialect::Backend;
 use super::error::OpenError;
 use super::transaction::Limits;
+use super::writer::Apart;
 use super::{OpenOptions, Reader, Writer};
 
 /// The newest migration that this program needs.
@@ -21,6 +22,8 @@ pub(super) const SCHEMA: &str = "m0001_first_schema";
 pub(super) const MIGRATION_TABLE: &str = "cc_migration";
 /// Connections for writes: commits take turns anyway, the others are for membership.
 const WRITE_CONNECTIONS: u32 = 4;
+/// Connections for joining and leaving, which take turns.
+const JOIN_CONNECTIONS: u32 = 1;
 /// Connections for leases: a renewal does not wait for a fence that waits for a lock.
 const LEASE_CONNECTIONS: u32 = 2;
 /// The least `max_allowed_packet`: the longest content fits in with room to spare.
@@ -32,21 +35,21 @@ const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 /// [`OpenError`] names the database, with its password masked, and what to do.
 pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let database = masked(&options.url);
-    let Pools { backend, writes, reads, checkpoints, leases } = match options.url.split(':').next().unwrap_or_default()
-    {
-        "sqlite" => sqlite(&options, &database).await?,
-        "postgres" | "postgresql" => postgres(&options, &database).await?,
-        "mysql" | "mariadb" => mysql(&options, &database).await?,
-        _ => {
-            let reason = "it has to begin with sqlite:, postgres:// or mysql://".to_owned();
-            return Err(OpenError::Address { database, reason });
-        }
-    };
+    let Pools { backend, writes, reads, checkpoints, joins, leases } =
+        match options.url.split(':').next().unwrap_or_default() {
+            "sqlite" => sqlite(&options, &database).await?,
+            "postgres" | "postgresql" => postgres(&options, &database).await?,
+            "mysql" | "mariadb" => mysql(&options, &database).await?,
+            _ => {
+                let reason = "it has to begin with sqlite:, postgres:// or mysql://".to_owned();
+                return Err(OpenError::Address { database, reason });
+            }
+        };
     check_schema(&reads, backend, &database).await?;
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
     let reader = Reader::new(reads, backend, options.read_connections.max(1), limits.connect + limits.statement);
-    Ok((Writer::new(writes, checkpoints, leases, reader.clone(), WRITE_CONNECTIONS, limits), reader))
+    Ok((Writer::new(writes, Apart { checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits), reader))
 }
 
 /// The address of a database as it may be shown: without its password and without its parameters.
@@ -75,7 +78,9 @@ struct Pools {
     reads: DatabaseConnection,
     /// SQLite's log is copied into the file beside the commits.
     checkpoints: Option<DatabaseConnection>,
-    /// For leases alone.
+    /// For joining and for giving the row back.
+    joins: Option<DatabaseConnection>,
+    /// For leases alone. No transaction is ever begun on it: a renewal inside one that was abandoned would not last.
     leases: Option<DatabaseConnection>,
 }
 
@@ -160,6 +165,7 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
         writes: writes.into(),
         reads: reads.into(),
         checkpoints: Some(checkpoints.into()),
+        joins: None,
         leases: None,
     })
 }
@@ -185,6 +191,7 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
         .after_release(|connection, _| Box::pin(in_order(connection.ping())))
     };
     let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let joins = pool().max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
     let leases = pool().max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
     Ok(Pools {
@@ -192,6 +199,7 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
         writes: writes.into(),
         reads: reads.into(),
         checkpoints: None,
+        joins: Some(joins.into()),
         leases: Some(leases.into()),
     })
 }
@@ -233,7 +241,8 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
     let millis = options.statement_timeout.as_millis();
     let seconds = millis.div_ceil(1_000).max(1);
     let mut told = format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+        "SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
          SET SESSION innodb_lock_wait_timeout = {seconds}"
     );
     let mut told_writers = String::new();
@@ -259,6 +268,8 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
     };
     let writes =
         pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let joins =
+        pool(format!("{told}{told_writers}")).max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
     let leases =
         pool(format!("{told}{told_writers}")).max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
     let reads = pool(told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
@@ -267,6 +278,7 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
         writes: writes.into(),
         reads: reads.into(),
         checkpoints: None,
+        joins: Some(joins.into()),
         leases: Some(leases.into()),
     })
 }

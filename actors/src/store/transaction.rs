@@ -94,8 +94,10 @@ impl Transaction {
     /// Ends it without a trace.
     pub(super) async fn roll_back(self) {
         // Should it fail, the connection is broken, and the database ends the transaction with it.
-        if let Err(error) = self.inner.rollback().await {
-            tracing::debug!(%error, "rolling back failed; the connection is given up");
+        match tokio::time::timeout(self.limits.statement, self.inner.rollback()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "rolling back failed; the connection is given up"),
+            Err(_elapsed) => tracing::debug!("rolling back was not answered; the connection is given up"),
         }
     }
 }

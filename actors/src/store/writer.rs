@@ -20,15 +20,23 @@ use super::transaction::{Limits, Transaction};
 #[derive(Debug, Clone)]
 pub struct Writer {
     connection: DatabaseConnection,
-    /// Copies SQLite's log into the file; none for other databases.
-    checkpoints: Option<DatabaseConnection>,
-    /// Connections for leases alone, so that no renewal waits for a publish; none where leases never end.
-    leases: Option<DatabaseConnection>,
+    apart: Apart,
     /// For long searches, so that publishes do not wait for them.
     reader: Reader,
     /// How many connections can turn out dead one after the other.
     pool_size: u32,
     limits: Limits,
+}
+
+/// Connections that are kept apart for one purpose each; `None` where the database has no use for them.
+#[derive(Debug, Clone)]
+pub(super) struct Apart {
+    /// Copies SQLite's log into the file.
+    pub(super) checkpoints: Option<DatabaseConnection>,
+    /// For joining and leaving, so that neither waits for a publish.
+    pub(super) joins: Option<DatabaseConnection>,
+    /// For single statements on membership rows; no transaction is begun on them.
+    pub(super) leases: Option<DatabaseConnection>,
 }
 
 /// A batch that wants to be written, and on the strength of what.
@@ -49,20 +57,19 @@ pub struct CommitRequest {
 impl Writer {
     pub(super) fn new(
         connection: DatabaseConnection,
-        checkpoints: Option<DatabaseConnection>,
-        leases: Option<DatabaseConnection>,
+        apart: Apart,
         reader: Reader,
         pool_size: u32,
         limits: Limits,
     ) -> Self {
-        Self { connection, checkpoints, leases, reader, pool_size, limits }
+        Self { connection, apart, reader, pool_size, limits }
     }
 
     /// The same database over the connections that are kept for leases; they are opened by the thread that uses them.
     #[must_use]
     pub fn for_leases(&self) -> Self {
-        let connection = self.leases.clone().unwrap_or_else(|| self.connection.clone());
-        Self { connection, checkpoints: None, ..self.clone() }
+        let connection = self.apart.joins.clone().unwrap_or_else(|| self.connection.clone());
+        Self { connection, ..self.clone() }
     }
 
     /// Which database this writes to.
@@ -107,7 +114,7 @@ impl Writer {
     /// # Errors
     /// [`CommitError::Aborted`]; the log stays as it is.
     pub async fn checkpoint(&self) -> Result<(), CommitError> {
-        let Some(connection) = &self.checkpoints else { return Ok(()) };
+        let Some(connection) = &self.apart.checkpoints else { return Ok(()) };
         connection.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await.map_err(Fault::from)?;
         Ok(())
     }
@@ -121,17 +128,20 @@ impl Writer {
         Sql::new(self.backend(), text)
     }
 
-    pub(super) fn pool(&self) -> &DatabaseConnection {
-        &self.connection
+    /// The connections for single statements on membership rows.
+    pub(super) fn leases(&self) -> &DatabaseConnection {
+        self.apart.leases.as_ref().unwrap_or(&self.connection)
     }
 
     pub(super) fn pool_size(&self) -> u32 {
         self.pool_size
     }
 
-    /// The longest that one statement may take, waiting for a connection included.
+    /// The longest that a statement on membership rows may take, waiting for a connection included. A renewal that hangs
+    /// has to be given up while there is time for another one.
     pub(super) fn patience(&self) -> Duration {
-        self.limits.connect + self.limits.statement
+        const RENEWAL: Duration = Duration::from_millis(1_500);
+        (self.limits.connect + self.limits.statement).min(RENEWAL)
     }
 
     #[cfg(test)]

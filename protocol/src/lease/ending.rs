@@ -75,10 +75,16 @@ impl Lease {
             State::Joining { incarnation, asked, .. } => {
                 self.state = State::Joining { incarnation, asked, leaving: true };
             }
-            State::Direct { .. } | State::Beginning => {
-                self.state = State::Left;
-                out.push(Effect::Left);
-            }
+            State::Direct { .. } | State::Beginning => match self.may_have_row {
+                Some(incarnation) => {
+                    self.state = State::Releasing { then: Then::Leave };
+                    out.push(Effect::Release { incarnation });
+                }
+                None => {
+                    self.state = State::Left;
+                    out.push(Effect::Left);
+                }
+            },
             State::Left => {}
         }
     }

@@ -32,6 +32,9 @@ pub struct Options {
     pub margin: Duration,
     /// How soon the rows are looked at again when one is about to go.
     pub look_soon: Duration,
+    /// The longest time between two looks at the rows after which one that stands still counts as watched all along: who
+    /// could not look must not think that nobody renewed.
+    pub longest_gap: Duration,
     /// The pause after the database did not answer.
     pub retry: Duration,
     /// The first and the longest pause before a node joins again whose row was taken away. The first is longer than it
@@ -50,6 +53,7 @@ impl Default for Options {
             drift_permille: 10,
             margin: Duration::from_millis(300),
             look_soon: Duration::from_millis(250),
+            longest_gap: Duration::from_secs(3),
             retry: Duration::from_millis(250),
             back_off: [Duration::from_secs(4), Duration::from_secs(60)],
             join_patience: Duration::from_secs(2),

@@ -46,7 +46,9 @@ struct Script {
 impl Script {
     fn new(terms: Terms) -> Self {
         let back_off = [Duration::from_secs(1), Duration::from_secs(60)];
-        let options = Options { terms, back_off, ..Options::default() };
+        // Scripts skip looks that bring nothing new.
+        let longest_gap = Duration::from_secs(3_600);
+        let options = Options { terms, back_off, longest_gap, ..Options::default() };
         let first = Uuid::from_u128(FIRST << 1);
         Self { machine: Lease::new(options, node("a"), first, Mono::default()), now: 0 }
     }

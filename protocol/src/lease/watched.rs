@@ -23,17 +23,29 @@ struct Seen {
 #[derive(Debug)]
 pub(super) struct Watched {
     fenced_after: Duration,
+    /// The longest time between two looks after which a row that is the same was surely watched all along.
+    longest_gap: Duration,
+    last_look: Mono,
+    /// When it was last asked what may be fenced.
+    checked: Mono,
     seen: BTreeMap<NodeId, Seen>,
     own: Option<Incarnation>,
 }
 
 impl Watched {
-    pub(super) fn new(fenced_after: Duration) -> Self {
-        Self { fenced_after, seen: BTreeMap::new(), own: None }
+    pub(super) fn new(fenced_after: Duration, longest_gap: Duration, now: Mono) -> Self {
+        Self { fenced_after, longest_gap, last_look: now, checked: now, seen: BTreeMap::new(), own: None }
     }
 
     /// Takes the complete rows of one answer that came in at `now`.
+    ///
+    /// Who could not look for a while, as when the database was gone, gives everybody time to renew: the others could
+    /// not do that either.
     pub(super) fn see(&mut self, now: Mono, rows: &[MemberRow]) {
+        if now.since(self.last_look) > self.longest_gap {
+            self.seen.values_mut().for_each(|seen| seen.since = now);
+        }
+        self.last_look = now;
         self.seen.retain(|node, _| rows.iter().any(|row| row.node == *node));
         for row in rows {
             match self.seen.get_mut(&row.node) {
@@ -60,10 +72,10 @@ impl Watched {
 
     /// The rows that have stood still long enough, each told once until it is answered; never the row of `own` life.
     pub(super) fn due(&mut self, now: Mono, own: Option<Incarnation>, waits: bool) -> Vec<(NodeId, Incarnation, u64)> {
-        self.own = own;
-        let after = self.fenced_after;
+        (self.own, self.checked) = (own, now);
+        let (after, is_fresh) = (self.fenced_after, now.since(self.last_look) <= self.longest_gap);
         let due = |seen: &&mut Seen| {
-            let still = now >= seen.since.after(after) && now >= seen.not_before;
+            let still = is_fresh && now >= seen.since.after(after) && now >= seen.not_before;
             Some(seen.row.incarnation) != own && !seen.fencing && (still || !waits)
         };
         let due = self.seen.values_mut().filter(due);
@@ -74,10 +86,11 @@ impl Watched {
         .collect()
     }
 
-    /// When the next row may be fenced.
+    /// When the next row may be fenced. One that might have been before, and was not for want of a look, waits for one.
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         let others = self.seen.values().filter(|seen| !seen.fencing && Some(seen.row.incarnation) != self.own);
-        others.map(|seen| seen.since.after(self.fenced_after).max(seen.not_before)).min()
+        let due = others.map(|seen| seen.since.after(self.fenced_after).max(seen.not_before));
+        due.filter(|at| *at > self.checked).min()
     }
 
     pub(super) fn forget(&mut self, node: &NodeId) {

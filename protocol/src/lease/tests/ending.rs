@@ -99,3 +99,13 @@ fn a_demand_for_a_new_life_does_not_cut_a_pause_short() {
     assert!(script.step(Event::Rejoin).is_empty());
     assert_eq!(script.next(), Some(2_500));
 }
+
+#[test]
+fn a_node_that_leaves_gives_back_a_row_that_may_be_there() {
+    let mut script = Script::new(Terms::Renewed);
+    script.linked(&["b"]);
+    script.observed(&seen(0, &[]));
+    script.step(Event::Joined { incarnation: own(0), result: JoinResult::Failed });
+    assert_eq!(script.step(Event::Leave), ["release 0"]);
+    assert_eq!(script.step(Event::Released), ["left"]);
+}

@@ -129,3 +129,27 @@ fn a_row_that_stood_still_shows_as_lapsed() {
     let told = script.renewed(0, &script.rows(0, 2, &[row("b", life(1), 7)]));
     assert_eq!(told[1], "tell 0 r0 [a b~]");
 }
+
+#[test]
+fn who_could_not_look_for_a_while_gives_the_others_time_to_renew() {
+    let options = Options { join_patience: Duration::ZERO, ..Options::default() };
+    let machine = Lease::new(options, node("a"), Uuid::from_u128(FIRST << 1), Mono::default());
+    let mut script = Script { machine, now: 0 };
+    assert_eq!(script.tick(), ["join 0"]);
+    script.joined(0, &script.rows(0, 1, &[row("b", life(1), 7)]));
+    script.step(Event::Admitted);
+    assert_eq!(script.at(1_500), ["renew 0"]);
+    // The database answers nobody: nothing was seen to stand still.
+    assert!(script.at(FENCED_AFTER).is_empty());
+    script.now = 20_000;
+    script.step(Event::Renewed { incarnation: own(0), result: RenewResult::Failed });
+    assert!(script.next().is_some_and(|at| at > 20_000), "it waits for a look, not for the past");
+    assert_eq!(script.at(20_250), ["renew 0"]);
+    let told = script.renewed(0, &script.rows(0, 2, &[row("b", life(1), 7)]));
+    assert!(!told.iter().any(|effect| effect.starts_with("fence")), "{told:?}");
+    for at in [21_750, 23_250, 24_750, 26_250] {
+        assert_eq!(script.at(at), ["renew 0"]);
+        script.renewed(0, &script.rows(0, at, &[row("b", life(1), 7)]));
+    }
+    assert_eq!(script.at(20_250 + FENCED_AFTER), ["fence b1 at 7"]);
+}
