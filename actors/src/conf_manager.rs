@@ -15,7 +15,7 @@ use callboard_protocol::publish::{
     CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Publisher, Resolution,
 };
 use callboard_protocol::time::Mono;
-use callboard_protocol::unit::{Unit, UnitOutcome};
+use callboard_protocol::unit::{RequestId, Unit, UnitOutcome};
 use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -49,16 +49,6 @@ pub struct Acked {
     pub batch: BatchId,
     /// Its acknowledgement.
     pub ack: Ack,
-}
-
-/// What became of a batch whose commit had no known outcome.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Resolved {
-    /// Which batch.
-    pub batch: BatchId,
-    /// What was found.
-    pub resolution: Resolution,
 }
 
 /// Asks how many publishes are queued or under way.
@@ -136,11 +126,7 @@ impl ConfManager {
                 }
                 self.commit(batch, Commit { units, timeline, standing, acks, at: self.clock.wall() }, context);
             }
-            Effect::Resolve { batch, request_ids, ack } => {
-                let reply = context.address().recipient();
-                // Loss is repaired: the batch passes its deadline and is answered as unknown.
-                self.down.cluster_notify.do_send(Resolve { batch, request_ids, ack, reply });
-            }
+            Effect::Resolve { batch, request_ids, ack } => self.resolve(batch, request_ids, ack, context),
             Effect::Reply { caller, outcome } => self.reply(now, caller, outcome),
             // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
             Effect::Confirm { batch, timeline, changes, revision } => {
@@ -169,6 +155,18 @@ impl ConfManager {
                 Err(error) => CommitResult::Unknown { reason: error.to_string() },
             };
             manager.step(Event::Committed { batch, result }, context);
+        }));
+    }
+
+    /// Has a commit looked for, and waits for what comes of it: until then nothing else is committed.
+    fn resolve(&self, batch: BatchId, request_ids: Vec<RequestId>, ack: Option<Ack>, context: &mut Context<Self>) {
+        let (reply, found) = oneshot::channel();
+        self.down.cluster_notify.do_send(Resolve { request_ids, ack, reply });
+        context.spawn(wrap_future(found).map(move |found, manager: &mut Self, context| {
+            let result = found.unwrap_or_else(|_dropped| Resolution::Unresolved {
+                reason: "the look for the commit was broken off".to_owned(),
+            });
+            manager.step(Event::Resolved { batch, result }, context);
         }));
     }
 
@@ -263,14 +261,6 @@ impl Handler<Acked> for ConfManager {
 
     fn handle(&mut self, Acked { batch, ack }: Acked, context: &mut Context<Self>) {
         self.step(Event::Acked { batch, ack }, context);
-    }
-}
-
-impl Handler<Resolved> for ConfManager {
-    type Result = ();
-
-    fn handle(&mut self, Resolved { batch, resolution }: Resolved, context: &mut Context<Self>) {
-        self.step(Event::Resolved { batch, result: resolution }, context);
     }
 }
 

@@ -155,9 +155,9 @@ impl Writer {
 
     /// Closes every connection, after the statements under way.
     pub async fn close(&self) {
-        for connection in
-            [Some(&self.connection), self.checkpoints.as_ref(), self.leases.as_ref()].into_iter().flatten()
-        {
+        let Apart { checkpoints, joins, leases } = &self.apart;
+        let apart = [checkpoints, joins, leases].into_iter().flatten();
+        for connection in std::iter::once(&self.connection).chain(apart) {
             if let Err(error) = connection.close_by_ref().await {
                 tracing::debug!(%error, "closing the writing connections failed");
             }
