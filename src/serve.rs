@@ -278,5 +278,5 @@ async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Du
     }
     server.stop(false).await;
     stopping.abort();
-    draining::leave(node).await;
+    draining.leave(node).await;
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use callboard_integration_tests::cluster::{Cluster, Wiring, id};
 use callboard_integration_tests::database_server::{Engine, for_test};
 use callboard_integration_tests::node::{Setup, run_to_end};
+use callboard_integration_tests::metrics;
 use callboard_protocol::key::ConfigKey;
 use reqwest::Method;
 
@@ -42,9 +43,10 @@ async fn a_drained_node_is_waited_for_by_nobody(engine: Engine) -> Result<()> {
     let first = stays.put(&key, "1").send().await?.expect(201)?.version().unwrap_or_default();
     let waiting = tokio::spawn(goes.wait(&key, first, 30).send());
     let answer = goes.request(Method::POST, "/api/v1/cluster/drain").send().await?.expect(200)?.json()?;
-    assert_eq!(answer["node"].as_str(), Some(id(2).as_str()));
+    metrics::until_held(goes, 1).await?;
+    assert_eq!((answer["node"].as_str(), answer["released"].as_u64()), (Some(id(2).as_str()), Some(1)));
     // Whatever it held is answered, it is not ready, and nobody waits for it; what it still answers is right.
-    waiting.await??;
+    waiting.await??.expect(304)?;
     assert_eq!(goes.get_path("/readyz").send().await?.status, 503);
     cluster.seen_as(2, &["removed"], Duration::from_secs(3)).await?;
     let began = std::time::Instant::now();
@@ -52,6 +54,11 @@ async fn a_drained_node_is_waited_for_by_nobody(engine: Engine) -> Result<()> {
     assert!(began.elapsed() < Duration::from_secs(2), "a publish waited {:?} for a drained node", began.elapsed());
     assert_eq!(goes.get(&key).send().await?.expect(200)?.text(), "2");
     goes.request(Method::POST, "/api/v1/cluster/drain").send().await?.expect(200)?;
+    // What it could not finish it does not begin.
+    let began = std::time::Instant::now();
+    let refused = goes.put(&key, "3").send().await?.expect(503)?;
+    assert_eq!((refused.code().as_str(), refused.header("Retry-After")), ("shutting_down", "1"));
+    assert!(began.elapsed() < Duration::from_millis(900), "a drained node waited {:?}", began.elapsed());
     Ok(())
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn drain(call: Call) -> Answer {
         }
         actix_rt::time::sleep(LOOK).await;
     }
-    draining::leave(node).await;
+    shared.draining.leave(node).await;
     let name = view(node).await?.node.to_string();
     answer::json(StatusCode::OK, &Drained { node: name, released })
 }
@@ -166,7 +166,7 @@ pub(super) fn describe_get() -> Described {
 /// The description of draining.
 pub(super) fn describe_drain() -> Described {
     let summary = "Take this node out of the cluster: readiness goes, held requests are answered, publishes under way \
-                   end, the membership is given back; the process runs on";
+                   end, the membership is given back; the process runs on and refuses publishes";
     Described::new("node", "drainNode", summary)
         .json::<Drained>(200, "The node has left")
         .refuses(&[ErrorCode::InvalidParameter])

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use super::*;
 
 const CONFIG: &str = "/api/v1/namespaces/public/groups/app/configs/a";
+const NACOS: &str = "/nacos/v1/cs/configs?dataId=a&group=app&content=nacos";
 const SOON: Duration = Duration::from_secs(10);
 
 /// A running node with one worker.
@@ -220,6 +221,24 @@ async fn a_watch_tells_the_present_state_and_each_change_until_the_node_stops() 
     assert_eq!(rig.draining.in_flight(), 0);
     assert_eq!(body(rig.get("/api/v1/watch?prefix=").await).await["code"], "shutting_down");
     assert_eq!(body(rig.get("/readyz").await).await["code"], "shutting_down");
+}
+
+#[actix_web::test]
+async fn a_node_that_has_left_refuses_publishes_and_answers_reads() {
+    let rig = Rig::start().await;
+    rig.put("one").await;
+    rig.draining.drain().await;
+    rig.put("two").await;
+    rig.draining.leave(&rig.data.worker.node).await;
+    for method in [Method::PUT, Method::DELETE] {
+        let refused = rig.call(method, CONFIG, &[], "three").await;
+        assert_eq!((refused.status(), header(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        assert_eq!(body(refused).await["code"], "shutting_down");
+    }
+    let refused = rig.call(Method::POST, NACOS, &[], "").await;
+    assert_eq!((refused.status(), header(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    let read = to_bytes(rig.get(CONFIG).await.into_body()).await.unwrap();
+    assert_eq!(read, "two");
 }
 
 #[actix_web::test]

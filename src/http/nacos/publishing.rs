@@ -102,7 +102,7 @@ fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<Strin
 
 async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
     let key = item.key.clone();
-    let (request_id, outcome) = hand_over(state, item, None, origin).await;
+    let (request_id, outcome) = hand_over(state, item, None, origin).await?;
     match outcome {
         Some(PublishOutcome::Settled(UnitOutcome::Done { .. } | UnitOutcome::Refused(Refusal::NotFound { .. }))) => {
             Ok(truth(true))
