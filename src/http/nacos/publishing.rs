@@ -121,7 +121,8 @@ async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
         }
         Some(PublishOutcome::Unknown { .. }) | None => {
             tracing::debug!(config.key = %key, request.id = %request_id, "the outcome of a publish is not known");
-            Err(Fault::caused(StatusCode::GATEWAY_TIMEOUT, "outcome unknown, read the configuration to see"))
+            let message = format!("outcome unknown, request {request_id}, read the configuration to see");
+            Err(Fault::caused(StatusCode::GATEWAY_TIMEOUT, message))
         }
     }
 }
