@@ -222,15 +222,17 @@ async fn a_cluster_keeps_its_promise_whatever_fails_on_mariadb() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_node_on_the_same_sqlite_file_is_refused() -> Result<()> {
+async fn a_second_process_on_the_same_sqlite_file_is_refused() -> Result<()> {
     let first = Node::start(Setup::new()).await?;
     let url = format!("sqlite:{}", first.data_dir().join("callboard.db").display());
-    let arguments = ["serve", "--http-addr", "127.0.0.1:0", "--data-dir", "d"];
-    let second = run_to_end(&arguments, &[("CALLBOARD_DATABASE_URL", &url)]).await?;
-    let message = String::from_utf8_lossy(&second.stderr);
-    assert!(second.status.code().is_some_and(|code| code != 0), "{message}");
-    assert!(message.contains("callboard.db is in use by another callboard process"), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
+    for command in ["serve", "migrate"] {
+        let arguments = [command, "--http-addr", "127.0.0.1:0", "--data-dir", "d"];
+        let second = run_to_end(&arguments, &[("CALLBOARD_DATABASE_URL", &url)]).await?;
+        let message = String::from_utf8_lossy(&second.stderr);
+        assert!(second.status.code().is_some_and(|code| code != 0), "{command}: {message}");
+        assert!(message.contains("callboard.db is in use by another callboard process"), "{command}: {message}");
+        assert!(!message.contains("panicked"), "{command}: {message}");
+    }
     first.client().get_path("/readyz").send().await?.expect(200)?;
     Ok(())
 }
