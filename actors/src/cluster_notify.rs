@@ -4,61 +4,44 @@
 //! node is a peer of itself: what it notifies and commits reaches it on the same path as what comes from others.
 //! Decides nothing: when a mark may go, and what a time-out means, is decided in the protocol crate.
 
+mod effects;
+mod resolving;
+mod subscriptions;
 mod transport;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
+use actix::{Actor, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
 use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, NodeRow, Timeline};
-use callboard_protocol::publish::Resolution;
+use callboard_protocol::member::{Ack, Incarnation, NodeId, NodeRow, Timeline};
 use callboard_protocol::receiver::{
-    Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult, NotifyAbortEvent, NotifyCommitEvent,
-    NotifyEvent, Options, Receiver,
+    Ack2, CommittedChange, Event, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent, Options, Receiver,
 };
 use callboard_protocol::time::Mono;
 use callboard_protocol::unit::RequestId;
 use serde_json::json;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
 
-use crate::cache::keeper::{Apply, Follow, Keeper, Mark, Unmark};
+use crate::cache::keeper::Keeper;
 use crate::change_feed::{self, ChangeFeed, Heard};
 use crate::clock::SharedClock;
 use crate::conf_manager::{Acked, Resolved};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
-use crate::metrics::{LeaseMetrics, NodeLabel, ResultLabel};
+use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
-use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
-use crate::runtime::{Context, Observable, ask};
-use crate::store::Landed;
-use crate::store_reader::{Look, StoreReader};
-use crate::store_writer::{LookLocked, RaiseFloor, StoreWriter};
-use crate::subscription::{Held, Holder, subscription, until_forgotten};
+use crate::peer_links::{PeerLinks, ReachChanged};
+use crate::runtime::{Context, Observable};
+use crate::store_reader::StoreReader;
+use crate::store_writer::StoreWriter;
+use crate::subscription::{Held, Holder, subscription};
 
-/// How long the database may take to answer a look.
+/// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The pauses before each try to find out what became of a batch: soon again and again, for nothing is committed until
-/// it is known, and a database that is restarted is back within a second or two.
-const RESOLVE_PAUSES: [Duration; 9] = [
-    Duration::ZERO,
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(300),
-    Duration::from_millis(400),
-    Duration::from_millis(500),
-    Duration::from_millis(500),
-    Duration::from_millis(500),
-    Duration::from_millis(500),
-];
-
 /// A publisher's word to every member: these keys are about to change.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -240,33 +223,6 @@ impl ClusterNotify {
         self.arm(now, context);
     }
 
-    /// `heard`: the change feed knows of the changes that are applied.
-    fn perform(&mut self, effect: Effect, heard: bool, context: &mut Context<Self>) {
-        match effect {
-            Effect::Mark { batch, keys } => self.mark(batch, keys.into(), context),
-            Effect::Ack { to, batch, ack } => self.send(&to, PeerMessage::Ack { batch, ack }, context),
-            Effect::Nack { to, batch, reason } => {
-                self.send(&to, PeerMessage::Nack { batch, reason: reason.to_owned() }, context);
-            }
-            Effect::Ack2 { to, batch } => {
-                let node = self.node.clone();
-                self.send(&to, PeerMessage::Ack2(Ack2 { batch, node }), context);
-            }
-            // A cache that fails on one of these two is rebuilt, which begins a new life of the membership.
-            Effect::Apply { batch, changes } => {
-                let changes = changes.iter().map(CommittedChange::for_cache).collect();
-                self.down.cache.do_send(Apply { batch, changes });
-                if !heard {
-                    self.down.feed.do_send(change_feed::Look);
-                }
-            }
-            Effect::Unmark { batch, keys } => self.down.cache.do_send(Unmark { batch, keys: keys.into() }),
-            Effect::Look { batch, request_ids, .. } => self.look(batch, request_ids, context),
-            Effect::RaiseFloor { above, request_ids, .. } => self.raise_floor(above, request_ids, context),
-            Effect::LeaveAndRejoin => self.down.lease_keeper.do_send(Rejoin),
-        }
-    }
-
     fn send(&mut self, to: &NodeId, message: PeerMessage, context: &mut Context<Self>) {
         if *to == self.node {
             self.receive(message, context);
@@ -279,59 +235,6 @@ impl ClusterNotify {
     fn tell_all(&mut self, message: PeerMessage, context: &mut Context<Self>) {
         self.transport.broadcast(message.clone());
         self.receive(message, context);
-    }
-
-    fn mark(&mut self, batch: BatchId, keys: Arc<[ConfigKey]>, context: &mut Context<Self>) {
-        let (marked, done) = oneshot::channel();
-        // Queued in the order of the effects; a mark that overtook its end would stay for ever.
-        self.down.cache.do_send(Mark { batch, keys, marked });
-        context.spawn(wrap_future(done).map(move |done, notify: &mut Self, context| {
-            // A cache that failed on the marks is rebuilt, which begins a new life of the membership.
-            if done.is_ok() {
-                notify.step(Event::Marked { batch }, context);
-            }
-        }));
-    }
-
-    fn look(&mut self, batch: BatchId, request_ids: Vec<RequestId>, context: &mut Context<Self>) {
-        let reader = self.down.reader.clone();
-        let looking = async move { ask(&reader, Look { request_ids }, DEADLINE).await };
-        context.spawn(wrap_future(looking).map(move |landed, notify: &mut Self, context| {
-            let result = match landed {
-                Ok(Ok(landed)) => LookResult::Found(found(landed)),
-                Ok(Err(failure)) => LookResult::Failed { reason: failure.to_string() },
-                Err(error) => LookResult::Failed { reason: error.to_string() },
-            };
-            notify.step(Event::Looked { batch, result }, context);
-        }));
-    }
-
-    fn raise_floor(&mut self, above: AckNo, request_ids: Vec<RequestId>, context: &mut Context<Self>) {
-        let Some(incarnation) = self.incarnation else {
-            self.step(Event::Floored { above, result: FloorResult::Refused }, context);
-            return;
-        };
-        let (writer, node) = (self.down.writer.clone(), self.node.clone());
-        let raising = async move { ask(&writer, RaiseFloor { node, incarnation, above, request_ids }, DEADLINE).await };
-        context.spawn(wrap_future(raising).map(move |landed, notify: &mut Self, context| {
-            let result = match landed {
-                Ok(Ok(Some(landed))) => FloorResult::Raised(found(landed)),
-                Ok(Ok(None)) => FloorResult::Refused,
-                Ok(Err(error)) => FloorResult::Failed { reason: error.to_string() },
-                Err(error) => FloorResult::Failed { reason: error.to_string() },
-            };
-            notify.count_floor(&result);
-            notify.step(Event::Floored { above, result }, context);
-        }));
-    }
-
-    fn count_floor(&self, result: &FloorResult) {
-        let result = match result {
-            FloorResult::Raised(_) => "done",
-            FloorResult::Refused => "refused",
-            FloorResult::Failed { .. } => "failed",
-        };
-        self.metrics.operations.get_or_create(&ResultLabel { operation: "floor", result }).inc();
     }
 
     /// Sees to it that the machine is stepped when it next has something to do by itself.
@@ -351,39 +254,6 @@ impl ClusterNotify {
             (at, timer)
         });
     }
-
-    /// Subscribes to the membership, and again whenever the lease keeper forgets.
-    fn subscribe_to_membership(&mut self, context: &mut Context<Self>) {
-        let (keeper, changes) = (self.down.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
-        context.spawn(
-            wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_membership(context)),
-        );
-    }
-
-    /// Subscribes to who can be reached, and again whenever the links forget.
-    fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
-        let Some(links) = self.down.links.clone() else { return };
-        let me = context.address().recipient();
-        let forgotten = until_forgotten(async move { links.send(SubscribeReach(me)).await });
-        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_reach(context)));
-    }
-
-    /// Hears what peers say, and subscribes again whenever the transport forgets.
-    fn listen_to_peers(&mut self, context: &mut Context<Self>) {
-        let forgotten = self.transport.listen(context.address().recipient());
-        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.listen_to_peers(context)));
-    }
-
-    /// A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
-    fn follow_cache(&mut self, context: &mut Context<Self>) {
-        let cache = self.down.cache.clone();
-        let forgotten = until_forgotten(async move { cache.send(Follow).await });
-        context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| {
-            notify.down.lease_keeper.do_send(Rejoin);
-            notify.follow_cache(context);
-        }));
-    }
 }
 
 /// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.
@@ -391,46 +261,6 @@ fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
     let first = event.changes.iter().map(|change| change.version).min()?;
     let states = event.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
     Some(Span { after: first.previous(), through: event.revision, states })
-}
-
-fn found(landed: Landed) -> Found {
-    let ids = landed.units.into_iter().map(|(request_id, _)| request_id).collect();
-    Found { landed: ids, states: landed.states }
-}
-
-/// Finds out what became of a batch: with an own ack takes it back first, so that what is not there never will be.
-async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Option<Ack>) -> (Resolution, bool) {
-    let mut reason = String::new();
-    for pause in RESOLVE_PAUSES {
-        actix_rt::time::sleep(pause).await;
-        let floored = match &ack {
-            None => None,
-            Some(Ack { node, incarnation, number }) => {
-                let (node, incarnation, request_ids) = (node.clone(), *incarnation, request_ids.clone());
-                let raise = RaiseFloor { node, incarnation, above: *number, request_ids };
-                match ask(&writer, raise, DEADLINE).await {
-                    Ok(Ok(Some(landed))) => return (Resolution::Landed(landed.units), true),
-                    // Without its row no commit of this node can land: what is found by a look is all there is.
-                    Ok(Ok(None)) => Some(()),
-                    Ok(Err(error)) => {
-                        reason = error.to_string();
-                        continue;
-                    }
-                    Err(error) => {
-                        reason = error.to_string();
-                        continue;
-                    }
-                }
-            }
-        };
-        match ask(&writer, LookLocked { request_ids: request_ids.clone() }, DEADLINE).await {
-            Ok(Ok(landed)) if floored.is_some() => return (Resolution::Landed(landed.units), false),
-            Ok(Ok(landed)) => return (Resolution::LandedUncertain(landed.units), false),
-            Ok(Err(error)) => reason = error.to_string(),
-            Err(error) => reason = error.to_string(),
-        }
-    }
-    (Resolution::Unresolved { reason }, false)
 }
 
 impl Actor for ClusterNotify {
@@ -491,23 +321,6 @@ impl Handler<Withdraw> for ClusterNotify {
 
     fn handle(&mut self, Withdraw { batch }: Withdraw, context: &mut Context<Self>) {
         self.tell_all(PeerMessage::Abort(batch), context);
-    }
-}
-
-impl Handler<Resolve> for ClusterNotify {
-    type Result = ();
-
-    fn handle(&mut self, Resolve { batch, request_ids, ack, reply }: Resolve, context: &mut Context<Self>) {
-        let (writer, above) = (self.down.writer.clone(), ack.as_ref().map(|ack| ack.number));
-        context.spawn(wrap_future(resolve(writer, request_ids, ack)).map(
-            move |(resolution, raised), notify: &mut Self, context| {
-                if let Some(above) = above.filter(|_| raised) {
-                    notify.step(Event::Raised { above }, context);
-                }
-                // A publisher that is gone has told its callers that the outcome is unknown.
-                reply.do_send(Resolved { batch, resolution });
-            },
-        ));
     }
 }
 

@@ -1,0 +1,110 @@
+//! Carries out what the receiver machine says: has the cache marked, asks the database, answers the publishers. Decides
+//! nothing; what comes of it goes back into the machine as an event.
+
+use std::sync::Arc;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, AsyncContext as _};
+use callboard_protocol::commit::BatchId;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::member::AckNo;
+use callboard_protocol::receiver::{Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult};
+use callboard_protocol::unit::RequestId;
+use tokio::sync::oneshot;
+
+use super::{ClusterNotify, DEADLINE, PeerMessage};
+use crate::cache::keeper::{Apply, Mark, Unmark};
+use crate::change_feed;
+use crate::lease_keeper::Rejoin;
+use crate::metrics::ResultLabel;
+use crate::runtime::{Context, ask};
+use crate::store::Landed;
+use crate::store_reader::Look;
+use crate::store_writer::RaiseFloor;
+
+impl ClusterNotify {
+    /// `heard`: the change feed knows of the changes that are applied.
+    pub(super) fn perform(&mut self, effect: Effect, heard: bool, context: &mut Context<Self>) {
+        match effect {
+            Effect::Mark { batch, keys } => self.mark(batch, keys.into(), context),
+            Effect::Ack { to, batch, ack } => self.send(&to, PeerMessage::Ack { batch, ack }, context),
+            Effect::Nack { to, batch, reason } => {
+                self.send(&to, PeerMessage::Nack { batch, reason: reason.to_owned() }, context);
+            }
+            Effect::Ack2 { to, batch } => {
+                let node = self.node.clone();
+                self.send(&to, PeerMessage::Ack2(Ack2 { batch, node }), context);
+            }
+            // A cache that fails on one of these two is rebuilt, which begins a new life of the membership.
+            Effect::Apply { batch, changes } => {
+                let changes = changes.iter().map(CommittedChange::for_cache).collect();
+                self.down.cache.do_send(Apply { batch, changes });
+                if !heard {
+                    self.down.feed.do_send(change_feed::Look);
+                }
+            }
+            Effect::Unmark { batch, keys } => self.down.cache.do_send(Unmark { batch, keys: keys.into() }),
+            Effect::Look { batch, request_ids, .. } => self.look(batch, request_ids, context),
+            Effect::RaiseFloor { above, request_ids, .. } => self.raise_floor(above, request_ids, context),
+            Effect::LeaveAndRejoin => self.down.lease_keeper.do_send(Rejoin),
+        }
+    }
+
+    fn mark(&mut self, batch: BatchId, keys: Arc<[ConfigKey]>, context: &mut Context<Self>) {
+        let (marked, done) = oneshot::channel();
+        // Queued in the order of the effects; a mark that overtook its end would stay for ever.
+        self.down.cache.do_send(Mark { batch, keys, marked });
+        context.spawn(wrap_future(done).map(move |done, notify: &mut Self, context| {
+            // A cache that failed on the marks is rebuilt, which begins a new life of the membership.
+            if done.is_ok() {
+                notify.step(Event::Marked { batch }, context);
+            }
+        }));
+    }
+
+    fn look(&mut self, batch: BatchId, request_ids: Vec<RequestId>, context: &mut Context<Self>) {
+        let reader = self.down.reader.clone();
+        let looking = async move { ask(&reader, Look { request_ids }, DEADLINE).await };
+        context.spawn(wrap_future(looking).map(move |landed, notify: &mut Self, context| {
+            let result = match landed {
+                Ok(Ok(landed)) => LookResult::Found(found(landed)),
+                Ok(Err(failure)) => LookResult::Failed { reason: failure.to_string() },
+                Err(error) => LookResult::Failed { reason: error.to_string() },
+            };
+            notify.step(Event::Looked { batch, result }, context);
+        }));
+    }
+
+    fn raise_floor(&mut self, above: AckNo, request_ids: Vec<RequestId>, context: &mut Context<Self>) {
+        let Some(incarnation) = self.incarnation else {
+            self.step(Event::Floored { above, result: FloorResult::Refused }, context);
+            return;
+        };
+        let (writer, node) = (self.down.writer.clone(), self.node.clone());
+        let raising = async move { ask(&writer, RaiseFloor { node, incarnation, above, request_ids }, DEADLINE).await };
+        context.spawn(wrap_future(raising).map(move |landed, notify: &mut Self, context| {
+            let result = match landed {
+                Ok(Ok(Some(landed))) => FloorResult::Raised(found(landed)),
+                Ok(Ok(None)) => FloorResult::Refused,
+                Ok(Err(error)) => FloorResult::Failed { reason: error.to_string() },
+                Err(error) => FloorResult::Failed { reason: error.to_string() },
+            };
+            notify.count_floor(&result);
+            notify.step(Event::Floored { above, result }, context);
+        }));
+    }
+
+    fn count_floor(&self, result: &FloorResult) {
+        let result = match result {
+            FloorResult::Raised(_) => "done",
+            FloorResult::Refused => "refused",
+            FloorResult::Failed { .. } => "failed",
+        };
+        self.metrics.operations.get_or_create(&ResultLabel { operation: "floor", result }).inc();
+    }
+}
+
+fn found(landed: Landed) -> Found {
+    let ids = landed.units.into_iter().map(|(request_id, _)| request_id).collect();
+    Found { landed: ids, states: landed.states }
+}

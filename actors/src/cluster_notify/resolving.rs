@@ -1,0 +1,82 @@
+//! Finds out what became of a batch whose commit had no known outcome. Owns how often and how soon the database is asked;
+//! what the answer means for the batch is for the publisher.
+
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Handler};
+use callboard_protocol::member::Ack;
+use callboard_protocol::publish::Resolution;
+use callboard_protocol::receiver::Event;
+use callboard_protocol::unit::RequestId;
+
+use super::{ClusterNotify, DEADLINE, Resolve};
+use crate::conf_manager::Resolved;
+use crate::runtime::{Context, ask};
+use crate::store_writer::{LookLocked, RaiseFloor, StoreWriter};
+
+/// The pauses before each try to find out what became of a batch: soon again and again, for nothing is committed until
+/// it is known, and a database that is restarted is back within a second or two.
+const RESOLVE_PAUSES: [Duration; 9] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+    Duration::from_millis(500),
+];
+
+impl Handler<Resolve> for ClusterNotify {
+    type Result = ();
+
+    fn handle(&mut self, Resolve { batch, request_ids, ack, reply }: Resolve, context: &mut Context<Self>) {
+        let (writer, above) = (self.down.writer.clone(), ack.as_ref().map(|ack| ack.number));
+        context.spawn(wrap_future(resolve(writer, request_ids, ack)).map(
+            move |(resolution, raised), notify: &mut Self, context| {
+                if let Some(above) = above.filter(|_| raised) {
+                    notify.step(Event::Raised { above }, context);
+                }
+                // A publisher that is gone has told its callers that the outcome is unknown.
+                reply.do_send(Resolved { batch, resolution });
+            },
+        ));
+    }
+}
+
+/// Finds out what became of a batch: with an own ack takes it back first, so that what is not there never will be.
+async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Option<Ack>) -> (Resolution, bool) {
+    let mut reason = String::new();
+    for pause in RESOLVE_PAUSES {
+        actix_rt::time::sleep(pause).await;
+        let floored = match &ack {
+            None => None,
+            Some(Ack { node, incarnation, number }) => {
+                let (node, incarnation, request_ids) = (node.clone(), *incarnation, request_ids.clone());
+                let raise = RaiseFloor { node, incarnation, above: *number, request_ids };
+                match ask(&writer, raise, DEADLINE).await {
+                    Ok(Ok(Some(landed))) => return (Resolution::Landed(landed.units), true),
+                    // Without its row no commit of this node can land: what is found by a look is all there is.
+                    Ok(Ok(None)) => Some(()),
+                    Ok(Err(error)) => {
+                        reason = error.to_string();
+                        continue;
+                    }
+                    Err(error) => {
+                        reason = error.to_string();
+                        continue;
+                    }
+                }
+            }
+        };
+        match ask(&writer, LookLocked { request_ids: request_ids.clone() }, DEADLINE).await {
+            Ok(Ok(landed)) if floored.is_some() => return (Resolution::Landed(landed.units), false),
+            Ok(Ok(landed)) => return (Resolution::LandedUncertain(landed.units), false),
+            Ok(Err(error)) => reason = error.to_string(),
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    (Resolution::Unresolved { reason }, false)
+}

@@ -1,0 +1,199 @@
+//! Carries out what the lease machine says: joins, renews, fences, gives the row back, begins a line of history, tells the
+//! cache. Decides nothing; what comes of it goes back into the machine as an event.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::Addr;
+use callboard_protocol::config::Version;
+use callboard_protocol::lease::{Effect, Event, FenceResult, JoinResult, Observation, RenewResult, Terms};
+use callboard_protocol::member::{Incarnation, NodeId, Timeline};
+
+use super::LeaseKeeper;
+use crate::cache::keeper::{Extend, Keeper, SetGrant};
+use crate::runtime::{Context, ask};
+use crate::store::{JoinRequest, Joined, WriteError, Writer};
+
+/// How long the cache may take to be emptied or admitted before it is told again.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The pause before the cache is told again; its keeper is being rebuilt.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl LeaseKeeper {
+    pub(super) fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
+        let (writer, node) = (self.writer.clone(), self.options.node.clone());
+        match effect {
+            Effect::Join { incarnation, first_life } => self.join(incarnation, first_life, context),
+            Effect::Renew { incarnation } => {
+                let renewing = async move { renew(&writer, &node, incarnation).await };
+                self.then(renewing, context, move |keeper, result| {
+                    keeper.count("renew", word_of(&result));
+                    Event::Renewed { incarnation, result }
+                });
+            }
+            Effect::Observe => {
+                self.then(async move { observe(&writer).await }, context, |_, rows| Event::Observed(rows));
+            }
+            Effect::Fence { node, incarnation, renew_seq } => {
+                let fenced = node.clone();
+                let fencing = async move { writer.fence(&node, incarnation, renew_seq).await };
+                self.then(fencing, context, move |keeper, result| keeper.fenced(fenced, result));
+            }
+            Effect::Release { incarnation } => {
+                let row = Rc::clone(&self.row);
+                let releasing = async move {
+                    let _turn = row.lock().await;
+                    writer.release(&node, incarnation).await
+                };
+                self.then(releasing, context, |_, result| {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "the row could not be given back; the others fence it in time");
+                    }
+                    Event::Released
+                });
+            }
+            Effect::BeginTimeline { lost, known } => self.begin_timeline(lost, known, context),
+            Effect::Admit { grant, timeline, revision } => {
+                let (cache, grant) = (self.cache.clone(), Some(grant));
+                let admitting = async move { insist(&cache, SetGrant { grant, timeline, revision }).await };
+                self.then(admitting, context, |_, ()| Event::Admitted);
+            }
+            // Loss is repaired: the lease ends and the next renewal extends it.
+            Effect::Extend { grant } => self.cache.do_send(Extend { grant }),
+            Effect::Flush => {
+                let cache = self.cache.clone();
+                self.then(async move { empty(&cache).await }, context, |_, ()| Event::Flushed);
+            }
+            Effect::Tell(membership) => self.tell(membership),
+            Effect::Left => {
+                self.has_left = true;
+                for waiting in self.leaving.drain(..) {
+                    if waiting.send(()).is_err() {
+                        tracing::debug!("the node did not wait until the membership was given back");
+                    }
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, incarnation: Incarnation, first_life: Incarnation, context: &mut Context<Self>) {
+        let (options, writer, row) = (self.options.clone(), self.writer.clone(), Rc::clone(&self.row));
+        let request = JoinRequest {
+            node: options.node,
+            incarnation,
+            first_life,
+            boot_id: options.boot_id,
+            address: options.address,
+            versions: options.versions,
+            replace: options.lease.terms == Terms::Forever,
+        };
+        let joining = async move {
+            let _turn = row.lock().await;
+            writer.join(request).await
+        };
+        self.then(joining, context, move |keeper, joined| {
+            let (word, result) = match joined {
+                Ok(Joined::Member(observation)) => ("done", JoinResult::Joined(observation)),
+                Ok(Joined::Held(observation)) => {
+                    tracing::warn!("an older row of this node stands; waiting until it has stood still for a lease");
+                    ("held", JoinResult::Held(observation))
+                }
+                Ok(Joined::Incompatible { node }) => {
+                    tracing::error!(
+                        peer.id = %node,
+                        "this member speaks no version of the node-to-node protocol that this node speaks; upgrade the \
+                         older of the two"
+                    );
+                    ("incompatible", JoinResult::Incompatible { node })
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the node could not join; it tries again");
+                    ("failed", JoinResult::Failed)
+                }
+            };
+            keeper.count("join", word);
+            Event::Joined { incarnation, result }
+        });
+    }
+
+    fn fenced(&mut self, node: NodeId, result: Result<bool, WriteError>) -> Event {
+        let (word, result) = match result {
+            Ok(true) => {
+                tracing::warn!(peer.id = %node, "fenced: this node did not renew its lease");
+                ("fenced", FenceResult::Fenced)
+            }
+            Ok(false) => ("missed", FenceResult::Missed),
+            Err(error) => {
+                tracing::debug!(peer.id = %node, %error, "a fence failed");
+                ("failed", FenceResult::Failed)
+            }
+        };
+        self.count("fence", word);
+        Event::Fenced { node, result }
+    }
+
+    fn begin_timeline(&mut self, lost: Timeline, known: Version, context: &mut Context<Self>) {
+        tracing::error!(
+            timeline = lost.0,
+            revision = known.0,
+            "the database has lost commits that were acknowledged, as after a fail-over to a replica that was behind; \
+             every cache is emptied and a new timeline begins"
+        );
+        let writer = self.writer.clone();
+        let beginning = async move { writer.begin_timeline(lost, known).await };
+        self.then(beginning, context, |keeper, result| {
+            let word = match result {
+                Ok(true) => "begun",
+                Ok(false) => "missed",
+                Err(error) => {
+                    tracing::warn!(%error, "the new timeline could not be begun");
+                    "failed"
+                }
+            };
+            keeper.count("timeline", word);
+            Event::TimelineBegun
+        });
+    }
+}
+
+/// Empties the cache and takes its leave to answer from memory away.
+pub(super) async fn empty(cache: &Addr<Keeper>) {
+    insist(cache, SetGrant { grant: None, timeline: Timeline::default(), revision: Version::ZERO }).await;
+}
+
+/// Tells the cache until it has done it: a keeper that is being rebuilt comes back.
+async fn insist(cache: &Addr<Keeper>, told: SetGrant) {
+    while let Err(error) = ask(cache, told.clone(), DEADLINE).await {
+        tracing::debug!(%error, "the cache is told again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn observe(writer: &Writer) -> Option<Observation> {
+    match writer.observe().await {
+        Ok(observation) => Some(observation),
+        Err(error) => {
+            tracing::debug!(%error, "the membership could not be read");
+            None
+        }
+    }
+}
+
+async fn renew(writer: &Writer, node: &NodeId, incarnation: Incarnation) -> RenewResult {
+    match writer.renew(node, incarnation).await {
+        Ok(true) => RenewResult::Renewed(observe(writer).await),
+        Ok(false) => RenewResult::Refused(observe(writer).await),
+        Err(error) => {
+            tracing::debug!(%error, "the lease could not be renewed");
+            RenewResult::Failed
+        }
+    }
+}
+
+fn word_of(result: &RenewResult) -> &'static str {
+    match result {
+        RenewResult::Renewed(_) => "done",
+        RenewResult::Refused(_) => "refused",
+        RenewResult::Failed => "failed",
+    }
+}
