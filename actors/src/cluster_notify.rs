@@ -9,6 +9,7 @@ mod resolving;
 mod subscriptions;
 mod transport;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
@@ -16,7 +17,8 @@ use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::member::{Ack, Incarnation, NodeId, NodeRow, Timeline};
+use callboard_protocol::lease::LeaseSight;
+use callboard_protocol::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use callboard_protocol::receiver::{
     Ack2, CommittedChange, Event, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent, Options, Receiver,
 };
@@ -131,6 +133,8 @@ pub struct ClusterNotify {
     is_rebuilt: bool,
     /// Who is told of the acks of local batches.
     publisher: Option<(Recipient<Acked>, Holder)>,
+    /// The nodes that have rows, as last told; no others are counted by name.
+    members: BTreeSet<NodeId>,
     wakeup: Option<(Mono, SpawnHandle)>,
 }
 
@@ -168,6 +172,7 @@ impl ClusterNotify {
             metrics,
             is_rebuilt,
             publisher: None,
+            members: BTreeSet::new(),
             wakeup: None,
         }
     }
@@ -180,7 +185,7 @@ impl ClusterNotify {
                 self.step(Event::Notify { event, chance }, context);
             }
             PeerMessage::Ack { batch, ack } => {
-                self.metrics.acks.get_or_create(&NodeLabel { node: ack.node.to_string() }).inc();
+                self.count_ack(&ack.node);
                 if let Some((publisher, _)) = &self.publisher {
                     // Loss is repaired: the publisher notifies again until every ack is in.
                     publisher.do_send(Acked { batch, ack });
@@ -196,6 +201,22 @@ impl ClusterNotify {
                 tracing::trace!(batch.id = %batch.0, node.id = %node, "a commit event has arrived");
             }
         }
+    }
+
+    /// Whoever holds the key of the cluster can claim any name; one without a row is not worth a series.
+    fn count_ack(&self, node: &NodeId) {
+        if self.members.contains(node) {
+            self.metrics.acks.get_or_create(&NodeLabel { node: node.to_string() }).inc();
+        }
+    }
+
+    /// Takes note of who has a row; the acks of others are counted no longer.
+    fn know_members(&mut self, rows: &[(MemberRow, LeaseSight)]) {
+        let members: BTreeSet<NodeId> = rows.iter().map(|(row, _)| row.node.clone()).collect();
+        for gone in self.members.difference(&members) {
+            self.metrics.acks.remove(&NodeLabel { node: gone.to_string() });
+        }
+        self.members = members;
     }
 
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
@@ -346,7 +367,8 @@ impl Handler<MembershipChanged> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline, .. } = changed;
+        let MembershipChanged { node, incarnation, timeline, rows } = changed;
+        self.know_members(&rows);
         (self.incarnation, self.timeline) = (incarnation, timeline);
         let event = match incarnation {
             Some(incarnation) => Event::Joined { node, incarnation, timeline },
