@@ -104,12 +104,8 @@ async fn hear(cluster: &Cluster) -> Result<BTreeMap<Way, Vec<Duration>>> {
 /// Waits until every node but the publisher holds a wait and a long poll.
 async fn wait_until_held(clients: &[Client], publisher: usize) -> Result<()> {
     for (listener, client) in clients.iter().enumerate().filter(|(listener, _)| *listener != publisher) {
-        poll::until(&format!("node {listener} holds its requests"), poll::SOON, async || {
-            let text = client.get_path("/metrics").send().await?.expect(200)?.text();
-            // A stream, a wait and a long poll.
-            Ok((metrics::sum(&text, "callboard_held_requests") >= 3.0).then_some(()))
-        })
-        .await?;
+        // A stream, a wait and a long poll.
+        metrics::until_held(client, 3).await.with_context(|| format!("node {listener}"))?;
     }
     Ok(())
 }
