@@ -4,7 +4,7 @@
 run *arguments:
     cargo run --release -- serve {{arguments}}
 
-# All tests; those on PostgreSQL and MariaDB need CALLBOARD_TEST_POSTGRES_URL and CALLBOARD_TEST_MYSQL_URL
+# All tests; those on PostgreSQL and MariaDB as far as servers are installed or named
 test *arguments:
     cargo test --workspace {{arguments}}
 

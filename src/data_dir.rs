@@ -1,7 +1,8 @@
 //! The data directory of a node: its lock, its identity and the addresses it serves on.
 //!
-//! Owns the files `lock`, `node-id` and `addresses.json`. Holds an exclusive lock for as long as the value lives, so no
-//! two processes ever write to the same directory. Never touches the database file beside them.
+//! Owns the files `lock`, `node-id` and `addresses.json`, and `<database>.lock` beside a SQLite file, wherever that is.
+//! Holds an exclusive lock for as long as the value lives, so no two processes ever write to the same directory, or serve
+//! the same file. Never touches the database file itself.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};

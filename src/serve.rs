@@ -93,7 +93,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
 /// Brings the tables of the database to the form this version expects.
 ///
 /// # Errors
-/// When the database can't be reached or a step fails; the steps before it stay.
+/// When the database can't be reached, a node uses the SQLite file, or a step fails; the steps before it stay.
 pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     let data_dir = match settings.database.url.kind() {
         Some(DatabaseKind::Sqlite) => Some(DataDir::open(&settings.data.dir)?),
@@ -101,6 +101,8 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     };
     let path = data_dir.as_ref().map_or(settings.data.dir.as_path(), DataDir::path);
     let url = settings.database.connection_url(path);
+    // A node may run on a file outside of its data directory.
+    let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
     let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
     println!("{applied} migrations applied to {}", settings.database.url);
     if let Some(data_dir) = data_dir {
@@ -278,5 +280,5 @@ async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Du
     }
     server.stop(false).await;
     stopping.abort();
-    draining::leave(node).await;
+    draining.leave(node).await;
 }

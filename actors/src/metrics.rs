@@ -212,17 +212,9 @@ pub struct TransitionLabel {
     pub event: &'static str,
 }
 
-impl GossipMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_gossip_datagrams", "Datagrams of gossip by direction", self.datagrams.clone());
-        registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
-        registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
-        registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
-    }
-}
-
+/// From 50 µs to 26 s: longer than the longest publish that is answered.
 fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_05, 2.0, 18))
+    Histogram::new(exponential_buckets(0.000_05, 2.0, 20))
 }
 
 impl Default for Metrics {
@@ -257,78 +249,103 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers every figure under its public name.
     pub fn register(&self, registry: &mut Registry) {
-        let cache = &self.cache;
-        registry.register("callboard_cache_hits", "Reads answered from memory", cache.hits.clone());
-        registry.register("callboard_cache_misses", "Reads that found nothing in memory", cache.misses.clone());
-        registry.register("callboard_cache_marked_reads", "Reads of a key under publication", cache.marked.clone());
+        self.cache.register(registry);
+        self.store.register(registry);
+        self.publish.register(registry);
+        self.push.register(registry);
+        self.lease.register(registry);
+        self.peer.register(registry);
+        self.gossip.register(registry);
+    }
+}
+
+impl CacheMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_cache_hits", "Reads answered from memory", self.hits.clone());
+        registry.register("callboard_cache_misses", "Reads that found nothing in memory", self.misses.clone());
+        registry.register("callboard_cache_marked_reads", "Reads of a key under publication", self.marked.clone());
         registry.register(
             "callboard_cache_untrusted_reads",
             "Reads without leave to answer from memory",
-            cache.untrusted.clone(),
+            self.untrusted.clone(),
         );
-        registry.register("callboard_cache_loads", "Statements that loaded entries", cache.loads.clone());
+        registry.register("callboard_cache_loads", "Statements that loaded entries", self.loads.clone());
         registry.register(
             "callboard_cache_poisoned_loads",
             "Loaded entries not kept because a publish came in between",
-            cache.poisoned.clone(),
+            self.poisoned.clone(),
         );
-        registry.register("callboard_cache_evictions", "Entries pushed out by others", cache.evictions.clone());
-        registry.register("callboard_cache_repairs", "Differences the refresh repaired", cache.repairs.clone());
-        registry.register("callboard_cache_bytes", "Bytes held by the cache", cache.bytes.clone());
-        registry.register("callboard_cache_entries", "Entries held by the cache", cache.entries.clone());
-        let store = &self.store;
-        registry.register("callboard_store_batch_units", "Units in one transaction", store.batch_units.clone());
+        registry.register("callboard_cache_evictions", "Entries pushed out by others", self.evictions.clone());
+        registry.register("callboard_cache_repairs", "Differences the refresh repaired", self.repairs.clone());
+        registry.register("callboard_cache_bytes", "Bytes held by the cache", self.bytes.clone());
+        registry.register("callboard_cache_entries", "Entries held by the cache", self.entries.clone());
+    }
+}
+
+impl StoreMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_store_batch_units", "Units in one transaction", self.batch_units.clone());
         registry.register_with_unit(
             "callboard_store_commit",
             "Duration of a commit",
             Unit::Seconds,
-            store.commit_seconds.clone(),
+            self.commit_seconds.clone(),
         );
         registry.register_with_unit(
             "callboard_store_read",
             "Duration of a load",
             Unit::Seconds,
-            store.read_seconds.clone(),
+            self.read_seconds.clone(),
         );
-        registry.register("callboard_store_failures", "Database failures by kind", store.failures.clone());
-        let publish = &self.publish;
-        registry.register("callboard_publishes", "Publishes by outcome", publish.outcomes.clone());
-        registry.register("callboard_publish_queued", "Publishes waiting for their batch", publish.queued.clone());
+        registry.register("callboard_store_failures", "Database failures by kind", self.failures.clone());
+    }
+}
+
+impl PublishMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_publishes", "Publishes by outcome", self.outcomes.clone());
+        registry.register("callboard_publish_queued", "Publishes waiting for their batch", self.queued.clone());
         registry.register_with_unit(
             "callboard_publish_stage",
             "Duration of the stages of a publish",
             Unit::Seconds,
-            publish.stage_seconds.clone(),
+            self.stage_seconds.clone(),
         );
-        let push = &self.push;
-        registry.register("callboard_pushes", "Changes handed to subscribers", push.sent.clone());
-        registry.register("callboard_held_requests", "Requests held open by kind", push.held.clone());
+    }
+}
+
+impl PushMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_pushes", "Changes handed to subscribers", self.sent.clone());
+        registry.register("callboard_held_requests", "Requests held open by kind", self.held.clone());
         registry.register(
             "callboard_feed_fetched",
             "Changes read from the feed because no event brought them",
-            push.fetched.clone(),
+            self.fetched.clone(),
         );
         registry.register(
             "callboard_event_bus_lagged",
             "Times a subscriber of the event bus fell behind",
-            push.lagged.clone(),
+            self.lagged.clone(),
         );
         registry.register(
             "callboard_feed_lag",
             "Revisions the database was ahead of the subscribers when last asked",
-            push.feed_lag.clone(),
+            self.feed_lag.clone(),
         );
-        let lease = &self.lease;
+    }
+}
+
+impl LeaseMetrics {
+    fn register(&self, registry: &mut Registry) {
         registry.register(
             "callboard_lease_operations",
             "Operations on membership rows by result",
-            lease.operations.clone(),
+            self.operations.clone(),
         );
-        registry.register("callboard_acks", "Acks of own batches by the node that marked them", lease.acks.clone());
-        registry.register("callboard_nacks", "Notifications that a node would not mark", lease.nacks.clone());
-        registry.register("callboard_lease_member", "1 while the node is a member", lease.member.clone());
-        self.peer.register(registry);
-        self.gossip.register(registry);
+        registry.register("callboard_acks", "Acks of own batches by the node that marked them", self.acks.clone());
+        registry.register("callboard_nacks", "Notifications that a node would not mark", self.nacks.clone());
+        registry.register("callboard_lease_member", "1 while the node is a member", self.member.clone());
     }
 }
 
@@ -348,5 +365,14 @@ impl PeerMetrics {
             registry.register(format!("callboard_peer_{name}"), help, counter.clone());
         }
         registry.register("callboard_peer_linked", "Peers to which there is a link", self.linked.clone());
+    }
+}
+
+impl GossipMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_gossip_datagrams", "Datagrams of gossip by direction", self.datagrams.clone());
+        registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
+        registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
+        registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
     }
 }

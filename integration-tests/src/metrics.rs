@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use crate::client::Client;
+use crate::poll;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -17,6 +18,18 @@ pub fn sum(text: &str, name: &str) -> f64 {
         rest.strip_prefix(' ')?.split(' ').next()?.parse::<f64>().ok()
     };
     text.lines().filter_map(value).sum()
+}
+
+/// Waits until a node holds at least `count` requests.
+///
+/// # Errors
+/// It does not answer, or does not hold as many soon.
+pub async fn until_held(client: &Client, count: u32) -> anyhow::Result<()> {
+    poll::until(&format!("a node holds {count} requests"), poll::SOON, async || {
+        let text = client.get_path("/metrics").limit(LIMIT).send().await?.expect(200)?.text();
+        Ok((sum(&text, "callboard_held_requests") >= f64::from(count)).then_some(()))
+    })
+    .await
 }
 
 /// How reads were answered by the cache.

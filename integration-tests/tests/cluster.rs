@@ -104,12 +104,8 @@ async fn hear(cluster: &Cluster) -> Result<BTreeMap<Way, Vec<Duration>>> {
 /// Waits until every node but the publisher holds a wait and a long poll.
 async fn wait_until_held(clients: &[Client], publisher: usize) -> Result<()> {
     for (listener, client) in clients.iter().enumerate().filter(|(listener, _)| *listener != publisher) {
-        poll::until(&format!("node {listener} holds its requests"), poll::SOON, async || {
-            let text = client.get_path("/metrics").send().await?.expect(200)?.text();
-            // A stream, a wait and a long poll.
-            Ok((metrics::sum(&text, "callboard_held_requests") >= 3.0).then_some(()))
-        })
-        .await?;
+        // A stream, a wait and a long poll.
+        metrics::until_held(client, 3).await.with_context(|| format!("node {listener}"))?;
     }
     Ok(())
 }
@@ -222,15 +218,17 @@ async fn a_cluster_keeps_its_promise_whatever_fails_on_mariadb() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_node_on_the_same_sqlite_file_is_refused() -> Result<()> {
+async fn a_second_process_on_the_same_sqlite_file_is_refused() -> Result<()> {
     let first = Node::start(Setup::new()).await?;
     let url = format!("sqlite:{}", first.data_dir().join("callboard.db").display());
-    let arguments = ["serve", "--http-addr", "127.0.0.1:0", "--data-dir", "d"];
-    let second = run_to_end(&arguments, &[("CALLBOARD_DATABASE_URL", &url)]).await?;
-    let message = String::from_utf8_lossy(&second.stderr);
-    assert!(second.status.code().is_some_and(|code| code != 0), "{message}");
-    assert!(message.contains("callboard.db is in use by another callboard process"), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
+    for command in ["serve", "migrate"] {
+        let arguments = [command, "--http-addr", "127.0.0.1:0", "--data-dir", "d"];
+        let second = run_to_end(&arguments, &[("CALLBOARD_DATABASE_URL", &url)]).await?;
+        let message = String::from_utf8_lossy(&second.stderr);
+        assert!(second.status.code().is_some_and(|code| code != 0), "{command}: {message}");
+        assert!(message.contains("callboard.db is in use by another callboard process"), "{command}: {message}");
+        assert!(!message.contains("panicked"), "{command}: {message}");
+    }
     first.client().get_path("/readyz").send().await?.expect(200)?;
     Ok(())
 }

@@ -149,6 +149,20 @@ fn only_the_store_sees_the_database() {
 }
 
 #[test]
+fn sockets_encrypt_and_actors_gossip() {
+    for (directory, package, words) in
+        [("actors/src", "callboard-actors", &["snow", "ring"][..]), ("src", "callboard", &["foca"])]
+    {
+        none_of(words, directory, "");
+        let dependencies = dependencies(package);
+        let names = names(&dependencies);
+        for word in words {
+            assert!(!names.contains(word), "{package} depends on {word}");
+        }
+    }
+}
+
+#[test]
 fn imports_run_one_way() {
     assert_eq!(ours(&dependencies("callboard-protocol")), BTreeSet::new());
     assert_eq!(ours(&dependencies("callboard-migration")), BTreeSet::new());

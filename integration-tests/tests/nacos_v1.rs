@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use callboard_integration_tests::metrics::until_held;
 use callboard_integration_tests::nacos::{
     CONFIGS, LISTENER, NAMESPACES, asked, form, get, poll, posted, publish, record,
 };
@@ -97,7 +98,7 @@ async fn p3_a_poll_is_held_until_its_key_changes_and_is_quiet_at_the_end() -> Re
     for (data_id, content) in [("b", "born"), ("a", "two")] {
         let begun = Instant::now();
         let held = tokio::spawn(poll(&client, &records, "30000").send());
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        until_held(&client, 1).await?;
         publish(&client, data_id, content).await?;
         let answer = held.await??.expect(200)?;
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -290,7 +291,7 @@ async fn n3_a_poll_that_finds_no_place_is_refused_after_a_pause() -> Result<()> 
     let client = node.client();
     let records = record("a", "G", "", None);
     let held = tokio::spawn(poll(&client, &records, "30000").send());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until_held(&client, 1).await?;
     let begun = Instant::now();
     let refused = poll(&client, &records, "30000").send().await?.expect(503)?;
     assert!(refused.text().starts_with("caused: ") && begun.elapsed() >= Duration::from_secs(1));
@@ -448,7 +449,7 @@ async fn a_held_poll_is_answered_when_the_node_stops() -> Result<()> {
     let held: Vec<_> = (0..50)
         .map(|index| tokio::spawn(poll(&client, &record(&format!("k{index}"), "G", "", None), "30000").send()))
         .collect();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_held(&client, 50).await?;
     node.ask_to_stop()?;
     for answer in held {
         assert_eq!(answer.await??.expect(200)?.text(), "");

@@ -22,6 +22,25 @@ fn serving_is_the_default_command() {
 }
 
 #[test]
+fn a_cluster_is_prepared_and_its_nodes_are_looked_after() {
+    assert_eq!(parsed("callboard cluster key").command, Command::ClusterKey);
+    let remove = parsed("callboard node rm n1 --database-url postgres://db/conf");
+    assert_eq!(remove.command, Command::RemoveNode { id: "n1".to_owned() });
+    assert_eq!(given(&remove), [("database.url", "postgres://db/conf")]);
+    for line in ["callboard cluster", "callboard node", "callboard node rm", "callboard node rm n1 n2"] {
+        assert_eq!(parse(line.split_whitespace()).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn seeds_have_a_short_flag() {
+    for flag in ["--seeds", "--cluster-seeds"] {
+        let invocation = parsed(&format!("callboard serve {flag} 10.0.0.1:9848,10.0.0.2:9848"));
+        assert_eq!(given(&invocation), [("cluster.seeds", "10.0.0.1:9848,10.0.0.2:9848")], "{flag}");
+    }
+}
+
+#[test]
 fn flags_are_taken_before_and_after_every_command() {
     for line in [
         "callboard --http-workers 3 --config a.toml",

@@ -1,6 +1,7 @@
 //! The cluster, for operators: how this node sees every node, and taking this node out of it. Asks the other nodes how
 //! far they are; one that does not answer is shown without that.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
@@ -102,7 +103,7 @@ pub(super) async fn drain(call: Call) -> Answer {
         }
         actix_rt::time::sleep(LOOK).await;
     }
-    draining::leave(node).await;
+    shared.draining.leave(node).await;
     let name = view(node).await?.node.to_string();
     answer::json(StatusCode::OK, &Drained { node: name, released })
 }
@@ -138,7 +139,7 @@ async fn revision_of(node: &Node, seen: &NodeView) -> Option<Version> {
 fn member(seen: NodeView, revision: Option<Version>) -> Member {
     let NodeView { id, state, incarnation, addresses, lease, suspected_by, version, .. } = seen;
     let Addresses { peer, http, grpc, session } = addresses;
-    let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
+    let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
     Member {
         id: id.to_string(),
         state: state.as_str(),
@@ -166,16 +167,29 @@ pub(super) fn describe_get() -> Described {
 /// The description of draining.
 pub(super) fn describe_drain() -> Described {
     let summary = "Take this node out of the cluster: readiness goes, held requests are answered, publishes under way \
-                   end, the membership is given back; the process runs on";
+                   end, the membership is given back; the process runs on and refuses publishes";
     Described::new("node", "drainNode", summary)
         .json::<Drained>(200, "The node has left")
         .refuses(&[ErrorCode::InvalidParameter])
 }
 
-/// The nodes that take part, for the interface of Nacos: address, state in its words, and version.
-pub(super) async fn for_nacos(node: &Node) -> Vec<(std::net::SocketAddr, &'static str, Option<String>)> {
-    let Ok(view) = view(node).await else { return Vec::new() };
-    let known = view.nodes.into_iter().filter_map(|seen| {
+/// A node as the interface of Nacos tells of it.
+#[derive(Debug)]
+pub(super) struct NacosMember {
+    /// It is the node that answers.
+    pub(super) is_self: bool,
+    /// Where it is asked.
+    pub(super) address: SocketAddr,
+    /// Its state in Nacos's words.
+    pub(super) state: &'static str,
+    /// The version of its program, as far as known.
+    pub(super) version: Option<String>,
+}
+
+/// The nodes that take part, for the interface of Nacos.
+pub(super) async fn for_nacos(node: &Node) -> Vec<NacosMember> {
+    let Ok(ClusterView { node: me, nodes }) = view(node).await else { return Vec::new() };
+    let known = nodes.into_iter().filter_map(|seen| {
         let state = match seen.state {
             NodeState::Joining => "STARTING",
             NodeState::Up | NodeState::Leaving => "UP",
@@ -183,7 +197,8 @@ pub(super) async fn for_nacos(node: &Node) -> Vec<(std::net::SocketAddr, &'stati
             NodeState::Down => "DOWN",
             NodeState::Removed => return None,
         };
-        Some((seen.addresses.http?, state, seen.version.map(|version| version.to_string())))
+        let version = seen.version.map(|version| version.to_string());
+        Some(NacosMember { is_self: seen.id == me, address: seen.addresses.http?, state, version })
     });
     known.collect()
 }

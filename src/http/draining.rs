@@ -1,6 +1,6 @@
 //! The stop of a node, as HTTP sees it: from the signal on it says that it is not ready, takes no request to hold, and
-//! has every held one answered. Owns the list of those who hold and the count of what is under way; closes no
-//! connection.
+//! has every held one answered; when it leaves the cluster it takes no publish any more. Owns the list of those who hold
+//! and the count of what is under way, and has gossip told and the membership given back; closes no connection.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,6 +41,7 @@ pub struct Draining {
 #[derive(Debug, Default)]
 struct State {
     stopping: AtomicBool,
+    has_left: AtomicBool,
     workers: Mutex<Vec<Listed>>,
 }
 
@@ -72,6 +73,15 @@ impl Draining {
         Ok(())
     }
 
+    /// Refuses a publish when the node has left the cluster: the others would be told of it and could not acknowledge.
+    pub(super) fn refuse_publish(&self) -> Result<(), Problem> {
+        if self.state.has_left.load(Ordering::Acquire) {
+            let detail = "this node has left the cluster; nothing was written, ask another one";
+            return Err(Problem::new(ErrorCode::ShuttingDown, detail));
+        }
+        Ok(())
+    }
+
     /// From now on `/readyz` answers 503 and nothing more is held.
     pub fn begin(&self) {
         self.state.stopping.store(true, Ordering::Release);
@@ -91,6 +101,21 @@ impl Draining {
         told.await.into_iter().map(|(sessions, polls)| counted(sessions) + counted(polls)).sum()
     }
 
+    /// Gives the membership back, so that no publish waits for this node, and tells the other nodes that it is gone.
+    /// Publishes are refused from now on, until the process ends.
+    pub async fn leave(&self, node: &Node) {
+        // First: a publish that came in while the row goes could not be finished either.
+        self.state.has_left.store(true, Ordering::Release);
+        if let Err(error) = ask(&node.lease_keeper, lease_keeper::Leave, LEAVE_DEADLINE).await {
+            tracing::warn!(%error, "the membership could not be given back; the others fence it in time");
+        }
+        if let Some(gossip) = &node.gossip
+            && let Err(error) = ask(gossip, gossip::Leave, DEADLINE).await
+        {
+            tracing::warn!(%error, "the other nodes were not told that this one is gone");
+        }
+    }
+
     /// How many requests are under way: begun, and their answers not yet handed to the connection.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -105,18 +130,6 @@ pub async fn say_leaving(node: &Node) {
         && let Err(error) = ask(gossip, SetStatus(Status::Leaving), DEADLINE).await
     {
         tracing::warn!(%error, "the other nodes were not told that this one stops");
-    }
-}
-
-/// Gives the membership back, so that no publish waits for this node, and tells the other nodes that it is gone.
-pub async fn leave(node: &Node) {
-    if let Err(error) = ask(&node.lease_keeper, lease_keeper::Leave, LEAVE_DEADLINE).await {
-        tracing::warn!(%error, "the membership could not be given back; the others fence it in time");
-    }
-    if let Some(gossip) = &node.gossip
-        && let Err(error) = ask(gossip, gossip::Leave, DEADLINE).await
-    {
-        tracing::warn!(%error, "the other nodes were not told that this one is gone");
     }
 }
 

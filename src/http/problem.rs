@@ -128,7 +128,7 @@ impl ErrorCode {
     /// How many seconds the client had better wait, where waiting helps.
     pub(super) fn retry_after(self) -> Option<u64> {
         match self {
-            Self::Overloaded => Some(1),
+            Self::Overloaded | Self::ShuttingDown => Some(1),
             Self::Unavailable => Some(2),
             _ => None,
         }

@@ -131,7 +131,7 @@ fn origin(call: &Call, note: Option<String>) -> Result<Origin, Problem> {
 
 async fn publish(state: &State, item: Item, chosen: Option<RequestId>, origin: Origin) -> Answer {
     let key = item.key.clone();
-    let (request_id, outcome) = hand_over(state, item, chosen, origin).await;
+    let (request_id, outcome) = hand_over(state, item, chosen, origin).await?;
     match outcome {
         Some(outcome) => settled(&key, outcome, &request_id),
         None => Err(unknown(&request_id)),
@@ -139,13 +139,14 @@ async fn publish(state: &State, item: Item, chosen: Option<RequestId>, origin: O
 }
 
 /// Has one key changed, under the id that the client chose or a new one. `None` when no outcome came in time: whether
-/// it was written is then not known.
+/// it was written is then not known. Refused at once by a node that has left the cluster.
 pub(super) async fn hand_over(
     state: &State,
     item: Item,
     chosen: Option<RequestId>,
     origin: Origin,
-) -> (RequestId, Option<PublishOutcome>) {
+) -> Result<(RequestId, Option<PublishOutcome>), Problem> {
+    state.shared.draining.refuse_publish()?;
     let repeatable = chosen.is_some();
     let request_id = chosen.unwrap_or_else(|| RequestId::generated(Uuid::now_v7()));
     let fingerprint = fingerprint::of(&item, origin.note.as_deref());
@@ -154,7 +155,7 @@ pub(super) async fn hand_over(
     // Not asked but sent: a message whose asker is gone would be skipped. The reply channel brings the outcome.
     state.worker.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
     let outcome = tokio::time::timeout(state.shared.limits.publish_wait, outcome).await;
-    (request_id, outcome.ok().and_then(Result::ok))
+    Ok((request_id, outcome.ok().and_then(Result::ok)))
 }
 
 fn settled(key: &ConfigKey, outcome: PublishOutcome, request_id: &RequestId) -> Answer {
@@ -263,6 +264,7 @@ fn described(id: &str, summary: &str) -> Described {
             ErrorCode::ConditionFailed,
             ErrorCode::IdempotencyKeyReused,
             ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
             ErrorCode::OutcomeUnknown,
         ])
 }

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use super::*;
 
 const CONFIG: &str = "/api/v1/namespaces/public/groups/app/configs/a";
+const NACOS: &str = "/nacos/v1/cs/configs?dataId=a&group=app&content=nacos";
 const SOON: Duration = Duration::from_secs(10);
 
 /// A running node with one worker.
@@ -34,6 +35,11 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) async fn start() -> Self {
+        Self::waiting_for_publishes(|limits| limits.publish_wait).await
+    }
+
+    /// A node whose callers wait for publishes for as long as `wait` makes of its limits.
+    async fn waiting_for_publishes(wait: fn(&Limits) -> Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::default();
         let url = settings.database.connection_url(dir.path());
@@ -62,7 +68,9 @@ impl Rig {
         let threads = Threads { core: &handle, lease: &handle };
         let node = Node::start(threads, options, database, Way::Alone, Arc::new(SystemClock));
         let draining = Draining::default();
-        let shared = Arc::new(Shared::new(&node, &settings, settings.http.addr, draining.clone()));
+        let mut shared = Shared::new(&node, &settings, settings.http.addr, draining.clone());
+        shared.limits.publish_wait = wait(&shared.limits);
+        let shared = Arc::new(shared);
         let data = web::Data::new(State::start(&node, 0, &shared));
         Self { data, draining, core, _dir: dir }
     }
@@ -220,6 +228,37 @@ async fn a_watch_tells_the_present_state_and_each_change_until_the_node_stops() 
     assert_eq!(rig.draining.in_flight(), 0);
     assert_eq!(body(rig.get("/api/v1/watch?prefix=").await).await["code"], "shutting_down");
     assert_eq!(body(rig.get("/readyz").await).await["code"], "shutting_down");
+}
+
+#[actix_web::test]
+async fn a_node_that_has_left_refuses_publishes_and_answers_reads() {
+    let rig = Rig::start().await;
+    rig.put("one").await;
+    rig.draining.drain().await;
+    rig.put("two").await;
+    rig.draining.leave(&rig.data.worker.node).await;
+    for method in [Method::PUT, Method::DELETE] {
+        let refused = rig.call(method, CONFIG, &[], "three").await;
+        assert_eq!((refused.status(), header(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        assert_eq!(body(refused).await["code"], "shutting_down");
+    }
+    let refused = rig.call(Method::POST, NACOS, &[], "").await;
+    assert_eq!((refused.status(), header(&refused, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    let read = to_bytes(rig.get(CONFIG).await.into_body()).await.unwrap();
+    assert_eq!(read, "two");
+}
+
+#[actix_web::test]
+async fn a_publish_of_unknown_outcome_is_answered_with_the_id_of_its_request() {
+    let rig = Rig::waiting_for_publishes(|_| Duration::ZERO).await;
+    let unknown = rig.call(Method::PUT, CONFIG, &[], "x").await;
+    assert_eq!(unknown.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert!(body(unknown).await["requestId"].is_string());
+    let unknown = rig.call(Method::POST, NACOS, &[], "").await;
+    assert_eq!(unknown.status(), StatusCode::GATEWAY_TIMEOUT);
+    let text = String::from_utf8(to_bytes(unknown.into_body()).await.unwrap().to_vec()).unwrap();
+    let id = text.strip_prefix("caused: outcome unknown, request ").and_then(|rest| rest.split(',').next());
+    assert!(id.is_some_and(|id| uuid::Uuid::try_parse(id).is_ok()), "{text}");
 }
 
 #[actix_web::test]

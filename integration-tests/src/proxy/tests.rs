@@ -1,3 +1,4 @@
+//! The proxies between processes: what passes, what hangs at a cut, what is lost.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::time::Duration;

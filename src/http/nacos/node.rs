@@ -1,7 +1,6 @@
-//! What clients and tools look at before they trust a server: health, version, the members of the cluster. This node
-//! names itself alone. Asks, never repairs.
+//! What clients and tools look at before they trust a server: health, version, the members of the cluster, as this node
+//! sees them. Asks, never repairs.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::State;
 use super::super::access::Call;
-use super::super::cluster;
+use super::super::cluster::{self, NacosMember};
 use super::Answer;
 use super::answer::{TEXT, bare, enveloped, word};
 use super::fault::Fault;
@@ -66,9 +65,10 @@ async fn unready(state: &State) -> Option<&'static str> {
 
 /// `GET` of what kind of server this is: a flat object of texts.
 pub(in crate::http) async fn state(call: Call) -> Answer {
+    let mode = if call.state.worker.node.gossip.is_some() { "cluster" } else { "standalone" };
     bare(&json!({
         "version": VERSION,
-        "startup_mode": "standalone",
+        "startup_mode": mode,
         "function_mode": Value::Null,
         "server_port": call.state.shared.address.port().to_string(),
         "auth_enabled": "false",
@@ -87,30 +87,34 @@ pub(in crate::http) async fn members(call: Call) -> Answer {
     let parameters = Parameters::of_query(&call.request)?;
     let keyword = parameters.filled("keyword").unwrap_or_default();
     let known = known(&call.state).await;
-    let meant = known.iter().filter(|(address, ..)| address.to_string().contains(keyword));
-    enveloped(meant.map(|(address, state, version)| member(*address, state, version)).collect::<Vec<_>>())
+    let meant = known.iter().filter(|known| known.address.to_string().contains(keyword));
+    enveloped(meant.map(member).collect::<Vec<_>>())
 }
 
 /// `GET` of the member that answers.
 pub(in crate::http) async fn this_member(call: Call) -> Answer {
-    enveloped(member(call.state.shared.address, "UP", VERSION))
+    let known = known(&call.state).await;
+    let own = known.iter().find(|known| known.is_self);
+    enveloped(own.map_or_else(|| member(&alone(&call.state)), member))
 }
 
 /// `GET` of the addresses of the members.
 pub(in crate::http) async fn addresses(call: Call) -> Answer {
-    enveloped(known(&call.state).await.iter().map(|(address, ..)| address.to_string()).collect::<Vec<_>>())
+    enveloped(known(&call.state).await.iter().map(|known| known.address.to_string()).collect::<Vec<_>>())
 }
 
-/// Every member with its state in Nacos's words and its version. A node that knows of nobody knows itself.
-async fn known(state: &State) -> Vec<(SocketAddr, &'static str, String)> {
-    let mut known: Vec<_> = cluster::for_nacos(&state.worker.node).await.into_iter().collect();
+/// Every member. A node that knows of nobody knows itself.
+async fn known(state: &State) -> Vec<NacosMember> {
+    let mut known = cluster::for_nacos(&state.worker.node).await;
     if known.is_empty() {
-        known.push((state.shared.address, "UP", None));
+        known.push(alone(state));
     }
     known
-        .into_iter()
-        .map(|(address, state, version)| (address, state, version.unwrap_or_else(|| VERSION.to_owned())))
-        .collect()
+}
+
+/// The node that answers, when the roster does not say where it is asked.
+fn alone(state: &State) -> NacosMember {
+    NacosMember { is_self: true, address: state.shared.address, state: "UP", version: None }
 }
 
 /// `GET` of how the member that answers is.
@@ -118,7 +122,9 @@ pub(in crate::http) async fn member_health(_call: Call) -> Answer {
     enveloped("UP")
 }
 
-fn member(address: SocketAddr, state: &str, version: &str) -> Value {
+fn member(known: &NacosMember) -> Value {
+    let NacosMember { address, state, version, .. } = known;
+    let version = version.as_deref().unwrap_or(VERSION);
     json!({
         "ip": address.ip().to_string(),
         "port": address.port(),

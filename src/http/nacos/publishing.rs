@@ -102,7 +102,7 @@ fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<Strin
 
 async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
     let key = item.key.clone();
-    let (request_id, outcome) = hand_over(state, item, None, origin).await;
+    let (request_id, outcome) = hand_over(state, item, None, origin).await?;
     match outcome {
         Some(PublishOutcome::Settled(UnitOutcome::Done { .. } | UnitOutcome::Refused(Refusal::NotFound { .. }))) => {
             Ok(truth(true))
@@ -121,7 +121,8 @@ async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
         }
         Some(PublishOutcome::Unknown { .. }) | None => {
             tracing::debug!(config.key = %key, request.id = %request_id, "the outcome of a publish is not known");
-            Err(Fault::caused(StatusCode::GATEWAY_TIMEOUT, "outcome unknown, read the configuration to see"))
+            let message = format!("outcome unknown, request {request_id}, read the configuration to see");
+            Err(Fault::caused(StatusCode::GATEWAY_TIMEOUT, message))
         }
     }
 }

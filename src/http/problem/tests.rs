@@ -58,7 +58,7 @@ async fn every_code_has_a_name_of_its_own_and_a_status_of_a_refusal() {
             "code": code.as_str(),
         });
         assert_eq!(body, expected);
-        let waits = matches!(code, ErrorCode::Overloaded | ErrorCode::Unavailable);
+        let waits = matches!(code, ErrorCode::Overloaded | ErrorCode::Unavailable | ErrorCode::ShuttingDown);
         assert_eq!(response.headers().contains_key("retry-after"), waits, "{code:?}");
     }
 }

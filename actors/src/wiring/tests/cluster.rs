@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Recipient, System};
+use callboard_protocol::commit::BatchId;
 use callboard_protocol::lease::{self, Terms};
-use callboard_protocol::member::NodeId;
+use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId};
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::receiver;
 use callboard_protocol::unit::UnitOutcome;
 
+use uuid::Uuid;
+
 use super::world::{World, text};
 use crate::cluster_notify::{Forgotten, FromPeer, PeerMessage, Transport};
 use crate::lease_keeper::Leave;
+use crate::metrics::NodeLabel;
 use crate::runtime::ask;
 use crate::wiring::Way;
 
@@ -170,6 +174,36 @@ fn a_node_that_acknowledges_nothing_loses_its_row_and_serves_no_old_value() {
         );
         hub.change(|_, _| 1);
         agree(&worlds, 3..8).await;
+    });
+}
+
+#[test]
+fn acks_are_counted_by_the_names_of_members_alone() {
+    run(async || {
+        let hub = Hub::new(|_, _| 1);
+        let worlds = two_nodes(&hub).await;
+        let acks = &worlds[0].node.metrics.lease.acks;
+        let counts = |node: &str| acks.get(&NodeLabel { node: node.to_owned() }).is_some();
+        let until = async |is_reached: &dyn Fn() -> bool| {
+            let publishing = async {
+                while !is_reached() {
+                    worlds[0].settle("k", "1").await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), publishing).await.unwrap();
+        };
+        // A commit tells of a new row before the membership does.
+        until(&|| counts("a") && counts("b")).await;
+        let listener = hub.nodes.lock().unwrap()[&NodeId("a".into())].clone();
+        let batch = BatchId(Uuid::new_v4());
+        for name in ["b", "stranger"] {
+            let ack = Ack { node: NodeId(name.into()), incarnation: Incarnation(Uuid::nil()), number: AckNo(1) };
+            listener.send(FromPeer(PeerMessage::Ack { batch, ack })).await.unwrap();
+        }
+        assert!(counts("b") && !counts("stranger"));
+        ask(&worlds[1].node.lease_keeper, Leave, Duration::from_secs(5)).await.unwrap();
+        until(&|| !counts("b")).await;
+        assert!(counts("a"));
     });
 }
 
