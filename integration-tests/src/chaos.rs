@@ -27,7 +27,7 @@ use self::stage::{Director, Recording, Stage};
 use crate::checker::{self, Violation};
 use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine};
-use crate::history::{History, Stored, What};
+use crate::history::{History, Record, Stored, What};
 use crate::metrics::CacheReads;
 use crate::node::Setup;
 use crate::poll;
@@ -240,10 +240,14 @@ async fn revisions(cluster: &Cluster, server: &DatabaseServer, last: &mut u64) -
     Ok(revisions)
 }
 
-/// What is needed to understand a round with violations.
+/// What is needed to understand a round with violations: everything about the keys concerned, or all publishes.
 fn transcript(round: &Round, injected: &faults::Injected, violations: &[Violation], history: &History) -> String {
     let keys: BTreeSet<&ConfigKey> = violations.iter().filter_map(|violation| violation.key.as_ref()).collect();
-    let mut records: Vec<_> = history.records.iter().filter(|record| keys.contains(&record.key)).collect();
+    let told = |record: &&Record| match keys.is_empty() {
+        true => matches!(record.what, What::Publish { .. }),
+        false => keys.contains(&record.key),
+    };
+    let mut records: Vec<_> = history.records.iter().filter(told).collect();
     records.sort_by_key(|record| record.begin);
     let mut text = format!("{}\n{round}\nfrom {:?} to {:?}\n", Round::HEAD, injected.began, injected.healed);
     // Writing to a text can't fail.
