@@ -399,7 +399,7 @@ fn found(landed: Landed) -> Found {
 }
 
 /// Finds out what became of a batch: with an own ack takes it back first, so that what is not there never will be.
-async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Option<Ack>) -> (Resolution, bool) {
+async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Option<Ack>) -> Resolution {
     let mut reason = String::new();
     for pause in RESOLVE_PAUSES {
         actix_rt::time::sleep(pause).await;
@@ -409,7 +409,7 @@ async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Op
                 let (node, incarnation, request_ids) = (node.clone(), *incarnation, request_ids.clone());
                 let raise = RaiseFloor { node, incarnation, above: *number, request_ids };
                 match ask(&writer, raise, DEADLINE).await {
-                    Ok(Ok(Some(landed))) => return (Resolution::Landed(landed.units), true),
+                    Ok(Ok(Some(landed))) => return Resolution::Landed(landed.units),
                     // Without its row no commit of this node can land: what is found by a look is all there is.
                     Ok(Ok(None)) => Some(()),
                     Ok(Err(error)) => {
@@ -424,13 +424,13 @@ async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Op
             }
         };
         match ask(&writer, LookLocked { request_ids: request_ids.clone() }, DEADLINE).await {
-            Ok(Ok(landed)) if floored.is_some() => return (Resolution::Landed(landed.units), false),
-            Ok(Ok(landed)) => return (Resolution::LandedUncertain(landed.units), false),
+            Ok(Ok(landed)) if floored.is_some() => return Resolution::Landed(landed.units),
+            Ok(Ok(landed)) => return Resolution::LandedUncertain(landed.units),
             Ok(Err(error)) => reason = error.to_string(),
             Err(error) => reason = error.to_string(),
         }
     }
-    (Resolution::Unresolved { reason }, false)
+    Resolution::Unresolved { reason }
 }
 
 impl Actor for ClusterNotify {
@@ -500,8 +500,9 @@ impl Handler<Resolve> for ClusterNotify {
     fn handle(&mut self, Resolve { batch, request_ids, ack, reply }: Resolve, context: &mut Context<Self>) {
         let (writer, above) = (self.down.writer.clone(), ack.as_ref().map(|ack| ack.number));
         context.spawn(wrap_future(resolve(writer, request_ids, ack)).map(
-            move |(resolution, raised), notify: &mut Self, context| {
-                if let Some(above) = above.filter(|_| raised) {
+            move |resolution, notify: &mut Self, context| {
+                // Also when nobody knows whether the floor was raised: an ack that may be void is given no more.
+                if let Some(above) = above {
                     notify.step(Event::Raised { above }, context);
                 }
                 // A publisher that is gone has told its callers that the outcome is unknown.

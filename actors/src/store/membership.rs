@@ -149,9 +149,13 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
             }
             continue;
         }
-        let is_former = request.first_life <= life && life < request.incarnation;
-        let is_dead = !boot_id.is_empty() && boot_id == request.boot_id;
-        if !(is_former || is_dead || request.replace) {
+        // A process knows its own lives: a join that comes late must not take the row of a later one.
+        let may_replace = if is_of_one_process(request.first_life, life) {
+            life <= request.incarnation
+        } else {
+            request.replace || (!boot_id.is_empty() && boot_id == request.boot_id)
+        };
+        if !may_replace {
             return Ok(Joined::Held(leases::observed(transaction).await?));
         }
         let mut old = transaction.sql("DELETE FROM cc_node WHERE node = ");
@@ -172,6 +176,12 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
     ]);
     transaction.run(new).await?;
     Ok(Joined::Member(leases::observed(transaction).await?))
+}
+
+/// True when a life is one of the process whose first life is given: they are counted up from a random number.
+fn is_of_one_process(first: Incarnation, life: Incarnation) -> bool {
+    const MOST_LIVES: u128 = 1 << 32;
+    life.0.as_u128().checked_sub(first.0.as_u128()).is_some_and(|distance| distance < MOST_LIVES)
 }
 
 /// A range of versions as the one number of its column.

@@ -34,7 +34,8 @@ pub struct Options {
     pub look_soon: Duration,
     /// The pause after the database did not answer.
     pub retry: Duration,
-    /// The first and the longest pause before a node joins again whose row was taken away.
+    /// The first and the longest pause before a node joins again whose row was taken away. The first is longer than it
+    /// takes to notice that links are dead: before that a node that is cut off would come back and be in the way again.
     pub back_off: [Duration; 2],
     /// How long a starting node waits for links to the others before it joins without.
     pub join_patience: Duration,
@@ -50,7 +51,7 @@ impl Default for Options {
             margin: Duration::from_millis(300),
             look_soon: Duration::from_millis(250),
             retry: Duration::from_millis(250),
-            back_off: [Duration::from_secs(1), Duration::from_secs(60)],
+            back_off: [Duration::from_secs(4), Duration::from_secs(60)],
             join_patience: Duration::from_secs(2),
         }
     }

@@ -45,7 +45,8 @@ struct Script {
 
 impl Script {
     fn new(terms: Terms) -> Self {
-        let options = Options { terms, ..Options::default() };
+        let back_off = [Duration::from_secs(1), Duration::from_secs(60)];
+        let options = Options { terms, back_off, ..Options::default() };
         let first = Uuid::from_u128(FIRST << 1);
         Self { machine: Lease::new(options, node("a"), first, Mono::default()), now: 0 }
     }

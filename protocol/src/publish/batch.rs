@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{CallerId, Effect, Membership, Options, PublishOutcome, is_same_life};
 use crate::commit::{BatchId, Standing};
 use crate::key::ConfigKey;
-use crate::member::{Ack, NodeId, NodeRow, Timeline};
+use crate::member::{Ack, AckNo, NodeId, NodeRow, Timeline};
 use crate::time::Mono;
 use crate::unit::{Recorded, Refusal, RequestId, Unit, UnitOutcome};
 
@@ -122,13 +122,15 @@ pub(super) struct Batch {
     rows: Vec<NodeRow>,
     acks: BTreeMap<NodeId, Ack>,
     parks: u32,
+    /// Acks of other lives than the known ones were tried at the database.
+    guessed: bool,
 }
 
 impl Batch {
     /// A batch that has no id yet: it gets one when it is notified.
     pub(super) fn new(waiting: Vec<Waiting>) -> Self {
         let (id, rows, acks) = (BatchId(Uuid::nil()), Vec::new(), BTreeMap::new());
-        Self { id, waiting, phase: Phase::Adrift, aborts: 0, rows, acks, parks: 0 }
+        Self { id, waiting, phase: Phase::Adrift, aborts: 0, rows, acks, parks: 0, guessed: false }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &ConfigKey> {
@@ -216,6 +218,7 @@ impl Batch {
     ) {
         self.id = id;
         self.acks.clear();
+        self.guessed = false;
         self.rows.clone_from(&rows);
         self.phase = Phase::Gathering(Round::new(now, options));
         self.send(rows, out);
@@ -281,6 +284,10 @@ impl Batch {
             Phase::Resolving | Phase::Parked { .. } | Phase::Adrift => return,
         };
         if !committing && !missing.is_empty() && round.park_at <= now {
+            if self.believes_acks(&missing) {
+                self.phase = Phase::Gathering(Round::repeating(now, options));
+                return;
+            }
             self.park(now, options, standing, missing, out);
         } else if round.next_send <= now {
             let everybody = round.resends >= options.resend.len();
@@ -290,10 +297,27 @@ impl Batch {
         }
     }
 
+    /// Nobody keeps silent, but some acknowledged in another life than the one that was seen in the database: takes their
+    /// word for it, once, and lets the commit find out.
+    fn believes_acks(&mut self, missing: &[NodeRow]) -> bool {
+        let other_life = |row: &NodeRow| {
+            self.acks.get(&row.node).map(|ack| ack.incarnation).filter(|incarnation| *incarnation != row.incarnation)
+        };
+        if self.guessed || !missing.iter().all(|row| other_life(row).is_some()) {
+            return false;
+        }
+        let believed = self.rows.iter().map(|row| match other_life(row) {
+            Some(incarnation) => NodeRow { node: row.node.clone(), incarnation, ack_floor: AckNo::default() },
+            None => row.clone(),
+        });
+        (self.rows, self.guessed) = (believed.collect(), true);
+        true
+    }
+
     /// Lets the others answer from memory again. The rows of those that keep silent are revoked, but only when the own
     /// ack is there and at least as many acknowledged as keep silent: a node that is cut off from most of the others
-    /// must not take their rows away. A publisher without a row is no part of the cluster: it revokes nobody, and fails
-    /// its units at once, so that their callers ask a member.
+    /// must not take their rows away. It fails its units when it parks them again, and a publisher without a row, which is
+    /// no part of the cluster, does so at once: their callers ask another node.
     fn park(
         &mut self,
         now: Mono,
@@ -303,16 +327,18 @@ impl Batch {
         out: &mut Vec<Effect>,
     ) {
         const MOST_DOUBLINGS: u32 = 3;
-        let Standing::Member(own) = standing else {
+        let is_cut_off = lacking.len() * 2 > self.rows.len();
+        let own_is_silent = lacking.iter().any(|row| *standing == Standing::Member(row.node.clone()));
+        let helpless = *standing == Standing::Direct || (is_cut_off && !own_is_silent && self.parks > 0);
+        if helpless {
             let names: Vec<&str> = lacking.iter().map(|row| &*row.node.0).collect();
             let names = names.join(", ");
             let reason = format!("nothing was written: no acknowledgement came from {names}; ask another node");
             self.withdraw(Phase::Adrift, out);
             self.waiting.drain(..).for_each(|waiting| waiting.fail(&reason, out));
             return;
-        };
-        let is_cut_off = lacking.len() * 2 > self.rows.len() || lacking.iter().any(|row| row.node == *own);
-        let rows = if is_cut_off { Vec::new() } else { lacking.clone() };
+        }
+        let rows = if is_cut_off || own_is_silent { Vec::new() } else { lacking.clone() };
         let pause = options.notify_repeat.saturating_mul(1 << self.parks.min(MOST_DOUBLINGS));
         self.parks += 1;
         self.withdraw(Phase::Parked { until: now.after(pause), lacking }, out);

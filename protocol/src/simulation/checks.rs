@@ -250,8 +250,12 @@ impl World {
     pub(super) fn settle(&mut self) {
         match self.act {
             Act::Healed if self.unsettled().is_none() => {
-                self.act = Act::LastReads;
+                self.act = Act::LastPublishes;
                 self.checks.counters.slowest = self.now - self.healed_at;
+                self.publish_everywhere();
+            }
+            Act::LastPublishes if self.unsettled().is_none() => {
+                self.act = Act::LastReads;
                 for key in self.keys.clone() {
                     let newest = self.db.version(&key);
                     self.checks.seen(&key, newest);
@@ -261,7 +265,7 @@ impl World {
                 }
             }
             Act::LastReads if self.open_reads == 0 => self.act = Act::Done,
-            Act::Chaos | Act::Healed | Act::LastReads | Act::Done => {}
+            Act::Chaos | Act::Healed | Act::LastPublishes | Act::LastReads | Act::Done => {}
         }
         if self.act != Act::Done {
             self.after(250 * MILLISECOND, What::Settle);

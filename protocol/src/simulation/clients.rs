@@ -55,6 +55,18 @@ impl World {
             Some(request) => request,
             None => self.new_request(),
         };
+        self.ask_at(client, node, request);
+    }
+
+    /// Every node publishes once more: with nothing wrong, nothing may fail.
+    pub(super) fn publish_everywhere(&mut self) {
+        for node in 0..self.nodes.len() {
+            let request = self.new_request();
+            self.ask_at(0, node, request);
+        }
+    }
+
+    fn ask_at(&mut self, client: usize, node: usize, request: usize) {
         let process = self.nodes[node].process;
         let caller = CallerId(self.checks.next_caller);
         self.checks.next_caller += 1;
@@ -72,7 +84,7 @@ impl World {
             keys.push(self.keys[(first + 1) % self.keys.len()].clone());
         }
         let least = keys.iter().map(|key| self.checks.newest_seen(key)).collect();
-        let removes = keys.len() == 1 && self.chance.one_in(8);
+        let removes = self.act == Act::Chaos && keys.len() == 1 && self.chance.one_in(8);
         let text = format!("r{number}");
         let item = |key| {
             let md5 = Md5(u128::to_le_bytes(number as u128));
@@ -97,6 +109,10 @@ impl World {
             return self.checks.violated(format!("{caller:?} was answered twice"));
         };
         self.log(|_| format!("  client {client} hears of r{request}: {outcome:?}"));
+        let is_done = matches!(outcome, PublishOutcome::Settled(UnitOutcome::Done { .. }));
+        if self.act == Act::LastPublishes && !is_done && !self.checks.client_only {
+            self.checks.violated(format!("P4: nothing is wrong, and r{request} is not done: {outcome:?}"));
+        }
         match outcome {
             PublishOutcome::Settled(UnitOutcome::Done { items, .. }) => {
                 let versions: Vec<Version> = items.iter().map(|item| item.version).collect();

@@ -189,7 +189,9 @@ impl Node {
     pub(super) fn start(&mut self, index: usize, now: u64, has_proof: bool, broken: Broken) {
         self.process += 1;
         let first = ((index as u128 + 1) << 96) | (u128::from(self.process) << 64);
-        let options = lease::Options { terms: self.terms, ..lease::Options::default() };
+        // Shorter than it is: nodes come back before they know of dead links.
+        let back_off = [Duration::from_secs(1), Duration::from_secs(60)];
+        let options = lease::Options { terms: self.terms, back_off, ..lease::Options::default() };
         self.lease = Lease::new(options, self.name.clone(), Uuid::from_u128(first), self.clock.at(now));
         self.first_life = Incarnation(Uuid::from_u128(first >> 1));
         self.publisher = Publisher::new(publish::Options::default(), Uuid::from_u128(first));

@@ -53,6 +53,8 @@ pub(super) enum What {
 pub(super) enum Act {
     Chaos,
     Healed,
+    /// Everything is settled; each node publishes once more.
+    LastPublishes,
     /// Everything is settled; the last reads are under way.
     LastReads,
     Done,

@@ -116,8 +116,11 @@ async fn an_old_row_is_replaced_with_proof_only(ground: Arc<Ground>) {
     member(ground.writer.join(proven).await.unwrap());
     let next = |incarnation| JoinRequest { incarnation, first_life: first, ..request_for("one", "") };
     member(ground.writer.join(next(second)).await.unwrap());
-    let late = ground.writer.join(next(first)).await.unwrap();
-    assert!(matches!(late, Joined::Held(_)), "{late:?}");
+    let late = JoinRequest { boot_id: "here".to_owned(), ..next(first) };
+    for late in [next(first), late, JoinRequest { replace: true, ..next(first) }] {
+        let joined = ground.writer.join(late).await.unwrap();
+        assert!(matches!(joined, Joined::Held(_)), "{joined:?}");
+    }
     // Whatever stands there, the lock of the only node's file is proof.
     member(ground.writer.join(JoinRequest { replace: true, ..request_for("one", "") }).await.unwrap());
 }

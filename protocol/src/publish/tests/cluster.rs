@@ -96,6 +96,23 @@ fn a_publisher_without_a_row_fails_at_once_when_a_member_keeps_silent() {
 }
 
 #[test]
+fn acks_of_lives_not_seen_yet_are_tried_at_the_database_before_anybody_is_given_up() {
+    for standing in [Standing::Direct, Standing::Member(node("a"))] {
+        let own: &[NodeRow] = if standing == Standing::Direct { &[] } else { &[row("a", 1, 0)] };
+        let mut script = Script::new(standing, &[own, &[row("b", 2, 0)]].concat());
+        script.publish(1, &["x"]);
+        script.acked(0, ack("a", 1, 1));
+        assert!(script.acked(0, ack("b", 3, 1)).is_empty());
+        let told = script.until(1_000);
+        assert!(told.last().is_some_and(|effect| effect.starts_with("1000: commit 0 [r1] by")), "{told:?}");
+        let need = |life| CommitResult::Decided(Decision::NeedAcks(vec![row("b", life, 0)]));
+        assert_eq!(script.committed(0, need(4)), ["notify 0 [x/r1] to b"]);
+        let told = script.until(2_000);
+        assert!(told.iter().any(|effect| effect == "2000: withdraw 0"), "believed once: {told:?}");
+    }
+}
+
+#[test]
 fn a_membership_lost_while_a_commit_is_under_way_ends_by_what_the_commit_says() {
     let rows = [row("a", 1, 0), row("b", 2, 0)];
     let committing = || {
@@ -184,4 +201,35 @@ fn a_member_waits_for_its_own_row() {
     assert!(script.publish(1, &["x"]).is_empty());
     assert_eq!(script.observe(Standing::Member(node("a")), &[row("a", 1, 0)]), ["notify 0 [x/r1] to a"]);
     assert_eq!(script.acked(0, ack("a", 1, 1)), ["commit 0 [r1] by a1"]);
+}
+
+#[test]
+fn a_silent_member_that_joins_again_is_revoked_again() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0), row("c", 3, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    script.acked(0, ack("c", 3, 1));
+    assert!(script.until(1_000).contains(&"1000: revoke b".to_owned()));
+    let own = || Standing::Member(node("a"));
+    let told = script.observe(own(), &[row("a", 1, 0), row("c", 3, 0)]);
+    assert_eq!(told, ["notify 1 [x/r1] to ac"]);
+    script.acked(1, ack("a", 1, 2));
+    assert_eq!(script.acked(1, ack("c", 3, 2)), ["commit 1 [r1] by a2 c2"]);
+    let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 4, 0)]));
+    assert_eq!(script.committed(1, need), ["notify 1 [x/r1] to b"]);
+    script.observe(own(), &[row("a", 1, 0), row("b", 4, 0), row("c", 3, 0)]);
+    let told = script.until(2_500);
+    assert!(told.iter().any(|effect| effect.ends_with("revoke b")), "{told:?}");
+}
+
+#[test]
+fn a_node_that_stays_cut_off_fails_its_units_when_it_parks_them_again() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0), row("c", 3, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    assert!(script.until(2_000).contains(&"1000: withdraw 0".to_owned()));
+    script.acked(1, ack("a", 1, 2));
+    let told = script.until(4_000);
+    assert!(told.contains(&"3000: reply 1 failed".to_owned()), "{told:?}");
+    assert_eq!((script.machine.queued(), script.machine.in_flight()), (0, 0));
 }
