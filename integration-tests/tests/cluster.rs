@@ -195,9 +195,9 @@ async fn keeps_its_promise(engine: Engine) -> Result<()> {
         seed,
         keep: None,
     };
-    let rounds = prove(&plan, |round| println!("{round}")).await.with_context(|| format!("seed {seed}"))?;
-    assert_eq!(rounds.len(), plan.faults.len());
-    for round in &rounds {
+    let proof = prove(&plan, |round| println!("{round}")).await.with_context(|| format!("seed {seed}"))?;
+    assert_eq!(proof.rounds.len(), plan.faults.len());
+    for round in &proof.rounds {
         assert!(round.published > 50 && round.reads > 200 && round.events > 50, "seed {seed}: too little: {round}");
         assert!(round.violations.is_empty(), "seed {seed}: {round}");
     }
