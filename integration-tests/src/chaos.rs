@@ -27,8 +27,8 @@ use self::stage::{Director, Recording, Stage};
 use crate::checker::{self, Violation};
 use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine};
-use crate::history::{History, Stored, What};
-use crate::metrics::CacheReads;
+use crate::history::{History, Record, Stored, What};
+use crate::metrics::{CacheReads, Tally};
 use crate::node::Setup;
 use crate::poll;
 
@@ -63,6 +63,15 @@ pub struct Plan {
     pub keep: Option<PathBuf>,
 }
 
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// One for each injection.
+    pub rounds: Vec<Round>,
+    /// What the nodes went through meanwhile, by their own count.
+    pub tally: Tally,
+}
+
 /// The nodes of the proof: their caches are too small for all contents.
 fn setup() -> Setup {
     Setup::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
@@ -72,7 +81,7 @@ fn setup() -> Setup {
 ///
 /// # Errors
 /// A server does not start or does not come back. Broken promises are no errors: they stand in the rounds.
-pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Result<Vec<Round>> {
+pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Result<Proof> {
     let begin = Instant::now();
     let mut rng = Rng::with_seed(plan.seed);
     let mut server = if plan.faults.contains(&Fault::ClockStep) {
@@ -81,7 +90,7 @@ pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Res
         DatabaseServer::start(plan.engine).await?
     };
     let mut cluster = Cluster::start(&server, NODES, Wiring::Proxied, setup()).await?;
-    let (mut rounds, mut last_revision) = (Vec::new(), 0);
+    let (mut proof, mut last_revision) = (Proof::default(), 0);
     loop {
         let mut faults = plan.faults.clone();
         if plan.duration.is_some() {
@@ -89,10 +98,11 @@ pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Res
         }
         for fault in faults {
             if plan.duration.is_some_and(|duration| begin.elapsed() >= duration) {
-                return Ok(rounds);
+                return Ok(proof);
             }
-            let number = rounds.len() + 1;
-            let run = run(plan, number, fault, (&mut cluster, &mut server), &mut last_revision, &mut rng).await;
+            let number = proof.rounds.len() + 1;
+            let tallied = (&mut last_revision, &mut proof.tally);
+            let run = run(plan, number, fault, (&mut cluster, &mut server), tallied, &mut rng).await;
             let round = match run {
                 Ok(round) => round,
                 Err(error) => {
@@ -101,10 +111,10 @@ pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Res
                 }
             };
             progress(&round);
-            rounds.push(round);
+            proof.rounds.push(round);
         }
         if plan.duration.is_none() {
-            return Ok(rounds);
+            return Ok(proof);
         }
     }
 }
@@ -114,7 +124,7 @@ async fn run(
     number: usize,
     fault: Fault,
     (cluster, server): (&mut Cluster, &mut DatabaseServer),
-    last_revision: &mut u64,
+    (last_revision, tally): (&mut u64, &mut Tally),
     rng: &mut Rng,
 ) -> anyhow::Result<Round> {
     let group = format!("round-{number}");
@@ -131,9 +141,11 @@ async fn run(
     let (mut clients, mut subscribers) = start_clients(&stage, rng, &mut history);
     tokio::time::sleep(CALM).await;
     let memory = CacheReads::of(&cluster.clients()).await?.since(&memory);
+    tally.look(cluster).await?;
     let (lengths, stage_seen) = (plan.lengths, &stage);
     let mut injected =
         Scene { cluster, server, stage: stage_seen, director: &director, lengths, rng }.inject(fault).await?;
+    tally.look(cluster).await?;
     tokio::time::sleep(CALM).await;
     director.stop();
     while let Some(recording) = clients.join_next().await {
@@ -240,10 +252,14 @@ async fn revisions(cluster: &Cluster, server: &DatabaseServer, last: &mut u64) -
     Ok(revisions)
 }
 
-/// What is needed to understand a round with violations.
+/// What is needed to understand a round with violations: everything about the keys concerned, or all publishes.
 fn transcript(round: &Round, injected: &faults::Injected, violations: &[Violation], history: &History) -> String {
     let keys: BTreeSet<&ConfigKey> = violations.iter().filter_map(|violation| violation.key.as_ref()).collect();
-    let mut records: Vec<_> = history.records.iter().filter(|record| keys.contains(&record.key)).collect();
+    let told = |record: &&Record| match keys.is_empty() {
+        true => matches!(record.what, What::Publish { .. }),
+        false => keys.contains(&record.key),
+    };
+    let mut records: Vec<_> = history.records.iter().filter(told).collect();
     records.sort_by_key(|record| record.begin);
     let mut text = format!("{}\n{round}\nfrom {:?} to {:?}\n", Round::HEAD, injected.began, injected.healed);
     // Writing to a text can't fail.

@@ -71,19 +71,27 @@ pub struct DatabaseServer {
     clock_can_step: bool,
 }
 
-/// Starts a server for a test. Where its programs are not installed there is none, and the test should end; with
+/// Whether a test can start a server of this kind: where its programs are not installed, it says so and should end. With
 /// `CALLBOARD_TEST_REQUIRE_DATABASES=1` that is an error.
 ///
 /// # Errors
-/// It does not start.
-pub async fn for_test(engine: Engine) -> anyhow::Result<Option<DatabaseServer>> {
+/// See above.
+pub fn can_start(engine: Engine) -> anyhow::Result<bool> {
     if let Some(missing) = engine.programs().iter().find(|program| programs::find(program).is_none()) {
         let required = std::env::var("CALLBOARD_TEST_REQUIRE_DATABASES").is_ok_and(|value| value == "1");
         anyhow::ensure!(!required, "{engine}: {missing} is not installed");
         println!("not run: {engine}: {missing} is not installed");
-        return Ok(None);
+        return Ok(false);
     }
-    DatabaseServer::start(engine).await.map(Some)
+    Ok(true)
+}
+
+/// Starts a server for a test, where [`can_start`] allows it.
+///
+/// # Errors
+/// It does not start; also those of [`can_start`].
+pub async fn for_test(engine: Engine) -> anyhow::Result<Option<DatabaseServer>> {
+    if can_start(engine)? { DatabaseServer::start(engine).await.map(Some) } else { Ok(None) }
 }
 
 impl DatabaseServer {

@@ -1,10 +1,12 @@
 //! Reads figures from the nodes' `/metrics`. Owns the parsing of the text format and the names that tests use.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
 use crate::client::Client;
+use crate::cluster::Cluster;
 use crate::poll;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -87,9 +89,66 @@ impl CacheReads {
     }
 }
 
+/// The counters that tell what a cluster went through.
+const TOLD: [&str; 7] = [
+    "callboard_lease_operations_total{",
+    "callboard_publishes_total{outcome=\"unknown\"",
+    "callboard_store_failures_total{",
+    "callboard_nacks_total ",
+    "callboard_cache_poisoned_loads_total ",
+    "callboard_cache_repairs_total ",
+    "callboard_member_events_total{",
+];
+
+/// Adds up counters of nodes that are restarted now and then, and count anew. What a node counted between the last look
+/// and its end is lost.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    last: BTreeMap<(String, String), f64>,
+    sums: BTreeMap<String, f64>,
+}
+
+impl Tally {
+    /// Looks at all running nodes of a cluster.
+    ///
+    /// # Errors
+    /// One does not answer.
+    pub async fn look(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
+        for member in cluster.members().filter(|member| member.node.runs()) {
+            let text = member.client.get_path("/metrics").limit(LIMIT).send().await?.expect(200)?.text();
+            self.take(&member.id(), &text);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, node: &str, text: &str) {
+        for line in text.lines().filter(|line| TOLD.iter().any(|told| line.starts_with(told))) {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<f64>() else { continue };
+            let last = self.last.insert((node.to_owned(), series.to_owned()), value).unwrap_or_default();
+            let came = if value < last { value } else { value - last };
+            *self.sums.entry(series.to_owned()).or_default() += came;
+        }
+    }
+
+    /// What came to pass at all, by series.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.sums.iter().filter(|(_, count)| **count > 0.0).map(|(series, count)| (series.as_str(), *count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::sum;
+    use super::{Tally, sum};
+
+    #[test]
+    fn a_tally_goes_on_when_a_node_counts_anew() {
+        let mut tally = Tally::default();
+        for (node, count) in [("a", 3), ("b", 1), ("a", 5), ("a", 2)] {
+            tally.take(node, &format!("other 7\ncallboard_nacks_total {count}\n"));
+        }
+        assert_eq!(tally.counts().collect::<Vec<_>>(), [("callboard_nacks_total", 8.0)]);
+    }
 
     #[test]
     fn series_are_added_and_other_names_are_not() {

@@ -90,7 +90,10 @@ async fn main() -> anyhow::Result<()> {
             seed,
             keep: Some(arguments.keep.clone()),
         };
-        rounds.extend(prove(&plan, |round| println!("{round}")).await?);
+        let proof = prove(&plan, |round| println!("{round}")).await?;
+        println!("the nodes on {engine} counted:");
+        proof.tally.counts().for_each(|(series, count)| println!("  {series} {count}"));
+        rounds.extend(proof.rounds);
     }
     let violations: usize = rounds.iter().map(|round| round.violations.len()).sum();
     let table = table(&rounds);

@@ -91,9 +91,9 @@ impl Fault {
     #[must_use]
     pub fn bound(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Kill | Self::Pause | Self::DatabaseCut | Self::DatabaseRestart | Self::DatabaseStop => 8,
-            // Longest when renewals still arrive and acknowledgements do not, or the other way round.
-            Self::OneWayCut => 8,
+            Self::Kill | Self::Pause | Self::DatabaseRestart | Self::DatabaseStop => 8,
+            // The node may hold the lock that commits need; the database ends its idle transaction after three seconds.
+            Self::DatabaseCut | Self::OneWayCut => 4,
             Self::PeerCut | Self::Join | Self::RollingRestart | Self::ClockStep => 3,
         })
     }

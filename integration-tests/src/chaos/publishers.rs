@@ -43,7 +43,7 @@ pub(super) async fn keep_publishing(stage: Stage, place: usize, mut rng: Rng) ->
             if rng.u32(..REPETITIONS) == 0
                 && let Some(other) = stage.any_node(&mut rng, Some(&home.name))
             {
-                stage.attempt(&other, &publish, &mut recording).await;
+                repeat_soon(&stage, other, publish, &mut bursts);
             }
         } else if attempts.contains(&Attempt::Open) {
             recording.unknown += 1;
@@ -59,6 +59,18 @@ pub(super) async fn keep_publishing(stage: Stage, place: usize, mut rng: Rng) ->
         take(&mut recording, read);
     }
     recording
+}
+
+/// Repeats a publish on a node, beside everything else: the publisher does not wait for a node that answers nothing.
+fn repeat_soon(stage: &Stage, node: Target, publish: Publish, bursts: &mut JoinSet<Recording>) {
+    let Ok(permit) = Arc::clone(&node.burst).try_acquire_owned() else { return };
+    let stage = stage.clone();
+    bursts.spawn(async move {
+        let mut recording = Recording::default();
+        stage.attempt(&node, &publish, &mut recording).await;
+        drop(permit);
+        recording
+    });
 }
 
 fn take(recording: &mut Recording, read: Result<Recording, tokio::task::JoinError>) {
