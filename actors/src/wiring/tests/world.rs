@@ -69,7 +69,7 @@ pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
                 assert_eq!(records, [0]);
                 held = world.get(&data_id).await.formal.as_ref().map(Content::md5);
             }
-            // An actor on the way is being rebuilt; a dropped answer is a quiet one.
+            // An actor on the way is being rebuilt.
             Ok(PollAnswer::Failed(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             Ok(other) => panic!("{other:?}"),
         }
