@@ -5,8 +5,8 @@
 //! stored second, so that no change falls in between; its answer is given exactly once. Opens no socket, knows no
 //! format, and decides nothing: who is answered what is `callboard_protocol::long_poll`.
 //!
-//! When the actor panics, the answers of all polls drop unsent. A poll whose answer drops has ended quietly: its
-//! client asks again and is compared anew.
+//! When the actor panics, the answers of all polls drop unsent. Nothing is known of a poll whose answer drops: its
+//! client has to be told so, asks again and is compared anew.
 
 mod reading;
 
@@ -47,7 +47,7 @@ const MIN_RECORDS: usize = 100_000;
 
 /// Holds a poll until one of its records differs from what is stored, or its time is over.
 ///
-/// Sent with `do_send`: when it is lost the answer drops, which ends the poll quietly.
+/// Sent with `do_send`: when it is lost the answer drops, which ends the poll.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Hold {
@@ -57,7 +57,8 @@ pub struct Hold {
     pub client: ClientIdentity,
     /// How long to hold it; `None` compares once and answers at once.
     pub wait: Option<Duration>,
-    /// Whom to answer. A poll whose answer is dropped unsent is to be treated as [`PollAnswer::Quiet`].
+    /// Whom to answer. A poll whose answer is dropped unsent is to be treated as [`PollAnswer::Failed`]: it may never
+    /// have been compared.
     pub answer: oneshot::Sender<PollAnswer>,
 }
 
@@ -66,11 +67,11 @@ pub struct Hold {
 pub enum PollAnswer {
     /// The records, by their place in [`Hold::records`], that differ.
     Changed(Vec<usize>),
-    /// Nothing differs: the time is over, or the node stops.
+    /// The records were compared and nothing differs: the time is over, or the node stops.
     Quiet,
-    /// The poll was not taken.
+    /// The poll was not taken, or the node stops before it was compared.
     Refused(WatchRefused),
-    /// The keys could not be read.
+    /// The keys could not be read, or not in time.
     Failed(ReadFailure),
 }
 
@@ -180,12 +181,15 @@ impl LongPoll {
     }
 
     fn answer(&self, Ended { waiter, changed }: Ended<Waiter>) {
-        if changed.is_empty() {
-            waiter.answer(PollAnswer::Quiet);
-        } else {
-            self.metrics.sent.inc();
-            waiter.answer(PollAnswer::Changed(changed));
-        }
+        waiter.answer(match changed {
+            Some(changed) if changed.is_empty() => PollAnswer::Quiet,
+            Some(changed) => {
+                self.metrics.sent.inc();
+                PollAnswer::Changed(changed)
+            }
+            None if self.stopping => PollAnswer::Refused(WatchRefused::Stopping),
+            None => PollAnswer::Failed(ReadFailure::TimedOut),
+        });
     }
 
     /// Answers those who are due, a slice at a time.
@@ -328,10 +332,10 @@ impl Handler<Drain> for LongPoll {
     fn handle(&mut self, Drain: Drain, _: &mut Context<Self>) -> usize {
         self.stopping = true;
         self.unread.clear();
-        let waiters = self.polls.drain();
-        let count = waiters.len();
-        for waiter in waiters {
-            waiter.answer(PollAnswer::Quiet);
+        let drained = self.polls.drain();
+        let count = drained.len();
+        for ended in drained {
+            self.answer(ended);
         }
         count
     }

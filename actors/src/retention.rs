@@ -1,17 +1,23 @@
 //! The end of old history: deletes rows of the feed past their time, and request ids past theirs.
 //!
-//! Owns the schedule. The newest row of each key always stays; that rule is the store's.
+//! Owns the schedule, and what this process has seen of the database since it began: a request id is forgotten no
+//! sooner than its time is over by the node's own clock. The newest row of each key always stays; that rule is the
+//! store's.
 
 use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use callboard_protocol::config::Version;
+use callboard_protocol::retention::SeenRevisions;
 use callboard_protocol::time::WallMillis;
 use serde_json::json;
 
 use crate::clock::SharedClock;
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
+use crate::store::REQUESTS_KEPT;
+use crate::store_reader::{GetFeed, StoreReader};
 use crate::store_writer::{Prune, StoreWriter};
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -28,26 +34,38 @@ struct PruneTick;
 #[derive(Debug)]
 pub struct Retention {
     writer: Addr<StoreWriter>,
+    reader: Addr<StoreReader>,
     clock: SharedClock,
     keep: Duration,
+    seen: SeenRevisions,
     deleted: u64,
 }
 
 impl Retention {
     /// Keeps history for `keep`.
     #[must_use]
-    pub fn new(writer: Addr<StoreWriter>, clock: SharedClock, keep: Duration) -> Self {
-        Self { writer, clock, keep, deleted: 0 }
+    pub fn new(writer: Addr<StoreWriter>, reader: Addr<StoreReader>, clock: SharedClock, keep: Duration) -> Self {
+        Self { writer, reader, clock, keep, seen: SeenRevisions::new(), deleted: 0 }
+    }
+
+    fn prune(&mut self, context: &mut Context<Self>) {
+        let (mono, now) = (self.clock.mono(), self.clock.wall());
+        let keep = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
+        let requests_through = self.seen.older_than(mono, REQUESTS_KEPT);
+        let round = Prune { before: WallMillis(now.0.saturating_sub(keep)), now, requests_through, at_most: CHUNK };
+        let pruning = wrap_future(prune(self.writer.clone(), round));
+        context.spawn(pruning.map(|deleted, retention: &mut Self, context: &mut Context<Self>| {
+            retention.deleted += deleted;
+            context.notify_later(PruneTick, INTERVAL);
+        }));
     }
 }
 
 /// Deletes in small transactions until nothing is left to delete. What fails is tried again in the next round.
-async fn prune(writer: Addr<StoreWriter>, now: WallMillis, keep: Duration) -> u64 {
-    let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-    let before = WallMillis(now.0.saturating_sub(keep));
+async fn prune(writer: Addr<StoreWriter>, round: Prune) -> u64 {
     let mut deleted = 0;
     loop {
-        match ask(&writer, Prune { before, now, at_most: CHUNK }, DEADLINE).await {
+        match ask(&writer, round, DEADLINE).await {
             Ok(Ok(rows)) => {
                 deleted += rows;
                 if rows < CHUNK {
@@ -86,10 +104,18 @@ impl Handler<PruneTick> for Retention {
     type Result = ();
 
     fn handle(&mut self, PruneTick: PruneTick, context: &mut Context<Self>) {
-        let pruning = wrap_future(prune(self.writer.clone(), self.clock.wall(), self.keep));
-        context.spawn(pruning.map(|deleted, retention: &mut Self, context: &mut Context<Self>| {
-            retention.deleted += deleted;
-            context.notify_later(PruneTick, INTERVAL);
+        let reader = self.reader.clone();
+        // Only the end of the feed is wanted.
+        let question = GetFeed { after: Version(i64::MAX as u64), selector: None, limit: 1 };
+        let looking = async move { ask(&reader, question, DEADLINE).await };
+        context.spawn(wrap_future(looking).map(|answer, retention: &mut Self, context| {
+            match answer {
+                Ok(Ok(feed)) => retention.seen.note(retention.clock.mono(), feed.timeline, feed.revision),
+                // What was seen before still holds.
+                Ok(Err(failure)) => tracing::debug!(%failure, "the revision could not be read"),
+                Err(error) => tracing::debug!(%error, "the revision could not be read"),
+            }
+            retention.prune(context);
         }));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseActFuture};
 use callboard_protocol::commit::{Decision, Standing};
+use callboard_protocol::config::Version;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{RequestId, Unit};
@@ -86,13 +87,15 @@ pub struct DeleteNamespace {
 }
 
 /// Deletes old history and request ids; answers how many rows of history went.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<u64, WriteError>")]
 pub struct Prune {
     /// Rows older than this go, except the newest of each key.
     pub before: WallMillis,
     /// The wall clock, for the age of request ids.
     pub now: WallMillis,
+    /// Request ids of later revisions stay, whatever their age is said to be.
+    pub requests_through: Version,
     /// How many rows at most.
     pub at_most: u64,
 }
@@ -223,7 +226,8 @@ impl Handler<DeleteNamespace> for StoreWriter {
 impl Handler<Prune> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<u64, WriteError>>;
 
-    fn handle(&mut self, Prune { before, now, at_most }: Prune, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.prune(before, now, at_most).await)
+    fn handle(&mut self, prune: Prune, _: &mut Context<Self>) -> Self::Result {
+        let Prune { before, now, requests_through, at_most } = prune;
+        self.write(async move |writer| writer.prune(before, now, requests_through, at_most).await)
     }
 }

@@ -188,12 +188,12 @@ impl Node {
         let conf_manager = scene.start("conf_manager", move |_| {
             ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
         });
-        let (interval, repairs) = (options.refresh_interval, metrics.cache.repairs.clone());
+        let (loads, interval, repairs) = (reader.clone(), options.refresh_interval, metrics.cache.repairs.clone());
         scene.start("cache_refresh", move |_| {
-            CacheRefresh::new(keeper.clone(), reader.clone(), interval, repairs.clone())
+            CacheRefresh::new(keeper.clone(), loads.clone(), interval, repairs.clone())
         });
         let (by, time, keep) = (store_writer.clone(), clock.clone(), options.history_retention);
-        scene.start("retention", move |_| Retention::new(by.clone(), time.clone(), keep));
+        scene.start("retention", move |_| Retention::new(by.clone(), reader.clone(), time.clone(), keep));
         let (mark_wait, max_held_per_worker) = (options.mark_wait, options.max_held_per_worker);
         let Scene { registry, metrics, .. } = scene;
         Self {

@@ -8,8 +8,8 @@
 //! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
 //! does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`roster`] (what it makes of the
 //! others) · [`cache`] (when memory may
-//! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) · [`link`] (when a
-//! way to a peer lives) · [`wire`] (hand-written decoders)
+//! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) · [`retention`]
+//! (what is old) · [`link`] (when a way to a peer lives) · [`wire`] (hand-written decoders)
 
 pub mod cache;
 pub mod commit;
@@ -24,6 +24,7 @@ pub mod long_poll;
 pub mod member;
 pub mod publish;
 pub mod receiver;
+pub mod retention;
 pub mod roster;
 #[cfg(test)]
 mod simulation;

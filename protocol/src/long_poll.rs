@@ -15,7 +15,8 @@
 //! # Late and early changes
 //! What was read and what is heard arrive in any order. Each record keeps the newest version it has seen and whether
 //! that one differs; an older one says nothing. Before its first comparison a poll is not answered because of a
-//! change: the change may be an old one that arrives late, and only the read tells.
+//! change: the change may be an old one that arrives late, and only the read tells. One that ends before it says so:
+//! that nothing differs would be a read that nobody made.
 
 mod slots;
 mod wheel;
@@ -68,8 +69,9 @@ pub struct PollId {
 pub struct Ended<W> {
     /// Whom to answer.
     pub waiter: W,
-    /// The records that differ, by their place in [`Poll::records`], rising. Empty when nothing does.
-    pub changed: Vec<usize>,
+    /// The records that differ, by their place in [`Poll::records`], rising. Empty when nothing does; `None` when the
+    /// poll ended before its comparison, so that nothing is known.
+    pub changed: Option<Vec<usize>>,
 }
 
 /// What is held.
@@ -149,12 +151,10 @@ impl Record {
 }
 
 impl<W> Entry<W> {
-    /// The records that differ, as far as that may be told.
-    fn differing(&self) -> Vec<usize> {
-        if !self.is_compared {
-            return Vec::new();
-        }
-        self.records.iter().enumerate().filter(|(_, record)| record.differs).map(|(place, _)| place).collect()
+    /// The records that differ; `None` before the comparison.
+    fn differing(&self) -> Option<Vec<usize>> {
+        let differing = self.records.iter().enumerate().filter(|(_, record)| record.differs);
+        self.is_compared.then(|| differing.map(|(place, _)| place).collect())
     }
 }
 
@@ -365,12 +365,12 @@ impl<W> Polls<W> {
     }
 
     /// Ends every poll, in the order of their places.
-    pub fn drain(&mut self) -> Vec<W> {
+    pub fn drain(&mut self) -> Vec<Ended<W>> {
         let slots = 0..self.polls.places() as u32;
         let ids: Vec<PollId> =
             slots.filter_map(|slot| Some(PollId { slot, serial: self.polls.get(slot)?.serial })).collect();
         self.due = VecDeque::new();
-        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+        ids.into_iter().filter_map(|id| self.end(id)).collect()
     }
 
     fn entry(&self, id: PollId) -> Option<&Entry<W>> {

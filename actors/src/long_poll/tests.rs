@@ -330,12 +330,29 @@ fn a_full_register_refuses_and_a_short_question_is_still_answered() {
 fn a_drain_answers_every_poll_and_takes_no_new_one() {
     run(100, async |world| {
         let waiting: Vec<_> = (0..50).map(|_| world.hold(&[("a", "")])).collect();
+        world.settle().await;
         assert_eq!(ask(&world.polls, Drain, DEADLINE).await, Ok(50));
         for mut waiting in waiting {
             assert_eq!(waiting.try_recv(), Ok(PollAnswer::Quiet));
         }
         assert_eq!(world.hold(&[("a", "")]).await, Ok(PollAnswer::Refused(WatchRefused::Stopping)));
         assert_eq!((world.held(), world.count("capacity").await), (0, 0));
+    });
+}
+
+#[test]
+fn a_poll_that_was_never_compared_is_not_told_that_nothing_changed() {
+    run(100, async |world| {
+        world.stored.is_slow.set(true);
+        world.store("a", "2");
+        let waiting = world.ask_for(&[("a", "1")], Duration::from_secs(10));
+        assert_eq!(waiting.await, Ok(PollAnswer::Failed(ReadFailure::TimedOut)));
+        let (held, once) = (world.hold(&[("a", "1")]), world.ask_for(&[("a", "1")], None));
+        world.settle().await;
+        assert_eq!(ask(&world.polls, Drain, DEADLINE).await, Ok(2));
+        for waiting in [held, once] {
+            assert_eq!(waiting.await, Ok(PollAnswer::Refused(WatchRefused::Stopping)));
+        }
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler};
-use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::watch::Selector;
 use serde_json::json;
@@ -65,8 +65,9 @@ pub struct WaitSession {
     request: WaitRequest,
     neighbours: Neighbours,
     watch: Option<WatchId>,
-    /// The version last compared: an older one is not looked at again.
-    seen: Option<Version>,
+    /// The newest state compared. An older one that comes later, from a read that an event overtook, says nothing: the
+    /// answer is always the newest.
+    seen: Option<SharedState>,
     /// The newest state told before the first read was answered. It alone answers nothing: events may be late, and the
     /// client is owed what was there when it asked.
     early: Option<SharedState>,
@@ -113,11 +114,9 @@ impl WaitSession {
         let (reader, key) = (self.neighbours.reader.clone(), self.request.key.clone());
         let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
-            Ok(Ok(state)) => {
-                session.compare(state, is_last, context);
-                if let Some(early) = session.early.take() {
-                    session.compare(early, false, context);
-                }
+            Ok(Ok(read)) => {
+                let newest = newer(session.early.take(), read);
+                session.compare(newest, is_last, context);
             }
             Ok(Err(failure)) if is_last => session.answer(WaitOutcome::Failed(failure), context),
             Err(_away) if is_last => session.answer(WaitOutcome::Failed(ReadFailure::TimedOut), context),
@@ -128,14 +127,17 @@ impl WaitSession {
     }
 
     fn compare(&mut self, state: SharedState, is_last: bool, context: &mut Context<Self>) {
-        if self.seen.is_some_and(|seen| state.version < seen) {
-            return;
-        }
-        self.seen = Some(state.version);
-        if is_last || (self.request.differs)(&state) {
-            self.answer(WaitOutcome::State(state), context);
+        let newest = newer(self.seen.take(), state);
+        self.seen = Some(SharedState::clone(&newest));
+        if is_last || (self.request.differs)(&newest) {
+            self.answer(WaitOutcome::State(newest), context);
         }
     }
+}
+
+/// The newer of two states of one key.
+fn newer(known: Option<SharedState>, state: SharedState) -> SharedState {
+    known.filter(|known| known.version > state.version).unwrap_or(state)
 }
 
 impl Actor for WaitSession {
@@ -172,7 +174,7 @@ monitored!(WaitSession, "wait_session");
 
 impl Observable for WaitSession {
     fn observe(&self) -> serde_json::Value {
-        json!({ "registered": self.watch.is_some(), "seen": self.seen.map(|version| version.0) })
+        json!({ "registered": self.watch.is_some(), "seen": self.seen.as_ref().map(|state| state.version.0) })
     }
 }
 

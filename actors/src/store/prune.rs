@@ -19,12 +19,22 @@ const REMOVED_AT_ONCE: usize = 500;
 
 impl Writer {
     /// Removes up to `at_most` changes older than `before`, and up to as many request ids that were kept for
-    /// [`REQUESTS_KEPT`] as of `now`. Returns how many changes went; as long as it is `at_most`, ask again.
+    /// [`REQUESTS_KEPT`] as of `now` and whose revision is at most `requests_through`. Returns how many changes went;
+    /// as long as it is `at_most`, ask again.
+    ///
+    /// Ages are by the wall clocks of those who wrote, and a request id that goes too early lets a repeat happen
+    /// twice: `requests_through` is what the caller knows to be old by its own clock.
     ///
     /// # Errors
     /// [`WriteError::Failed`]; what is left is found the next time.
-    pub async fn prune(&self, before: WallMillis, now: WallMillis, at_most: u64) -> Result<u64, WriteError> {
-        self.forget_requests(now, at_most).await?;
+    pub async fn prune(
+        &self,
+        before: WallMillis,
+        now: WallMillis,
+        requests_through: Version,
+        at_most: u64,
+    ) -> Result<u64, WriteError> {
+        self.forget_requests(now, requests_through, at_most).await?;
         // A change that is not its key's newest never becomes it again: it can be chosen before the lock is taken,
         // and publishes do not wait for the search.
         let chosen = self.old_changes(before, at_most).await?;
@@ -67,10 +77,14 @@ impl Writer {
         Ok(chosen)
     }
 
-    async fn forget_requests(&self, now: WallMillis, at_most: u64) -> Result<(), WriteError> {
+    async fn forget_requests(&self, now: WallMillis, through: Version, at_most: u64) -> Result<(), WriteError> {
+        if through == Version::ZERO {
+            return Ok(());
+        }
         let kept = i64::try_from(REQUESTS_KEPT.as_millis()).unwrap_or(i64::MAX);
         let mut sql = self.reader().sql("SELECT request_id FROM cc_request WHERE at < ");
-        sql.bind(now.0.saturating_sub(kept)).push(" ORDER BY at LIMIT ").bind(rows::signed(at_most));
+        sql.bind(now.0.saturating_sub(kept)).push(" AND rev <= ").bind(rows::signed(through.0));
+        sql.push(" ORDER BY at LIMIT ").bind(rows::signed(at_most));
         let mut ids = Vec::new();
         for row in &self.reader().ask(sql).await? {
             ids.push(Columns::of(row).take::<String>()?);

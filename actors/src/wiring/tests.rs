@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::System;
-use callboard_protocol::config::Version;
+use callboard_protocol::config::{ConfigState, Version};
 use callboard_protocol::content::Md5;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
@@ -20,8 +20,9 @@ use world::{World, text};
 
 use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
+use crate::runtime::{Observe, ask};
 use crate::session::stream::Frame;
-use crate::session::wait::WaitOutcome;
+use crate::session::wait::{Differs, WaitOutcome};
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     System::new().block_on(async {
@@ -104,9 +105,28 @@ fn a_wait_is_never_answered_with_less_than_was_there_when_it_began() {
         world.put("a", "1").await;
         let first = world.get("a").await;
         world.put("a", "2").await;
-        let (session, waiting) = world.wait_session("a", Version(0), Duration::from_secs(30));
+        let (session, waiting) = world.wait_session("a", world::is_not(Version(0)), Duration::from_secs(30));
         session.do_send(SessionEvent::Changed(vec![first]));
         let WaitOutcome::State(state) = waiting.await.unwrap() else { panic!("no state") };
+        assert_eq!(state.version, Version(2));
+    });
+}
+
+#[test]
+fn a_wait_whose_last_read_is_older_than_what_it_heard_is_answered_with_the_newest() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let differs: Differs = Rc::new(|state| text(state).as_deref() != Some("1"));
+        let (session, waiting) = world.wait_session("a", differs, Duration::from_secs(30));
+        while ask(&session, Observe, Duration::from_secs(5)).await.unwrap()["seen"].is_null() {
+            tokio::task::yield_now().await;
+        }
+        // A change that does not concern the client, and that the last read began too early to see.
+        let newer = ConfigState { version: Version(2), ..(*world.get("a").await).clone() };
+        session.do_send(SessionEvent::Changed(vec![newer.into()]));
+        session.do_send(SessionEvent::Drain);
+        let answered = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("never answered");
+        let WaitOutcome::State(state) = answered.unwrap() else { panic!("no state") };
         assert_eq!(state.version, Version(2));
     });
 }

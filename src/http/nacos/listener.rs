@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use callboard_actors::cache::ReadFailure;
 use callboard_actors::coordinator::WatchRefused;
 use callboard_actors::long_poll::{Hold, PollAnswer};
 use callboard_protocol::content::Md5;
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::super::access::Call;
+use super::super::problem::Problem;
 use super::super::{READ_DEADLINE, State};
 use super::answer::{JSON, uncached};
 use super::fault::Fault;
@@ -85,8 +87,8 @@ async fn changed(
     Ok(changed)
 }
 
-/// Has the records compared and held. The answer is dropped when the node breaks the poll off: nothing is said then,
-/// and the client comes again.
+/// Has the records compared and held. A poll that ends without having been compared is refused: that nothing has
+/// changed would be a stale read.
 async fn poll(
     state: &State,
     records: Vec<Watched>,
@@ -99,7 +101,8 @@ async fn poll(
     // The actor ends the wait; the deadline is for one that can't.
     match timeout(wait.unwrap_or_default() + READ_DEADLINE * 2, answer).await {
         Ok(Ok(PollAnswer::Changed(changed))) => Ok(changed),
-        Ok(Ok(PollAnswer::Quiet | PollAnswer::Refused(WatchRefused::Stopping)) | Err(_)) | Err(_) => Ok(Vec::new()),
+        Ok(Ok(PollAnswer::Quiet)) => Ok(Vec::new()),
+        Ok(Ok(PollAnswer::Refused(WatchRefused::Stopping))) => Err(Problem::from(WatchRefused::Stopping).into()),
         Ok(Ok(PollAnswer::Refused(WatchRefused::Full))) => {
             sleep(PAUSE).await;
             Err(Fault::overloaded("as many polls are held as are allowed"))
@@ -108,6 +111,11 @@ async fn poll(
             sleep(PAUSE).await;
             Err(failure.into())
         }
+        Ok(Err(_dropped)) => {
+            sleep(PAUSE).await;
+            Err(Fault::overloaded("the poll was broken off; come again"))
+        }
+        Err(_late) => Err(ReadFailure::TimedOut.into()),
     }
 }
 

@@ -19,6 +19,9 @@ on_every_database!(
     request_ids_are_kept_for_a_day,
 );
 
+/// Every revision there is.
+const ALL: Version = Version(i64::MAX as u64);
+
 fn named(id: &str, name: &str) -> Namespace {
     Namespace { id: id.to_owned(), name: name.to_owned(), description: Some("für alle".to_owned()) }
 }
@@ -78,13 +81,13 @@ async fn pruning_keeps_the_newest_change_of_each_key(ground: Arc<Ground>) {
     let later = WallMillis(NOON.0 + 1);
     let recent = CommitRequest { at: later, ..request(vec![unit(vec![put(&key("b"), "2")])]) };
     written(ground.writer.commit(recent).await.unwrap());
-    assert_eq!(ground.writer.prune(NOON, later, 100).await.unwrap(), 0);
+    assert_eq!(ground.writer.prune(NOON, later, ALL, 100).await.unwrap(), 0);
     // Revisions 1, 2 (of a), 4 (of gone) and 6 (of b) were followed by newer ones.
-    assert_eq!(ground.writer.prune(later, later, 2).await.unwrap(), 2);
+    assert_eq!(ground.writer.prune(later, later, ALL, 2).await.unwrap(), 2);
     let all = Selector::prefix("public", None, "").unwrap();
     assert_eq!(ground.reader.feed(Version::ZERO, Some(&all), 100).await.unwrap().floor, Version(2));
-    assert_eq!(ground.writer.prune(later, later, 100).await.unwrap(), 2);
-    assert_eq!(ground.writer.prune(later, later, 100).await.unwrap(), 0);
+    assert_eq!(ground.writer.prune(later, later, ALL, 100).await.unwrap(), 2);
+    assert_eq!(ground.writer.prune(later, later, ALL, 100).await.unwrap(), 0);
     let feed = ground.reader.feed(Version::ZERO, Some(&all), 100).await.unwrap();
     let left: Vec<_> = feed.changes.iter().map(|change| change.state.version.0).collect();
     assert_eq!((left, feed.floor, feed.revision), (vec![3, 5, 7], Version(6), Version(7)));
@@ -94,10 +97,16 @@ async fn pruning_keeps_the_newest_change_of_each_key(ground: Arc<Ground>) {
 
 async fn request_ids_are_kept_for_a_day(ground: Arc<Ground>) {
     ground.commit(vec![unit_as("old", vec![put(&key("a"), "1")])]).await;
+    ground.commit(vec![unit_as("young", vec![put(&key("b"), "1")])]).await;
     let day_later = WallMillis(NOON.0 + i64::try_from(REQUESTS_KEPT.as_millis()).unwrap());
-    for (now, left) in [(day_later, 1), (WallMillis(day_later.0 + 1), 0)] {
-        ground.writer.prune(WallMillis(0), now, 100).await.unwrap();
+    let after = WallMillis(day_later.0 + 1);
+    // One whose own clock says that the row is young keeps it, whatever the wall clocks say.
+    for (now, through, left) in [(day_later, ALL, 1), (after, Version::ZERO, 1), (after, Version(1), 0)] {
+        ground.writer.prune(WallMillis(0), now, through, 100).await.unwrap();
         assert_eq!(ground.reader.look(&[request_id("old")]).await.unwrap().units.len(), left);
     }
+    assert_eq!(ground.reader.look(&[request_id("young")]).await.unwrap().units.len(), 1);
+    ground.writer.prune(WallMillis(0), after, ALL, 100).await.unwrap();
+    assert_eq!(ground.reader.look(&[request_id("young")]).await.unwrap().units.len(), 0);
     assert_eq!(ground.reader.history(&key("a"), None, 10).await.unwrap().len(), 1);
 }

@@ -28,7 +28,7 @@ use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
 use crate::runtime::{Spec, ask, start};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
-use crate::session::wait::{self, WaitOutcome, WaitRequest, WaitSession};
+use crate::session::wait::{self, Differs, WaitOutcome, WaitRequest, WaitSession};
 use crate::store;
 use crate::wiring::{Node, NodeOptions, Threads, Way, Worker};
 
@@ -43,6 +43,11 @@ pub(super) struct World {
 
 pub(super) fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()
+}
+
+/// Anything but this version is news.
+pub(super) fn is_not(known: Version) -> Differs {
+    Rc::new(move |state| state.version != known)
 }
 
 pub(super) fn text(state: &callboard_protocol::config::ConfigState) -> Option<String> {
@@ -69,7 +74,7 @@ pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
                 assert_eq!(records, [0]);
                 held = world.get(&data_id).await.formal.as_ref().map(Content::md5);
             }
-            // An actor on the way is being rebuilt; a dropped answer is a quiet one.
+            // An actor on the way is being rebuilt.
             Ok(PollAnswer::Failed(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             Ok(other) => panic!("{other:?}"),
         }
@@ -197,22 +202,17 @@ impl World {
     }
 
     pub(super) fn wait(&self, data_id: &str, known: Version, wait: Duration) -> oneshot::Receiver<WaitOutcome> {
-        self.wait_session(data_id, known, wait).1
+        self.wait_session(data_id, is_not(known), wait).1
     }
 
     pub(super) fn wait_session(
         &self,
         data_id: &str,
-        known: Version,
+        differs: Differs,
         wait: Duration,
     ) -> (Addr<WaitSession>, oneshot::Receiver<WaitOutcome>) {
         let (answer, outcome) = oneshot::channel();
-        let request = WaitRequest {
-            key: key(data_id),
-            wait,
-            differs: Rc::new(move |state| state.version != known),
-            answer: Rc::new(RefCell::new(Some(answer))),
-        };
+        let request = WaitRequest { key: key(data_id), wait, differs, answer: Rc::new(RefCell::new(Some(answer))) };
         let neighbours = wait::Neighbours {
             coordinator: self.workers[0].coordinator.clone(),
             reader: self.workers[0].reader.clone(),
