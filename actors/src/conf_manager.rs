@@ -144,6 +144,7 @@ impl ConfManager {
             Effect::Reply { caller, outcome } => self.reply(now, caller, outcome),
             // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
             Effect::Confirm { batch, timeline, changes, revision } => {
+                self.notified.remove(&batch);
                 self.down.cluster_notify.do_send(Confirm { batch, timeline, changes, revision });
             }
             // Loss is repaired: who misses it looks in the database when its mark times out.
@@ -243,6 +244,7 @@ impl Observable for ConfManager {
             "queued": self.publisher.queued(),
             "in_flight": self.publisher.in_flight(),
             "waiting_callers": self.callers.len(),
+            "timed_batches": self.notified.len(),
         })
     }
 }
@@ -270,6 +272,8 @@ impl Handler<Resolved> for ConfManager {
     type Result = ();
 
     fn handle(&mut self, Resolved { batch, resolution }: Resolved, context: &mut Context<Self>) {
+        // It was notified again while it committed, for as long as nothing was known of it.
+        self.notified.remove(&batch);
         self.step(Event::Resolved { batch, result: resolution }, context);
     }
 }
