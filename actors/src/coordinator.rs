@@ -30,7 +30,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub enum SessionEvent {
     /// These watched keys changed; in revision order.
     Changed(Vec<SharedState>),
-    /// Changes may have been missed: look again.
+    /// Changes may have been missed, or lost by the database after they were told: look again, and take what is there
+    /// even where it is older than what was seen.
     Recheck,
     /// The node stops: answer and end.
     Drain,
