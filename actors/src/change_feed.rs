@@ -2,7 +2,7 @@
 //!
 //! Owns the cursor of what this node has told its subscribers. Hears of commits as they happen; what it did not hear
 //! of, it reads from the database, at once when a gap shows and once a second in any case. Never writes the cache
-//! except to say which versions exist.
+//! except to say which versions exist, and that the database has lost some.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::{Sequencer, Span};
+use callboard_protocol::member::Timeline;
 use serde_json::json;
 
 use crate::cache::ReadFailure;
-use crate::cache::keeper::{Keeper, NoteVersions};
+use crate::cache::keeper::{EndEarlier, Keeper, NoteVersions};
 use crate::event_bus::{ConfigEvent, EventBus, Publish};
 use crate::metrics::PushMetrics;
 use crate::monitored;
@@ -56,6 +57,8 @@ pub struct ChangeFeed {
     metrics: PushMetrics,
     /// `None` until the database has said where the feed stands.
     order: Option<Sequencer>,
+    /// The line of history of that order.
+    timeline: Timeline,
     reading: bool,
     /// A look was asked for while one was under way.
     again: bool,
@@ -65,7 +68,8 @@ impl ChangeFeed {
     /// A feed that reads through `store` and tells `cache` and `bus`.
     #[must_use]
     pub fn new(store: Addr<StoreReader>, cache: Addr<Keeper>, bus: Addr<EventBus>, metrics: PushMetrics) -> Self {
-        Self { store, cache, bus, metrics, order: None, reading: false, again: false }
+        let timeline = Timeline::default();
+        Self { store, cache, bus, metrics, order: None, timeline, reading: false, again: false }
     }
 
     fn publish(&self, event: ConfigEvent) {
@@ -112,9 +116,22 @@ impl ChangeFeed {
     }
 
     fn read(&mut self, after: Option<Version>, page: Feed, context: &mut Context<Self>) {
-        let Some(after) = after.filter(|after| *after >= page.floor || page.floor == Version::ZERO) else {
-            // The first look, or what lay between is no longer in the feed: everybody has to look for himself.
-            self.order = Some(Sequencer::new(page.revision));
+        let has_lost = after.is_some_and(|after| page.timeline != self.timeline || page.revision < after);
+        if has_lost {
+            tracing::warn!(
+                timeline = page.timeline.0,
+                revision = page.revision.0,
+                cursor = after.map(|after| after.0),
+                "the database has lost commits: every subscriber looks again"
+            );
+            // Before anybody looks. Loss is repaired: the membership notices by itself.
+            self.cache.do_send(EndEarlier(page.timeline));
+        }
+        let is_whole = |after: &Version| !has_lost && (*after >= page.floor || page.floor == Version::ZERO);
+        let Some(after) = after.filter(is_whole) else {
+            // The first look, or what lay between is no longer in the feed, or was never what was told: everybody has
+            // to look for himself.
+            (self.order, self.timeline) = (Some(Sequencer::new(page.revision)), page.timeline);
             self.publish(ConfigEvent::Recheck);
             return;
         };

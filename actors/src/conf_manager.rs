@@ -130,6 +130,7 @@ impl ConfManager {
             Effect::Reply { caller, outcome } => self.reply(now, caller, outcome),
             // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
             Effect::Confirm { batch, timeline, changes, revision } => {
+                self.notified.remove(&batch);
                 self.down.cluster_notify.do_send(Confirm { batch, timeline, changes, revision });
             }
             // Loss is repaired: who misses it looks in the database when its mark times out.
@@ -163,6 +164,8 @@ impl ConfManager {
         let (reply, found) = oneshot::channel();
         self.down.cluster_notify.do_send(Resolve { request_ids, ack, reply });
         context.spawn(wrap_future(found).map(move |found, manager: &mut Self, context| {
+            // It was notified again while it committed, for as long as nothing was known of it.
+            manager.notified.remove(&batch);
             let result = found.unwrap_or_else(|_dropped| Resolution::Unresolved {
                 reason: "the look for the commit was broken off".to_owned(),
             });
@@ -241,6 +244,7 @@ impl Observable for ConfManager {
             "queued": self.publisher.queued(),
             "in_flight": self.publisher.in_flight(),
             "waiting_callers": self.callers.len(),
+            "timed_batches": self.notified.len(),
         })
     }
 }

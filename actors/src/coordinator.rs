@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
@@ -13,11 +14,15 @@ use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::watch::{Selector, What};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::subscription::{Held, Holder, subscription, until_forgotten};
+
+/// How often a full register is looked through for watches that may go.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a session is told.
 #[derive(Debug, Clone, Message)]
@@ -25,7 +30,8 @@ use crate::subscription::{Held, Holder, subscription, until_forgotten};
 pub enum SessionEvent {
     /// These watched keys changed; in revision order.
     Changed(Vec<SharedState>),
-    /// Changes may have been missed: look again.
+    /// Changes may have been missed, or lost by the database after they were told: look again, and take what is there
+    /// even where it is older than what was seen.
     Recheck,
     /// The node stops: answer and end.
     Drain,
@@ -99,6 +105,8 @@ pub struct Coordinator {
     exact: HashMap<ConfigKey, Vec<WatchId>>,
     /// Watches of prefixes, by namespace.
     prefixes: HashMap<String, Vec<WatchId>>,
+    /// When everything was looked through for watches that nobody has any more.
+    swept: Option<Instant>,
     stopping: bool,
 }
 
@@ -113,6 +121,7 @@ impl Coordinator {
             watches: HashMap::new(),
             exact: HashMap::new(),
             prefixes: HashMap::new(),
+            swept: None,
             stopping: false,
         }
     }
@@ -129,11 +138,36 @@ impl Coordinator {
         context.spawn(wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)));
     }
 
-    fn tell_all(&self, event: &SessionEvent) {
+    fn tell_all(&mut self, event: &SessionEvent) {
+        self.sweep();
         for watch in self.watches.values() {
-            // A session that is gone takes its watch back itself.
             watch.session.do_send(event.clone());
         }
+    }
+
+    fn unwatch(&mut self, id: WatchId) {
+        if let Some(watch) = self.watches.remove(&id) {
+            self.unindex(id, &watch.selector);
+        }
+    }
+
+    /// Drops the watches of sessions that are gone. Most take theirs back; one that failed, or that did not hear in
+    /// time that it had one, does not.
+    fn sweep(&mut self) {
+        self.swept = Some(Instant::now());
+        let gone: Vec<WatchId> =
+            self.watches.iter().filter(|(_, watch)| !watch.session.connected()).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.unwatch(id);
+        }
+    }
+
+    /// True when no further watch may be held. Looks for some that may go, but not at every refusal.
+    fn is_full(&mut self) -> bool {
+        if self.watches.len() >= self.max_watches && self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL) {
+            self.sweep();
+        }
+        self.watches.len() >= self.max_watches
     }
 
     fn index(&mut self, id: WatchId, selector: &Selector) {
@@ -154,7 +188,7 @@ impl Coordinator {
         }
     }
 
-    fn changed(&self, states: &[SharedState]) {
+    fn changed(&mut self, states: &[SharedState]) {
         let mut concerned: BTreeMap<WatchId, Vec<SharedState>> = BTreeMap::new();
         for state in states {
             let exact = self.exact.get(&state.key).into_iter().flatten();
@@ -166,9 +200,10 @@ impl Coordinator {
             }
         }
         for (id, states) in concerned {
-            if let Some(watch) = self.watches.get(&id) {
+            match self.watches.get(&id) {
                 // The session is on this thread and keeps only the newest per key, so nothing piles up.
-                watch.session.do_send(SessionEvent::Changed(states));
+                Some(watch) if watch.session.connected() => watch.session.do_send(SessionEvent::Changed(states)),
+                Some(_) | None => self.unwatch(id),
             }
         }
     }
@@ -222,7 +257,7 @@ impl Handler<Watch> for Coordinator {
         if self.stopping {
             return MessageResult(Err(WatchRefused::Stopping));
         }
-        if self.watches.len() >= self.max_watches {
+        if self.is_full() {
             return MessageResult(Err(WatchRefused::Full));
         }
         self.next += 1;
@@ -238,9 +273,7 @@ impl Handler<Unwatch> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Unwatch(id): Unwatch, _: &mut Context<Self>) {
-        if let Some(watch) = self.watches.remove(&id) {
-            self.unindex(id, &watch.selector);
-        }
+        self.unwatch(id);
     }
 }
 
@@ -272,3 +305,6 @@ impl Handler<CountWatches> for Coordinator {
         self.watches.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

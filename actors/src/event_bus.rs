@@ -30,7 +30,8 @@ const RETRY: Duration = Duration::from_millis(2);
 pub enum ConfigEvent {
     /// These states came into being, in revision order; every change is told once, none is left out.
     Changed(Arc<[SharedState]>),
-    /// Changes may have been left out: look in the feed.
+    /// Changes may have been left out, or the database has lost some that were told: look in the feed, and take what it
+    /// says even where it is older than what was told.
     Recheck,
 }
 

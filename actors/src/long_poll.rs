@@ -117,6 +117,8 @@ pub struct LongPoll {
     /// Reads under way.
     reads: usize,
     recheck: Recheck,
+    /// Counts how often everything had to be read again: what was read before says nothing any more.
+    round: u64,
     scheduled: Scheduled,
     stopping: bool,
 }
@@ -146,6 +148,7 @@ impl LongPoll {
             unread: VecDeque::new(),
             reads: 0,
             recheck: Recheck::default(),
+            round: 0,
             scheduled: Scheduled::default(),
             stopping: false,
         }

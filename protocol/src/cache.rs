@@ -337,6 +337,16 @@ impl<E: Entries, W> Shard<E, W> {
         }
     }
 
+    /// The database is on this line of history by now. A leave that was given on an earlier one ends, and with it
+    /// entries and marks; returns the readers that waited for a mark.
+    pub fn end_earlier(&mut self, timeline: Timeline) -> Vec<W> {
+        if self.timeline >= timeline {
+            return Vec::new();
+        }
+        self.set_timeline(timeline);
+        self.grant(None)
+    }
+
     fn flush(&mut self) {
         self.entries.clear();
         for fill in self.fills.values_mut() {

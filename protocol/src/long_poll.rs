@@ -8,7 +8,8 @@
 //! 2. For each change: [`Polls::changed`]. Every tick: [`Polls::advance`]. Both only note who has to be answered;
 //!    take and answer them with [`Polls::take_due`], as many at a time as the thread may be kept busy for.
 //! 3. Now and then [`Polls::sweep`], so that polls whose clients went away don't wait for their time.
-//! 4. When changes may have been missed: read every one of [`Polls::watched`] and treat each as a change.
+//! 4. When changes may have been missed, or lost by the database after they were heard: [`Polls::forget_versions`], then
+//!    read every one of [`Polls::watched`] and treat each as a change. Reads begun before that are not compared.
 //!
 //! However a poll ends, its place, its entries in the index and its timer go at once.
 //!
@@ -289,6 +290,15 @@ impl<W> Polls<W> {
                 entry.is_due = true;
                 self.due.push_back(PollId { slot: *slot, serial: entry.serial });
             }
+        }
+    }
+
+    /// Forgets how new what was seen is, so that an older state counts when it comes: the database may have lost the
+    /// newer one. What was seen holds until then.
+    pub fn forget_versions(&mut self) {
+        for slot in 0..self.polls.places() as u32 {
+            let Some(entry) = self.polls.get_mut(slot) else { continue };
+            entry.records.iter_mut().for_each(|record| record.seen = Version::ZERO);
         }
     }
 

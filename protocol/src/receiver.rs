@@ -11,7 +11,6 @@
 //! 2. The cache gets or loses its grant before the receiver hears [`Event::Joined`] or [`Event::Left`].
 //! 3. [`Event::Tick`] comes at [`Receiver::next_wakeup`], or later.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::commit::BatchId;
@@ -22,7 +21,7 @@ mod message;
 mod pending;
 
 pub use message::{
-    Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult, NotifyAbortEvent, NotifyCommitEvent,
+    Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult, MarkNo, NotifyAbortEvent, NotifyCommitEvent,
     NotifyEvent,
 };
 
@@ -66,9 +65,6 @@ pub struct Receiver {
     options: Options,
     member: Option<Member>,
     pending: Pending,
-    /// How many `Mark`s of each batch are not answered yet. A batch that ended and came again may have several; the
-    /// ack waits for the last.
-    marking: HashMap<BatchId, u32>,
     /// Acks up to this number are taken back, or about to be.
     floor: AckNo,
     /// The floor that is being raised.
@@ -93,7 +89,6 @@ impl Receiver {
             options,
             member: None,
             pending: Pending::default(),
-            marking: HashMap::new(),
             floor: AckNo::default(),
             raising: None,
             failures: 0,
@@ -119,7 +114,7 @@ impl Receiver {
     pub fn step(&mut self, now: Mono, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Notify { event, chance } => self.notified(now, event, chance, out),
-            Event::Marked { batch } => self.marked(batch, out),
+            Event::Marked { batch, mark } => self.marked(batch, mark, out),
             Event::Commit(event) => self.committed(event, out),
             Event::Abort(NotifyAbortEvent { batch }) => {
                 if let Some(entry) = self.pending.remove(batch) {
@@ -155,8 +150,7 @@ impl Receiver {
         let until = now.after(self.options.pending_timeout.saturating_add(share(self.options.jitter, chance)));
         let Some(entry) = self.pending.get_mut(batch) else {
             let entry = self.pending.push(event, until);
-            *self.marking.entry(batch).or_default() += 1;
-            return out.push(Effect::Mark { batch, keys: entry.keys() });
+            return out.push(Effect::Mark { batch, mark: entry.mark, keys: entry.keys() });
         };
         if entry.lacks(&event.items) {
             return out.push(Effect::Nack { to, batch, reason: "the batch had other keys before" });
@@ -173,15 +167,11 @@ impl Receiver {
         }
     }
 
-    fn marked(&mut self, batch: BatchId, out: &mut Vec<Effect>) {
-        let Some(count) = self.marking.get_mut(&batch) else { return };
-        *count = count.saturating_sub(1);
-        if *count > 0 {
-            return;
-        }
-        self.marking.remove(&batch);
+    /// The answer to an earlier mark of a batch that ended and came again says nothing: what it tells of was taken back.
+    fn marked(&mut self, batch: BatchId, mark: MarkNo, out: &mut Vec<Effect>) {
         let floor = self.floor;
-        let (Some(member), Some(entry)) = (&self.member, self.pending.get_mut(batch)) else { return };
+        let entry = self.pending.get_mut(batch).filter(|entry| entry.mark == mark && !entry.marked);
+        let (Some(member), Some(entry)) = (&self.member, entry) else { return };
         entry.marked = true;
         // An ack that is taken back already would only mislead; the next notification gets one that counts.
         if entry.number > floor {

@@ -77,6 +77,12 @@ pub struct SetGrant {
     pub revision: Version,
 }
 
+/// Says on which line of history the database is: memory of an earlier one is not trusted any more, whether the
+/// membership has noticed or not.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndEarlier(pub Timeline);
+
 /// Says which versions exist: an older entry is dropped, never written.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -199,6 +205,14 @@ impl Handler<Extend> for Keeper {
 
     fn handle(&mut self, Extend { grant }: Extend, _: &mut Context<Self>) {
         self.cache.extend(grant);
+    }
+}
+
+impl Handler<EndEarlier> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, EndEarlier(timeline): EndEarlier, _: &mut Context<Self>) {
+        self.cache.end_earlier(timeline);
     }
 }
 

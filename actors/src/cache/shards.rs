@@ -150,6 +150,14 @@ impl Cache {
         }
     }
 
+    /// Takes a leave that was given on an earlier line of history than this.
+    pub(super) fn end_earlier(&self, timeline: Timeline) {
+        for shard in self.shards.iter() {
+            let woken = self.lock(shard).end_earlier(timeline);
+            wake(woken);
+        }
+    }
+
     /// Moves the end of the leave of the same life.
     pub(super) fn extend(&self, grant: Grant) {
         for shard in self.shards.iter() {

@@ -8,7 +8,7 @@ use actix::{ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::AckNo;
-use callboard_protocol::receiver::{Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult};
+use callboard_protocol::receiver::{Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult, MarkNo};
 use callboard_protocol::unit::RequestId;
 use tokio::sync::oneshot;
 
@@ -26,7 +26,7 @@ impl ClusterNotify {
     /// `heard`: the change feed knows of the changes that are applied.
     pub(super) fn perform(&mut self, effect: Effect, heard: bool, context: &mut Context<Self>) {
         match effect {
-            Effect::Mark { batch, keys } => self.mark(batch, keys.into(), context),
+            Effect::Mark { batch, mark, keys } => self.mark((batch, mark), keys.into(), context),
             Effect::Ack { to, batch, ack } => self.send(&to, PeerMessage::Ack { batch, ack }, context),
             Effect::Nack { to, batch, reason } => {
                 self.send(&to, PeerMessage::Nack { batch, reason: reason.to_owned() }, context);
@@ -50,14 +50,14 @@ impl ClusterNotify {
         }
     }
 
-    fn mark(&mut self, batch: BatchId, keys: Arc<[ConfigKey]>, context: &mut Context<Self>) {
+    fn mark(&mut self, (batch, mark): (BatchId, MarkNo), keys: Arc<[ConfigKey]>, context: &mut Context<Self>) {
         let (marked, done) = oneshot::channel();
         // Queued in the order of the effects; a mark that overtook its end would stay for ever.
         self.down.cache.do_send(Mark { batch, keys, marked });
         context.spawn(wrap_future(done).map(move |done, notify: &mut Self, context| {
             // A cache that failed on the marks is rebuilt, which begins a new life of the membership.
             if done.is_ok() {
-                notify.step(Event::Marked { batch }, context);
+                notify.step(Event::Marked { batch, mark }, context);
             }
         }));
     }

@@ -86,9 +86,15 @@ impl LongPoll {
         self.reads += 1;
         let keys: HashSet<ConfigKey> = together.iter().flat_map(|id| self.polls.keys(*id)).cloned().collect();
         let reading = self.get(keys.into_iter().collect());
-        context.spawn(wrap_future(reading).map(|read, polls: &mut Self, context| {
+        let round = self.round;
+        context.spawn(wrap_future(reading).map(move |read, polls: &mut Self, context| {
             polls.reads -= 1;
-            polls.compare(together, read, context);
+            if round == polls.round || read.is_err() {
+                polls.compare(together, read, context);
+            } else {
+                let held = together.into_iter().filter(|id| polls.polls.is_held(*id)).collect();
+                polls.read_for(held, context);
+            }
             polls.read_on(context);
         }));
     }
@@ -129,9 +135,11 @@ impl LongPoll {
         }
     }
 
-    /// Changes may have been missed: reads every key that is watched. What is registered from here on reads for
-    /// itself.
+    /// Changes may have been missed, or lost by the database after they were told: reads every key that is watched, and
+    /// takes what is there even where it is older. What is registered from here on reads for itself.
     pub(super) fn recheck_all(&mut self, context: &mut Context<Self>) {
+        self.round += 1;
+        self.polls.forget_versions();
         self.recheck.keys = self.polls.watched().cloned().collect();
         if !self.recheck.is_running {
             self.recheck_on(context);
@@ -152,8 +160,15 @@ impl LongPoll {
             self.recheck.keys = VecDeque::new();
             return;
         }
-        let reading = self.get(keys.clone());
-        context.spawn(wrap_future(reading).map(|read, polls: &mut Self, context| polls.rechecked(keys, read, context)));
+        let (reading, round) = (self.get(keys.clone()), self.round);
+        context.spawn(wrap_future(reading).map(move |read, polls: &mut Self, context| {
+            if round == polls.round || read.is_err() {
+                polls.rechecked(keys, read, context);
+            } else {
+                // All of these wait to be read again.
+                polls.recheck_on(context);
+            }
+        }));
     }
 
     fn rechecked(&mut self, keys: Vec<ConfigKey>, read: Read, context: &mut Context<Self>) {

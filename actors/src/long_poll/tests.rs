@@ -198,6 +198,8 @@ fn a_change_that_leaves_the_digest_equal_wakes_nobody() {
 #[test]
 fn a_publish_between_the_registration_and_the_comparison_is_not_lost() {
     run(10, async |world| {
+        // What it reads before it has subscribed it reads again then.
+        world.settle().await;
         world.stored.is_slow.set(true);
         let waiting = world.hold(&[("a", "")]);
         world.settle().await;
@@ -235,6 +237,27 @@ fn what_no_event_told_is_found_by_looking_again() {
         world.publish("k2997", "1");
         assert_eq!(waiting.pop().unwrap().await, Ok(changed(&[0])));
         assert!(waiting.iter_mut().all(|waiting| waiting.try_recv().is_err()));
+    });
+}
+
+#[test]
+fn what_the_database_lost_does_not_hide_what_came_in_its_place() {
+    run(100, async |world| {
+        world.revision.set(104);
+        world.store("a", "1");
+        let compared = world.hold(&[("a", "1")]);
+        world.settle().await;
+        world.stored.is_slow.set(true);
+        let reading = world.hold(&[("a", "1"), ("b", "")]);
+        world.settle().await;
+        // The read under way is of the history that is lost.
+        world.revision.set(100);
+        world.store("a", "2");
+        world.stored.is_slow.set(false);
+        world.bus.do_send(Publish(ConfigEvent::Recheck));
+        world.settle().await;
+        world.stored.go.notify_waiters();
+        assert_eq!((compared.await, reading.await), (Ok(changed(&[0])), Ok(changed(&[0]))));
     });
 }
 

@@ -3,6 +3,7 @@
 //! Owns the outbox of its client. What was handed to the connection is remembered with the connection, so that a
 //! rebuilt session goes on where the one before stopped.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler};
 use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::member::Timeline;
 use callboard_protocol::watch::{Outbox, Selector};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -50,6 +52,8 @@ pub struct Outlet {
     cursor: AtomicU64,
     /// True when the client knows the states up to the cursor, so that only later ones are sent.
     resumes: std::sync::atomic::AtomicBool,
+    /// The line of history that was last read; `None` before the first read.
+    timeline: Cell<Option<Timeline>>,
 }
 
 impl Outlet {
@@ -60,7 +64,19 @@ impl Outlet {
             frames,
             cursor: AtomicU64::new(resume.unwrap_or_default().0),
             resumes: std::sync::atomic::AtomicBool::new(resume.is_some()),
+            timeline: Cell::new(None),
         }
+    }
+
+    /// False when what was read before is of another line of history.
+    fn goes_on(&self, timeline: Timeline) -> bool {
+        self.timeline.replace(Some(timeline)).is_none_or(|before| before == timeline)
+    }
+
+    /// The client is told to begin anew.
+    fn begin_anew(&self) {
+        self.cursor.store(0, Ordering::Relaxed);
+        self.resumes.store(false, Ordering::Relaxed);
     }
 
     fn resume_point(&self) -> Option<Version> {
@@ -176,6 +192,7 @@ impl StreamSession {
             self.end(Frame::Refused(WatchRefused::Full), context);
             return;
         }
+        self.request.outlet.timeline.set(Some(snapshot.timeline));
         for state in snapshot.states {
             self.outbox.offer(state);
         }
@@ -195,8 +212,9 @@ impl StreamSession {
     }
 
     fn take_page(&mut self, after: Version, page: Feed, context: &mut Context<Self>) {
-        if after < page.floor || after > page.revision {
-            // Rows after the client's point have gone from the feed, or the point is none of this database's.
+        if !self.request.outlet.goes_on(page.timeline) || after < page.floor || after > page.revision {
+            // Rows after the client's point have gone from the feed, or the point is none of this database's, or the
+            // database has lost what it had up to there and may have put something else in its place.
             self.reset(context);
             return;
         }
@@ -217,6 +235,7 @@ impl StreamSession {
     /// Starts over with the present states, and says so.
     fn reset(&mut self, context: &mut Context<Self>) {
         self.outbox = Outbox::new(Version::ZERO, self.request.max_keys);
+        self.request.outlet.begin_anew();
         self.hand_over(Frame::Reset, context);
         self.read_snapshot(context);
     }

@@ -71,13 +71,15 @@ pub struct WaitSession {
     /// The newest state told before the first read was answered. It alone answers nothing: events may be late, and the
     /// client is owed what was there when it asked.
     early: Option<SharedState>,
+    /// Counts how often it had to look again: what was read before says nothing any more.
+    round: u64,
 }
 
 impl WaitSession {
     /// Holds `request`.
     #[must_use]
     pub fn new(request: WaitRequest, neighbours: Neighbours) -> Self {
-        Self { request, neighbours, watch: None, seen: None, early: None }
+        Self { request, neighbours, watch: None, seen: None, early: None, round: 0 }
     }
 
     fn answer(&mut self, outcome: WaitOutcome, context: &mut Context<Self>) {
@@ -111,9 +113,15 @@ impl WaitSession {
 
     /// Reads the key and answers when it differs, or in any case when this is the last look.
     fn read(&mut self, is_last: bool, context: &mut Context<Self>) {
-        let (reader, key) = (self.neighbours.reader.clone(), self.request.key.clone());
+        let (reader, key, round) = (self.neighbours.reader.clone(), self.request.key.clone(), self.round);
         let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
+            // Another look began meanwhile, and answers for this one unless it was the last.
+            Ok(Ok(_)) if round != session.round => {
+                if is_last {
+                    session.read(true, context);
+                }
+            }
             Ok(Ok(read)) => {
                 let newest = newer(session.early.take(), read);
                 session.compare(newest, is_last, context);
@@ -192,7 +200,12 @@ impl Handler<SessionEvent> for WaitSession {
                     }
                 }
             }
-            SessionEvent::Recheck => self.read(false, context),
+            SessionEvent::Recheck => {
+                // The database may have lost what was seen: whatever is there counts, older or not.
+                (self.seen, self.early) = (None, None);
+                self.round += 1;
+                self.read(false, context);
+            }
             SessionEvent::Drain => self.read(true, context),
         }
     }

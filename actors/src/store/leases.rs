@@ -86,8 +86,9 @@ impl Writer {
                 return Ok(false);
             }
             let next = rows::signed(known.0.saturating_add(SKIPPED));
+            // Who resumes from before it begins anew: what was known up to there may be lost.
             let mut sql = transaction.sql("UPDATE cc_meta SET timeline = timeline + 1, rev = ");
-            sql.bind(next).push(" WHERE id = 1");
+            sql.bind(next).push(", pruned_rev = ").bind(next).push(" WHERE id = 1");
             transaction.run(sql).await?;
             transaction.run(transaction.sql("DELETE FROM cc_node")).await?;
             Ok(true)

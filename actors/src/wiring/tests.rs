@@ -132,6 +132,38 @@ fn a_wait_whose_last_read_is_older_than_what_it_heard_is_answered_with_the_newes
 }
 
 #[test]
+fn a_wait_takes_what_is_there_when_the_database_lost_what_it_saw() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let differs: Differs = Rc::new(|state| text(state).as_deref() != Some("1"));
+        let (session, waiting) = world.wait_session("a", differs, Duration::from_secs(30));
+        while ask(&session, Observe, Duration::from_secs(5)).await.unwrap()["seen"].is_null() {
+            tokio::task::yield_now().await;
+        }
+        let lost = ConfigState { version: Version(105), ..(*world.get("a").await).clone() };
+        session.do_send(SessionEvent::Changed(vec![lost.into()]));
+        world.put("a", "2").await;
+        session.do_send(SessionEvent::Recheck);
+        let answered = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("never answered");
+        let WaitOutcome::State(state) = answered.unwrap() else { panic!("no state") };
+        assert_eq!(state.version, Version(2));
+    });
+}
+
+#[test]
+fn a_stream_begins_anew_when_the_database_has_lost_commits() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let mut frames = world.stream(Selector::prefix("public", Some("g"), "a").unwrap(), None);
+        assert_eq!(world::next_state(&mut frames).await, ("a".to_owned(), Version(1), Some("1".to_owned())));
+        world.lose_history().await;
+        let next = tokio::time::timeout(Duration::from_secs(20), frames.recv()).await.expect("nothing was said");
+        assert!(matches!(next, Some(Frame::Reset)), "{next:?}");
+        assert_eq!(world::next_state(&mut frames).await, ("a".to_owned(), Version(1), Some("1".to_owned())));
+    });
+}
+
+#[test]
 fn a_long_poll_ends_when_its_key_differs_and_at_its_time() {
     run(async |world| {
         world.put("a", "1").await;

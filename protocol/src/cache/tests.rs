@@ -290,3 +290,20 @@ fn a_refresh_is_a_guarded_load_that_repairs_an_equal_version() {
     shard.grant(None);
     assert!(shard.begin_refresh(&a).is_none());
 }
+
+#[test]
+fn a_later_line_of_history_ends_the_leave_of_an_earlier_one_and_no_other() {
+    let a = key("a");
+    let mut shard = holding(&a, 5);
+    assert_eq!(shard.end_earlier(Timeline(0)), Vec::<u32>::new());
+    assert_eq!(version(&mut shard, &a), Some(5));
+    shard.mark(BATCH, &a);
+    assert_eq!(shard.wait_unmarked(&a, 7), Ok(()));
+    assert_eq!(shard.end_earlier(Timeline(1)), [7]);
+    assert_eq!(shard.lookup(&a, || NOW), Lookup::Untrusted);
+    shard.extend(grant(1, 20));
+    assert_eq!(shard.lookup(&a, || NOW), Lookup::Untrusted, "the leave of the earlier line is extended");
+    shard.grant(Some(grant(2, 20)));
+    assert_eq!(shard.end_earlier(Timeline(1)), Vec::<u32>::new());
+    assert_eq!(shard.lookup(&a, || NOW), Lookup::Miss);
+}

@@ -101,6 +101,16 @@ fn a_late_change_is_ignored() {
 }
 
 #[test]
+fn an_older_state_counts_once_the_newer_one_may_be_lost() {
+    let mut polls = Polls::new();
+    hang(&mut polls, 1, &[("a", "1")], 105);
+    polls.forget_versions();
+    assert!(!polls.has_due(), "nothing is known to differ");
+    polls.changed(&state("a", 101, "2"));
+    assert_eq!(polls.take_due(100), [ended(1, &[0])]);
+}
+
+#[test]
 fn a_change_before_the_comparison_is_judged_by_it() {
     let mut polls = Polls::new();
     let stale = polls.insert(at(0), poll(&[("a", "new")], 30_000), 1);

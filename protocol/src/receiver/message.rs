@@ -122,6 +122,10 @@ pub enum FloorResult {
     },
 }
 
+/// Names one [`Effect::Mark`] of a receiver; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkNo(pub(super) u64);
+
 /// What the receiver is told.
 #[derive(Debug)]
 pub enum Event {
@@ -136,6 +140,8 @@ pub enum Event {
     Marked {
         /// The batch.
         batch: BatchId,
+        /// As it was asked.
+        mark: MarkNo,
     },
     /// A commit event came in.
     Commit(NotifyCommitEvent),
@@ -182,6 +188,8 @@ pub enum Effect {
     Mark {
         /// The batch.
         batch: BatchId,
+        /// Tells its answer from those to other marks, of the batch too.
+        mark: MarkNo,
         /// Its keys, each once.
         keys: Vec<ConfigKey>,
     },

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::message::{CommittedChange, Effect, Found, NotifyEvent};
+use super::message::{CommittedChange, Effect, Found, MarkNo, NotifyEvent};
 use crate::commit::BatchId;
 use crate::config::SharedState;
 use crate::key::ConfigKey;
@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) number: AckNo,
     pub(super) until: Mono,
     pub(super) stage: Stage,
+    /// The mark that was asked of the cache.
+    pub(super) mark: MarkNo,
     /// True once the cache holds the marks: before that no ack may leave.
     pub(super) marked: bool,
     items: Vec<(ConfigKey, RequestId)>,
@@ -108,7 +110,8 @@ impl Pending {
         let number = self.next_number();
         let NotifyEvent { batch, publisher, items, .. } = event;
         self.numbers.insert(batch, number);
-        let entry = Entry { batch, publisher, number, until, stage: Stage::Waiting, marked: false, items };
+        let (stage, mark) = (Stage::Waiting, MarkNo(number.0));
+        let entry = Entry { batch, publisher, number, until, stage, mark, marked: false, items };
         self.entries.entry(number).or_insert(entry)
     }
 

@@ -251,12 +251,12 @@ impl World {
     fn perform_receiver(&mut self, node: usize, effect: receiver::Effect, heard: bool) {
         use receiver::Effect;
         match effect {
-            Effect::Mark { batch, keys } => {
+            Effect::Mark { batch, mark, keys } => {
                 let early = self.is_broken(Variant::AckBeforeMark);
                 if early {
-                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch })));
+                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch, mark })));
                 }
-                self.mail(node, Mail::Cache(ToCache::Mark(batch, keys, !early)));
+                self.mail(node, Mail::Cache(ToCache::Mark(batch, keys, (!early).then_some(mark))));
             }
             Effect::Ack { to, batch, ack } => {
                 self.send_to(node, &to, Message::Ack(batch, ack));

@@ -14,10 +14,10 @@ impl World {
         self.dirty = true;
         let shard = &mut self.nodes[node].shard;
         match to {
-            ToCache::Mark(batch, keys, tells) => {
+            ToCache::Mark(batch, keys, mark) => {
                 keys.iter().for_each(|key| shard.mark(batch, key));
-                if tells {
-                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch })));
+                if let Some(mark) = mark {
+                    self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch, mark })));
                 }
             }
             ToCache::Apply(batch, changes) => {

@@ -10,7 +10,7 @@ use crate::key::ConfigKey;
 use crate::lease;
 use crate::member::{Ack, Grant, Incarnation, NodeRow, Timeline};
 use crate::publish;
-use crate::receiver::{self, NotifyCommitEvent, NotifyEvent};
+use crate::receiver::{self, MarkNo, NotifyCommitEvent, NotifyEvent};
 use crate::time::Mono;
 use crate::unit::RequestId;
 
@@ -26,8 +26,8 @@ pub(super) enum Message {
 /// To the keeper of the cache.
 #[derive(Debug)]
 pub(super) enum ToCache {
-    /// The last says whether the receiver hears that it is done.
-    Mark(BatchId, Vec<ConfigKey>, bool),
+    /// With a number, the receiver hears that it is done.
+    Mark(BatchId, Vec<ConfigKey>, Option<MarkNo>),
     Apply(BatchId, Vec<CommittedKey>),
     Unmark(BatchId, Vec<ConfigKey>),
     Grant(Grant, Timeline, Version),

@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) node: Node,
     pub(super) workers: Vec<Worker>,
     published: Cell<usize>,
-    _directory: Rc<tempfile::TempDir>,
+    directory: Rc<tempfile::TempDir>,
 }
 
 pub(super) fn key(data_id: &str) -> ConfigKey {
@@ -118,14 +118,8 @@ impl World {
         (lease, receiver): (lease::Options, receiver::Options),
         way: Way,
     ) -> Self {
-        let url = format!("sqlite:{}/callboard.db?mode=rwc", directory.path().display());
-        callboard_migration::run(&url, DEADLINE).await.unwrap();
-        let database = store::open(store::OpenOptions {
-            url,
-            read_connections: 2,
-            connect_timeout: DEADLINE,
-            statement_timeout: DEADLINE,
-        });
+        callboard_migration::run(&url(&directory), DEADLINE).await.unwrap();
+        let database = open(&directory);
         let options = NodeOptions {
             lease: LeaseOptions {
                 node: NodeId(name.into()),
@@ -149,7 +143,7 @@ impl World {
             tokio::task::yield_now().await;
         }
         let workers = (0..2).map(|index| Worker::start(&node, index)).collect();
-        Self { node, workers, published: Cell::new(0), _directory: directory }
+        Self { node, workers, published: Cell::new(0), directory }
     }
 
     pub(super) async fn publish(&self, unit: Unit) -> PublishOutcome {
@@ -257,6 +251,13 @@ impl World {
         }
     }
 
+    /// The database turns out to have lost commits, and a new line of history begins.
+    pub(super) async fn lose_history(&self) {
+        let (writer, reader) = open(&self.directory).await.unwrap();
+        let feed = reader.feed(Version::ZERO, None, 1).await.unwrap();
+        assert!(writer.begin_timeline(feed.timeline, Version(feed.revision.0 + 5)).await.unwrap());
+    }
+
     /// Makes every actor panic, one after the other and each twice, with publishes in between. Answers their kinds.
     pub(super) async fn break_every_actor(&self) -> Vec<String> {
         let mut kinds = Vec::new();
@@ -269,6 +270,21 @@ impl World {
         }
         kinds
     }
+}
+
+fn url(directory: &tempfile::TempDir) -> String {
+    format!("sqlite:{}/callboard.db?mode=rwc", directory.path().display())
+}
+
+fn open(
+    directory: &tempfile::TempDir,
+) -> impl Future<Output = Result<(store::Writer, store::Reader), store::OpenError>> + use<> {
+    store::open(store::OpenOptions {
+        url: url(directory),
+        read_connections: 2,
+        connect_timeout: DEADLINE,
+        statement_timeout: DEADLINE,
+    })
 }
 
 fn unit(data_id: &str, content: &str, condition: Condition) -> Unit {

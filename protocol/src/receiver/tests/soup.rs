@@ -128,9 +128,9 @@ impl World {
 
     fn run_cache(&mut self) -> Result<(), String> {
         match self.cache.pop_front() {
-            Some(Effect::Mark { batch, keys }) => {
+            Some(Effect::Mark { batch, mark, keys }) => {
                 self.marks.extend(keys.into_iter().map(|key| (batch, key)));
-                self.answers.push(Event::Marked { batch });
+                self.answers.push(Event::Marked { batch, mark });
             }
             Some(Effect::Apply { batch, changes }) => {
                 for change in changes {

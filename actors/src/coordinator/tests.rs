@@ -1,0 +1,117 @@
+//! The register of watches: what is left of sessions that are gone.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+
+use actix::{ActorContext, System};
+use callboard_protocol::config::{ConfigState, Version};
+
+use super::*;
+use crate::event_bus::Publish;
+use crate::metrics::Metrics;
+use crate::runtime::{Registry, Spec, ask, start};
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A session that ends without taking its watch back.
+struct Careless;
+
+/// Ends it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct End;
+
+impl Actor for Careless {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<SessionEvent> for Careless {
+    type Result = ();
+
+    fn handle(&mut self, _: SessionEvent, _: &mut Self::Context) {}
+}
+
+impl Handler<End> for Careless {
+    type Result = ();
+
+    fn handle(&mut self, End: End, context: &mut Self::Context) {
+        context.stop();
+    }
+}
+
+struct World {
+    bus: Addr<EventBus>,
+    coordinator: Addr<Coordinator>,
+}
+
+impl World {
+    fn start(max_watches: usize) -> Self {
+        let (registry, metrics) = (Registry::new(), Metrics::default());
+        let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(metrics.push.clone()));
+        let from = bus.clone();
+        let coordinator =
+            start(&Spec::new(&registry, "coordinator"), move |_| Coordinator::new(from.clone(), max_watches));
+        Self { bus, coordinator }
+    }
+
+    async fn watch(&self, session: &Addr<Careless>) -> Result<WatchId, WatchRefused> {
+        let watch = Watch { selector: Selector::of_key(&key()), session: session.clone().recipient() };
+        ask(&self.coordinator, watch, DEADLINE).await.unwrap().map(|watching| watching.id)
+    }
+
+    async fn count(&self) -> usize {
+        ask(&self.coordinator, CountWatches, DEADLINE).await.unwrap()
+    }
+
+    /// A session that has a watch and is gone.
+    async fn leave_one_behind(&self) {
+        let session = Careless.start();
+        self.watch(&session).await.unwrap();
+        session.do_send(End);
+        while session.connected() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn key() -> ConfigKey {
+    ConfigKey::new("public", "g", "a").unwrap()
+}
+
+fn run<F: Future<Output = ()>>(max_watches: usize, test: impl FnOnce(World) -> F) {
+    System::new().block_on(async {
+        tokio::time::pause();
+        test(World::start(max_watches)).await;
+    });
+}
+
+#[test]
+fn a_watch_whose_session_is_gone_takes_no_place() {
+    run(2, async |world| {
+        let lives = Careless.start();
+        world.watch(&lives).await.unwrap();
+        world.leave_one_behind().await;
+        // It may have looked just now, when it subscribed.
+        tokio::time::advance(SWEEP_INTERVAL).await;
+        world.watch(&lives).await.unwrap();
+        assert_eq!(world.watch(&lives).await, Err(WatchRefused::Full));
+        assert_eq!(world.count().await, 2);
+    });
+}
+
+#[test]
+fn a_change_ends_the_watches_of_sessions_that_are_gone() {
+    run(10, async |world| {
+        let lives = Careless.start();
+        world.watch(&lives).await.unwrap();
+        world.leave_one_behind().await;
+        assert_eq!(world.count().await, 2);
+        let state = Arc::new(ConfigState::absent(key(), Version(1)));
+        let changed = || Publish(ConfigEvent::Changed(Arc::from([SharedState::clone(&state)])));
+        // Until it has subscribed, nobody tells it anything.
+        while world.count().await > 1 {
+            world.bus.do_send(changed());
+            tokio::task::yield_now().await;
+        }
+    });
+}
