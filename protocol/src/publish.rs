@@ -242,7 +242,7 @@ impl Publisher {
         self.regroup = None;
         let alone = membership.nodes.iter().all(|row| membership.standing == Standing::Member(row.node.clone()));
         let most = if alone { 1 } else { self.options.in_flight };
-        while self.batches.len() < most {
+        while self.batches.len() < most && self.is_worth_a_batch() {
             let taken = self.batches.iter().flat_map(Batch::keys).cloned().collect();
             let waiting = self.queue.next_batch(taken, self.options.max_batch_items, self.options.max_batch_bytes);
             if waiting.is_empty() {
@@ -251,6 +251,14 @@ impl Publisher {
             self.batches.push_back(Batch::new(waiting));
             self.notify_anew(now, self.batches.len() - 1, out);
         }
+    }
+
+    /// Commits of all nodes take turns at the database: what waits there anyhow is better spent on a larger batch. So
+    /// beside a batch of some size the next one is notified only when it will be much larger.
+    fn is_worth_a_batch(&self) -> bool {
+        const SMALL: usize = 4;
+        let under_way: usize = self.batches.iter().map(|batch| batch.waiting.len()).sum();
+        under_way <= SMALL || self.queue.len() >= (2 * under_way).min(self.options.max_batch_items)
     }
 
     /// Sends the oldest batch that everybody acknowledged to the database, unless another is there.

@@ -26,6 +26,8 @@ const WRITE_CONNECTIONS: u32 = 4;
 const JOIN_CONNECTIONS: u32 = 1;
 /// Connections for leases: a renewal does not wait for a fence that waits for a lock.
 const LEASE_CONNECTIONS: u32 = 2;
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 1_000;
 /// The least `max_allowed_packet`: the longest content fits in with room to spare.
 const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 
@@ -174,6 +176,8 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
     let settings = PgConnectOptions::from_str(&options.url)
         .map_err(|error| address(database, &error))?
         .application_name("callboard")
+        // A statement for each number of rows in a batch: preparing one of them anew costs more than running it.
+        .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
     check_postgres(&mut first, database).await?;
@@ -183,7 +187,8 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
         let pool = PgPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
-                let told = format!("SET statement_timeout = {limit}");
+                // Statements differ in nothing but their values; planning each anew finds nothing new.
+                let told = format!("SET statement_timeout = {limit}; SET plan_cache_mode = force_generic_plan");
                 connection.execute(sqlx::AssertSqlSafe(told)).await?;
                 refuse_postgres_standby(connection).await
             })
@@ -234,6 +239,7 @@ async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result
 async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
     let settings = MySqlConnectOptions::from_str(&options.url)
         .map_err(|error| address(database, &error))?
+        .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
     let is_mariadb = check_mysql(&mut first, database).await?;

@@ -233,3 +233,21 @@ fn a_node_that_stays_cut_off_fails_its_units_when_it_parks_them_again() {
     assert!(told.contains(&"3000: reply 1 failed".to_owned()), "{told:?}");
     assert_eq!((script.machine.queued(), script.machine.in_flight()), (0, 0));
 }
+
+#[test]
+fn beside_a_batch_of_some_size_only_a_much_larger_one_is_begun() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    // The first goes alone; what queues meanwhile is a batch of five.
+    script.publish(0, &["k0"]);
+    script.publish(1, &["k1"]);
+    (2..=6).for_each(|id| drop(script.publish(id, &[["k2", "k3", "k4", "k5", "k6"][id as usize - 2]])));
+    for (batch, number) in [(0, 1), (1, 2)] {
+        script.acked(batch, ack("a", 1, number));
+        script.acked(batch, ack("b", 2, number));
+        script.committed(batch, written(1));
+    }
+    assert_eq!((script.machine.in_flight(), script.machine.queued()), (1, 0), "five are under way");
+    let waiting: Vec<String> = (10..=18).flat_map(|id| script.publish(id, &[&format!("w{id}")])).collect();
+    assert_eq!(waiting, Vec::<String>::new());
+    assert!(script.publish(19, &["w19"])[0].starts_with("notify"), "twice as many wait");
+}
