@@ -1,17 +1,19 @@
-//! The naive variants, one by one: each is found out by what clients see, in the runs as they are. The seed that is
-//! named shows how; when the runs have changed, one close to it does.
+//! The naive variants, one by one: each is found out by what clients see. The seed that is named shows how.
 
 use super::run;
 use super::variants::{Broken, Variant};
 
-/// How many seeds are looked through from the one that is named.
-const SPAN: u64 = 4_000;
+/// How many seeds are looked through, from the one that is named, for another one when the runs have changed.
+const SPAN: u64 = 100_000;
 
 fn assert_caught(variant: Variant, seed: u64) {
     let broken = Broken { variant: Some(variant) };
-    let caught = (seed..seed + SPAN).find_map(|seed| run(seed, broken).0.map(|violation| (seed, violation)));
-    match caught {
-        Some((found, violation)) => println!("{variant:?}, seed {found}: {violation}"),
+    if let Some(violation) = run(seed, broken).0 {
+        println!("{variant:?}, seed {seed}: {violation}");
+        return;
+    }
+    match (seed..seed + SPAN).find(|other| run(*other, broken).0.is_some()) {
+        Some(other) => panic!("{variant:?} is not noticed by seed {seed} any more; name seed {other}"),
         None => panic!("{variant:?} is not noticed by the seeds from {seed}"),
     }
 }
@@ -23,12 +25,12 @@ fn a_commit_that_asks_nobody_is_caught() {
 
 #[test]
 fn a_mark_dropped_without_taking_the_ack_back_is_caught() {
-    assert_caught(Variant::SeedTimeoutDrop, 574);
+    assert_caught(Variant::SeedTimeoutDrop, 491);
 }
 
 #[test]
 fn a_flag_in_place_of_the_clock_is_caught() {
-    assert_caught(Variant::LeaseFlag, 387);
+    assert_caught(Variant::LeaseFlag, 49);
 }
 
 #[test]
@@ -43,7 +45,7 @@ fn an_ack_before_its_mark_is_caught() {
 
 #[test]
 fn a_lease_counted_from_its_answer_is_caught() {
-    assert_caught(Variant::LeaseFromResponse, 1_545);
+    assert_caught(Variant::LeaseFromResponse, 1_056);
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn a_reader_that_joins_a_poisoned_load_is_caught() {
 
 #[test]
 fn a_fence_by_what_was_read_is_caught() {
-    assert_caught(Variant::FenceNoRowLock, 1_290);
+    assert_caught(Variant::FenceNoRowLock, 26_754);
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn an_ack_of_an_earlier_life_is_caught() {
 
 #[test]
 fn a_commit_that_clears_every_mark_is_caught() {
-    assert_caught(Variant::CommitClearsAll, 1);
+    assert_caught(Variant::CommitClearsAll, 0);
 }
 
 #[test]
@@ -98,12 +100,12 @@ fn a_commit_event_that_makes_entries_is_caught() {
 
 #[test]
 fn a_failure_called_too_early_is_caught() {
-    assert_caught(Variant::NoSelfFence, 19);
+    assert_caught(Variant::NoSelfFence, 15);
 }
 
 #[test]
 fn pushing_whatever_comes_in_is_caught() {
-    assert_caught(Variant::PushUnguarded, 17);
+    assert_caught(Variant::PushUnguarded, 15);
 }
 
 #[test]
