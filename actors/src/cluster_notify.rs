@@ -34,7 +34,7 @@ pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
 use crate::cache::keeper::Keeper;
 use crate::change_feed::{self, ChangeFeed, Heard};
 use crate::clock::SharedClock;
-use crate::conf_manager::Acked;
+use crate::conf_manager::{Acked, Nacked};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
@@ -92,10 +92,15 @@ pub struct Resolve {
     pub reply: oneshot::Sender<Resolution>,
 }
 
-/// Subscribes to the acks of local batches. The answer tells when the subscriber was forgotten.
+/// Subscribes to what becomes of the notifications of local batches. The answer tells when the subscriber was forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "Held")]
-pub struct Subscribe(pub Recipient<Acked>);
+pub struct Subscribe {
+    /// Told of each ack.
+    pub acks: Recipient<Acked>,
+    /// Told of each node that would not mark a batch.
+    pub nacks: Recipient<Nacked>,
+}
 
 /// A peer said something.
 #[derive(Debug, Message)]
@@ -132,7 +137,7 @@ pub struct ClusterNotify {
     /// A state before this one was lost to a panic, and with it the pending deque.
     is_rebuilt: bool,
     /// Who is told of the acks of local batches.
-    publisher: Option<(Recipient<Acked>, Holder)>,
+    publisher: Option<(Subscribe, Holder)>,
     /// The nodes that have rows, as last told; no others are counted by name.
     members: BTreeSet<NodeId>,
     wakeup: Option<(Mono, SpawnHandle)>,
@@ -188,12 +193,17 @@ impl ClusterNotify {
                 self.count_ack(&ack.node);
                 if let Some((publisher, _)) = &self.publisher {
                     // Loss is repaired: the publisher notifies again until every ack is in.
-                    publisher.do_send(Acked { batch, ack });
+                    publisher.acks.do_send(Acked { batch, ack });
                 }
             }
             PeerMessage::Nack { batch, reason } => {
                 self.metrics.nacks.inc();
                 tracing::debug!(batch.id = %batch.0, reason, "a batch was not marked");
+                // A node is joining or leaving: its row is about to come or go. Loss costs a moment, no more.
+                self.down.lease_keeper.do_send(lease_keeper::LookSoon);
+                if let Some((publisher, _)) = &self.publisher {
+                    publisher.nacks.do_send(Nacked { batch });
+                }
             }
             PeerMessage::Commit(event) => self.committed(event, context),
             PeerMessage::Abort(batch) => self.step(Event::Abort(NotifyAbortEvent { batch }), context),
@@ -348,9 +358,9 @@ impl Handler<Withdraw> for ClusterNotify {
 impl Handler<Subscribe> for ClusterNotify {
     type Result = MessageResult<Subscribe>;
 
-    fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, subscriber: Subscribe, _: &mut Context<Self>) -> Self::Result {
         let (holder, held) = subscription();
-        self.publisher = Some((recipient, holder));
+        self.publisher = Some((subscriber, holder));
         MessageResult(held)
     }
 }

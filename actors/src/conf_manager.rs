@@ -51,6 +51,14 @@ pub struct Acked {
     pub ack: Ack,
 }
 
+/// A node would not mark a batch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Nacked {
+    /// Which batch.
+    pub batch: BatchId,
+}
+
 /// Asks how many publishes are queued or under way.
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
@@ -212,8 +220,9 @@ impl ConfManager {
 
     /// Subscribes to acks, and again whenever the node's ClusterNotify forgets.
     fn subscribe_to_acks(&mut self, context: &mut Context<Self>) {
-        let (notify, acks) = (self.down.cluster_notify.clone(), context.address().recipient());
-        let forgotten = until_forgotten(async move { notify.send(cluster_notify::Subscribe(acks)).await });
+        let (notify, me) = (self.down.cluster_notify.clone(), context.address());
+        let subscription = cluster_notify::Subscribe { acks: me.clone().recipient(), nacks: me.recipient() };
+        let forgotten = until_forgotten(async move { notify.send(subscription).await });
         context.spawn(wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_acks(context)));
     }
 
@@ -265,6 +274,14 @@ impl Handler<Acked> for ConfManager {
 
     fn handle(&mut self, Acked { batch, ack }: Acked, context: &mut Context<Self>) {
         self.step(Event::Acked { batch, ack }, context);
+    }
+}
+
+impl Handler<Nacked> for ConfManager {
+    type Result = ();
+
+    fn handle(&mut self, Nacked { batch }: Nacked, context: &mut Context<Self>) {
+        self.step(Event::Nacked { batch }, context);
     }
 }
 

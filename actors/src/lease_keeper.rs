@@ -79,6 +79,11 @@ pub struct Revoke {
     pub rows: Vec<NodeRow>,
 }
 
+/// Look at the rows soon: one of them is about to come or go.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookSoon;
+
 /// A commit is known to have happened.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -320,6 +325,14 @@ impl Handler<Revoke> for LeaseKeeper {
                 Event::Look
             });
         }
+    }
+}
+
+impl Handler<LookSoon> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, LookSoon: LookSoon, context: &mut Context<Self>) {
+        self.step(Event::Look, context);
     }
 }
 

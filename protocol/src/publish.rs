@@ -90,6 +90,11 @@ impl Publisher {
         match event {
             Event::Publish { unit, caller } => self.take(now, unit, caller, out),
             Event::Acked { batch, ack } => self.acked(now, batch, ack, out),
+            Event::Nacked { batch } => {
+                if let Some(batch) = self.batches.iter_mut().find(|known| known.id == batch) {
+                    batch.ask_again_soon(now);
+                }
+            }
             Event::Committed { batch, result } => self.committed(now, batch, result, out),
             Event::Resolved { batch, result } => self.resolved(batch, result, out),
             Event::Membership(membership) => self.observe(now, membership, out),

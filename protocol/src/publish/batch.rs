@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -62,13 +63,16 @@ pub(super) struct Round {
     since: Mono,
     resends: usize,
     next_send: Mono,
+    /// When to ask one again who would not mark the batch a moment ago.
+    ask_again: Option<Mono>,
     park_at: Mono,
 }
 
 impl Round {
     fn new(now: Mono, options: &Options) -> Self {
         let [first, _] = options.resend;
-        Self { since: now, resends: 0, next_send: now.after(first), park_at: now.after(options.ack_timeout) }
+        let (next_send, park_at) = (now.after(first), now.after(options.ack_timeout));
+        Self { since: now, resends: 0, next_send, ask_again: None, park_at }
     }
 
     /// A round that only repeats, now and then, what everybody has acknowledged.
@@ -178,7 +182,9 @@ impl Batch {
             Phase::Committing { round, .. } => return Some(round.next_send),
             Phase::Resolving => return None,
             Phase::Gathering(round) if self.missing().is_empty() => Some(round.next_send),
-            Phase::Gathering(round) => Some(round.next_send.min(round.park_at)),
+            Phase::Gathering(round) => {
+                [Some(round.next_send), Some(round.park_at), round.ask_again].into_iter().flatten().min()
+            }
             Phase::Parked { until, .. } => Some(*until),
             Phase::Adrift => None,
         };
@@ -196,6 +202,14 @@ impl Batch {
         };
         if !self.acks.get(&ack.node).is_some_and(better) {
             self.acks.insert(ack.node.clone(), ack);
+        }
+    }
+
+    /// A member would not mark the batch: it is just joining and will in a moment, or leaving and will be gone.
+    pub(super) fn ask_again_soon(&mut self, now: Mono) {
+        const MOMENT: Duration = Duration::from_millis(25);
+        if let Phase::Gathering(round) = &mut self.phase {
+            round.ask_again = round.ask_again.or(Some(now.after(MOMENT)));
         }
     }
 
@@ -289,6 +303,9 @@ impl Batch {
                 return;
             }
             self.park(now, options, standing, missing, out);
+        } else if round.ask_again.is_some_and(|at| at <= now) {
+            round.ask_again = None;
+            self.send(missing, out);
         } else if round.next_send <= now {
             let everybody = round.resends >= options.resend.len();
             round.sent(now, options);

@@ -86,6 +86,11 @@ pub enum Event {
         /// Its ack 1.
         ack: Ack,
     },
+    /// A member would not mark a batch: it is just joining, or leaving.
+    Nacked {
+        /// The batch id it was notified of.
+        batch: BatchId,
+    },
     /// A commit ended.
     Committed {
         /// Which one.

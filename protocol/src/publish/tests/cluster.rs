@@ -251,3 +251,15 @@ fn beside_a_batch_of_some_size_only_a_much_larger_one_is_begun() {
     assert_eq!(waiting, Vec::<String>::new());
     assert!(script.publish(19, &["w19"])[0].starts_with("notify"), "twice as many wait");
 }
+
+#[test]
+fn a_member_that_would_not_mark_a_batch_is_asked_again_in_a_moment() {
+    let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    for _ in 0..3 {
+        assert!(script.step(Event::Nacked { batch: batch(0) }).is_empty());
+    }
+    assert_eq!(script.until(200), ["25: notify 0 [x/r1] to b"], "once for each time it is told");
+    assert_eq!(script.until(300), ["250: notify 0 [x/r1] to b"]);
+}
