@@ -20,7 +20,7 @@ use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::event_bus::{EventBus, PublishMember};
 use crate::gossip::{self, Gossip, SetPeers, Sighted};
-use crate::lease_keeper::LeaseKeeper;
+use crate::lease_keeper::{LeaseKeeper, LookSoon};
 use crate::metrics::{GossipMetrics, MemberStateLabel, TransitionLabel};
 use crate::monitored;
 use crate::peer_links::PeerLinks;
@@ -143,6 +143,10 @@ impl ClusterListener {
     fn publish(&mut self, event: MemberEvent) {
         tracing::info!(node.id = %event.node(), event = event.as_str(), "the state of a node changed");
         self.setup.metrics.transitions.get_or_create(&TransitionLabel { event: event.as_str() }).inc();
+        if let Some(neighbours) = &self.setup.neighbours {
+            // Its row has come or is about to go. Loss is repaired: the rows are looked at every second or two.
+            neighbours.lease_keeper.do_send(LookSoon);
+        }
         // Lost only when the bus is rebuilt; its subscribers ask for the cluster then.
         self.setup.bus.do_send(PublishMember(event));
     }
