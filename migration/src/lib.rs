@@ -16,8 +16,8 @@ mod migrator;
 pub use connection::masked;
 pub use migrator::{MIGRATION_TABLE, Migrator};
 
-/// The log target under which the migration library comments on every step it takes.
-pub const COMMENTARY: &str = "sea_orm_migration";
+/// The log targets of libraries that comment on every step: of a migration, and whatever PostgreSQL says beside an answer.
+pub const COMMENTARY: [&str; 2] = ["sea_orm_migration", "sqlx::postgres::notice"];
 
 /// Why the schema could not be read or brought up to date.
 #[derive(Debug, thiserror::Error)]

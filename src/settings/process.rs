@@ -124,7 +124,7 @@ impl Default for LogOptions {
 
 /// Libraries whose running commentary is asked for by name only. The dispatcher's errors are bad requests, which are the
 /// client's business.
-const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off,sqlx::postgres::notice=warn";
+const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off";
 
 impl LogOptions {
     /// Checks that the filter can be understood.
@@ -144,7 +144,7 @@ impl LogOptions {
     /// # Errors
     /// A filter that cannot be understood; never after [`LogOptions::validate`] passed.
     pub fn parsed_filter(&self) -> Result<EnvFilter, ParseError> {
-        let migration = callboard_migration::COMMENTARY;
-        EnvFilter::builder().parse(format!("{QUIET},{migration}=warn,{}", self.filter))
+        let databases = callboard_migration::COMMENTARY.map(|target| format!("{target}=warn")).join(",");
+        EnvFilter::builder().parse(format!("{QUIET},{databases},{}", self.filter))
     }
 }
