@@ -9,7 +9,9 @@
 //! 3. Read the matching keys that changed after the resume point, tombstones included, *after* registering; offer
 //!    the rows in any order; then [`Outbox::release`] with the revision of the read.
 //! 4. Send what [`Outbox::next`] gives, until it gives nothing.
-//! 5. When live changes may have been lost: [`Outbox::hold`], read again from [`Outbox::cursor`], release.
+//! 5. When live changes may have been lost: [`Outbox::hold`], read again from [`Outbox::cursor`], release. When that is
+//!    heard while a read is under way, the read began too early to make up for it: end it by [`Outbox::page_read`]
+//!    instead of the release, and read once more.
 //!
 //! # Why one number is memory enough
 //! Revisions rise over all keys, and nothing is sent before every change at or below it is known. So states leave in

@@ -242,10 +242,13 @@ impl StreamSession {
 
     fn complete(&mut self, revision: Version, context: &mut Context<Self>) {
         self.reading = false;
-        self.outbox.release(revision);
         self.request.outlet.resumes.store(true, Ordering::Relaxed);
         if std::mem::take(&mut self.again) {
+            // What was lost may lie between this read and the changes that came since.
+            self.outbox.page_read(revision);
             self.look(context);
+        } else {
+            self.outbox.release(revision);
         }
         self.pump(context);
     }

@@ -201,9 +201,11 @@ impl World {
             subscriber.outbox.offer(state);
         }
         subscriber.reading = false;
-        subscriber.outbox.release(revision);
         if std::mem::take(&mut subscriber.again) {
+            subscriber.outbox.page_read(revision);
             self.look_for(index);
+        } else {
+            subscriber.outbox.release(revision);
         }
         self.pump(index);
     }

@@ -152,6 +152,20 @@ fn a_held_outbox_believes_the_live_changes_only_after_the_next_read() {
 }
 
 #[test]
+fn a_read_begun_before_changes_were_lost_does_not_vouch_for_those_after_the_loss() {
+    let mut outbox = Outbox::new(Version(11), 100);
+    // The read sees revision 11, takes its time, and 12 and 13 are told to nobody meanwhile.
+    outbox.hold();
+    outbox.offer(state("x", 14));
+    outbox.advance(Version(14));
+    outbox.page_read(Version(11));
+    assert_eq!((outbox.next(), outbox.cursor()), (None, Version(11)));
+    outbox.offer(state("y", 12));
+    outbox.release(Version(13));
+    assert_eq!(drain(&mut outbox), sent(&[("y", 12, true), ("x", 14, true)]));
+}
+
+#[test]
 fn an_overflow_gives_the_queue_up_and_keeps_the_cursor() {
     let mut outbox = Outbox::new(Version::ZERO, 2);
     outbox.release(Version::ZERO);

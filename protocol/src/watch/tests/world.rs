@@ -67,6 +67,8 @@ struct World {
     live: Sequencer,
     read: Option<Read>,
     needs_read: bool,
+    /// Changes were lost after the read had begun.
+    again: bool,
     client: Client,
 }
 
@@ -105,6 +107,7 @@ impl World {
             live: Sequencer { reached: 0, seen: BTreeSet::new() },
             read: None,
             needs_read: true,
+            again: false,
             client: Client::default(),
         }
     }
@@ -191,7 +194,10 @@ impl World {
 
     fn finish_read(&mut self) {
         self.rows_arrive(usize::MAX, false);
-        if let Some(read) = self.read.take() {
+        let Some(read) = self.read.take() else { return };
+        if std::mem::take(&mut self.again) {
+            self.outbox.page_read(Version(read.revision));
+        } else {
             self.outbox.release(Version(read.revision));
             self.needs_read = false;
         }
@@ -211,6 +217,7 @@ impl World {
     fn reconnect(&mut self) {
         self.client.torn = Some(self.client.latest).filter(|latest| *latest > self.client.last_event_id);
         self.outbox = Outbox::new(self.client.last_event_id, DATA_IDS.len());
+        self.read = None;
         self.lose_track();
     }
 
@@ -218,7 +225,7 @@ impl World {
     fn lose_track(&mut self) {
         self.outbox.hold();
         self.live = Sequencer { reached: self.revision(), seen: BTreeSet::new() };
-        self.read = None;
+        self.again = self.read.is_some();
         self.needs_read = true;
     }
 
@@ -270,7 +277,9 @@ proptest! {
         for step in steps {
             world.take(step);
         }
-        for step in [Step::StartRead, Step::FinishRead, Step::PollFeed, Step::Send(usize::MAX)] {
+        // A read that is under way may have begun before changes were lost; the second one has not.
+        let read = [Step::StartRead, Step::FinishRead];
+        for step in read.clone().into_iter().chain(read).chain([Step::PollFeed, Step::Send(usize::MAX)]) {
             world.take(step);
         }
         world.invariant_the_client_holds_the_newest();
