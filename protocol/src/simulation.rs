@@ -2,7 +2,7 @@
 //! models of a database, a network, clocks and clients. Everything goes wrong that may go wrong; no promise may break.
 //!
 //! A run is its seed. `CALLBOARD_SIM_SEED=n` replays one and prints what happened; `CALLBOARD_SIM_SEEDS=n` says how
-//! many are run.
+//! many are run, and `CALLBOARD_SIM_FIRST=n` from which on.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Mutex;
@@ -65,7 +65,8 @@ fn no_promise_breaks_whatever_fails() {
         return;
     }
     let seeds = setting("CALLBOARD_SIM_SEEDS").unwrap_or(SEEDS);
-    let (next, failed, total) = (AtomicU64::new(0), Mutex::new(None), Mutex::new(Counters::default()));
+    let first = setting("CALLBOARD_SIM_FIRST").unwrap_or(0);
+    let (next, failed, total) = (AtomicU64::new(first), Mutex::new(None), Mutex::new(Counters::default()));
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -90,7 +91,7 @@ fn no_promise_breaks_whatever_fails() {
         panic!("seed {seed}: {violation}; replay with CALLBOARD_SIM_SEED={seed}");
     }
     let total = total.lock().unwrap();
-    println!("{seeds} seeds: {:?}", total.each());
+    println!("seeds {first} to {seeds}: {:?}", total.each());
     for (what, count) in total.each() {
         assert!(count > 0, "{what} never happened: the runs prove nothing");
     }

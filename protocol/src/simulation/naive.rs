@@ -25,7 +25,7 @@ fn a_commit_that_asks_nobody_is_caught() {
 
 #[test]
 fn a_mark_dropped_without_taking_the_ack_back_is_caught() {
-    assert_caught(Variant::SeedTimeoutDrop, 491);
+    assert_caught(Variant::SeedTimeoutDrop, 574);
 }
 
 #[test]

@@ -19,7 +19,8 @@ impl World {
         let delay = if slow { self.chance.spread(10, 300 * MILLISECOND) } else { 0 };
         let to = &mut self.nodes[node];
         let at = (self.now + delay).max(to.behind[mailbox]);
-        if at <= self.now {
+        // At the moment up to which the mailbox is behind, earlier mail may still be on its way into it.
+        if delay == 0 && to.behind[mailbox] < self.now {
             return self.immediate.push_back((node, mail));
         }
         to.behind[mailbox] = at;
