@@ -7,6 +7,7 @@ use super::database::OpId;
 use super::node::Run;
 use super::plan::MILLISECOND;
 use super::variants::Broken;
+use super::work::{Task, Work};
 use super::world::{Act, What, World};
 use crate::cache::Lookup;
 use crate::config::Version;
@@ -246,11 +247,17 @@ impl World {
         self.behind().map(|subscriber| format!("P3: subscriber {subscriber} is behind"))
     }
 
+    fn awaits_lost_renewal(&self) -> bool {
+        let lost = |(op, work): (&OpId, &Work)| op.number <= self.last_faulty && matches!(work.task, Task::Renew(_));
+        self.nodes.iter().any(|node| node.works.iter().any(lost))
+    }
+
     /// Looks whether all is well; if so, everything is read once more.
     pub(super) fn settle(&mut self) {
         match self.act {
-            // A transaction that its client gave up holds its lock for a while yet: until it ends, something is wrong.
-            Act::Healed if self.unsettled().is_none() && self.db.open().is_empty() => {
+            // A transaction that its client gave up holds its lock for a while yet, and a renewal that was lost is waited
+            // for, perhaps until its lease is over: until they end, something is wrong.
+            Act::Healed if self.unsettled().is_none() && self.db.open().is_empty() && !self.awaits_lost_renewal() => {
                 self.act = Act::LastPublishes;
                 self.checks.counters.slowest = self.now - self.healed_at;
                 self.publish_everywhere();

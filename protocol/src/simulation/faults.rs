@@ -231,7 +231,7 @@ impl World {
             return;
         }
         self.act = Act::Healed;
-        self.healed_at = self.now;
+        (self.healed_at, self.last_faulty) = (self.now, self.ops);
         self.log(|_| "all faults end".to_owned());
         self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
         self.db.is_down = false;

@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) now: u64,
     pub(super) act: Act,
     pub(super) healed_at: u64,
+    /// The last operation that was begun before.
+    pub(super) last_faulty: u32,
     pub(super) db: Database,
     pub(super) nodes: Vec<Node>,
     pub(super) keys: Vec<ConfigKey>,
@@ -93,7 +95,7 @@ pub(super) struct World {
     pub(super) slots: Vec<Option<What>>,
     pub(super) free: Vec<usize>,
     pub(super) order: u64,
-    ops: u32,
+    pub(super) ops: u32,
     pub(super) immediate: VecDeque<(usize, Mail)>,
     log: Option<Vec<String>>,
 }
@@ -116,6 +118,7 @@ impl World {
             now: 0,
             act: Act::Chaos,
             healed_at: 0,
+            last_faulty: 0,
             db,
             cut: vec![vec![false; plan.nodes]; plan.nodes],
             publishers: Vec::new(),
