@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::checker::{self, Rule, Violation};
 use crate::client::Client;
+use crate::heard::Newest;
 use crate::history::{Clock, History, Record, Stored, What};
 use crate::node::{Node, Setup};
 
@@ -92,9 +93,6 @@ impl fmt::Display for Report {
         self.violations.iter().take(20).try_for_each(|violation| writeln!(out, "  {violation}"))
     }
 }
-
-/// The newest version of each hot key, once publishing has ended.
-type Newest = Option<Arc<BTreeMap<ConfigKey, u64>>>;
 
 /// What all clients share.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ pub mod cluster_hammer;
 pub mod crash;
 pub mod database_server;
 pub mod hammer;
+pub mod heard;
 pub mod history;
 pub mod metrics;
 pub mod nacos;

@@ -16,6 +16,7 @@ use crate::commit::BatchId;
 use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
 use crate::member::{Grant, Incarnation, LeaseEnd, Timeline};
+use crate::rules::Rules;
 use crate::time::Mono;
 
 /// Where entries are kept. The store may drop an entry at any time, unless it is pinned.
@@ -148,8 +149,7 @@ pub struct Shard<E, W> {
     grant: Option<Grant>,
     timeline: Timeline,
     known: Version,
-    #[cfg(test)]
-    pub(crate) broken: Option<Rule>,
+    pub(crate) rules: Rules<Rule>,
 }
 
 impl<E: Entries, W> Shard<E, W> {
@@ -163,8 +163,7 @@ impl<E: Entries, W> Shard<E, W> {
             grant: None,
             timeline: Timeline::default(),
             known: Version::ZERO,
-            #[cfg(test)]
-            broken: None,
+            rules: Rules::default(),
         }
     }
 
@@ -225,7 +224,7 @@ impl<E: Entries, W> Shard<E, W> {
     /// Lets a reader wait for a load. It joins a running one only if that can't bring anything older than the newest
     /// commit of this moment; else it waits for the one after.
     pub fn begin(&mut self, key: &ConfigKey, now: Mono, waiter: W) -> Begin {
-        let (trusted, unguarded) = (self.is_trusted(now), !self.keeps(Rule::JoinGuard));
+        let (trusted, unguarded) = (self.is_trusted(now), !self.rules.keep(Rule::JoinGuard));
         match self.fills.get_mut(key) {
             None => Begin::Lead(self.start(key, vec![waiter])),
             Some(fill) if unguarded || (trusted && !fill.poisoned) => {
@@ -284,7 +283,7 @@ impl<E: Entries, W> Shard<E, W> {
         match (&change.state, present) {
             (Some(state), Some(version)) if version < state.version => self.entries.put(state.clone(), pinned),
             (None, Some(version)) if version < change.version => self.entries.remove(&change.key),
-            (Some(state), None) if !self.keeps(Rule::UpdateOnly) => self.entries.put(state.clone(), pinned),
+            (Some(state), None) if !self.rules.keep(Rule::UpdateOnly) => self.entries.put(state.clone(), pinned),
             (Some(_) | None, Some(_) | None) => {}
         }
         woken
@@ -315,7 +314,7 @@ impl<E: Entries, W> Shard<E, W> {
     pub fn grant(&mut self, grant: Option<Grant>) -> Vec<W> {
         let before = self.grant.map(|grant| grant.incarnation);
         self.grant = grant;
-        if before == grant.map(|grant| grant.incarnation) || !self.keeps(Rule::Flush) {
+        if before == grant.map(|grant| grant.incarnation) || !self.rules.keep(Rule::Flush) {
             return Vec::new();
         }
         self.flush();
@@ -355,7 +354,7 @@ impl<E: Entries, W> Shard<E, W> {
     }
 
     fn is_trusted(&self, now: Mono) -> bool {
-        self.grant.is_some_and(|grant| grant.is_valid(now) || !self.keeps(Rule::Lease))
+        self.grant.is_some_and(|grant| grant.is_valid(now) || !self.rules.keep(Rule::Lease))
     }
 
     fn poison(&mut self, key: &ConfigKey) {
@@ -366,7 +365,7 @@ impl<E: Entries, W> Shard<E, W> {
 
     fn start(&mut self, key: &ConfigKey, waiters: Vec<W>) -> Token {
         let fill = Fill {
-            poisoned: self.marks.contains_key(key) && self.keeps(Rule::BornPoisoned),
+            poisoned: self.marks.contains_key(key) && self.rules.keep(Rule::BornPoisoned),
             incarnation: self.grant.map(|grant| grant.incarnation),
             known: self.known,
             waiters,
@@ -378,9 +377,9 @@ impl<E: Entries, W> Shard<E, W> {
 
     fn store(&mut self, key: &ConfigKey, fill: &Fill<W>, loaded: &Loaded) -> bool {
         let incarnation = self.grant.map(|grant| grant.incarnation);
-        let exact = (!fill.poisoned || !self.keeps(Rule::FillGuard))
+        let exact = (!fill.poisoned || !self.rules.keep(Rule::FillGuard))
             && incarnation.is_some()
-            && (fill.incarnation == incarnation || !self.keeps(Rule::Flush))
+            && (fill.incarnation == incarnation || !self.rules.keep(Rule::Flush))
             && loaded.revision >= fill.known
             && loaded.timeline == self.timeline
             && loaded.state.key == *key
@@ -392,7 +391,7 @@ impl<E: Entries, W> Shard<E, W> {
     }
 
     fn unmark(&mut self, batch: BatchId, key: &ConfigKey) -> Vec<W> {
-        let all = !self.keeps(Rule::OwnMark);
+        let all = !self.rules.keep(Rule::OwnMark);
         let Some(mark) = self.marks.get_mut(key) else { return Vec::new() };
         mark.batches.retain(|other| *other != batch && !all);
         if !mark.batches.is_empty() {
@@ -400,17 +399,6 @@ impl<E: Entries, W> Shard<E, W> {
         }
         self.entries.set_pinned(key, false);
         self.marks.remove(key).map_or_else(Vec::new, |mark| mark.waiters)
-    }
-
-    #[cfg(test)]
-    fn keeps(&self, rule: Rule) -> bool {
-        self.broken != Some(rule)
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "only tests break rules")]
-    fn keeps(&self, _rule: Rule) -> bool {
-        true
     }
 }
 

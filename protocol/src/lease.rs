@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::config::Version;
 use crate::member::{Grant, Incarnation, LeaseEnd, MemberRow, NodeId, Timeline};
+use crate::rules::Rules;
 use crate::time::Mono;
 
 mod ending;
@@ -54,8 +55,7 @@ pub struct Lease {
     admitted_at: Mono,
     /// The last life whose row may be there although the node does not count on it.
     may_have_row: Option<Incarnation>,
-    #[cfg(test)]
-    pub(crate) broken: Option<Rule>,
+    pub(crate) rules: Rules<Rule>,
 }
 
 /// A rule of this file that a test can switch off, to show that its absence is noticed.
@@ -94,8 +94,7 @@ impl Lease {
             linked: BTreeSet::new(),
             back_off,
             admitted_at: now,
-            #[cfg(test)]
-            broken: None,
+            rules: Rules::default(),
         }
     }
 
@@ -288,7 +287,8 @@ impl Lease {
     /// What time and state demand.
     fn act(&mut self, now: Mono, out: &mut Vec<Effect>) {
         if self.asks() {
-            for (node, incarnation, renew_seq) in self.watched.due(now, self.incarnation(), self.keeps(Rule::OwnClock))
+            for (node, incarnation, renew_seq) in
+                self.watched.due(now, self.incarnation(), self.rules.keep(Rule::OwnClock))
             {
                 out.push(Effect::Fence { node, incarnation, renew_seq });
             }
@@ -354,7 +354,7 @@ impl Lease {
     }
 
     fn grant(&self, incarnation: Incarnation, sent: Mono, now: Mono) -> Grant {
-        let from = if self.keeps(Rule::CountedFromSending) { sent } else { now };
+        let from = if self.rules.keep(Rule::CountedFromSending) { sent } else { now };
         let ends = match self.options.terms {
             Terms::Forever => LeaseEnd::Never,
             Terms::Renewed | Terms::Direct => LeaseEnd::At(from.after(self.options.trusted_for())),
@@ -376,17 +376,6 @@ impl Lease {
     fn membership(&self, now: Mono, incarnation: Option<Incarnation>) -> Membership {
         let rows: Vec<(MemberRow, LeaseSight)> = self.watched.sights(now, incarnation);
         Membership { incarnation, timeline: self.timeline.unwrap_or_default(), revision: self.known, rows }
-    }
-
-    #[cfg(test)]
-    fn keeps(&self, rule: Rule) -> bool {
-        self.broken != Some(rule)
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "only tests break rules")]
-    fn keeps(&self, _rule: Rule) -> bool {
-        true
     }
 }
 

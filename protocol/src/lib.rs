@@ -26,6 +26,7 @@ pub mod publish;
 pub mod receiver;
 pub mod retention;
 pub mod roster;
+mod rules;
 #[cfg(test)]
 mod simulation;
 pub mod time;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::commit::BatchId;
 use crate::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
+use crate::rules::Rules;
 use crate::time::Mono;
 
 mod message;
@@ -70,8 +71,7 @@ pub struct Receiver {
     /// The floor that is being raised.
     raising: Option<AckNo>,
     failures: u32,
-    #[cfg(test)]
-    pub(crate) broken: Option<Rule>,
+    pub(crate) rules: Rules<Rule>,
 }
 
 /// A rule of this file that a test can switch off, to show that its absence is noticed.
@@ -92,8 +92,7 @@ impl Receiver {
             floor: AckNo::default(),
             raising: None,
             failures: 0,
-            #[cfg(test)]
-            broken: None,
+            rules: Rules::default(),
         }
     }
 
@@ -198,7 +197,7 @@ impl Receiver {
     /// A plain look ends a batch only when every request of it is there: while one is not, the commit may still come.
     fn looked(&mut self, now: Mono, batch: BatchId, result: LookResult, out: &mut Vec<Effect>) {
         let pause = self.pause(matches!(result, LookResult::Found(_)));
-        let keeps_floor = self.keeps(Rule::Floor);
+        let keeps_floor = self.rules.keep(Rule::Floor);
         let Some(entry) = self.pending.get_mut(batch).filter(|entry| entry.stage == Stage::Looking) else { return };
         let is_late = now >= entry.until;
         match result {
@@ -269,17 +268,6 @@ impl Receiver {
         }
         let (request_ids, keys) = (pending::once(request_ids.iter()), pending::once(keys.iter()));
         out.push(Effect::RaiseFloor { above, request_ids, keys });
-    }
-
-    #[cfg(test)]
-    fn keeps(&self, rule: Rule) -> bool {
-        self.broken != Some(rule)
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "only tests break rules")]
-    fn keeps(&self, _rule: Rule) -> bool {
-        true
     }
 
     /// Counts the database's failures in a row; the pause that follows from them.

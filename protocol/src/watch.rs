@@ -3,15 +3,14 @@
 //! database and writes no socket; whoever drives it offers states and says how far they are complete.
 //!
 //! # Driving an [`Outbox`]
-//! 1. Register for live changes, remembering nothing, and create the outbox; it starts out held.
+//! 1. Register for live changes, remembering nothing, create the outbox, and [`Outbox::begin_read`].
 //! 2. For each live commit: [`Outbox::offer`] the matching states, then [`Outbox::advance`] to a revision up to which
 //!    no commit is missing. A commit that arrives ahead of an earlier one is offered at once and waits.
 //! 3. Read the matching keys that changed after the resume point, tombstones included, *after* registering; offer
-//!    the rows in any order; then [`Outbox::release`] with the revision of the read.
+//!    the rows in any order; then [`Outbox::end_read`] with the revision of the read, and read again if it says so.
 //! 4. Send what [`Outbox::next`] gives, until it gives nothing.
-//! 5. When live changes may have been lost: [`Outbox::hold`], read again from [`Outbox::cursor`], release. When that is
-//!    heard while a read is under way, the read began too early to make up for it: end it by [`Outbox::page_read`]
-//!    instead of the release, and read once more.
+//! 5. When live changes may have been lost: [`Outbox::begin_read`] and, if it says so, read again from
+//!    [`Outbox::cursor`].
 //!
 //! # Why one number is memory enough
 //! Revisions rise over all keys, and nothing is sent before every change at or below it is known. So states leave in
@@ -163,6 +162,10 @@ pub struct Outbox {
     complete: Version,
     /// While a read is under way: how far the live changes got meanwhile.
     held: Option<Version>,
+    /// A read is under way.
+    reading: bool,
+    /// Changes were lost after it had begun.
+    again: bool,
     queue: BTreeMap<(Version, ConfigKey), SharedState>,
     queued: HashMap<ConfigKey, Version>,
     queued_bytes: usize,
@@ -178,6 +181,8 @@ impl Outbox {
         Self {
             complete: resume_after,
             held: Some(resume_after),
+            reading: false,
+            again: false,
             queue: BTreeMap::new(),
             queued: HashMap::new(),
             queued_bytes: 0,
@@ -186,10 +191,14 @@ impl Outbox {
         }
     }
 
-    /// Keeps live changes back until the next [`release`](Self::release): from now on [`advance`](Self::advance)
-    /// proves nothing by itself, because something before it may be missing. What was complete may still be sent.
-    pub fn hold(&mut self) {
+    /// Live changes may be missing, up to now: they are kept back until a read that begins from now on is complete.
+    /// True when the caller has to begin it; false when one is under way, which began too early: another one follows,
+    /// as [`end_read`](Self::end_read) will say. What was complete may still be sent.
+    #[must_use]
+    pub fn begin_read(&mut self) -> bool {
+        self.again = self.reading;
         self.held.get_or_insert(self.complete);
+        !std::mem::replace(&mut self.reading, true)
     }
 
     /// Queues a live change or a row that was read, in place of an older state of the same key.
@@ -214,8 +223,8 @@ impl Outbox {
         true
     }
 
-    /// Every live change at or below `revision` was offered, counted from the registration (or from the
-    /// [`hold`](Self::hold)) on. Counts at once when nothing is held, and at the release otherwise.
+    /// Every live change at or below `revision` was offered, counted from the last
+    /// [`begin_read`](Self::begin_read) on. Counts at once when no read is under way, and at its end otherwise.
     pub fn advance(&mut self, revision: Version) {
         let reached = self.held.as_mut().unwrap_or(&mut self.complete);
         *reached = revision.max(*reached);
@@ -227,11 +236,21 @@ impl Outbox {
         self.complete = revision.max(self.complete);
     }
 
-    /// The read is complete as of `revision`, which is no older than the registration (or the hold): everything up
-    /// to there, or as far as the live changes got meanwhile, may be sent, and offers at or below are refused.
-    pub fn release(&mut self, revision: Version) {
+    /// The read is complete as of `revision`, which is no older than its beginning: everything up to there, or as far
+    /// as the live changes got meanwhile, may be sent, and offers at or below are refused.
+    ///
+    /// True when changes were lost while it ran. They may lie between `revision` and the live changes, which are kept
+    /// back on: the caller has to begin another read.
+    #[must_use]
+    pub fn end_read(&mut self, revision: Version) -> bool {
+        if std::mem::take(&mut self.again) {
+            self.page_read(revision);
+            return true;
+        }
+        self.reading = false;
         let live = self.held.take().unwrap_or_default();
         self.complete = revision.max(live).max(self.complete);
+        false
     }
 
     /// Takes the state to send next; `None` when nothing may be sent yet.

@@ -124,10 +124,6 @@ pub struct StreamSession {
     outbox: Outbox,
     /// A frame is waiting for room in the connection.
     sending: bool,
-    /// The present states or the feed are being read.
-    reading: bool,
-    /// A look was asked for while one was under way.
-    again: bool,
 }
 
 impl StreamSession {
@@ -135,7 +131,7 @@ impl StreamSession {
     #[must_use]
     pub fn new(request: StreamRequest, neighbours: Neighbours) -> Self {
         let outbox = Outbox::new(request.outlet.resume_point().unwrap_or_default(), request.max_keys);
-        Self { request, neighbours, watch: None, outbox, sending: false, reading: false, again: false }
+        Self { request, neighbours, watch: None, outbox, sending: false }
     }
 
     fn register(&mut self, context: &mut Context<Self>) {
@@ -162,12 +158,12 @@ impl StreamSession {
 
     /// Reads what the client does not know yet: the feed after its cursor, or the present states.
     fn look(&mut self, context: &mut Context<Self>) {
-        if self.reading {
-            self.again = true;
-            return;
+        if self.outbox.begin_read() {
+            self.read(context);
         }
-        self.reading = true;
-        self.outbox.hold();
+    }
+
+    fn read(&mut self, context: &mut Context<Self>) {
         match self.request.outlet.resume_point() {
             Some(_) => self.read_feed(self.outbox.cursor(), context),
             None => self.read_snapshot(context),
@@ -237,18 +233,13 @@ impl StreamSession {
         self.outbox = Outbox::new(Version::ZERO, self.request.max_keys);
         self.request.outlet.begin_anew();
         self.hand_over(Frame::Reset, context);
-        self.read_snapshot(context);
+        self.look(context);
     }
 
     fn complete(&mut self, revision: Version, context: &mut Context<Self>) {
-        self.reading = false;
         self.request.outlet.resumes.store(true, Ordering::Relaxed);
-        if std::mem::take(&mut self.again) {
-            // What was lost may lie between this read and the changes that came since.
-            self.outbox.page_read(revision);
-            self.look(context);
-        } else {
-            self.outbox.release(revision);
+        if self.outbox.end_read(revision) {
+            self.read(context);
         }
         self.pump(context);
     }

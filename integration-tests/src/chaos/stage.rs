@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::client::{Answer, Client};
 use crate::cluster::Cluster;
+use crate::heard::Newest;
 use crate::history::{Clock, Outcome, Record, What};
 
 /// Longest time for an attempt to publish: longer than any stall that is promised.
@@ -31,9 +32,6 @@ pub(super) struct Target {
     pub(super) client: Client,
     pub(super) burst: Arc<Semaphore>,
 }
-
-/// The newest version of each key, once publishing has ended.
-pub(super) type Newest = Option<Arc<BTreeMap<ConfigKey, u64>>>;
 
 /// What all clients share.
 #[derive(Debug, Clone)]

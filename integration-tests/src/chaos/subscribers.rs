@@ -1,8 +1,7 @@
 //! Subscribers of a round: event streams and long waits that connect to another node again and again, and go on where
 //! they were. Each ends when it has heard the newest state of its keys, or when that is overdue.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -10,8 +9,8 @@ use fastrand::Rng;
 
 use super::stage::{Recording, Stage, Target, read_answer};
 use crate::client::{Event, Watch};
+use crate::heard::Heard;
 use crate::history::{Record, What};
-use crate::poll;
 
 /// How often a subscriber looks up, to see whether publishing has ended.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -24,35 +23,14 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// How long a stream is kept, in milliseconds.
 const KEPT: std::ops::Range<u64> = 300..4_000;
 
-/// What a subscriber has heard so far.
-struct Heard {
-    versions: BTreeMap<ConfigKey, u64>,
-    ended: Option<Instant>,
-}
-
-impl Heard {
-    fn nothing() -> Self {
-        Self { versions: BTreeMap::new(), ended: None }
-    }
-
-    /// True when publishing has ended and the newest state of `keys` was heard, or is overdue: that is for the checker
-    /// to judge.
-    fn is_enough(&mut self, stage: &Stage, keys: &[ConfigKey]) -> bool {
-        let Some(newest) = stage.newest.borrow().clone() else { return false };
-        let overdue = self.ended.get_or_insert_with(Instant::now).elapsed() > poll::SOON;
-        let missing = |key: &ConfigKey| newest.get(key).is_some_and(|version| self.versions.get(key) < Some(version));
-        overdue || !keys.iter().any(missing)
-    }
-}
-
 /// Listens to all keys of the round until publishing has ended and the newest states were heard.
 pub(super) async fn keep_listening(stage: Stage, subscriber: usize, mut rng: Rng) -> Recording {
     let mut recording = Recording::default();
-    let mut heard = Heard::nothing();
+    let mut heard = Heard::default();
     let mut last_event_id = None;
     let keys = stage.keys.clone();
     let query = format!("namespace=public&group={}&prefix=", stage.group);
-    while !heard.is_enough(&stage, &keys) {
+    while !heard.is_enough(&stage.newest, &keys) {
         let Some(node) = stage.any_node(&mut rng, None) else { break };
         let opened = tokio::time::timeout(OPEN_LIMIT, node.client.watch(&query, last_event_id)).await;
         let mut watch = match opened {
@@ -67,13 +45,13 @@ pub(super) async fn keep_listening(stage: Stage, subscriber: usize, mut rng: Rng
             }
         };
         let until = tokio::time::Instant::now() + Duration::from_millis(rng.u64(KEPT));
-        while tokio::time::Instant::now() < until && !heard.is_enough(&stage, &keys) {
+        while tokio::time::Instant::now() < until && !heard.is_enough(&stage.newest, &keys) {
             let Some(event) = next_event(&mut watch, &node, &mut recording).await else { break };
             let Some(event) = event else { continue };
             let Some(record) = record(&stage, &node, subscriber, event, &mut recording) else { break };
             if let What::Event { version, .. } = record.what {
                 last_event_id = Some(version);
-                heard.versions.insert(record.key.clone(), version);
+                heard.note(&record.key, version);
             }
             recording.records.push(record);
         }
@@ -118,9 +96,9 @@ fn record(stage: &Stage, node: &Target, subscriber: usize, event: Event, recordi
 /// Waits for each next state of `key`, each time on some node, until publishing has ended and the newest was heard.
 pub(super) async fn keep_waiting(stage: Stage, subscriber: usize, key: ConfigKey, mut rng: Rng) -> Recording {
     let mut recording = Recording::default();
-    let mut heard = Heard::nothing();
+    let mut heard = Heard::default();
     let mut known = 0;
-    while !heard.is_enough(&stage, std::slice::from_ref(&key)) {
+    while !heard.is_enough(&stage.newest, std::slice::from_ref(&key)) {
         let Some(node) = stage.any_node(&mut rng, None) else { break };
         let begin = stage.clock.now();
         let limit = OPEN_LIMIT + Duration::from_secs(WAIT.into());
@@ -135,7 +113,7 @@ pub(super) async fn keep_waiting(stage: Stage, subscriber: usize, key: ConfigKey
         {
             let what = What::Event { subscriber, version, md5 };
             recording.records.push(Record { key: key.clone(), begin: end, end, what });
-            heard.versions.insert(key.clone(), version);
+            heard.note(&key, version);
             known = version;
         }
         recording.records.push(Record { key: key.clone(), begin, end, what });

@@ -1,8 +1,7 @@
 //! The clients of the freshness proof: publishers, readers, event streams and waits. Each records what it saw and
 //! stops at the first answer that no client should get.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::bail;
 use callboard_protocol::content::Md5;
@@ -12,8 +11,8 @@ use uuid::Uuid;
 
 use super::Stage;
 use crate::client::{Answer, Event};
+use crate::heard::Heard;
 use crate::history::{Outcome, Record, What};
-use crate::poll;
 
 /// Lengths of contents, in bytes.
 const SIZES: [usize; 4] = [64, 300, 1_000, 3_000];
@@ -103,26 +102,6 @@ pub(super) async fn keep_reading(stage: Stage, mut rng: Rng) -> anyhow::Result<V
     Ok(records)
 }
 
-/// What a subscriber has heard so far, and whether that is enough.
-struct Heard {
-    versions: BTreeMap<ConfigKey, u64>,
-    ended: Option<Instant>,
-}
-
-impl Heard {
-    fn nothing() -> Self {
-        Self { versions: BTreeMap::new(), ended: None }
-    }
-
-    /// True when publishing has ended and the newest state of all `keys` was heard, or is overdue. Overdue is for the
-    /// checker to judge.
-    fn is_enough(&mut self, stage: &Stage, keys: &[ConfigKey]) -> bool {
-        let Some(newest) = stage.newest.borrow().clone() else { return false };
-        let overdue = self.ended.get_or_insert_with(Instant::now).elapsed() > poll::SOON;
-        overdue || keys.iter().all(|key| self.versions.get(key) >= newest.get(key))
-    }
-}
-
 /// An event stream to listen to.
 pub(super) struct Stream {
     pub(super) subscriber: usize,
@@ -136,20 +115,20 @@ impl Stream {
     /// Listens until publishing has ended and the newest state was heard.
     pub(super) async fn keep_listening(self, stage: Stage, mut rng: Rng) -> anyhow::Result<Vec<Record>> {
         let mut records = Vec::new();
-        let mut heard = Heard::nothing();
+        let mut heard = Heard::default();
         let mut last_event_id = None;
         loop {
             let mut watch = stage.client.watch(&self.query, last_event_id).await?;
             let mut left = self.reconnects.map_or(u64::MAX, |most| rng.u64(1..=most));
             while left > 0 {
-                if heard.is_enough(&stage, &self.keys) {
+                if heard.is_enough(&stage.newest, &self.keys) {
                     return Ok(records);
                 }
                 let Some(event) = watch.next(GLANCE).await? else { continue };
                 left -= 1;
                 let (record, version) = self.record(&stage, event)?;
                 last_event_id = Some(version);
-                heard.versions.insert(record.key.clone(), version);
+                heard.note(&record.key, version);
                 records.push(record);
             }
         }
@@ -179,9 +158,9 @@ impl Stream {
 /// Waits for each next state of `key` until publishing has ended and the newest one was heard.
 pub(super) async fn keep_waiting(stage: Stage, subscriber: usize, key: ConfigKey) -> anyhow::Result<Vec<Record>> {
     let mut records = Vec::new();
-    let mut heard = Heard::nothing();
+    let mut heard = Heard::default();
     let mut known = 0;
-    while !heard.is_enough(&stage, std::slice::from_ref(&key)) {
+    while !heard.is_enough(&stage.newest, std::slice::from_ref(&key)) {
         let begin = stage.clock.now();
         let answer = stage.client.wait(&key, known, 1).send().await?;
         let record = read_record(&stage, &key, begin, &answer)?;
@@ -189,7 +168,7 @@ pub(super) async fn keep_waiting(stage: Stage, subscriber: usize, key: ConfigKey
         if version != known {
             let what = What::Event { subscriber, version, md5 };
             records.push(Record { begin: record.end, what, ..record.clone() });
-            heard.versions.insert(key.clone(), version);
+            heard.note(&key, version);
             known = version;
         }
         records.push(record);

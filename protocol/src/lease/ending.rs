@@ -9,7 +9,7 @@ impl Lease {
         match self.state {
             State::Member { incarnation } | State::Admitting { incarnation, .. } => {
                 self.state = State::Flushing { incarnation: Some(incarnation), then };
-                if self.keeps(Rule::Flush) {
+                if self.rules.keep(Rule::Flush) {
                     out.push(Effect::Flush);
                 } else {
                     self.flushed(Mono::default(), out);

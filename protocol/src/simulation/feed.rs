@@ -20,8 +20,6 @@ pub(super) struct Subscriber {
     pub(super) at: Option<(usize, u32)>,
     connection: u32,
     outbox: Outbox,
-    reading: bool,
-    again: bool,
     resume: Version,
     /// The last version it was sent of each key.
     pub(super) held: BTreeMap<ConfigKey, Version>,
@@ -34,8 +32,6 @@ impl Subscriber {
             at: None,
             connection: 0,
             outbox: Outbox::new(Version::ZERO, 16),
-            reading: false,
-            again: false,
             resume: Version::ZERO,
             held: BTreeMap::new(),
             moves: false,
@@ -137,7 +133,6 @@ impl World {
         let node = up[self.chance.index(up.len())];
         subscriber.at = Some((node, self.nodes[node].process));
         subscriber.outbox = Outbox::new(subscriber.resume, 16);
-        (subscriber.reading, subscriber.again) = (false, false);
         self.log(|world| format!("  subscriber {index} is at {}", world.nodes[node].name));
         if self.is_broken(Variant::ConnectUnguarded) {
             for key in self.keys.clone() {
@@ -175,14 +170,14 @@ impl World {
     }
 
     fn look_for(&mut self, index: usize) {
-        let subscriber = &mut self.subscribers[index];
-        let Some((node, _)) = subscriber.at else { return };
-        if subscriber.reading {
-            subscriber.again = true;
-            return;
+        if self.subscribers[index].at.is_some() && self.subscribers[index].outbox.begin_read() {
+            self.read_for(index);
         }
-        subscriber.reading = true;
-        subscriber.outbox.hold();
+    }
+
+    fn read_for(&mut self, index: usize) {
+        let subscriber = &self.subscribers[index];
+        let Some((node, _)) = subscriber.at else { return };
         let (connection, after) = (subscriber.connection, subscriber.outbox.cursor());
         self.begin(node, Task::Session { subscriber: index, connection, after });
     }
@@ -200,12 +195,8 @@ impl World {
         for state in states {
             subscriber.outbox.offer(state);
         }
-        subscriber.reading = false;
-        if std::mem::take(&mut subscriber.again) {
-            subscriber.outbox.page_read(revision);
-            self.look_for(index);
-        } else {
-            subscriber.outbox.release(revision);
+        if subscriber.outbox.end_read(revision) {
+            self.read_for(index);
         }
         self.pump(index);
     }

@@ -220,9 +220,9 @@ impl Node {
 
     /// A receiver that knows nothing of the acks before.
     pub(super) fn rebuild_receiver(&mut self) {
-        let broken = self.receiver.broken;
+        let rules = self.receiver.rules;
         self.receiver = Receiver::new(receiver::Options::default());
-        self.receiver.broken = broken;
+        self.receiver.rules = rules;
         (self.incarnation, self.timeline) = (None, Timeline::default());
     }
 

@@ -5,6 +5,7 @@ use super::node::Map;
 use crate::cache::{self, Shard};
 use crate::lease::{self, Lease};
 use crate::receiver::{self, Receiver};
+use crate::rules::Rules;
 
 /// A protocol that leaves out one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +63,13 @@ impl Broken {
 
     pub(super) fn install(self, lease: &mut Lease, receiver: &mut Receiver, shard: &mut Shard<Map, usize>) {
         let Some(variant) = self.variant else { return };
-        lease.broken = match variant {
+        lease.rules = Rules::without(match variant {
             Variant::DbClockExpiry => Some(lease::Rule::OwnClock),
             Variant::LeaseFromResponse => Some(lease::Rule::CountedFromSending),
             _ => None,
-        };
-        receiver.broken = (variant == Variant::SeedTimeoutDrop).then_some(receiver::Rule::Floor);
-        shard.broken = match variant {
+        });
+        receiver.rules = Rules::without((variant == Variant::SeedTimeoutDrop).then_some(receiver::Rule::Floor));
+        shard.rules = Rules::without(match variant {
             Variant::NoFillGuard => Some(cache::Rule::FillGuard),
             Variant::FillGuardNotifyOnly => Some(cache::Rule::BornPoisoned),
             Variant::NoFlushOnRejoin => Some(cache::Rule::Flush),
@@ -76,7 +77,7 @@ impl Broken {
             Variant::CommitClearsAll => Some(cache::Rule::OwnMark),
             Variant::CommitCreatesEntry => Some(cache::Rule::UpdateOnly),
             _ => None,
-        };
+        });
     }
 
     pub(super) fn laxity(self) -> Laxity {

@@ -36,7 +36,7 @@ fn sent(items: &[(&str, u64, bool)]) -> Vec<(String, u64, bool)> {
 
 fn released(revision: u64) -> Outbox {
     let mut outbox = Outbox::new(Version::ZERO, 100);
-    outbox.release(Version(revision));
+    assert!(!outbox.end_read(Version(revision)));
     outbox
 }
 
@@ -80,7 +80,7 @@ fn nothing_leaves_before_the_read_is_complete() {
     assert!(!outbox.offer(state("a", 4)), "the live change is newer than the row");
     assert_eq!(outbox.next(), None);
     assert_eq!(outbox.cursor(), Version(3));
-    outbox.release(Version(6));
+    assert!(!outbox.end_read(Version(6)));
     assert_eq!(outbox.cursor(), Version(4));
     assert_eq!(drain(&mut outbox), sent(&[("b", 5, true), ("a", 7, true)]));
     assert_eq!(outbox.cursor(), Version(7));
@@ -135,19 +135,19 @@ fn a_long_read_is_sent_page_by_page() {
     outbox.page_read(Version(2));
     assert_eq!(drain(&mut outbox), sent(&[("b", 2, true)]));
     outbox.offer(state("c", 5));
-    outbox.release(Version(8));
+    assert!(!outbox.end_read(Version(8)));
     assert_eq!(drain(&mut outbox), sent(&[("c", 5, true), ("a", 9, true)]));
 }
 
 #[test]
 fn a_held_outbox_believes_the_live_changes_only_after_the_next_read() {
     let mut outbox = released(4);
-    outbox.hold();
+    assert!(outbox.begin_read());
     outbox.offer(state("b", 8));
     outbox.advance(Version(8));
     assert_eq!((outbox.next(), outbox.cursor()), (None, Version(4)));
     outbox.offer(state("a", 6));
-    outbox.release(Version(7));
+    assert!(!outbox.end_read(Version(7)));
     assert_eq!(drain(&mut outbox), sent(&[("a", 6, true), ("b", 8, true)]));
 }
 
@@ -155,20 +155,21 @@ fn a_held_outbox_believes_the_live_changes_only_after_the_next_read() {
 fn a_read_begun_before_changes_were_lost_does_not_vouch_for_those_after_the_loss() {
     let mut outbox = Outbox::new(Version(11), 100);
     // The read sees revision 11, takes its time, and 12 and 13 are told to nobody meanwhile.
-    outbox.hold();
+    assert!(outbox.begin_read());
+    assert!(!outbox.begin_read(), "one is under way");
     outbox.offer(state("x", 14));
     outbox.advance(Version(14));
-    outbox.page_read(Version(11));
+    assert!(outbox.end_read(Version(11)), "it began too early");
     assert_eq!((outbox.next(), outbox.cursor()), (None, Version(11)));
     outbox.offer(state("y", 12));
-    outbox.release(Version(13));
+    assert!(!outbox.end_read(Version(13)));
     assert_eq!(drain(&mut outbox), sent(&[("y", 12, true), ("x", 14, true)]));
 }
 
 #[test]
 fn an_overflow_gives_the_queue_up_and_keeps_the_cursor() {
     let mut outbox = Outbox::new(Version::ZERO, 2);
-    outbox.release(Version::ZERO);
+    assert!(!outbox.end_read(Version::ZERO));
     assert!(outbox.offer(state("a", 1)) && outbox.offer(state("b", 2)) && outbox.offer(state("a", 3)));
     outbox.advance(Version(3));
     assert!(!outbox.overflowed());

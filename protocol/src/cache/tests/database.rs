@@ -4,6 +4,7 @@
 //! have to notice.
 
 use super::*;
+use crate::rules::Rules;
 
 const LEASE: u64 = 6;
 const KEYS: usize = 3;
@@ -63,7 +64,7 @@ struct World {
 impl World {
     fn new(broken: Option<Rule>) -> Self {
         let mut shard = Shard::new(Map::default());
-        shard.broken = broken;
+        shard.rules = Rules::without(broken);
         Self {
             shard,
             keys: ["a", "b", "c"].map(key).to_vec(),

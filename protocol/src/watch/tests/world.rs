@@ -67,8 +67,6 @@ struct World {
     live: Sequencer,
     read: Option<Read>,
     needs_read: bool,
-    /// Changes were lost after the read had begun.
-    again: bool,
     client: Client,
 }
 
@@ -100,14 +98,15 @@ impl Client {
 
 impl World {
     fn new() -> Self {
+        let mut outbox = Outbox::new(Version::ZERO, DATA_IDS.len());
+        assert!(outbox.begin_read());
         Self {
             selector: Selector::prefix("public", Some("g"), "app-").unwrap(),
             commits: Vec::new(),
-            outbox: Outbox::new(Version::ZERO, DATA_IDS.len()),
+            outbox,
             live: Sequencer { reached: 0, seen: BTreeSet::new() },
             read: None,
             needs_read: true,
-            again: false,
             client: Client::default(),
         }
     }
@@ -195,12 +194,7 @@ impl World {
     fn finish_read(&mut self) {
         self.rows_arrive(usize::MAX, false);
         let Some(read) = self.read.take() else { return };
-        if std::mem::take(&mut self.again) {
-            self.outbox.page_read(Version(read.revision));
-        } else {
-            self.outbox.release(Version(read.revision));
-            self.needs_read = false;
-        }
+        self.needs_read = self.outbox.end_read(Version(read.revision));
     }
 
     fn send(&mut self, count: usize) {
@@ -223,9 +217,9 @@ impl World {
 
     /// Live changes count from the present on; a late one from before may still arrive.
     fn lose_track(&mut self) {
-        self.outbox.hold();
+        let begins = self.outbox.begin_read();
+        assert!(!(begins && self.read.is_some()), "one read at a time");
         self.live = Sequencer { reached: self.revision(), seen: BTreeSet::new() };
-        self.again = self.read.is_some();
         self.needs_read = true;
     }
 
