@@ -1,0 +1,23 @@
+//! The wire forms of Callboard, for nodes and clients alike: the messages of a native session, generated from
+//! `session.proto`, their [`frame`]s over TCP and their [`json`] over WebSocket.
+//!
+//! It owns how bytes become messages and messages become bytes, within limits. It opens nothing and decides nothing:
+//! what a message means is said in `docs/protocol.md`.
+
+pub mod frame;
+pub mod json;
+
+/// The messages of a native session.
+pub mod session {
+    #![allow(missing_docs, reason = "documented in session.proto, from which it is generated")]
+    #![allow(clippy::all, clippy::pedantic, reason = "generated")]
+
+    include!(concat!(env!("OUT_DIR"), "/callboard.session.v1.rs"));
+}
+
+/// The versions of the session protocol that this program speaks, the lowest and the highest.
+pub const SESSION_VERSIONS: (u32, u32) = (1, 1);
+/// Longest frame, in bytes, without the length in front of it; also the longest text over WebSocket.
+pub const MAX_FRAME: usize = 16 * 1024 * 1024;
+/// Longest content that a push carries, in bytes; longer ones are named and have to be asked for.
+pub const MAX_PUSHED: usize = 64 * 1024;
