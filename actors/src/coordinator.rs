@@ -171,7 +171,7 @@ impl Coordinator {
     }
 
     fn index(&mut self, id: WatchId, selector: &Selector) {
-        for key in exact_keys(selector) {
+        for key in selector.keys() {
             self.exact.entry(key).or_default().push(id);
         }
         if matches!(selector.what(), What::Prefix(_)) {
@@ -180,7 +180,7 @@ impl Coordinator {
     }
 
     fn unindex(&mut self, id: WatchId, selector: &Selector) {
-        for key in exact_keys(selector) {
+        for key in selector.keys() {
             forget(&mut self.exact, &key, id);
         }
         if matches!(selector.what(), What::Prefix(_)) {
@@ -206,18 +206,6 @@ impl Coordinator {
                 Some(_) | None => self.unwatch(id),
             }
         }
-    }
-}
-
-/// The keys of a selector that names them; none for a prefix.
-fn exact_keys(selector: &Selector) -> Vec<ConfigKey> {
-    match (selector.what(), selector.group()) {
-        (What::Exact(data_ids), Some(group)) => data_ids
-            .iter()
-            // The selector's names were checked when it was made.
-            .filter_map(|data_id| ConfigKey::new(selector.namespace(), group, data_id).ok())
-            .collect(),
-        (What::Exact(_), None) | (What::Prefix(_), _) => Vec::new(),
     }
 }
 

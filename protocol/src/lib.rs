@@ -8,7 +8,8 @@
 //! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
 //! does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`roster`] (what it makes of the
 //! others) · [`cache`] (when memory may
-//! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) · [`retention`]
+//! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) ·
+//! [`session`] (what a native client is sent) · [`push_ledger`] (who got what) · [`retention`]
 //! (what is old) · [`link`] (when a way to a peer lives) · [`wire`] (hand-written decoders)
 
 pub mod cache;
@@ -23,10 +24,12 @@ pub mod link;
 pub mod long_poll;
 pub mod member;
 pub mod publish;
+pub mod push_ledger;
 pub mod receiver;
 pub mod retention;
 pub mod roster;
 mod rules;
+pub mod session;
 #[cfg(test)]
 mod simulation;
 pub mod time;

@@ -112,6 +112,19 @@ impl Selector {
             }
     }
 
+    /// The keys of a selector that names them; none for a prefix.
+    #[must_use]
+    pub fn keys(&self) -> Vec<ConfigKey> {
+        match (&self.what, &self.group) {
+            (What::Exact(data_ids), Some(group)) => data_ids
+                .iter()
+                // The names were checked when the selector was made.
+                .filter_map(|data_id| ConfigKey::new(&self.namespace, group, data_id).ok())
+                .collect(),
+            (What::Exact(_), None) | (What::Prefix(_), _) => Vec::new(),
+        }
+    }
+
     /// The namespace id.
     #[must_use]
     pub fn namespace(&self) -> &str {
