@@ -8,32 +8,35 @@
 //! makes a caller somebody. A request whose head is no HTTP, too slow or too large is answered by the framework, with
 //! a status and without a body: there is no request yet that a route could answer.
 
-mod access;
+pub(crate) mod access;
 mod actors;
 mod answer;
 mod body;
+mod clients;
 mod cluster;
 mod configs;
 mod connection;
 pub mod draining;
-mod headers;
+pub(crate) mod headers;
 mod health;
 mod history;
 mod listing;
 mod metrics;
 mod nacos;
 mod namespaces;
-mod openapi;
-mod problem;
+pub(crate) mod openapi;
+pub(crate) mod problem;
 mod publishing;
 mod query;
 mod stale;
 mod watch;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -42,6 +45,8 @@ use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service,
 use actix_web::dev::{AppConfig, Extensions, Server};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
+use callboard_actors::runtime::Spec;
+use callboard_actors::session::native;
 use callboard_actors::wiring::{Node, Worker};
 use callboard_protocol::gray::ClientIdentity;
 use prometheus_client::registry::Registry;
@@ -49,6 +54,7 @@ use prometheus_client::registry::Registry;
 pub use draining::Draining;
 
 use self::connection::Connection;
+use crate::session::{Sessions, tcp};
 use crate::settings::Settings;
 
 /// Connections that wait to be accepted.
@@ -77,28 +83,30 @@ struct Limits {
 
 /// What all workers share.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     /// The address on which requests come in.
     address: SocketAddr,
     limits: Limits,
     figures: metrics::Figures,
     exposition: Registry,
-    draining: Draining,
+    pub(crate) draining: Draining,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// What each worker thread has.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     worker: Worker,
     index: usize,
     /// The name of the thread in reports.
     arbiter: String,
     open: draining::Open,
-    shared: Arc<Shared>,
+    pub(crate) session: Arc<native::Setup>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Shared {
-    fn new(node: &Node, settings: &Settings, address: SocketAddr, draining: Draining) -> Self {
+    fn new(node: &Node, settings: &Settings, address: SocketAddr, sessions: Arc<Sessions>, draining: Draining) -> Self {
         let limits = Limits {
             body_timeout: settings.http.body_timeout,
             publish_wait: settings.publish.timeout + PUBLISH_GRACE,
@@ -110,7 +118,7 @@ impl Shared {
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);
-        Self { address, limits, figures, exposition, draining }
+        Self { address, limits, figures, exposition, draining, sessions }
     }
 }
 
@@ -119,7 +127,14 @@ impl State {
     fn start(node: &Node, index: usize, shared: &Arc<Shared>) -> Self {
         let (worker, open) = (Worker::start(node, index), draining::Open::default());
         shared.draining.include(&worker, &open);
-        Self { worker, index, arbiter: format!("worker-{index}"), open, shared: Arc::clone(shared) }
+        let session = shared.sessions.setup(&worker);
+        Self { worker, index, arbiter: format!("worker-{index}"), open, session, shared: Arc::clone(shared) }
+    }
+
+    /// How the actors of native sessions are started here.
+    pub(crate) fn session_spec(&self) -> Spec {
+        let name = format!("native_session-{}", self.index);
+        Spec::new(&self.worker.node.registry, name).aggregate().arbiter(&self.arbiter)
     }
 }
 
@@ -135,14 +150,63 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Serves HTTP on `listener` until the returned server is stopped through its handle. Signals are left to the caller.
-/// Each worker thread starts its own actors over `node`.
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Listeners {
+    /// HTTP.
+    pub http: TcpListener,
+    /// Native sessions.
+    pub tcp: TcpListener,
+}
+
+/// Where clients are told that they come in.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// HTTP.
+    pub http: SocketAddr,
+    /// Native sessions.
+    pub tcp: SocketAddr,
+}
+
+/// What each worker thread has, made when the first of its listeners asks.
+#[derive(Debug, Clone)]
+struct States {
+    node: Node,
+    shared: Arc<Shared>,
+    next: Arc<AtomicUsize>,
+    threads: Arc<Mutex<HashMap<ThreadId, web::Data<State>>>>,
+}
+
+impl States {
+    /// The state of the present thread. A worker thread that died is replaced by another one, under a new index.
+    fn here(&self) -> web::Data<State> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|_, state| state.worker.coordinator.connected());
+        let start = || {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            web::Data::new(State::start(&self.node, index, &self.shared))
+        };
+        threads.entry(std::thread::current().id()).or_insert_with(start).clone()
+    }
+}
+
+/// Serves HTTP and native sessions on `listeners` until the returned server is stopped through its handle. Signals are
+/// left to the caller. Each worker thread starts its own actors over `node`.
 ///
 /// # Errors
-/// The listener can't be used.
-pub fn serve(listener: TcpListener, node: Node, settings: &Settings, draining: Draining) -> io::Result<Server> {
-    let shared = Arc::new(Shared::new(&node, settings, listener.local_addr()?, draining));
-    let next = Arc::new(AtomicUsize::new(0));
+/// A listener can't be used.
+pub fn serve(
+    listeners: Listeners,
+    told: Told,
+    node: Node,
+    settings: &Settings,
+    draining: Draining,
+) -> io::Result<Server> {
+    let sessions = Arc::new(Sessions::new(&node, settings, told.http, Some(told.tcp)));
+    draining.include_sessions(&sessions);
+    let shared = Shared::new(&node, settings, listeners.http.local_addr()?, sessions, draining);
+    let (shared, next, threads) = (Arc::new(shared), Arc::default(), Arc::default());
+    let states = States { node, shared, next, threads };
     let (workers, grace) = (settings.http.worker_count(), settings.shutdown.grace);
     let read_timeout = settings.http.read_timeout;
     let server = Server::build()
@@ -151,10 +215,19 @@ pub fn serve(listener: TcpListener, node: Node, settings: &Settings, draining: D
         .shutdown_timeout(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
-    // A worker thread that died is replaced: the factory then runs again, under a new index.
-    let server = server.listen("http", listener, move || {
-        let state = State::start(&node, next.fetch_add(1, Ordering::Relaxed), &shared);
-        let app = App::new().app_data(web::Data::new(state)).configure(access::register);
+    let native = states.clone();
+    let server = server.listen("session", listeners.tcp, move || {
+        let state = native.here();
+        fn_service(move |stream: TcpStream| {
+            let shared = &state.shared;
+            let is_stopping = shared.draining.refuse_new().is_err();
+            tcp::serve(&shared.sessions, &state.session, &state.session_spec(), stream, is_stopping);
+            // The session goes on by itself; what is counted here are connections that nobody serves yet.
+            std::future::ready(Ok::<_, DispatchError>(()))
+        })
+    })?;
+    let server = server.listen("http", listeners.http, move || {
+        let app = App::new().app_data(states.here()).configure(access::register);
         let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let stopping = stopping.clone();
         let http = HttpService::build()

@@ -1,7 +1,7 @@
 //! Callboard's outer layer: settings, command line, data directory, sockets and wiring around the actors.
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
-//! · [`cluster`] (its way to other nodes) · [`serve`] (the running node) · [`mod@bench`] (measuring it, and others). This crate takes no decision about
+//! · [`cluster`] (its way to other nodes) · [`serve`] (the running node) · `http`, `session` (its interfaces) · [`mod@bench`] (measuring it, and others). This crate takes no decision about
 //! configuration data; those live in `callboard-protocol` and are carried out by `callboard-actors`.
 
 pub mod bench;
@@ -12,4 +12,5 @@ pub mod http;
 pub mod logging;
 pub mod open_files;
 pub mod serve;
+mod session;
 pub mod settings;

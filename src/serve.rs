@@ -27,12 +27,14 @@ use uuid::Uuid;
 
 use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
-use crate::http::{self, Draining, draining};
+use crate::http::{self, Draining, Listeners, draining};
 use crate::settings::{DatabaseKind, Settings};
 
 /// How often a stopping node looks whether it is done.
 const LOOK: Duration = Duration::from_millis(10);
 const ASK: Duration = Duration::from_secs(1);
+/// Watches that there is room for, for each session that may be open.
+const WATCHES_PER_SESSION: usize = 20;
 /// How long the database may take to close its connections.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -41,14 +43,18 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When a part can't come up; nothing is left running or locked.
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
-    let listener = bind(settings.http.addr)?;
-    let address = listener.local_addr().context("cannot read the address that was bound")?;
+    let http = bind(settings.http.addr)?;
+    let tcp = bind_sessions(&settings)?;
+    let listeners = Listeners { http, tcp };
+    let address_of = |listener: &TcpListener| listener.local_addr().context("cannot read the address that was bound");
+    let (address, sessions) = (address_of(&listeners.http)?, address_of(&listeners.tcp)?);
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     let (writer, reader) = open_database(&settings, &data_dir).await?;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
-    let cluster = cluster::node::open(&settings, &node_id, address).await?;
-    let alone = || Addresses { http: Some(address), ..Addresses::default() }.to_text();
+    let cluster = cluster::node::open(&settings, &node_id, address, sessions).await?;
+    let alone = || Addresses { http: Some(address), session: Some(sessions), ..Addresses::default() }.to_text();
+    let told = cluster::node::told_to_clients(&settings, address, sessions).await?;
     let row = cluster.as_ref().map_or_else(alone, cluster::node::Opened::row_text);
     let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
@@ -58,14 +64,14 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let linked = |cluster: &cluster::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
     let node = Node::start(threads, options, (writer, reader), way, Arc::new(LeaseClock::new(SystemClock)));
-    let mut addresses = BTreeMap::from([("http".to_owned(), address)]);
+    let mut addresses = BTreeMap::from([("http".to_owned(), address), ("tcp".to_owned(), sessions)]);
     if let Some(cluster) = cluster {
         addresses.insert("peer".to_owned(), cluster.address);
         cluster.listen(&core_handle, &node)?;
     }
     wait_for_membership(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
-    let server = http::serve(listener, node.clone(), &settings, draining.clone())
+    let server = http::serve(listeners, told, node.clone(), &settings, draining.clone())
         .with_context(|| format!("cannot serve HTTP on {address}"))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
@@ -153,6 +159,21 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// The address of native sessions. Nobody chose the default one: where it is taken, another one will do.
+fn bind_sessions(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let wanted = settings.tcp.address();
+    match http::listen(wanted) {
+        Ok(listener) => Ok(listener),
+        Err(error) if !settings.tcp.is_chosen() && error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(tcp = %wanted, "the port for native sessions is in use; a free one is taken (tcp.addr)");
+            http::listen(SocketAddr::new(wanted.ip(), 0)).context("no port is free for native sessions")
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot listen on {wanted} (tcp.addr): stop what uses the port, or choose another with --tcp-addr")
+        }),
+    }
+}
+
 async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<(store::Writer, store::Reader)> {
     let url = settings.database.connection_url(data_dir.path());
     let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
@@ -207,6 +228,10 @@ fn node_options(
         receiver: receiver::Options::default(),
         history_retention: settings.history.retention,
         max_held_per_worker: settings.http.max_held.div_ceil(settings.http.worker_count()),
+        max_session_watches_per_worker: WATCHES_PER_SESSION
+            .saturating_mul(settings.session.max_sessions)
+            .div_ceil(settings.http.worker_count())
+            .max(settings.session.max_watches),
     }
 }
 
@@ -226,10 +251,11 @@ async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<(
 
 fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, addresses: &BTreeMap<String, SocketAddr>) {
     let served = |name: &str| addresses.get(name).map_or_else(|| "none".to_owned(), SocketAddr::to_string);
-    let (address, peers) = (served("http"), served("peer"));
+    let (address, sessions, peers) = (served("http"), served("tcp"), served("peer"));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         http = address,
+        tcp = sessions,
         peers,
         database = %describe(settings, data_dir),
         node.id = %node,
@@ -265,15 +291,15 @@ async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Du
     draining::say_leaving(node).await;
     // Ends when the connections have; whether they do in time is looked at below.
     let stopping = actix_rt::spawn(server.stop(true));
-    draining.drain().await;
+    draining.drain(node).await;
     loop {
         let open = ask(&node.conf_manager, CountOpen, ASK).await.unwrap_or_default();
-        let requests = draining.in_flight();
-        if open == 0 && requests == 0 {
+        let (requests, sessions) = (draining.in_flight(), draining.sessions());
+        if open == 0 && requests == 0 && sessions == 0 {
             break;
         }
         if Instant::now() >= end {
-            tracing::warn!(publishes = open, requests, "shutdown.grace is over; what is left is cut off");
+            tracing::warn!(publishes = open, requests, sessions, "shutdown.grace is over; what is left is cut off");
             break;
         }
         actix_rt::time::sleep(LOOK).await;

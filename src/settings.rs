@@ -1,6 +1,6 @@
 //! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
 //!
-//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving` (one options struct per section) ·
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session` (one options struct per section) ·
 //! `keys` (names and texts of every key) · `sources` (file, environment, flags) · `error`.
 //!
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
@@ -15,6 +15,7 @@ mod http;
 mod keys;
 mod process;
 mod serving;
+mod session;
 mod sources;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub use http::HttpOptions;
 pub use keys::Key;
 pub use process::{DataOptions, InsecureOptions, LogFormat, LogOptions, NodeOptions, ShutdownOptions};
 pub use serving::{CacheOptions, HistoryOptions, PublishOptions, WatchOptions};
+pub use session::{SessionOptions, TcpOptions};
 pub use sources::{Flags, InForce, load};
 
 /// All settings of a node, one field per section of the settings file (hence more fields than usual).
@@ -55,6 +57,10 @@ pub struct Settings {
     pub publish: PublishOptions,
     /// How changes are streamed.
     pub watch: WatchOptions,
+    /// Where native sessions are listened for.
+    pub tcp: TcpOptions,
+    /// What a native session may do.
+    pub session: SessionOptions,
     /// How long former versions are kept.
     pub history: HistoryOptions,
     /// What protection is switched off.
@@ -81,6 +87,8 @@ impl Settings {
         self.cache.validate()?;
         self.publish.validate()?;
         self.watch.validate()?;
+        self.tcp.validate()?;
+        self.session.validate()?;
         self.history.validate()?;
         self.shutdown.validate()?;
         self.log.validate()?;
@@ -110,13 +118,14 @@ impl Settings {
     }
 
     fn refuse_open_address(&self) -> Result<(), Invalid> {
-        if self.http.addr.ip().is_loopback() || self.insecure.no_auth {
-            return Ok(());
-        }
+        let open = [("http.addr", self.http.addr), ("tcp.addr", self.tcp.address())]
+            .into_iter()
+            .find(|(_, address)| !address.ip().is_loopback());
+        let Some((key, _)) = open.filter(|_| !self.insecure.no_auth) else { return Ok(()) };
         let reason = "other machines can reach this address and authentication does not exist yet; \
                       use a loopback address such as 127.0.0.1:8848, or accept that anyone who reaches it can read \
                       and change everything with --insecure-no-auth (insecure.no_auth = true)";
-        Err(Invalid::new("http.addr", reason))
+        Err(Invalid::new(key, reason))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::lease_keeper::{LeaseKeeper, LookSoon};
 use crate::metrics::{GossipMetrics, MemberStateLabel, TransitionLabel};
 use crate::monitored;
 use crate::peer_links::PeerLinks;
+use crate::push_ledger::PushLedger;
 use crate::runtime::{Context, Observable};
 use crate::subscription::until_forgotten;
 
@@ -89,6 +90,8 @@ pub struct Neighbours {
     pub feed: Addr<ChangeFeed>,
     /// Brings what other nodes ask; `None` for a node without peers.
     pub links: Option<Addr<PeerLinks>>,
+    /// Knows the clients of this node.
+    pub ledger: Addr<PushLedger>,
 }
 
 /// The cluster listener.

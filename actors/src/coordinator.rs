@@ -1,22 +1,30 @@
-//! The coordinator of one worker thread: knows who watches what, and hands each change to those concerned.
+//! The coordinator of one worker thread: knows who is connected and who watches what, and hands each change to those
+//! concerned.
 //!
 //! Owns the register of watches of its thread, subscribed to the event bus: a change reaches the thread as one message
-//! and is fanned out here. Reads nothing and decides nothing about what a client is sent: that is the session's.
+//! and is fanned out here. Owns the seats of connected clients as well ([`seats`]): what they report of their pushes goes
+//! to the event bus in batches. Reads nothing and decides nothing about what a client is sent: that is the session's.
+
+pub mod seats;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::member::NodeId;
+use callboard_protocol::push_ledger::SessionNumber;
 use callboard_protocol::watch::{Selector, What};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
+use self::seats::Seats;
+use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, Subscribe};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::subscription::{Held, Holder, subscription, until_forgotten};
@@ -33,8 +41,8 @@ pub enum SessionEvent {
     /// Changes may have been missed, or lost by the database after they were told: look again, and take what is there
     /// even where it is older than what was seen.
     Recheck,
-    /// The node stops: answer and end.
-    Drain,
+    /// The node stops, or leaves the cluster: answer and end. Names where other nodes are reached over native sessions.
+    Drain(Arc<[String]>),
 }
 
 /// Registers a watch. From the answer on, every change of a selected key is told.
@@ -45,6 +53,8 @@ pub struct Watch {
     pub selector: Selector,
     /// Who is told.
     pub session: Recipient<SessionEvent>,
+    /// The seat of a client that has one: the watch ends with it, at the latest.
+    pub seat: Option<SessionNumber>,
 }
 
 /// A watch that was registered.
@@ -76,10 +86,11 @@ pub enum WatchRefused {
 #[rtype(result = "()")]
 pub struct Unwatch(pub WatchId);
 
-/// Tells every session to answer and end, and takes no new ones. Answers how many there were.
+/// Tells every session to answer and end, and takes no new ones. Answers how many there were. Names where other nodes are
+/// reached over native sessions.
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
-pub struct Drain;
+pub struct Drain(pub Arc<[String]>);
 
 /// Asks how many watches are held.
 #[derive(Debug, Message)]
@@ -90,6 +101,7 @@ pub struct CountWatches;
 struct Registered {
     selector: Selector,
     session: Recipient<SessionEvent>,
+    seat: Option<SessionNumber>,
     /// Its drop tells the session to register anew.
     _holder: Holder,
 }
@@ -98,7 +110,7 @@ struct Registered {
 #[derive(Debug)]
 pub struct Coordinator {
     bus: Addr<EventBus>,
-    max_watches: usize,
+    limits: Limits,
     next: u64,
     watches: HashMap<WatchId, Registered>,
     /// Watches of named keys.
@@ -108,15 +120,26 @@ pub struct Coordinator {
     /// When everything was looked through for watches that nobody has any more.
     swept: Option<Instant>,
     stopping: bool,
+    seats: Seats,
+}
+
+/// What one coordinator holds at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Watches of held requests and streams.
+    pub watches: usize,
+    /// Watches of native sessions.
+    pub session_watches: usize,
 }
 
 impl Coordinator {
-    /// A coordinator that hears of changes from `bus` and holds at most `max_watches`.
+    /// A coordinator that hears of changes from `bus`; `node` is the one it is of.
     #[must_use]
-    pub fn new(bus: Addr<EventBus>, max_watches: usize) -> Self {
+    pub fn new(bus: Addr<EventBus>, limits: Limits, node: NodeId) -> Self {
         Self {
             bus,
-            max_watches,
+            limits,
+            seats: Seats::new(node),
             next: 0,
             watches: HashMap::new(),
             exact: HashMap::new(),
@@ -138,17 +161,27 @@ impl Coordinator {
         context.spawn(wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)));
     }
 
+    /// Tells every session once, however many watches it has.
     fn tell_all(&mut self, event: &SessionEvent) {
         self.sweep();
-        for watch in self.watches.values() {
+        for watch in self.watches.values().filter(|watch| watch.seat.is_none()) {
             watch.session.do_send(event.clone());
         }
+        self.seats.tell_all(event);
     }
 
     fn unwatch(&mut self, id: WatchId) {
         if let Some(watch) = self.watches.remove(&id) {
             self.unindex(id, &watch.selector);
+            if let Some(seat) = watch.seat {
+                self.seats.unwatched(seat, id);
+            }
         }
+    }
+
+    /// How many sessions there are.
+    fn sessions(&self) -> usize {
+        self.watches.len() - self.seats.watches() + self.seats.len()
     }
 
     /// Drops the watches of sessions that are gone. Most take theirs back; one that failed, or that did not hear in
@@ -163,11 +196,16 @@ impl Coordinator {
     }
 
     /// True when no further watch may be held. Looks for some that may go, but not at every refusal.
-    fn is_full(&mut self) -> bool {
-        if self.watches.len() >= self.max_watches && self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL) {
+    fn is_full(&mut self, is_session: bool) -> bool {
+        let is_full = |coordinator: &Self| {
+            let sessions = coordinator.seats.session_watches();
+            let Limits { watches, session_watches } = coordinator.limits;
+            if is_session { sessions >= session_watches } else { coordinator.watches.len() - sessions >= watches }
+        };
+        if is_full(self) && self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL) {
             self.sweep();
         }
-        self.watches.len() >= self.max_watches
+        is_full(self)
     }
 
     fn index(&mut self, id: WatchId, selector: &Selector) {
@@ -227,6 +265,8 @@ impl Actor for Coordinator {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.subscribe(context);
+        // What the life before this one had not passed on is lost.
+        self.bus.do_send(PublishPushes(PushNews::Missed));
     }
 }
 
@@ -234,25 +274,36 @@ monitored!(Coordinator, "coordinator");
 
 impl Observable for Coordinator {
     fn observe(&self) -> serde_json::Value {
-        json!({ "watches": self.watches.len(), "keys": self.exact.len(), "stopping": self.stopping })
+        json!({
+            "watches": self.watches.len(),
+            "keys": self.exact.len(),
+            "seats": self.seats.len(),
+            "stopping": self.stopping,
+        })
     }
 }
 
 impl Handler<Watch> for Coordinator {
     type Result = MessageResult<Watch>;
 
-    fn handle(&mut self, Watch { selector, session }: Watch, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Watch { selector, session, seat }: Watch, _: &mut Context<Self>) -> Self::Result {
         if self.stopping {
             return MessageResult(Err(WatchRefused::Stopping));
         }
-        if self.is_full() {
+        if self.is_full(seat.is_some_and(|seat| self.seats.is_session(seat))) {
             return MessageResult(Err(WatchRefused::Full));
         }
         self.next += 1;
         let id = WatchId(self.next);
+        if let Some(seat) = seat
+            && !self.seats.watched(seat, id)
+        {
+            // The session has gone, or is about to take its seat again.
+            return MessageResult(Err(WatchRefused::Full));
+        }
         self.index(id, &selector);
         let (holder, held) = subscription();
-        self.watches.insert(id, Registered { selector, session, _holder: holder });
+        self.watches.insert(id, Registered { selector, session, seat, _holder: holder });
         MessageResult(Ok(Watching { id, held }))
     }
 }
@@ -279,10 +330,10 @@ impl Handler<ConfigEvent> for Coordinator {
 impl Handler<Drain> for Coordinator {
     type Result = usize;
 
-    fn handle(&mut self, Drain: Drain, _: &mut Context<Self>) -> usize {
+    fn handle(&mut self, Drain(elsewhere): Drain, _: &mut Context<Self>) -> usize {
         self.stopping = true;
-        self.tell_all(&SessionEvent::Drain);
-        self.watches.len()
+        self.tell_all(&SessionEvent::Drain(elsewhere));
+        self.sessions()
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use actix::prelude::SendError;
 use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::SharedState;
+use callboard_protocol::push_ledger::PushEvent;
 use callboard_protocol::roster::MemberEvent;
 use serde_json::json;
 
@@ -45,6 +46,16 @@ pub enum MemberNews {
     Recheck,
 }
 
+/// What is known of pushes.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum PushNews {
+    /// These happened, in the order in which they are told.
+    Happened(Arc<[PushEvent]>),
+    /// Some may have been left out.
+    Missed,
+}
+
 /// Subscribes to configuration events. The answer tells when the bus forgot the subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "Held")]
@@ -55,6 +66,11 @@ pub struct Subscribe(pub Recipient<ConfigEvent>);
 #[rtype(result = "Held")]
 pub struct SubscribeMembers(pub Recipient<MemberNews>);
 
+/// Subscribes to what happens to pushes. The answer tells when the bus forgot the subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "Held")]
+pub struct SubscribePushes(pub Recipient<PushNews>);
+
 /// Publishes an event to every subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -64,6 +80,11 @@ pub struct Publish(pub ConfigEvent);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct PublishMember(pub MemberEvent);
+
+/// Publishes what happened to pushes.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PublishPushes(pub PushNews);
 
 /// Tries the subscribers again whose mailboxes were full.
 #[derive(Debug, Message)]
@@ -88,6 +109,12 @@ impl Event for MemberNews {
     }
 }
 
+impl Event for PushNews {
+    fn recheck() -> Self {
+        Self::Missed
+    }
+}
+
 #[derive(Debug)]
 struct Subscriber<E: Event> {
     recipient: Recipient<E>,
@@ -107,6 +134,7 @@ struct Audience<E: Event> {
 pub struct EventBus {
     configs: Audience<ConfigEvent>,
     members: Audience<MemberNews>,
+    pushes: Audience<PushNews>,
     retrying: bool,
     metrics: PushMetrics,
 }
@@ -115,12 +143,13 @@ impl EventBus {
     /// A bus without subscribers.
     #[must_use]
     pub fn new(metrics: PushMetrics) -> Self {
-        Self { configs: Audience::new(), members: Audience::new(), retrying: false, metrics }
+        let (configs, members, pushes) = (Audience::new(), Audience::new(), Audience::new());
+        Self { configs, members, pushes, retrying: false, metrics }
     }
 
     /// Hands over what waits, drops who is gone, and comes back when a mailbox is full.
     fn drain(&mut self, context: &mut Context<Self>) {
-        let behind = self.configs.drain() | self.members.drain();
+        let behind = self.configs.drain() | self.members.drain() | self.pushes.drain();
         if behind && !self.retrying {
             self.retrying = true;
             context.notify_later(RetryTick, RETRY);
@@ -188,7 +217,12 @@ monitored!(EventBus, "event_bus");
 impl Observable for EventBus {
     fn observe(&self) -> serde_json::Value {
         let waiting = self.configs.waiting();
-        json!({ "subscribers": waiting.len(), "waiting": waiting, "members": { "waiting": self.members.waiting() } })
+        json!({
+            "subscribers": waiting.len(),
+            "waiting": waiting,
+            "members": { "waiting": self.members.waiting() },
+            "pushes": { "waiting": self.pushes.waiting() },
+        })
     }
 }
 
@@ -205,6 +239,23 @@ impl Handler<SubscribeMembers> for EventBus {
 
     fn handle(&mut self, SubscribeMembers(recipient): SubscribeMembers, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.members.add(recipient))
+    }
+}
+
+impl Handler<SubscribePushes> for EventBus {
+    type Result = MessageResult<SubscribePushes>;
+
+    fn handle(&mut self, SubscribePushes(recipient): SubscribePushes, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.pushes.add(recipient))
+    }
+}
+
+impl Handler<PublishPushes> for EventBus {
+    type Result = ();
+
+    fn handle(&mut self, PublishPushes(news): PublishPushes, context: &mut Context<Self>) {
+        self.pushes.tell(&news, &self.metrics);
+        self.drain(context);
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`runtime`] (how any actor lives) · [`wiring`] (who knows whom) · [`cache`] and its reader (a read) ·
 //! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
-//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`lease_keeper`] (the membership) ·
+//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`push_ledger`] (who got it) · [`lease_keeper`] (the membership) ·
 //! [`peer_links`] (the way to other nodes) · [`gossip`], [`cluster_listener`] (which nodes there are).
 
 pub mod cache;
@@ -23,6 +23,7 @@ pub mod lease_keeper;
 pub mod long_poll;
 pub mod metrics;
 pub mod peer_links;
+pub mod push_ledger;
 pub mod retention;
 pub mod runtime;
 pub mod session;

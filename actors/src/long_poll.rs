@@ -8,6 +8,7 @@
 //! When the actor panics, the answers of all polls drop unsent. Nothing is known of a poll whose answer drops: its
 //! client has to be told so, asks again and is compared anew.
 
+mod listing;
 mod reading;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::long_poll::{Ended, Poll, PollId, Polls, TICK, Watched};
+use callboard_protocol::member::NodeId;
 use callboard_protocol::time::Mono;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
@@ -104,6 +106,8 @@ struct Counted(Gauge);
 /// The long polls of one worker.
 #[derive(Debug)]
 pub struct LongPoll {
+    /// The node, and the first of the numbers that its polls are shown under.
+    shown_as: (NodeId, u64),
     bus: Addr<EventBus>,
     reader: Recipient<GetMany>,
     max_polls: usize,
@@ -135,9 +139,16 @@ impl LongPoll {
     /// Holds at most `max_polls`, hears of changes from `bus` and reads through `reader`, which should live on the
     /// same thread.
     #[must_use]
-    pub fn new(bus: Addr<EventBus>, reader: Recipient<GetMany>, max_polls: usize, metrics: PushMetrics) -> Self {
+    pub fn new(
+        shown_as: (NodeId, u64),
+        bus: Addr<EventBus>,
+        reader: Recipient<GetMany>,
+        max_polls: usize,
+        metrics: PushMetrics,
+    ) -> Self {
         let held = metrics.held.get_or_create(&HeldLabel { kind: "long_poll" }).clone();
         Self {
+            shown_as,
             bus,
             reader,
             max_polls,

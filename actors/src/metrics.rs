@@ -25,6 +25,40 @@ pub struct Metrics {
     pub peer: PeerMetrics,
     /// What is known of other nodes.
     pub gossip: GossipMetrics,
+    /// Native sessions.
+    pub session: SessionMetrics,
+}
+
+/// What native sessions do.
+#[derive(Debug, Clone, Default)]
+pub struct SessionMetrics {
+    /// Requests by kind.
+    pub requests: Family<RequestLabel, Counter>,
+    /// Sessions that ended, by reason.
+    pub ended: Family<EndLabel, Counter>,
+    /// What happened to pushes.
+    pub pushes: Family<StepLabel, Counter>,
+}
+
+/// The label of [`SessionMetrics::requests`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabel {
+    /// As in the protocol.
+    pub kind: &'static str,
+}
+
+/// The label of [`SessionMetrics::ended`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EndLabel {
+    /// `closed`, `broken`, `stalled`, `drained`, or the code of the error that the client was told.
+    pub reason: &'static str,
+}
+
+/// The label of [`SessionMetrics::pushes`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StepLabel {
+    /// `sent`, `applied`, `rejected`, `superseded` or `lost`.
+    pub step: &'static str,
 }
 
 /// What the lease keeper does.
@@ -167,7 +201,7 @@ pub struct PushMetrics {
 /// The label of [`PushMetrics::held`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HeldLabel {
-    /// `wait`, `stream` or `long_poll`.
+    /// `wait`, `stream`, `long_poll`, `tcp` or `websocket`.
     pub kind: &'static str,
 }
 
@@ -241,6 +275,7 @@ impl Default for Metrics {
             },
             lease: LeaseMetrics::default(),
             peer: PeerMetrics::default(),
+            session: SessionMetrics::default(),
             gossip: GossipMetrics::default(),
         }
     }
@@ -256,6 +291,7 @@ impl Metrics {
         self.lease.register(registry);
         self.peer.register(registry);
         self.gossip.register(registry);
+        self.session.register(registry);
     }
 }
 
@@ -374,5 +410,13 @@ impl GossipMetrics {
         registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
         registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
         registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
+    }
+}
+
+impl SessionMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_session_requests", "Requests on native sessions by kind", self.requests.clone());
+        registry.register("callboard_sessions_ended", "Native sessions that ended by reason", self.ended.clone());
+        registry.register("callboard_session_pushes", "What happened to pushes", self.pushes.clone());
     }
 }

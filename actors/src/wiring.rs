@@ -21,18 +21,20 @@ use crate::clock::SharedClock;
 use crate::cluster_listener::{self, ClusterListener, Neighbours};
 use crate::cluster_notify::{self, ClusterNotify, NoPeers, Transport};
 use crate::conf_manager::{self, ConfManager};
-use crate::coordinator::Coordinator;
+use crate::coordinator::{self, Coordinator};
 use crate::event_bus::EventBus;
 use crate::gossip::{self, Advertised, Gossip, Outlet, Seeds};
 use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
 use crate::long_poll::LongPoll;
 use crate::metrics::{GossipMetrics, Metrics};
 use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
+use crate::push_ledger::{Include, Informants, PushLedger};
 use crate::retention::Retention;
 use crate::runtime::{Context, Monitored, Registry, Spec, start, start_in};
 use crate::store;
 use crate::store_reader::StoreReader;
 use crate::store_writer::StoreWriter;
+use crate::subscription::until_forgotten;
 
 /// The label of the arbiter on which everything lives that a node has once.
 const CORE: &str = "core";
@@ -40,6 +42,8 @@ const CORE: &str = "core";
 const LEASE: &str = "lease";
 /// Mailbox of an actor that many send to; `try_send` alone respects it.
 const BUSY_MAILBOX: usize = 1_024;
+/// Where the number of a worker stands in the numbers of its long polls.
+const WORKER_SHIFT: u32 = 48;
 
 /// How a node is to run.
 #[derive(Debug, Clone)]
@@ -60,6 +64,8 @@ pub struct NodeOptions {
     pub history_retention: Duration,
     /// Requests held at most on each worker.
     pub max_held_per_worker: usize,
+    /// Watches of native sessions at most on each worker.
+    pub max_session_watches_per_worker: usize,
 }
 
 /// Where a node's actors live that it has once.
@@ -112,6 +118,12 @@ pub struct Node {
     pub change_feed: Addr<ChangeFeed>,
     /// What is known of every node.
     pub cluster_listener: Addr<ClusterListener>,
+    /// Who was pushed what.
+    pub push_ledger: Addr<PushLedger>,
+    /// The node's name.
+    pub id: NodeId,
+    /// The node's clock.
+    pub clock: SharedClock,
     /// The links to other nodes; `None` for a node that has no peers.
     pub peer_links: Option<Addr<PeerLinks>>,
     /// The heartbeat; `None` for a node that has no peers.
@@ -120,7 +132,7 @@ pub struct Node {
     bus: Addr<EventBus>,
     database: store::Reader,
     mark_wait: Duration,
-    max_held_per_worker: usize,
+    watch_limits: coordinator::Limits,
 }
 
 /// What each worker thread has: reads and watches never leave it.
@@ -170,8 +182,13 @@ impl Node {
             .start("change_feed", move |_| ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone()));
         let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
         let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
-        let neighbours =
-            Neighbours { lease_keeper: lease_keeper.clone(), feed: change_feed.clone(), links: peer_links.clone() };
+        let push_ledger = scene.start_push_ledger(&options.lease.node, bus.clone(), change_feed.clone());
+        let neighbours = Neighbours {
+            lease_keeper: lease_keeper.clone(),
+            feed: change_feed.clone(),
+            links: peer_links.clone(),
+            ledger: push_ledger.clone(),
+        };
         let cluster_listener = scene.start_listener(&options.lease.node, gossip.clone(), bus.clone(), neighbours);
         let below = cluster_notify::Down {
             cache: keeper.clone(),
@@ -194,8 +211,10 @@ impl Node {
         });
         let (by, time, keep) = (store_writer.clone(), clock.clone(), options.history_retention);
         scene.start("retention", move |_| Retention::new(by.clone(), reader.clone(), time.clone(), keep));
-        let (mark_wait, max_held_per_worker) = (options.mark_wait, options.max_held_per_worker);
-        let Scene { registry, metrics, .. } = scene;
+        let (watches, session_watches) = (options.max_held_per_worker, options.max_session_watches_per_worker);
+        let watch_limits = coordinator::Limits { watches, session_watches };
+        let (mark_wait, id) = (options.mark_wait, options.lease.node);
+        let Scene { registry, metrics, clock, .. } = scene;
         Self {
             registry,
             metrics,
@@ -204,13 +223,16 @@ impl Node {
             lease_keeper,
             change_feed,
             cluster_listener,
+            push_ledger,
+            id,
+            clock,
             peer_links,
             gossip,
             cache,
             bus,
             database,
             mark_wait,
-            max_held_per_worker,
+            watch_limits,
         }
     }
 }
@@ -267,6 +289,11 @@ impl Scene<'_> {
             let around = (cache.clone(), links.clone());
             LeaseKeeper::new(options.clone(), leases.clone(), around, time.clone(), counts.clone())
         })
+    }
+
+    fn start_push_ledger(&self, node: &NodeId, bus: Addr<EventBus>, feed: Addr<ChangeFeed>) -> Addr<PushLedger> {
+        let (node, clock) = (node.clone(), self.clock.clone());
+        self.start("push_ledger", move |_| PushLedger::new(node.clone(), bus.clone(), feed.clone(), clock.clone()))
     }
 
     fn start_listener(
@@ -330,13 +357,28 @@ impl Worker {
         let store = start(&spec("store_reader"), move |_| StoreReader::new(database.clone(), counts.clone()));
         let (cache, loads, mark_wait) = (node.cache.clone(), store.clone(), node.mark_wait);
         let reader = start(&spec("reader"), move |_| Reader::new(cache.clone(), loads.clone(), mark_wait));
-        let (bus, max_watches) = (node.bus.clone(), node.max_held_per_worker);
-        let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), max_watches));
-        let (bus, by, max_polls, counts) =
-            (node.bus.clone(), reader.clone().recipient(), node.max_held_per_worker, node.metrics.push.clone());
-        let long_poll =
-            start(&spec("long_poll"), move |_| LongPoll::new(bus.clone(), by.clone(), max_polls, counts.clone()));
+        let (bus, limits, id) = (node.bus.clone(), node.watch_limits, node.id.clone());
+        let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), limits, id.clone()));
+        let (bus, by, counts) = (node.bus.clone(), reader.clone().recipient(), node.metrics.push.clone());
+        let shown_as = (node.id.clone(), (index as u64).wrapping_shl(WORKER_SHIFT));
+        let long_poll = start(&spec("long_poll"), move |_| {
+            LongPoll::new(shown_as.clone(), bus.clone(), by.clone(), limits.watches, counts.clone())
+        });
+        let informants = Informants {
+            seated: coordinator.clone().recipient(),
+            polls: long_poll.clone().recipient(),
+            watchers: coordinator.clone().recipient(),
+        };
+        drop(actix_rt::spawn(introduce(node.push_ledger.clone(), informants)));
         Self { reader, store, coordinator, long_poll, node: node.clone() }
+    }
+}
+
+/// Tells the account who knows the clients of this thread, and again whenever it forgets.
+async fn introduce(ledger: Addr<PushLedger>, informants: Informants) {
+    while ledger.connected() {
+        let (ledger, informants) = (ledger.clone(), informants.clone());
+        until_forgotten(async move { ledger.send(Include(informants)).await }).await;
     }
 }
 

@@ -144,7 +144,8 @@ impl Cluster {
             None => self.direct.clone(),
         };
         let seeds: Vec<String> = (1..=SEEDS).map(|seed| self.advertised(seed).to_string()).collect();
-        let setup = self.setup.clone().serve_on(self.run.http(number)).variable("CALLBOARD_DATABASE_URL", &url);
+        let setup = self.setup.clone().serve_on(self.run.http(number)).sessions_on(self.run.session(number));
+        let setup = setup.variable("CALLBOARD_DATABASE_URL", &url);
         setup
             .flag("node-id", &id(number))
             .flag("peer-addr", &self.run.peer(number).to_string())

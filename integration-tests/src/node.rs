@@ -25,6 +25,7 @@ const TAIL: usize = 30;
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     http: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -40,6 +41,13 @@ impl Setup {
     #[must_use]
     pub fn serve_on(mut self, address: SocketAddr) -> Self {
         self.http = Some(address);
+        self
+    }
+
+    /// Serves native sessions on this address, after a restart too, instead of on any free port.
+    #[must_use]
+    pub fn sessions_on(mut self, address: SocketAddr) -> Self {
+        self.tcp = Some(address);
         self
     }
 
@@ -65,6 +73,7 @@ pub struct Node {
     home: TempDir,
     process: Option<Child>,
     http: SocketAddr,
+    tcp: SocketAddr,
     peer: Option<SocketAddr>,
 }
 
@@ -76,7 +85,7 @@ impl Node {
     pub async fn start(setup: Setup) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a directory for the node")?;
         let http = setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let mut node = Self { setup, home, process: None, http, peer: None };
+        let mut node = Self { setup, home, process: None, http, tcp: http, peer: None };
         node.start_again().await?;
         Ok(node)
     }
@@ -97,16 +106,23 @@ impl Node {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = command(self.home.path())?;
         let http = self.setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        command.arg("serve").args(["--http-addr", &http.to_string(), "--data-dir"]).arg(self.data_dir());
+        let tcp = self.setup.tcp.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        command
+            .arg("serve")
+            .args(["--http-addr", &http.to_string(), "--tcp-addr", &tcp.to_string(), "--data-dir"])
+            .arg(self.data_dir());
         command.args(&self.setup.arguments).envs(self.setup.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn().context("start callboard")?);
         let ready = poll::until("the node serves", poll::SOON, async || self.look_for_addresses(&addresses)).await;
-        (self.http, self.peer) = ready.with_context(|| self.log_tail())?;
+        (self.http, self.tcp, self.peer) = ready.with_context(|| self.log_tail())?;
         Ok(())
     }
 
-    fn look_for_addresses(&mut self, addresses: &Path) -> anyhow::Result<Option<(SocketAddr, Option<SocketAddr>)>> {
+    fn look_for_addresses(
+        &mut self,
+        addresses: &Path,
+    ) -> anyhow::Result<Option<(SocketAddr, SocketAddr, Option<SocketAddr>)>> {
         if let Some(status) = self.process.as_mut().context("the node was started")?.try_wait()? {
             self.process = None;
             bail!("the node ended with {status}");
@@ -116,7 +132,9 @@ impl Node {
         }
         let known: BTreeMap<String, Value> = serde_json::from_slice(&fs::read(addresses)?)?;
         let address = |name| known.get(name)?.as_str()?.parse().ok();
-        Ok(Some((address("http").context("addresses.json names the HTTP address")?, address("peer"))))
+        let http = address("http").context("addresses.json names the HTTP address")?;
+        let tcp = address("tcp").context("addresses.json names the address of sessions")?;
+        Ok(Some((http, tcp, address("peer"))))
     }
 
     /// A client of this node. It stays with the present port.
@@ -135,6 +153,12 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The address it serves native sessions on.
+    #[must_use]
+    pub fn session_address(&self) -> SocketAddr {
+        self.tcp
     }
 
     /// The address it listens on for other nodes, if it does.

@@ -71,6 +71,12 @@ impl Run {
         self.address(node, self.port + 1)
     }
 
+    /// Where a node serves native sessions.
+    #[must_use]
+    pub fn session(&self, node: u8) -> SocketAddr {
+        self.address(node, self.port + 2)
+    }
+
     /// Where the proxy listens for a node's peers.
     #[must_use]
     pub fn public_peer(&self, node: u8) -> SocketAddr {

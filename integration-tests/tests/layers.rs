@@ -171,12 +171,17 @@ fn imports_run_one_way() {
     let below_actors = BTreeSet::from(["callboard-protocol", "callboard-migration"]);
     assert!(ours(&actors).is_subset(&below_actors), "{:?}", ours(&actors));
     assert!(ours(&dependencies("callboard")).contains("callboard-actors"));
-    assert_eq!(ours(&dependencies("callboard-integration-tests")), BTreeSet::from(["callboard-protocol"]));
+    assert_eq!(ours(&dependencies("callboard-proto")), BTreeSet::new());
+    assert_eq!(ours(&dependencies("callboard-client")), BTreeSet::from(["callboard-proto"]));
+    let below_tests = BTreeSet::from(["callboard-protocol", "callboard-proto", "callboard-client"]);
+    assert!(ours(&dependencies("callboard-integration-tests")).is_subset(&below_tests));
 }
 
 #[test]
 fn no_module_is_called_after_nothing() {
-    for directory in ["protocol/src", "actors/src", "migration/src", "src", "integration-tests/src"] {
+    for directory in
+        ["protocol/src", "proto/src", "actors/src", "migration/src", "client/src", "src", "integration-tests/src"]
+    {
         for (path, _) in sources(&workspace().join(directory)) {
             let name = path.file_stem().unwrap().to_str().unwrap();
             assert!(!["mod", "utils", "common", "core", "helper", "model"].contains(&name), "{}", path.display());

@@ -35,7 +35,11 @@ fn head(bytes: &[u8]) -> Result<Head, FrameError> {
     for (place, byte) in bytes.iter().take(MAX_HEAD).enumerate() {
         body |= usize::from(byte & 0x7f) << (7 * place);
         if byte & 0x80 == 0 {
-            return if body > MAX_FRAME { Err(FrameError::TooLong) } else { Ok(Head::Length { head: place + 1, body }) };
+            return if body > MAX_FRAME {
+                Err(FrameError::TooLong)
+            } else {
+                Ok(Head::Length { head: place + 1, body })
+            };
         }
     }
     // Four bytes hold lengths up to 256 MiB: whatever needs more is too long.

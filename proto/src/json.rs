@@ -23,6 +23,8 @@ pub enum JsonError {
     /// A kind of message does not have the form it should have.
     #[error("{kind}: {reason}")]
     Kind {
+        /// The number of the request.
+        id: u64,
         /// Which kind.
         kind: String,
         /// What is wrong.
@@ -32,8 +34,26 @@ pub enum JsonError {
 
 /// The kinds of messages, as they are named.
 pub const KINDS: [&str; 20] = [
-    "hello", "get", "list", "publish", "delete", "watch", "unwatch", "applied", "rejected", "ping", "pong", "welcome",
-    "config", "page", "published", "watching", "unwatched", "push", "goAway", "error",
+    "hello",
+    "get",
+    "list",
+    "publish",
+    "delete",
+    "watch",
+    "unwatch",
+    "applied",
+    "rejected",
+    "ping",
+    "pong",
+    "welcome",
+    "config",
+    "page",
+    "published",
+    "watching",
+    "unwatched",
+    "push",
+    "goAway",
+    "error",
 ];
 
 /// The message that `text` holds; without a kind when it names none that is known.
@@ -55,7 +75,7 @@ pub fn decode(text: &str) -> Result<Envelope, JsonError> {
     let named = Value::Object(Map::from_iter([(kind.clone(), message)]));
     match serde_json::from_value::<Kind>(named) {
         Ok(message) => Ok(Envelope { id, kind: Some(message) }),
-        Err(error) => Err(JsonError::Kind { kind, reason: error.to_string() }),
+        Err(error) => Err(JsonError::Kind { id, kind, reason: error.to_string() }),
     }
 }
 

@@ -9,10 +9,11 @@
 //! does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`roster`] (what it makes of the
 //! others) · [`cache`] (when memory may
 //! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) ·
-//! [`session`] (what a native client is sent) · [`push_ledger`] (who got what) · [`retention`]
+//! [`session`] (what a native client is sent) · [`push_ledger`], [`clients`] (who got what) · [`retention`]
 //! (what is old) · [`link`] (when a way to a peer lives) · [`wire`] (hand-written decoders)
 
 pub mod cache;
+pub mod clients;
 pub mod commit;
 pub mod config;
 pub mod content;

@@ -65,6 +65,14 @@ pub struct PollId {
     serial: u64,
 }
 
+impl PollId {
+    /// The number, for people; never given twice by one register.
+    #[must_use]
+    pub fn serial(self) -> u64 {
+        self.serial
+    }
+}
+
 /// A poll that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended<W> {
@@ -190,6 +198,16 @@ impl<W> Polls<W> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The polls that are held: their numbers, who asks, and what they watch.
+    pub fn held(&self) -> impl Iterator<Item = (PollId, &ClientIdentity, impl Iterator<Item = Watched>)> {
+        let places = 0..u32::try_from(self.polls.places()).unwrap_or(u32::MAX);
+        places.filter_map(|slot| {
+            let entry = self.polls.get(slot)?;
+            let watched = entry.records.iter().map(|record| Watched { key: record.key.clone(), held: record.held });
+            Some((PollId { slot, serial: entry.serial }, &entry.client, watched))
+        })
     }
 
     /// How many records the polls have in all.

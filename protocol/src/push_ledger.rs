@@ -129,13 +129,27 @@ pub struct PushLedger {
     max_rows: usize,
     /// What is known of versions above it is whole; `None` while not even that is known.
     whole_after: Option<Version>,
+    /// The highest version there was an event of.
+    newest: Version,
 }
 
 impl PushLedger {
     /// An empty account with room for `max_rows`.
     #[must_use]
     pub fn new(max_rows: usize) -> Self {
-        Self { traces: HashMap::new(), order: VecDeque::new(), rows: 0, max_rows, whole_after: None }
+        Self {
+            traces: HashMap::new(),
+            order: VecDeque::new(),
+            rows: 0,
+            max_rows,
+            whole_after: None,
+            newest: Version::ZERO,
+        }
+    }
+
+    /// Events were lost: of what was pushed up to now, others may know.
+    pub fn missed(&mut self) {
+        self.whole_after = self.whole_after.map(|after| after.max(self.newest));
     }
 
     /// The node was at this revision when the account began: of what was pushed up to there, others may know.
@@ -146,6 +160,7 @@ impl PushLedger {
     /// Puts an event down.
     pub fn record(&mut self, at: WallMillis, event: PushEvent) {
         let PushEvent { session, client, key, version, step } = event;
+        self.newest = self.newest.max(version);
         let versions = self.traces.entry(key.clone()).or_default();
         let rows = versions.entry(version).or_insert_with(|| {
             self.order.push_back((key, version));

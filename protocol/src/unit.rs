@@ -1,6 +1,8 @@
 //! What a caller asks to be published: units of one or more keys, and how each turned out. A unit takes one revision
 //! and succeeds or fails as a whole. Owns the words and the rules of request ids; decides nothing about storage.
 
+pub mod fingerprint;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use super::key::ClusterKeys;
 use super::links::{self, Identity, LinkConfig, TcpDialer};
 use super::seeds::SeedNames;
 use super::udp::{self, UdpReceiver, UdpSender};
-use crate::http;
+use crate::http::{self, Told};
 use crate::settings::Settings;
 
 /// How often a port that is free for TCP and not for UDP is exchanged for another one.
@@ -42,7 +42,12 @@ pub struct Opened {
 ///
 /// # Errors
 /// The key, an address or a socket can't be used; the message names the setting.
-pub async fn open(settings: &Settings, node: &NodeId, http: SocketAddr) -> anyhow::Result<Option<Opened>> {
+pub async fn open(
+    settings: &Settings,
+    node: &NodeId,
+    http: SocketAddr,
+    session: SocketAddr,
+) -> anyhow::Result<Option<Opened>> {
     if !settings.cluster.has_key() {
         return Ok(None);
     }
@@ -58,7 +63,7 @@ pub async fn open(settings: &Settings, node: &NodeId, http: SocketAddr) -> anyho
         peer: told(host, address, "peer.addr").await?,
         http: told(host, http, "http.addr").await?,
         grpc: None,
-        session: None,
+        session: Some(told(host, session, "tcp.addr").await?),
         protocols: ProtocolRange { min: PEER_VERSIONS.min, max: PEER_VERSIONS.max },
         version: SOFTWARE.into(),
     };
@@ -122,6 +127,18 @@ fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
         }
     }
     bail!("no port is free for both TCP and UDP")
+}
+
+/// The addresses that clients are told. Without a name that others reach, those that are listened on.
+///
+/// # Errors
+/// The name that was given has no address.
+pub async fn told_to_clients(settings: &Settings, http: SocketAddr, tcp: SocketAddr) -> anyhow::Result<Told> {
+    let host = &settings.advertise.addr;
+    if host.is_empty() {
+        return Ok(Told { http, tcp });
+    }
+    Ok(Told { http: told(host, http, "http.addr").await?, tcp: told(host, tcp, "tcp.addr").await? })
 }
 
 /// The address that others are told for one that is listened on.

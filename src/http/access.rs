@@ -17,12 +17,14 @@ use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use super::{
-    State, actors, cluster, configs, health, history, listing, metrics, nacos, namespaces, openapi, publishing, watch,
+    State, actors, clients, cluster, configs, health, history, listing, metrics, nacos, namespaces, openapi,
+    publishing, watch,
 };
+use crate::session::websocket;
 
 /// What a caller must be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Nothing: anybody may ask.
     Public,
     /// Read configurations.
@@ -35,7 +37,7 @@ pub(super) enum Access {
 
 /// Who asks. No header makes a caller somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Principal {
+pub(crate) enum Principal {
     /// Nobody in particular.
     Anonymous,
 }
@@ -46,14 +48,14 @@ impl Principal {
     }
 
     /// Whoever reaches the address may do everything: addresses that others reach have to be asked for at the start.
-    fn require(&self, access: Access) -> Result<(), Problem> {
+    pub(crate) fn require(&self, access: Access) -> Result<(), Problem> {
         match (self, access) {
             (Self::Anonymous, Access::Public | Access::Read | Access::Write | Access::Admin) => Ok(()),
         }
     }
 
     /// The name under which changes are recorded.
-    pub(super) fn operator(&self) -> Option<String> {
+    pub(crate) fn operator(&self) -> Option<String> {
         match self {
             Self::Anonymous => None,
         }
@@ -61,13 +63,13 @@ impl Principal {
 }
 
 /// A request on its way to its handler.
-pub(super) struct Call {
+pub(crate) struct Call {
     /// Its head.
-    pub(super) request: HttpRequest,
+    pub(crate) request: HttpRequest,
     /// Its body, unread.
-    pub(super) payload: Payload,
+    pub(crate) payload: Payload,
     /// What the worker has.
-    pub(super) state: web::Data<State>,
+    pub(crate) state: web::Data<State>,
     /// Who asks.
     pub(super) principal: Principal,
 }
@@ -84,13 +86,13 @@ impl Call {
     }
 
     /// The query, which may hold the keys of `known`.
-    pub(super) fn query(&self, known: &[&'static str]) -> Result<Query<'_>, Problem> {
+    pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query<'_>, Problem> {
         Ok(Query::parse(self.request.query_string(), known)?)
     }
 }
 
 /// What a handler gives.
-pub(super) type Answer = Result<HttpResponse, Problem>;
+pub(crate) type Answer = Result<HttpResponse, Problem>;
 type Handling = Pin<Box<dyn Future<Output = HttpResponse>>>;
 
 /// In whose words a refusal is told.
@@ -166,6 +168,7 @@ macro_rules! nacos {
 const CONFIG: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}";
 const HISTORY: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}/history";
 const HISTORY_ENTRY: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}/history/{version}";
+const PUSHES: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}/pushes";
 const LISTING: &str = "/api/v1/namespaces/{namespace}/configs";
 const NAMESPACES: &str = "/api/v1/namespaces";
 const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
@@ -174,7 +177,7 @@ const NACOS_CONFIGS: &str = "/nacos/v1/cs/configs";
 const NACOS_NAMESPACES: &str = "/nacos/v1/console/namespaces";
 
 /// Every route there is.
-pub(super) static TABLE: [Row; 39] = [
+pub(super) static TABLE: [Row; 43] = [
     row!(GET CONFIG, Read, configs::read, configs::describe_get),
     row!(HEAD CONFIG, Read, configs::read, configs::describe_head),
     row!(PUT CONFIG, Write, publishing::put, publishing::describe_put),
@@ -187,6 +190,10 @@ pub(super) static TABLE: [Row; 39] = [
     row!(PUT NAMESPACE, Admin, namespaces::edit, namespaces::describe_edit),
     row!(DELETE NAMESPACE, Admin, namespaces::remove, namespaces::describe_remove),
     row!(GET "/api/v1/watch", Read, watch::watch, watch::describe),
+    row!(GET "/api/v1/session", Read, websocket::open, websocket::describe),
+    row!(GET "/api/v1/clients", Admin, clients::list, clients::describe_list),
+    row!(GET "/api/v1/clients/{client}", Admin, clients::one, clients::describe_one),
+    row!(GET PUSHES, Admin, clients::pushes, clients::describe_pushes),
     row!(GET "/api/v1/actors", Admin, actors::list, actors::describe_list),
     row!(GET "/api/v1/actors/{name}", Admin, actors::one, actors::describe_one),
     row!(GET "/api/v1/cluster", Admin, cluster::get, cluster::describe_get),

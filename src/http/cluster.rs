@@ -71,7 +71,7 @@ pub(super) struct Reached {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Drained {
     node: String,
-    /// Held requests that were answered.
+    /// Held requests that were answered, and sessions that were sent elsewhere.
     released: usize,
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn drain(call: Call) -> Answer {
     let end = Instant::now() + shared.limits.grace;
     shared.draining.begin();
     draining::say_leaving(node).await;
-    let released = shared.draining.drain().await;
+    let released = shared.draining.drain(node).await;
     while ask(&node.conf_manager, CountOpen, DEADLINE).await? > 0 {
         if Instant::now() >= end {
             return Err(Problem::new(ErrorCode::Unavailable, "publishes are still under way; ask again"));
@@ -125,6 +125,7 @@ async fn revision_of(node: &Node, seen: &NodeView) -> Option<Version> {
     let query = Query { node: seen.id.clone(), query: PeerQuery::Status, deadline: PEER_DEADLINE };
     match ask(links, query, DEADLINE).await {
         Ok(Ok(PeerReply::Status(status))) => Some(status.revision),
+        Ok(Ok(PeerReply::Clients(_) | PeerReply::Pushes(_))) => None,
         Ok(Err(error)) => {
             tracing::debug!(peer.id = %seen.id, %error, "a node did not say how far it is");
             None

@@ -22,6 +22,7 @@ use callboard_protocol::roster::Status;
 use futures_util::future::{join, join_all};
 
 use super::problem::{ErrorCode, Problem};
+use crate::session::{self, Sessions};
 
 /// How long a worker's actors may take to tell those whom they hold.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ struct State {
     stopping: AtomicBool,
     has_left: AtomicBool,
     workers: Mutex<Vec<Listed>>,
+    sessions: Mutex<Option<Arc<Sessions>>>,
 }
 
 #[derive(Debug)]
@@ -65,8 +67,20 @@ impl Draining {
         workers.push(Listed { coordinator, long_poll, open: Arc::clone(&open.0) });
     }
 
+    /// Takes note of the native sessions.
+    pub(super) fn include_sessions(&self, sessions: &Arc<Sessions>) {
+        *self.state.sessions.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(sessions));
+    }
+
+    /// How many native sessions are open.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        let sessions = self.state.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.as_ref().map_or(0, |sessions| sessions.open())
+    }
+
     /// Refuses what would be held when the node is stopping.
-    pub(super) fn refuse_new(&self) -> Result<(), Problem> {
+    pub(crate) fn refuse_new(&self) -> Result<(), Problem> {
         if self.state.stopping.load(Ordering::Acquire) {
             return Err(Problem::new(ErrorCode::ShuttingDown, "this node is stopping; ask another one"));
         }
@@ -87,16 +101,20 @@ impl Draining {
         self.state.stopping.store(true, Ordering::Release);
     }
 
-    /// [Begins](Self::begin) the stop and has every held request answered. Returns how many were held, when all of
-    /// them have been told.
-    pub async fn drain(&self) -> usize {
+    /// [Begins](Self::begin) the stop, has every held request answered and every session sent to another node. Returns how
+    /// many there were, when all of them have been told.
+    pub async fn drain(&self, node: &Node) -> usize {
         self.begin();
+        let elsewhere: Arc<[String]> = session::elsewhere(node).await.into();
         let holders: Vec<_> = {
             let workers = self.state.workers.lock().unwrap_or_else(PoisonError::into_inner);
             workers.iter().map(|worker| (worker.coordinator.clone(), worker.long_poll.clone())).collect()
         };
         let told = join_all(holders.iter().map(|(coordinator, long_poll)| {
-            join(ask(coordinator, coordinator::Drain, DEADLINE), ask(long_poll, long_poll::Drain, DEADLINE))
+            join(
+                ask(coordinator, coordinator::Drain(Arc::clone(&elsewhere)), DEADLINE),
+                ask(long_poll, long_poll::Drain, DEADLINE),
+            )
         }));
         told.await.into_iter().map(|(sessions, polls)| counted(sessions) + counted(polls)).sum()
     }

@@ -11,7 +11,7 @@ use super::problem::Problem;
 ///
 /// # Errors
 /// A problem that names the header when it is given twice.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Problem> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Problem> {
     let mut values = headers.get_all(name);
     let first = values.next();
     if values.next().is_some() {
@@ -21,7 +21,7 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Op
 }
 
 /// The value of a header that holds a list: several lines are one list (RFC 9110, 5.3).
-pub(super) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
     let mut values = headers.get_all(name);
     let first = values.next()?.as_bytes();
     let mut joined = Cow::Borrowed(first);

@@ -21,7 +21,7 @@ use utoipa::openapi::{
 use super::access::{Answer, Call, TABLE};
 use super::problem::{ErrorCode, PROBLEM};
 
-pub(super) mod schema;
+pub(crate) mod schema;
 
 /// What any route may answer.
 const COMMON: [ErrorCode; 5] = [
@@ -35,7 +35,7 @@ const COMMON: [ErrorCode; 5] = [
 const PROBLEM_SCHEMA: &str = "Problem";
 
 /// How a route describes itself.
-pub(super) struct Described {
+pub(crate) struct Described {
     operation: OperationBuilder,
     refusals: Vec<ErrorCode>,
     schemas: Vec<(String, RefOr<Schema>)>,
@@ -43,7 +43,7 @@ pub(super) struct Described {
 
 impl Described {
     /// An operation named `id` in the part `tag` of the interface.
-    pub(super) fn new(tag: &str, id: &str, summary: &str) -> Self {
+    pub(crate) fn new(tag: &str, id: &str, summary: &str) -> Self {
         let operation = OperationBuilder::new().tag(tag).operation_id(Some(id)).summary(Some(summary));
         Self { operation, refusals: COMMON.to_vec(), schemas: Vec::new() }
     }
@@ -56,32 +56,32 @@ impl Described {
     }
 
     /// A part of the path.
-    pub(super) fn path(self, name: &str, schema: ObjectBuilder, text: &str) -> Self {
+    pub(crate) fn path(self, name: &str, schema: ObjectBuilder, text: &str) -> Self {
         self.parameter(ParameterIn::Path, name, schema, text)
     }
 
     /// The namespace in the path.
-    pub(super) fn namespace(self) -> Self {
+    pub(crate) fn namespace(self) -> Self {
         self.path("namespace", schema::namespace(), "The namespace")
     }
 
     /// Namespace, group and data id in the path.
-    pub(super) fn key(self) -> Self {
+    pub(crate) fn key(self) -> Self {
         self.namespace().path("group", schema::group(), "The group").path("dataId", schema::data_id(), "The data id")
     }
 
     /// A parameter of the query, which may be left out.
-    pub(super) fn query(self, name: &str, schema: ObjectBuilder, text: &str) -> Self {
+    pub(crate) fn query(self, name: &str, schema: ObjectBuilder, text: &str) -> Self {
         self.parameter(ParameterIn::Query, name, schema, text)
     }
 
     /// A header of the request, which may be left out.
-    pub(super) fn header(self, name: &str, schema: ObjectBuilder, text: &str) -> Self {
+    pub(crate) fn header(self, name: &str, schema: ObjectBuilder, text: &str) -> Self {
         self.parameter(ParameterIn::Header, name, schema, text)
     }
 
     /// A body that is taken as it comes.
-    pub(super) fn body(mut self, media_types: &[&str], schema: ObjectBuilder, text: &str) -> Self {
+    pub(crate) fn body(mut self, media_types: &[&str], schema: ObjectBuilder, text: &str) -> Self {
         let schema = schema.build();
         let mut body = RequestBodyBuilder::new().description(Some(text)).required(Some(Required::True));
         for media_type in media_types {
@@ -92,7 +92,7 @@ impl Described {
     }
 
     /// A body of JSON.
-    pub(super) fn json_body<T: ToSchema>(mut self, text: &str) -> Self {
+    pub(crate) fn json_body<T: ToSchema>(mut self, text: &str) -> Self {
         let content = self.reference::<T>();
         let body = RequestBodyBuilder::new().description(Some(text)).required(Some(Required::True));
         self.operation = self.operation.request_body(Some(body.content("application/json", content).build()));
@@ -111,12 +111,12 @@ impl Described {
     }
 
     /// An answer without a body.
-    pub(super) fn answers(self, status: u16, text: &str) -> Self {
+    pub(crate) fn answers(self, status: u16, text: &str) -> Self {
         self.answer(status, ResponseBuilder::new().description(text))
     }
 
     /// An answer whose body has no schema.
-    pub(super) fn with_content(self, status: u16, text: &str, media_types: &[&str]) -> Self {
+    pub(crate) fn with_content(self, status: u16, text: &str, media_types: &[&str]) -> Self {
         let mut answer = ResponseBuilder::new().description(text);
         for media_type in media_types {
             answer = answer.content(*media_type, ContentBuilder::new().build());
@@ -125,19 +125,19 @@ impl Described {
     }
 
     /// An answer of JSON.
-    pub(super) fn json<T: ToSchema>(mut self, status: u16, text: &str) -> Self {
+    pub(crate) fn json<T: ToSchema>(mut self, status: u16, text: &str) -> Self {
         let content = self.reference::<T>();
         self.answer(status, ResponseBuilder::new().description(text).content("application/json", content))
     }
 
     /// An answer of JSON whose schema has no name.
-    pub(super) fn document(self, status: u16, text: &str, schema: ObjectBuilder) -> Self {
+    pub(crate) fn document(self, status: u16, text: &str, schema: ObjectBuilder) -> Self {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         self.answer(status, ResponseBuilder::new().description(text).content("application/json", content))
     }
 
     /// Problems that the route may answer with, besides those of all routes.
-    pub(super) fn refuses(mut self, codes: &[ErrorCode]) -> Self {
+    pub(crate) fn refuses(mut self, codes: &[ErrorCode]) -> Self {
         self.refusals.extend(codes);
         self
     }
@@ -171,7 +171,7 @@ impl Described {
 }
 
 /// Describes every row of the access table.
-pub(super) fn describe_all() -> OpenApi {
+pub(crate) fn describe_all() -> OpenApi {
     let mut paths = Paths::new();
     let mut components = Components::new();
     components.schemas.insert(PROBLEM_SCHEMA.to_owned(), schema::problem().into());
@@ -199,7 +199,7 @@ fn method(method: &Method) -> HttpMethod {
 }
 
 /// `GET /openapi.json`.
-pub(super) async fn document(call: Call) -> Answer {
+pub(crate) async fn document(call: Call) -> Answer {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     call.query(&[])?;
     let document = DOCUMENT.get_or_init(|| {
@@ -212,7 +212,7 @@ pub(super) async fn document(call: Call) -> Answer {
 }
 
 /// The description of the route.
-pub(super) fn describe() -> Described {
+pub(crate) fn describe() -> Described {
     Described::new("node", "getDescription", "This description")
         .with_content(200, "OpenAPI 3.1", &["application/json"])
         .refuses(&[ErrorCode::InvalidParameter])

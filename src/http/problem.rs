@@ -21,11 +21,11 @@ use super::answer::VERSION;
 use super::stale::Unread;
 
 /// The media type of every refusal.
-pub(super) const PROBLEM: &str = "application/problem+json";
+pub(crate) const PROBLEM: &str = "application/problem+json";
 
 /// What kind of problem it is; the name is what programs look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ErrorCode {
+pub(crate) enum ErrorCode {
     /// A namespace, group or data id breaks its rule.
     InvalidName,
     /// A query parameter or header is unknown, repeated or breaks its rule.
@@ -38,6 +38,8 @@ pub(super) enum ErrorCode {
     InvalidCursor,
     /// The request can't be understood, or its body was cut short.
     MalformedRequest,
+    /// A page of another host sends this.
+    ForeignOrigin,
     /// What was asked for does not exist.
     NotFound,
     /// No such path.
@@ -82,6 +84,7 @@ impl ErrorCode {
             Self::InvalidCondition => ("invalid_condition", StatusCode::BAD_REQUEST, "Illegal condition"),
             Self::InvalidCursor => ("invalid_cursor", StatusCode::BAD_REQUEST, "Illegal cursor"),
             Self::MalformedRequest => ("malformed_request", StatusCode::BAD_REQUEST, "Malformed request"),
+            Self::ForeignOrigin => ("foreign_origin", StatusCode::FORBIDDEN, "Another host's page"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),
             Self::NoSuchRoute => ("no_such_route", StatusCode::NOT_FOUND, "No such path"),
             Self::MethodNotAllowed => {
@@ -109,24 +112,24 @@ impl ErrorCode {
 
     /// The name that programs look at.
     #[must_use]
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         self.entry().0
     }
 
     /// The status of the answer.
     #[must_use]
-    pub(super) fn status(self) -> StatusCode {
+    pub(crate) fn status(self) -> StatusCode {
         self.entry().1
     }
 
     /// The same for every problem of this kind.
     #[must_use]
-    pub(super) fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         self.entry().2
     }
 
     /// How many seconds the client had better wait, where waiting helps.
-    pub(super) fn retry_after(self) -> Option<u64> {
+    pub(crate) fn retry_after(self) -> Option<u64> {
         match self {
             Self::Overloaded | Self::ShuttingDown => Some(1),
             Self::Unavailable => Some(2),
@@ -137,7 +140,7 @@ impl ErrorCode {
 
 /// A problem on its way to the client.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     code: ErrorCode,
     detail: Cow<'static, str>,
     members: Map<String, Value>,
@@ -149,77 +152,77 @@ pub(super) struct Problem {
 impl Problem {
     /// A problem of kind `code`; `detail` is for people.
     #[must_use]
-    pub(super) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), members: Map::new(), version: None, allow: None, closes: false }
     }
 
     /// Adds a member to the document.
     #[must_use]
-    pub(super) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.members.insert(member.to_owned(), value.into());
         self
     }
 
     /// Says in a header at which version the key is.
     #[must_use]
-    pub(super) fn at(mut self, version: Version) -> Self {
+    pub(crate) fn at(mut self, version: Version) -> Self {
         self.version = Some(version);
         self
     }
 
     /// Ends the connection after the answer: what is left of the body is not read.
     #[must_use]
-    pub(super) fn closing(mut self) -> Self {
+    pub(crate) fn closing(mut self) -> Self {
         self.closes = true;
         self
     }
 
     /// A parameter or header that breaks its rule.
     #[must_use]
-    pub(super) fn parameter(name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn parameter(name: &str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidParameter, detail).with("parameter", name)
     }
 
     /// A path that takes only the methods of `allow`.
     #[must_use]
-    pub(super) fn method_not_allowed(allow: String) -> Self {
+    pub(crate) fn method_not_allowed(allow: String) -> Self {
         let detail = format!("this path takes {allow}");
         Self { allow: Some(allow), ..Self::new(ErrorCode::MethodNotAllowed, detail) }
     }
 
     /// A fault of the server; what it was is for the log.
     #[must_use]
-    pub(super) fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(ErrorCode::Internal, "the server made a mistake; its log says which")
     }
 
     /// What kind of problem it is.
     #[must_use]
-    pub(super) fn code(&self) -> ErrorCode {
+    pub(crate) fn code(&self) -> ErrorCode {
         self.code
     }
 
     /// What happened, for people.
     #[must_use]
-    pub(super) fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
 
     /// The methods that the path takes, when that was the problem.
     #[must_use]
-    pub(super) fn allow(&self) -> Option<&str> {
+    pub(crate) fn allow(&self) -> Option<&str> {
         self.allow.as_deref()
     }
 
     /// Whether the connection ends with the answer.
     #[must_use]
-    pub(super) fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.closes
     }
 
     /// The answer.
     #[must_use]
-    pub(super) fn into_response(self) -> HttpResponse {
+    pub(crate) fn into_response(self) -> HttpResponse {
         let status = self.code.status();
         let mut document = self.members;
         let common = [

@@ -14,7 +14,8 @@ use callboard_protocol::content::{Content, MAX_CONTENT};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{
-    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, Refusal, RequestId, Unit, UnitOutcome,
+    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, Refusal, RequestId, Unit,
+    UnitOutcome, fingerprint,
 };
 use callboard_protocol::wire::{condition, content_type};
 use serde::Serialize;
@@ -28,8 +29,6 @@ use super::openapi::{Described, schema};
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use super::{State, body, configs, headers};
-
-mod fingerprint;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

@@ -38,7 +38,7 @@ impl From<QueryError> for Problem {
 
 /// The parameters that were given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Query<'a> {
+pub(crate) struct Query<'a> {
     given: Vec<(&'static str, Cow<'a, str>)>,
 }
 

@@ -62,13 +62,17 @@ impl Rig {
             receiver: receiver::Options::default(),
             history_retention: settings.history.retention,
             max_held_per_worker: 2,
+            max_session_watches_per_worker: 2,
         };
         let core = Arbiter::new();
         let handle = core.handle();
         let threads = Threads { core: &handle, lease: &handle };
         let node = Node::start(threads, options, database, Way::Alone, Arc::new(SystemClock));
         let draining = Draining::default();
-        let mut shared = Shared::new(&node, &settings, settings.http.addr, draining.clone());
+        let mut shared = {
+            let sessions = Arc::new(Sessions::new(&node, &settings, settings.http.addr, None));
+            Shared::new(&node, &settings, settings.http.addr, sessions, draining.clone())
+        };
         shared.limits.publish_wait = wait(&shared.limits);
         let shared = Arc::new(shared);
         let data = web::Data::new(State::start(&node, 0, &shared));
@@ -222,7 +226,7 @@ async fn a_watch_tells_the_present_state_and_each_change_until_the_node_stops() 
     let second = rig.put("two").await;
     assert!(next(&mut stream).await.unwrap().starts_with(&format!("id: {second}\nevent: config\n")));
     assert_eq!(rig.draining.in_flight(), 1);
-    assert_eq!(rig.draining.drain().await, 1);
+    assert_eq!(rig.draining.drain(&rig.data.worker.node).await, 1);
     assert_eq!(next(&mut stream).await, None);
     drop(stream);
     assert_eq!(rig.draining.in_flight(), 0);
@@ -234,7 +238,7 @@ async fn a_watch_tells_the_present_state_and_each_change_until_the_node_stops() 
 async fn a_node_that_has_left_refuses_publishes_and_answers_reads() {
     let rig = Rig::start().await;
     rig.put("one").await;
-    rig.draining.drain().await;
+    rig.draining.drain(&rig.data.worker.node).await;
     rig.put("two").await;
     rig.draining.leave(&rig.data.worker.node).await;
     for method in [Method::PUT, Method::DELETE] {

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use callboard_actors::session::stream::{Frame, Neighbours, Outlet, StreamRequest
 use callboard_protocol::config::{ConfigState, Version};
 use callboard_protocol::gray::{self, ClientIdentity};
 use callboard_protocol::key::PUBLIC_NAMESPACE;
+use callboard_protocol::session::client::{Client, ClientId, ClientKind};
 use callboard_protocol::watch::{Selector, SelectorError};
 use callboard_protocol::wire::event_id;
 use futures_util::Stream;
@@ -43,13 +45,14 @@ pub(super) async fn watch(call: Call) -> Answer {
         .transpose()
         .map_err(|error| Problem::new(ErrorCode::InvalidCursor, error.to_string()))?;
     call.state.shared.draining.refuse_new()?;
-    let mut coming = open(&call.state, selector, resume);
+    let client = configs::identity(&call.request).into_owned();
+    let mut coming = open(&call.state, selector, resume, client.clone());
     let first = match tokio::time::timeout(OPENING, coming.recv()).await {
         Ok(Some(Frame::Refused(refused))) => return Err(refused.into()),
         Ok(Some(frame)) => frame,
         Ok(None) | Err(_) => return Err(Problem::new(ErrorCode::Unavailable, "the stream could not begin")),
     };
-    let events = Events { first: Some(first), coming, client: configs::identity(&call.request).into_owned() };
+    let events = Events { first: Some(first), coming, client };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -59,7 +62,7 @@ pub(super) async fn watch(call: Call) -> Answer {
 }
 
 /// Starts the session that fills the channel.
-fn open(state: &State, selector: Selector, resume: Option<Version>) -> mpsc::Receiver<Frame> {
+fn open(state: &State, selector: Selector, resume: Option<Version>, identity: ClientIdentity) -> mpsc::Receiver<Frame> {
     let worker = &state.worker;
     let neighbours = Neighbours {
         coordinator: worker.coordinator.clone(),
@@ -69,7 +72,12 @@ fn open(state: &State, selector: Selector, resume: Option<Version>) -> mpsc::Rec
     let (frames, coming) = mpsc::channel(BUFFER);
     let limits = &state.shared.limits;
     let outlet = Rc::new(Outlet::new(frames, resume));
-    let request = StreamRequest { selector, heartbeat: limits.heartbeat, max_keys: limits.max_keys, outlet };
+    let number = state.shared.sessions.number();
+    // A stream has no other name.
+    let id = ClientId(format!("stream-{}-{}", identity.address, number.0).into());
+    let client = Arc::new(Client { id, kind: ClientKind::Stream, identity, software: String::new() });
+    let (heartbeat, max_keys, since) = (limits.heartbeat, limits.max_keys, worker.node.clock.wall());
+    let request = StreamRequest { selector, heartbeat, max_keys, outlet, number, client, since };
     let spec = Spec::new(&worker.node.registry, format!("stream_session-{}", state.index)).aggregate();
     start(&spec.arbiter(&state.arbiter), move |_| StreamSession::new(request.clone(), neighbours.clone()));
     coming

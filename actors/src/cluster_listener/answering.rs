@@ -1,5 +1,6 @@
 //! What the cluster listener hears of membership rows, and what it answers to the listeners of other nodes.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
@@ -14,11 +15,14 @@ use crate::change_feed::GetCursor;
 use crate::gossip::SetStatus;
 use crate::lease_keeper::{self, MembershipChanged};
 use crate::peer_links::{PeerAsked, PeerLinks, PeerQuery, PeerReply, PeerStatus, SetPeers, SubscribeQueries};
+use crate::push_ledger::{GetClients, GetPushes};
 use crate::runtime::{Context, ask};
 use crate::subscription::until_forgotten;
 
 /// How long the change feed may take to say where it is.
 const DEADLINE: Duration = Duration::from_secs(1);
+/// How long the account of pushes may take to answer.
+const ASK: Duration = Duration::from_secs(5);
 
 impl ClusterListener {
     /// Subscribes to the membership rows, and again whenever the lease keeper forgets.
@@ -68,22 +72,44 @@ impl Handler<PeerAsked> for ClusterListener {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, asked: PeerAsked, _: &mut Context<Self>) -> Self::Result {
-        let PeerAsked { query: PeerQuery::Status, reply, .. } = asked;
+        let PeerAsked { query, reply, .. } = asked;
+        let ledger = self.setup.neighbours.as_ref().map(|neighbours| neighbours.ledger.clone());
+        let answering: Pin<Box<dyn Future<Output = Option<PeerReply>>>> = match query {
+            PeerQuery::Status => Box::pin(self.status()),
+            PeerQuery::Clients(query) => {
+                Box::pin(async move { ask(&ledger?, GetClients(*query), ASK).await.ok().map(PeerReply::Clients) })
+            }
+            PeerQuery::Pushes(query) => Box::pin(async move {
+                let pushes = ask(&ledger?, GetPushes(*query), ASK).await.ok()?;
+                Some(PeerReply::Pushes(Box::new(pushes)))
+            }),
+        };
+        Box::pin(async move {
+            // A reply that is dropped says that there is no answer; an asker that stopped waiting needs none.
+            if let Some(answer) = answering.await {
+                drop(reply.send(answer));
+            }
+        })
+    }
+}
+
+impl ClusterListener {
+    /// How this node is.
+    fn status(&self) -> impl Future<Output = Option<PeerReply>> + use<> {
         let view = self.roster.view().into_iter().find(|node| node.id == self.setup.node);
         let (state, version) = view.map_or_else(Default::default, |own| {
             (own.state.as_str().to_owned(), own.version.map(|version| version.to_string()).unwrap_or_default())
         });
         let feed = self.setup.neighbours.as_ref().map(|neighbours| neighbours.feed.clone());
         let incarnation = self.incarnation;
-        Box::pin(async move {
+        async move {
             let cursor = match feed {
                 Some(feed) => ask(&feed, GetCursor, DEADLINE).await.ok().flatten(),
                 None => None,
             };
             let revision = cursor.unwrap_or(Version::ZERO);
-            // An asker that stopped waiting needs no answer.
-            drop(reply.send(PeerReply::Status(PeerStatus { revision, incarnation, version, state })));
-        })
+            Some(PeerReply::Status(PeerStatus { revision, incarnation, version, state }))
+        }
     }
 }
 

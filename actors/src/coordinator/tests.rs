@@ -49,13 +49,15 @@ impl World {
         let (registry, metrics) = (Registry::new(), Metrics::default());
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(metrics.push.clone()));
         let from = bus.clone();
-        let coordinator =
-            start(&Spec::new(&registry, "coordinator"), move |_| Coordinator::new(from.clone(), max_watches));
+        let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
+            let limits = Limits { watches: max_watches, session_watches: 2 };
+            Coordinator::new(from.clone(), limits, NodeId("n1".into()))
+        });
         Self { bus, coordinator }
     }
 
     async fn watch(&self, session: &Addr<Careless>) -> Result<WatchId, WatchRefused> {
-        let watch = Watch { selector: Selector::of_key(&key()), session: session.clone().recipient() };
+        let watch = Watch { selector: Selector::of_key(&key()), session: session.clone().recipient(), seat: None };
         ask(&self.coordinator, watch, DEADLINE).await.unwrap().map(|watching| watching.id)
     }
 

@@ -94,7 +94,7 @@ impl World {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let (from, counts) = (bus.clone(), metrics.push.clone());
         let polls = start(&Spec::new(&registry, "long_poll").capacity(1_024), move |_| {
-            LongPoll::new(from.clone(), reader.clone(), max_polls, counts.clone())
+            LongPoll::new((NodeId("n1".into()), 0), from.clone(), reader.clone(), max_polls, counts.clone())
         });
         Self { stored, registry, metrics, bus, polls, revision: Cell::new(0) }
     }

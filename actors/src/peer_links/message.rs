@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
+use callboard_protocol::clients::{ClientQuery, ClientSeen, NodePushes, Page, PushQuery};
 use callboard_protocol::config::Version;
 use callboard_protocol::member::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,10 @@ pub struct PeerAsked {
 pub enum PeerQuery {
     /// How it is.
     Status,
+    /// A page of its clients. From version 3 on.
+    Clients(Box<ClientQuery>),
+    /// What became of a version there. From version 3 on.
+    Pushes(Box<PushQuery>),
 }
 
 /// What a peer answers.
@@ -96,6 +101,10 @@ pub enum PeerQuery {
 pub enum PeerReply {
     /// To [`PeerQuery::Status`].
     Status(PeerStatus),
+    /// To [`PeerQuery::Clients`].
+    Clients(Page<ClientSeen>),
+    /// To [`PeerQuery::Pushes`].
+    Pushes(Box<NodePushes>),
 }
 
 /// How a node is, in its own words.

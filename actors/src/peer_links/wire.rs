@@ -22,10 +22,13 @@ use super::{PeerQuery, PeerReply};
 use crate::cluster_notify::PeerMessage;
 use crate::codec::{self, CodecError};
 
-/// The versions this program speaks. Queries and their replies exist from version 2 on.
-pub const PEER_VERSIONS: Versions = Versions { min: 1, max: 2 };
+/// The versions this program speaks. Queries and their replies exist from version 2 on, those about clients from
+/// version 3 on.
+pub const PEER_VERSIONS: Versions = Versions { min: 1, max: 3 };
 /// The first version with queries.
 const QUERIES: u16 = 2;
+/// The first version with queries about clients.
+const CLIENTS: u16 = 3;
 /// Longest frame, in bytes.
 pub const MAX_FRAME: usize = codec::MAX_ENCODED;
 /// Longest hello, in bytes.
@@ -127,7 +130,14 @@ impl Written<'_> {
     fn is_in(&self, version: u16) -> bool {
         match self {
             Self::Ping(_) | Self::Pong(_) | Self::Message(_) => true,
-            Self::Request { .. } | Self::Reply { .. } => version >= QUERIES,
+            Self::Request { query, .. } => match **query {
+                PeerQuery::Status => version >= QUERIES,
+                PeerQuery::Clients(_) | PeerQuery::Pushes(_) => version >= CLIENTS,
+            },
+            Self::Reply { reply, .. } => match reply.as_deref() {
+                None | Some(PeerReply::Status(_)) => version >= QUERIES,
+                Some(PeerReply::Clients(_) | PeerReply::Pushes(_)) => version >= CLIENTS,
+            },
         }
     }
 }

@@ -5,22 +5,28 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MessageResult};
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::member::Timeline;
-use callboard_protocol::watch::{Outbox, Selector};
+use callboard_protocol::push_ledger::{PushEvent, PushStep, SessionNumber};
+use callboard_protocol::session::client::Client;
+use callboard_protocol::session::pushes::Position;
+use callboard_protocol::time::WallMillis;
+use callboard_protocol::watch::{Outbox, Selector, What};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{ASK_DEADLINE, RETRY};
-use crate::coordinator::{Coordinator, SessionEvent, Unwatch, Watch, WatchId, WatchRefused};
+use crate::coordinator::seats::{Attend, GetWatched, Leave, Report, Watched};
+use crate::coordinator::{Coordinator, SessionEvent, Watch, WatchId, WatchRefused};
 use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
-use crate::runtime::{Context, Observable, ask};
+use crate::runtime::{AskError, Context, Observable, ask};
 use crate::store::{Feed, Snapshot};
 use crate::store_reader::{GetFeed, GetSnapshot, StoreReader};
 
@@ -101,6 +107,12 @@ pub struct StreamRequest {
     pub max_keys: usize,
     /// The way to the connection.
     pub outlet: Rc<Outlet>,
+    /// The number of the connection.
+    pub number: SessionNumber,
+    /// Who it is.
+    pub client: Arc<Client>,
+    /// Since when.
+    pub since: WallMillis,
 }
 
 /// The actors a stream talks to, all on its own thread.
@@ -134,10 +146,19 @@ impl StreamSession {
         Self { request, neighbours, watch: None, outbox, sending: false }
     }
 
+    /// Takes a seat, and watches what is asked for.
     fn register(&mut self, context: &mut Context<Self>) {
-        let coordinator = self.neighbours.coordinator.clone();
-        let watch = Watch { selector: self.request.selector.clone(), session: context.address().recipient() };
-        let registering = async move { ask(&coordinator, watch, ASK_DEADLINE).await };
+        let (coordinator, me) = (self.neighbours.coordinator.clone(), context.address());
+        let StreamRequest { number, selector, since, .. } = self.request.clone();
+        let client = Arc::clone(&self.request.client);
+        let registering = async move {
+            let (events, inquiries) = (me.clone().recipient(), me.clone().recipient());
+            let attend = Attend { number, client, since, events, inquiries };
+            if let Err(refused) = ask(&coordinator, attend, ASK_DEADLINE).await? {
+                return Ok(Err(refused));
+            }
+            ask(&coordinator, Watch { selector, session: me.recipient(), seat: Some(number) }, ASK_DEADLINE).await
+        };
         context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
             Ok(Ok(watching)) => {
                 if session.watch.replace(watching.id).is_none() {
@@ -150,7 +171,7 @@ impl StreamSession {
                 session.look(context);
             }
             Ok(Err(refused)) => session.end(Frame::Refused(refused), context),
-            Err(_away) => {
+            Err(AskError::Closed | AskError::TimedOut) => {
                 context.run_later(RETRY, Self::register);
             }
         }));
@@ -254,6 +275,11 @@ impl StreamSession {
             let Some(outgoing) = self.outbox.next() else { return };
             let resume_after = outgoing.event_id();
             self.neighbours.metrics.sent.inc();
+            let (key, version) = (outgoing.state.key.clone(), outgoing.state.version);
+            let client = Arc::clone(&self.request.client);
+            let event = PushEvent { session: self.request.number, client, key, version, step: PushStep::Sent };
+            // Lost only when the coordinator is rebuilt, which tells the account so.
+            self.neighbours.coordinator.do_send(Report(event));
             self.hand_over(Frame::State { state: outgoing.state, resume_after }, context);
         }
     }
@@ -315,10 +341,8 @@ impl Actor for StreamSession {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Some(watch) = self.watch {
-            // A coordinator that is gone has no watch to take back.
-            self.neighbours.coordinator.do_send(Unwatch(watch));
-        }
+        // It ends the watch, too. A coordinator that is gone has no seat to take back.
+        self.neighbours.coordinator.do_send(Leave(self.request.number));
     }
 }
 
@@ -351,7 +375,30 @@ impl Handler<SessionEvent> for StreamSession {
                 self.pump(context);
             }
             SessionEvent::Recheck => self.look(context),
-            SessionEvent::Drain => context.stop(),
+            SessionEvent::Drain(_) => context.stop(),
         }
+    }
+}
+
+/// What a stream has been sent of each key it does not remember: the account of the node does.
+impl Handler<GetWatched> for StreamSession {
+    type Result = MessageResult<GetWatched>;
+
+    fn handle(&mut self, GetWatched { key, limit }: GetWatched, _: &mut Context<Self>) -> Self::Result {
+        let selector = &self.request.selector;
+        let keys = match key {
+            Some(key) if selector.matches(&key) => vec![key],
+            Some(_) => Vec::new(),
+            None => selector.keys(),
+        };
+        let count = keys.len();
+        let prefixes = match selector.what() {
+            What::Prefix(prefix) => {
+                vec![(selector.namespace().to_owned(), selector.group().map(str::to_owned), prefix.clone())]
+            }
+            What::Exact(_) => Vec::new(),
+        };
+        let keys = keys.into_iter().take(limit).map(|key| (key, Position::default())).collect();
+        MessageResult(Watched { keys, count, prefixes })
     }
 }

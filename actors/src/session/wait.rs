@@ -93,7 +93,8 @@ impl WaitSession {
 
     fn register(&mut self, context: &mut Context<Self>) {
         let coordinator = self.neighbours.coordinator.clone();
-        let watch = Watch { selector: Selector::of_key(&self.request.key), session: context.address().recipient() };
+        let (selector, session) = (Selector::of_key(&self.request.key), context.address().recipient());
+        let watch = Watch { selector, session, seat: None };
         let registering = async move { ask(&coordinator, watch, ASK_DEADLINE).await };
         context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
             Ok(Ok(watching)) => {
@@ -206,7 +207,7 @@ impl Handler<SessionEvent> for WaitSession {
                 self.round += 1;
                 self.read(false, context);
             }
-            SessionEvent::Drain => self.read(true, context),
+            SessionEvent::Drain(_) => self.read(true, context),
         }
     }
 }

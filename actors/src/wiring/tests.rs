@@ -6,6 +6,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, System};
@@ -136,7 +137,7 @@ fn a_wait_whose_last_read_is_older_than_what_it_heard_is_answered_with_the_newes
         // A change that does not concern the client, and that the last read began too early to see.
         let newer = ConfigState { version: Version(2), ..(*world.get("a").await).clone() };
         session.do_send(SessionEvent::Changed(vec![newer.into()]));
-        session.do_send(SessionEvent::Drain);
+        session.do_send(SessionEvent::Drain(Arc::default()));
         assert_eq!(answered(waiting).await.version, Version(2));
     });
 }

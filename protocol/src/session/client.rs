@@ -70,6 +70,15 @@ pub enum ClientKind {
 }
 
 impl ClientKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Tcp, Self::WebSocket, Self::Stream, Self::LongPoll];
+
+    /// True for those that say what they made of a push.
+    #[must_use]
+    pub fn is_session(self) -> bool {
+        matches!(self, Self::Tcp | Self::WebSocket)
+    }
+
     /// The name as it is shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {

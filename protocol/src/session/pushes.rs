@@ -388,6 +388,11 @@ impl Pushes {
     pub fn give(&mut self, key: &ConfigKey, version: Version) {
         if let Some(known) = self.known.get_mut(key) {
             known.given = known.given.max(Some(version));
+            // It may have taken it, and then takes no other one that is not above it.
+            known.told = known.told.max(Some(version));
+            if let Some(reading) = &mut self.reading {
+                reading.disturbed.insert(key.clone());
+            }
         }
     }
 
@@ -428,6 +433,14 @@ impl Pushes {
         (all.into_iter().take(limit).map(|(key, position)| (key.clone(), position)).collect(), count)
     }
 
+    /// The watched prefixes: namespace, group if it is one, prefix.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<(String, Option<String>, String)> {
+        let parts =
+            |PrefixWatch(namespace, group, prefix): &PrefixWatch| (namespace.clone(), group.clone(), prefix.clone());
+        self.prefixes.iter().map(parts).collect()
+    }
+
     /// What was pushed and never answered: lost with the session.
     pub fn unanswered(&self) -> impl Iterator<Item = (&ConfigKey, Version)> {
         self.known.iter().filter_map(|(key, known)| {
@@ -452,8 +465,13 @@ impl Pushes {
     /// Compares what was read of a key with what is known. False when it has to be read again.
     fn settle(&mut self, state: &SharedState, was_disturbed: bool) -> bool {
         let read = mark_of(state, &self.client);
-        let holds = self.known.get(&state.key).and_then(|known| known.position.holds);
+        let known = self.known.get(&state.key);
+        let holds = known.and_then(|known| known.position.holds);
+        let was_given_newer = known.and_then(|known| known.given).is_some_and(|given| given > read.version);
         match self.newest(&state.key) {
+            // What the client got when it asked is lost; whether it took it is not known.
+            _ if was_given_newer && was_disturbed => return false,
+            _ if was_given_newer => self.take(state),
             None => self.take(state),
             Some(newest) if newest == read => {}
             Some(newest) if newest.version < read.version => self.take(state),
@@ -478,6 +496,7 @@ impl Pushes {
         let mark = mark_of(state, &self.client);
         let Some(known) = self.known_of(state.key.clone()) else { return };
         let holds = known.position.holds;
+        known.given = known.given.filter(|given| *given <= state.version);
         if mark.md5.is_none() && holds.is_none_or(|holds| holds.md5.is_none()) {
             known.position.holds = Some(mark);
             return;

@@ -4,13 +4,17 @@
 //! the last key of the page before. No name can hold a tilde and every character is safe in a URL. It names a place
 //! in the order of keys, not a row, so it stays good when that key is removed.
 
+use crate::clients::Place;
 use crate::config::Version;
 use crate::content::Md5;
 use crate::key::{check_data_id, check_group};
+use crate::push_ledger::SessionNumber;
+use crate::session::client::{ClientId, MAX_CLIENT_ID};
 
 use super::parse_version;
 
 const FORM: &str = "1";
+const PLACE_FORM: &str = "2";
 const SEPARATOR: char = '~';
 
 /// Why a cursor was refused. Nothing was read.
@@ -79,6 +83,47 @@ impl ListCursor {
         }
         Ok(Self { group: group.to_owned(), data_id: data_id.to_owned() })
     }
+}
+
+/// The text for a place in a list of clients: `2~<filter>~<connection>~<node>~<client>`, the last two in hexadecimal.
+#[must_use]
+pub fn encode_place(place: &Place, filter: &FilterDigest) -> String {
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    [PLACE_FORM, &filter.0, &place.session.0.to_string(), &hex(&place.node), &hex(&place.client.0)].join("~")
+}
+
+/// Reads what a client sent back with a list of this filter.
+///
+/// # Errors
+/// [`CursorError`] when it was not given out by [`encode_place`], or for another filter.
+pub fn decode_place(text: &str, filter: &FilterDigest) -> Result<Place, CursorError> {
+    let mut fields = text.split(SEPARATOR);
+    let (Some(PLACE_FORM), Some(digest), Some(session), Some(node), Some(client), None) =
+        (fields.next(), fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+    else {
+        return Err(CursorError::Malformed);
+    };
+    let session = session.parse().map_err(|_no_number| CursorError::Malformed)?;
+    let (node, client) = (unhex(node)?, unhex(client)?);
+    if digest != filter.0 {
+        return Err(CursorError::OtherFilter);
+    }
+    let client = ClientId::new(&client).map_err(|_no_id| CursorError::Malformed)?;
+    Ok(Place { client, node: node.into(), session: SessionNumber(session) })
+}
+
+/// The text that hexadecimal digits stand for; at most as long as the name of a client or node.
+fn unhex(digits: &str) -> Result<String, CursorError> {
+    if digits.len() > 2 * MAX_CLIENT_ID || !digits.is_ascii() {
+        return Err(CursorError::Malformed);
+    }
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or(CursorError::Malformed)
 }
 
 /// Reads the cursor of a history, which is the version that the page before ended with.

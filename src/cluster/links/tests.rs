@@ -93,7 +93,8 @@ async fn two_nodes_publish_and_ask_each_other() {
         state: "member".to_owned(),
     });
     let answering = async {
-        let PeerAsked { from, query: PeerQuery::Status, reply } = b.asked.recv().await.unwrap();
+        let PeerAsked { from, query, reply } = b.asked.recv().await.unwrap();
+        assert_eq!(query, PeerQuery::Status);
         assert_eq!(from, node("a"));
         reply.send(status.clone()).unwrap();
     };

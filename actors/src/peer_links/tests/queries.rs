@@ -87,7 +87,8 @@ async fn what_a_peer_asks_is_answered_by_the_subscriber_or_not_at_all() {
     let (recipient, mut asked) = ear::<PeerAsked>();
     let _held = world.links.send(SubscribeQueries(recipient)).await.unwrap();
     wire.say(&Frame::Request { id: 2, query: PeerQuery::Status }).await;
-    let PeerAsked { from, query: PeerQuery::Status, reply } = asked.recv().await.unwrap();
+    let PeerAsked { from, query, reply } = asked.recv().await.unwrap();
+    assert_eq!(query, PeerQuery::Status);
     assert_eq!(from, node("a"));
     reply.send(status(5)).unwrap();
     let Frame::Reply { id: 2, reply: Some(answer) } = wire.next().await else { panic!("no answer") };

@@ -14,6 +14,9 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::long_poll::Watched;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
+use callboard_protocol::push_ledger::SessionNumber;
+use callboard_protocol::session::client::{Client, ClientId, ClientKind};
+use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
 use callboard_protocol::watch::Selector;
 use callboard_protocol::{lease, publish, receiver};
@@ -38,6 +41,7 @@ pub(super) struct World {
     pub(super) node: Node,
     pub(super) workers: Vec<Worker>,
     published: Cell<usize>,
+    streams: Cell<u64>,
     directory: Rc<tempfile::TempDir>,
 }
 
@@ -135,6 +139,7 @@ impl World {
             receiver,
             history_retention: Duration::from_secs(3_600),
             max_held_per_worker: 100,
+            max_session_watches_per_worker: 100,
         };
         let here = Arbiter::current();
         let threads = Threads { core: &here, lease: &here };
@@ -143,7 +148,7 @@ impl World {
             tokio::task::yield_now().await;
         }
         let workers = (0..2).map(|index| Worker::start(&node, index)).collect();
-        Self { node, workers, published: Cell::new(0), directory }
+        Self { node, workers, published: Cell::new(0), streams: Cell::new(1), directory }
     }
 
     pub(super) async fn publish(&self, unit: Unit) -> PublishOutcome {
@@ -231,6 +236,14 @@ impl World {
             heartbeat: Duration::from_secs(60),
             max_keys: 100,
             outlet: Rc::new(Outlet::new(sender, resume)),
+            number: SessionNumber(self.streams.replace(self.streams.get() + 1)),
+            client: Arc::new(Client {
+                id: ClientId("stream".into()),
+                kind: ClientKind::Stream,
+                identity: ClientIdentity::default(),
+                software: String::new(),
+            }),
+            since: WallMillis::default(),
         };
         let neighbours = stream::Neighbours {
             coordinator: self.workers[1].coordinator.clone(),

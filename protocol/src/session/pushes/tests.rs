@@ -236,6 +236,25 @@ fn a_version_that_the_client_asked_for_may_be_answered_as_well() {
 }
 
 #[test]
+fn a_version_that_was_given_and_is_lost_is_taken_back() {
+    let mut pushes = pushes();
+    pushes.watch(1, &[exact("a")]);
+    pushes.next_read();
+    pushes.read_keys(&[state("a", 5)]);
+    sent(&mut pushes);
+    pushes.recheck();
+    pushes.next_read();
+    pushes.give(&key("a"), Version(6));
+    pushes.read_keys(&[state("a", 5)]);
+    assert!(pushes.is_empty(), "it may have been read before");
+    pushes.next_read();
+    pushes.read_keys(&[state("a", 5)]);
+    assert_eq!(sent(&mut pushes), [("a".to_owned(), 5, true)]);
+    pushes.offer(&state("a", 6));
+    assert_eq!(sent(&mut pushes), [pushed("a", 6)]);
+}
+
+#[test]
 fn more_keys_than_there_is_room_for_end_the_session() {
     let mut pushes = Pushes::new(client(), 2);
     pushes.watch(1, &[prefix("")]);

@@ -81,3 +81,19 @@ proptest! {
         prop_assert_eq!(ListCursor::decode(&text, &filter()), Ok(cursor));
     }
 }
+
+#[test]
+fn a_place_comes_back_whatever_the_client_is_called() {
+    let filter = FilterDigest::of(&[Some("x")]);
+    let place = Place { client: ClientId("a~b%/!".into()), node: "n~1".into(), session: SessionNumber(u64::MAX) };
+    assert_eq!(decode_place(&encode_place(&place, &filter), &filter), Ok(place.clone()));
+    let other = FilterDigest::of(&[Some("y")]);
+    assert_eq!(decode_place(&encode_place(&place, &other), &filter), Err(CursorError::OtherFilter));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_cursor_of_a_place_panic(text in "(2~[0-9a-f]{8}~)?[0-9a-f~\\PC]{0,60}") {
+        drop(decode_place(&text, &FilterDigest::of(&[None])));
+    }
+}

@@ -1,10 +1,10 @@
 //! Two requests share a fingerprint only when they ask for the same.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use crate::config::{ConfigType, Version};
+use crate::content::Content;
+use crate::key::ConfigKey;
 use bytes::Bytes;
-use callboard_protocol::config::{ConfigType, Version};
-use callboard_protocol::content::Content;
-use callboard_protocol::key::ConfigKey;
 
 use super::*;
 

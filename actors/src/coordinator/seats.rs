@@ -1,0 +1,323 @@
+//! The clients of one worker thread that are connected: who they are, since when, and what they report. Owns their seats;
+//! what a client holds is its session's, which is asked when somebody wants to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{AsyncContext as _, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use callboard_protocol::clients::{ClientQuery, ClientSeen, Page, Place, PrefixSeen, key_seen};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::member::NodeId;
+use callboard_protocol::push_ledger::{PushEvent, SessionNumber};
+use callboard_protocol::session::client::Client;
+use callboard_protocol::session::pushes::Position;
+use callboard_protocol::time::WallMillis;
+use futures_util::future::join_all;
+
+use super::{Coordinator, SessionEvent, WatchId, WatchRefused};
+use crate::event_bus::{PublishPushes, PushNews};
+use crate::runtime::{Context, ask};
+use crate::subscription::{Held, Holder, subscription};
+
+/// How long reports wait for others, so that they are passed on together.
+const GATHER: Duration = Duration::from_millis(10);
+/// Reports that are passed on at once.
+const MAX_GATHERED: usize = 256;
+/// How long a session may take to say what it holds.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Takes a seat: from the answer on, the client is known to be connected. The answer tells when the coordinator forgot.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Held, WatchRefused>")]
+pub struct Attend {
+    /// The number of the connection.
+    pub number: SessionNumber,
+    /// Who it is.
+    pub client: Arc<Client>,
+    /// Since when it is connected.
+    pub since: WallMillis,
+    /// Who is told to look again, and to end.
+    pub events: Recipient<SessionEvent>,
+    /// Who says what the client holds.
+    pub inquiries: Recipient<GetWatched>,
+}
+
+/// Gives a seat back, and ends its watches.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave(pub SessionNumber);
+
+/// A client has been silent for a while, or is heard again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Silent {
+    /// Whose connection.
+    pub number: SessionNumber,
+    /// True when it is silent.
+    pub is_idle: bool,
+}
+
+/// Something happened to a push.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Report(pub PushEvent);
+
+/// Asks a session what its client watches and holds.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Watched")]
+pub struct GetWatched {
+    /// Only this key.
+    pub key: Option<ConfigKey>,
+    /// How many keys at most.
+    pub limit: usize,
+}
+
+/// What a client watches and holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Watched {
+    /// Keys, the first of them.
+    pub keys: Vec<(ConfigKey, Position)>,
+    /// How many there are.
+    pub count: usize,
+    /// Prefixes.
+    pub prefixes: Vec<PrefixSeen>,
+}
+
+/// Asks for a page of the clients that are connected here.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Page<ClientSeen>")]
+pub struct ListClients(pub ClientQuery);
+
+/// Asks how far the clients are that watch a key.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<(SessionNumber, Arc<Client>, Position)>")]
+pub struct ListWatchers(pub ConfigKey);
+
+/// Passes on what was gathered.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct GatheredTick;
+
+#[derive(Debug)]
+struct Seat {
+    client: Arc<Client>,
+    since: WallMillis,
+    events: Recipient<SessionEvent>,
+    inquiries: Recipient<GetWatched>,
+    is_idle: bool,
+    watches: BTreeSet<WatchId>,
+    /// Its drop tells the session to take its seat again.
+    _holder: Holder,
+}
+
+/// The seats of one coordinator.
+#[derive(Debug)]
+pub(super) struct Seats {
+    node: NodeId,
+    seats: BTreeMap<SessionNumber, Seat>,
+    /// Watches of all seats.
+    watches: usize,
+    /// Those of native sessions.
+    session_watches: usize,
+    gathered: Vec<PushEvent>,
+    is_scheduled: bool,
+}
+
+impl Seats {
+    pub(super) fn new(node: NodeId) -> Self {
+        Self { node, seats: BTreeMap::new(), watches: 0, session_watches: 0, gathered: Vec::new(), is_scheduled: false }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Watches of all seats.
+    pub(super) fn watches(&self) -> usize {
+        self.watches
+    }
+
+    /// Watches of native sessions.
+    pub(super) fn session_watches(&self) -> usize {
+        self.session_watches
+    }
+
+    /// True for the seat of a native session.
+    pub(super) fn is_session(&self, number: SessionNumber) -> bool {
+        self.seats.get(&number).is_some_and(|seat| seat.client.kind.is_session())
+    }
+
+    pub(super) fn tell_all(&self, event: &SessionEvent) {
+        for seat in self.seats.values() {
+            // A session is on this thread, and gone when this is lost.
+            seat.events.do_send(event.clone());
+        }
+    }
+
+    /// A watch of a seat; false when there is no such seat.
+    pub(super) fn watched(&mut self, number: SessionNumber, watch: WatchId) -> bool {
+        let Some(seat) = self.seats.get_mut(&number) else { return false };
+        if seat.watches.insert(watch) {
+            self.watches += 1;
+            self.session_watches += usize::from(seat.client.kind.is_session());
+        }
+        true
+    }
+
+    pub(super) fn unwatched(&mut self, number: SessionNumber, watch: WatchId) {
+        if let Some(seat) = self.seats.get_mut(&number)
+            && seat.watches.remove(&watch)
+        {
+            self.watches -= 1;
+            self.session_watches -= usize::from(seat.client.kind.is_session());
+        }
+    }
+
+    fn take(&mut self, Attend { number, client, since, events, inquiries }: Attend) -> Held {
+        let (holder, held) = subscription();
+        let seat = Seat { client, since, events, inquiries, is_idle: false, watches: BTreeSet::new(), _holder: holder };
+        self.seats.insert(number, seat);
+        held
+    }
+
+    /// The clients that a query is about, as far as their seats tell.
+    fn matching(&self, query: &ClientQuery, watchers: Option<&BTreeSet<SessionNumber>>) -> Page<ClientSeen> {
+        let fits = |(number, seat): &(&SessionNumber, &Seat)| {
+            query.filter.fits(&seat.client) && watchers.is_none_or(|watchers| watchers.contains(number))
+        };
+        let seen = self.seats.iter().filter(fits).map(|(number, seat)| ClientSeen {
+            place: Place { client: seat.client.id.clone(), node: Arc::clone(&self.node.0), session: *number },
+            client: Client::clone(&seat.client),
+            since: seat.since,
+            is_idle: seat.is_idle,
+            keys: Vec::new(),
+            watched: 0,
+            prefixes: Vec::new(),
+        });
+        Page::of(seen, query.after.as_ref(), query.limit)
+    }
+}
+
+impl Coordinator {
+    /// The seats of those who watch a key.
+    fn seats_watching(&self, key: &ConfigKey) -> BTreeSet<SessionNumber> {
+        let exact = self.exact.get(key).into_iter().flatten();
+        let prefixes = self.prefixes.get(key.namespace()).into_iter().flatten();
+        let watches = exact.chain(prefixes).filter_map(|id| self.watches.get(id));
+        watches.filter(|watch| watch.selector.matches(key)).filter_map(|watch| watch.seat).collect()
+    }
+
+    fn pass_on(&mut self) {
+        let gathered = std::mem::take(&mut self.seats.gathered);
+        if !gathered.is_empty() {
+            // Lost only when the bus is rebuilt; its subscribers are told that they missed something then.
+            self.bus.do_send(PublishPushes(PushNews::Happened(gathered.into())));
+        }
+    }
+}
+
+impl Handler<Attend> for Coordinator {
+    type Result = MessageResult<Attend>;
+
+    fn handle(&mut self, attend: Attend, _: &mut Context<Self>) -> Self::Result {
+        if self.stopping {
+            return MessageResult(Err(WatchRefused::Stopping));
+        }
+        MessageResult(Ok(self.seats.take(attend)))
+    }
+}
+
+impl Handler<Leave> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Leave(number): Leave, _: &mut Context<Self>) {
+        let watches: Vec<WatchId> =
+            self.seats.seats.get(&number).into_iter().flat_map(|seat| &seat.watches).copied().collect();
+        for watch in watches {
+            self.unwatch(watch);
+        }
+        self.seats.seats.remove(&number);
+    }
+}
+
+impl Handler<Silent> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Silent { number, is_idle }: Silent, _: &mut Context<Self>) {
+        if let Some(seat) = self.seats.seats.get_mut(&number) {
+            seat.is_idle = is_idle;
+        }
+    }
+}
+
+impl Handler<Report> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Report(event): Report, context: &mut Context<Self>) {
+        self.seats.gathered.push(event);
+        if self.seats.gathered.len() >= MAX_GATHERED {
+            self.pass_on();
+        } else if !self.seats.is_scheduled {
+            self.seats.is_scheduled = true;
+            context.notify_later(GatheredTick, GATHER);
+        }
+    }
+}
+
+impl Handler<GatheredTick> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, GatheredTick: GatheredTick, _: &mut Context<Self>) {
+        self.seats.is_scheduled = false;
+        self.pass_on();
+    }
+}
+
+impl Handler<ListClients> for Coordinator {
+    type Result = ResponseFuture<Page<ClientSeen>>;
+
+    fn handle(&mut self, ListClients(query): ListClients, _: &mut Context<Self>) -> Self::Result {
+        let watchers = query.filter.key.as_ref().map(|key| self.seats_watching(key));
+        let mut page = self.seats.matching(&query, watchers.as_ref());
+        let inquiry = GetWatched { key: query.filter.key, limit: usize::try_from(query.keys).unwrap_or(usize::MAX) };
+        let inquiries = page.items.iter().map(|seen| {
+            let session = self.seats.seats.get(&seen.place.session).map(|seat| seat.inquiries.clone());
+            inquire(session, inquiry.clone())
+        });
+        let inquiries = join_all(inquiries.collect::<Vec<_>>());
+        Box::pin(async move {
+            for (seen, watched) in page.items.iter_mut().zip(inquiries.await) {
+                seen.watched = watched.count as u64;
+                seen.keys = watched.keys.into_iter().map(|(key, position)| key_seen(key, &position)).collect();
+                seen.prefixes = watched.prefixes;
+            }
+            page
+        })
+    }
+}
+
+/// What a session says; nothing when it has ended meanwhile.
+async fn inquire(session: Option<Recipient<GetWatched>>, inquiry: GetWatched) -> Watched {
+    match session {
+        Some(session) => ask(&session, inquiry, ASK).await.unwrap_or_default(),
+        None => Watched::default(),
+    }
+}
+
+impl Handler<ListWatchers> for Coordinator {
+    type Result = ResponseFuture<Vec<(SessionNumber, Arc<Client>, Position)>>;
+
+    fn handle(&mut self, ListWatchers(key): ListWatchers, _: &mut Context<Self>) -> Self::Result {
+        let watching = self.seats_watching(&key).into_iter().filter_map(|number| {
+            let seat = self.seats.seats.get(&number)?;
+            let inquiry = GetWatched { key: Some(key.clone()), limit: 1 };
+            let (client, asked) = (Arc::clone(&seat.client), inquire(Some(seat.inquiries.clone()), inquiry));
+            Some(async move {
+                let position = asked.await.keys.first().map(|(_, position)| *position).unwrap_or_default();
+                (number, client, position)
+            })
+        });
+        Box::pin(join_all(watching.collect::<Vec<_>>()))
+    }
+}

@@ -1,0 +1,134 @@
+//! What a client of a native session asks for, and how it is answered.
+
+use std::sync::Arc;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, AsyncContext as _};
+use callboard_protocol::config::Version;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::publish::PublishOutcome;
+use callboard_protocol::push_ledger::PushStep;
+use callboard_protocol::session::pushes::{Answered, Reaction, content_for};
+use callboard_protocol::unit::{RequestId, Unit, UnitOutcome};
+use tokio::sync::oneshot;
+
+use super::NativeSession;
+use super::words::{Answer, Fault, Listing, Request};
+use crate::cache::reader::Get;
+use crate::conf_manager::Publish;
+use crate::runtime::{Context, ask};
+use crate::session::ASK_DEADLINE;
+use crate::store_reader::ListConfigs;
+
+impl NativeSession {
+    pub(super) fn ask(&mut self, id: u64, request: Request, context: &mut Context<Self>) {
+        match request {
+            Request::Get(key) => self.get(id, key, context),
+            Request::List(listing) => self.list(id, listing, context),
+            Request::Change(unit) => self.change(id, *unit, context),
+            Request::Watch(selectors) => self.watch(id, selectors, context),
+            Request::Unwatch(selectors) => self.unwatch(id, &selectors, context),
+            Request::Applied(key, version) => {
+                self.reacted(id, key, version, (Reaction::Applied, PushStep::Applied), context);
+            }
+            Request::Rejected(key, version, reason) => {
+                self.reacted(id, key, version, (Reaction::Rejected, PushStep::Rejected(reason)), context);
+            }
+            Request::Ping(number) => self.answer(id, Answer::Pong(number), context),
+            // It was heard; that is all there is to it. A second hello never comes here.
+            Request::Pong | Request::Hello(_) => {}
+        }
+    }
+
+    /// A request that was under way is answered.
+    pub(super) fn answered(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.answer(id, answer, context);
+        self.listen(context);
+    }
+
+    fn get(&mut self, id: u64, key: ConfigKey, context: &mut Context<Self>) {
+        self.under_way += 1;
+        let reader = self.setup.neighbours.reader.clone();
+        let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
+        context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
+            let answer = match (answer, &mut session.talk) {
+                (Ok(Ok(state)), Some(talk)) => {
+                    talk.pushes.give(&state.key, state.version);
+                    let content = content_for(&state, &talk.client).cloned();
+                    Answer::Config(state, content)
+                }
+                (Ok(Err(failure)), _) => Answer::Failed(Fault::Read(failure)),
+                (Err(error), _) => Answer::Failed(Fault::Ask(error)),
+                (Ok(Ok(_)), None) => return,
+            };
+            session.answered(id, answer, context);
+        }));
+    }
+
+    fn list(&mut self, id: u64, listing: Box<Listing>, context: &mut Context<Self>) {
+        self.under_way += 1;
+        let store = self.setup.neighbours.store.clone();
+        // One more than asked for tells whether there is a next page.
+        let (filter, after, limit) = (listing.filter.clone(), listing.after.clone(), listing.limit + 1);
+        let question = ListConfigs { filter, after, limit };
+        let reading = async move { ask(&store, question, ASK_DEADLINE).await };
+        context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
+            let answer = match answer {
+                Ok(Ok(found)) => Answer::Page(found, listing),
+                Ok(Err(failure)) => Answer::Failed(Fault::Read(failure)),
+                Err(error) => Answer::Failed(Fault::Ask(error)),
+            };
+            session.answered(id, answer, context);
+        }));
+    }
+
+    /// Not asked but sent: what was handed over runs to its end, whatever becomes of the session.
+    fn change(&mut self, id: u64, mut unit: Unit, context: &mut Context<Self>) {
+        if self.is_leaving {
+            return self.answer(id, Answer::Failed(Fault::Leaving), context);
+        }
+        self.under_way += 1;
+        unit.origin.client_id = self.talk.as_ref().map(|talk| talk.client.id.0.to_string());
+        let (request_id, key) = (unit.request_id.clone(), unit.items.first().map(|item| item.key.clone()));
+        let (reply, outcome) = oneshot::channel();
+        self.setup.neighbours.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
+        let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
+        context.spawn(wrap_future(waiting).map(move |outcome, session: &mut Self, context| {
+            let outcome = outcome.ok().and_then(Result::ok);
+            session.answered(id, settled(key, outcome, request_id), context);
+        }));
+    }
+
+    fn reacted(
+        &mut self,
+        id: u64,
+        key: ConfigKey,
+        version: Version,
+        (reaction, step): (Reaction, PushStep),
+        context: &mut Context<Self>,
+    ) {
+        let Some(talk) = &mut self.talk else { return };
+        match talk.pushes.answer(&key, version, reaction) {
+            Answered::Counts => self.report(key, version, step),
+            Answered::NotPushed if id > 0 => self.answer(id, Answer::Failed(Fault::NotPushed), context),
+            Answered::Late | Answered::NotPushed => {}
+        }
+    }
+}
+
+fn settled(key: Option<ConfigKey>, outcome: Option<PublishOutcome>, request_id: RequestId) -> Answer {
+    match outcome {
+        Some(PublishOutcome::Settled(UnitOutcome::Done { items, replayed })) => match (key, items.first()) {
+            (Some(key), Some(item)) => Answer::Published { key, outcome: *item, replayed },
+            (_, _) => Answer::Failed(Fault::Unknown(request_id)),
+        },
+        Some(PublishOutcome::Settled(UnitOutcome::Refused(refusal))) => Answer::Failed(Fault::Refused(refusal)),
+        Some(PublishOutcome::Busy) => Answer::Failed(Fault::Busy),
+        Some(PublishOutcome::Failed { reason }) => {
+            tracing::debug!(reason, "a publish failed");
+            Answer::Failed(Fault::Failed)
+        }
+        Some(PublishOutcome::Unknown { .. }) | None => Answer::Failed(Fault::Unknown(request_id)),
+    }
+}

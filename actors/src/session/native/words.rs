@@ -1,0 +1,236 @@
+//! What a native session hears and says, and the two ends of its connection. Words only: their form on the wire is made
+//! by whoever hands the ends in.
+
+use std::io;
+use std::sync::Arc;
+
+use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::content::Content;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::link::Versions;
+use callboard_protocol::session::client::Client;
+use callboard_protocol::session::pushes::Mark;
+use callboard_protocol::unit::{ItemOutcome, Refusal, RequestId, Unit};
+use callboard_protocol::watch::Selector;
+use callboard_protocol::wire::cursor::FilterDigest;
+use futures_util::future::LocalBoxFuture;
+
+use crate::cache::ReadFailure;
+use crate::coordinator::WatchRefused;
+use crate::runtime::AskError;
+use crate::store::{ListFilter, Summary};
+
+/// A message that came.
+#[derive(Debug)]
+pub struct Heard {
+    /// The number of the request; 0 for what has no answer.
+    pub id: u64,
+    /// How long it was, in bytes.
+    pub bytes: usize,
+    /// What it asks, or why it can't be taken.
+    pub request: Result<Request, Fault>,
+}
+
+/// What a client asks or says.
+#[derive(Debug)]
+pub enum Request {
+    /// Who it is.
+    Hello(Box<Hello>),
+    /// The state of a configuration.
+    Get(ConfigKey),
+    /// A page of a listing.
+    List(Box<Listing>),
+    /// A change of one configuration.
+    Change(Box<Unit>),
+    /// Watch these.
+    Watch(Vec<Selector>),
+    /// Do not watch these any longer.
+    Unwatch(Vec<Selector>),
+    /// It uses this version.
+    Applied(ConfigKey, Version),
+    /// It can't use this version, for this reason.
+    Rejected(ConfigKey, Version, Arc<str>),
+    /// Is the node there?
+    Ping(u64),
+    /// It is there.
+    Pong,
+}
+
+impl Request {
+    /// The kind, as it is counted.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Get(_) => "get",
+            Self::List(_) => "list",
+            Self::Change(_) => "change",
+            Self::Watch(_) => "watch",
+            Self::Unwatch(_) => "unwatch",
+            Self::Applied(..) => "applied",
+            Self::Rejected(..) => "rejected",
+            Self::Ping(_) => "ping",
+            Self::Pong => "pong",
+        }
+    }
+}
+
+/// The first message of a client.
+#[derive(Debug)]
+pub struct Hello {
+    /// Who it is.
+    pub client: Client,
+    /// The versions of the protocol that it speaks.
+    pub versions: Versions,
+    /// What it holds.
+    pub held: Vec<(ConfigKey, Mark)>,
+}
+
+/// A page of a listing that is asked for.
+#[derive(Debug)]
+pub struct Listing {
+    /// Which configurations.
+    pub filter: ListFilter,
+    /// Group and data id after which the page begins.
+    pub after: Option<(String, String)>,
+    /// How many at most.
+    pub limit: u32,
+    /// Binds the next cursor to the filter.
+    pub digest: FilterDigest,
+}
+
+/// A message on its way out.
+#[derive(Debug)]
+pub struct Said {
+    /// The number of the request that it answers; 0 for what nobody asked for.
+    pub id: u64,
+    /// What is said.
+    pub answer: Answer,
+}
+
+/// What the node says.
+#[derive(Debug)]
+pub enum Answer {
+    /// The session is open, in this version of the protocol.
+    Welcome(u16),
+    /// The state of a configuration, and the content that this client gets.
+    Config(SharedState, Option<Content>),
+    /// A page: one more item than asked for when others follow.
+    Page(Vec<Summary>, Box<Listing>),
+    /// A change was made.
+    Published {
+        /// Of which configuration.
+        key: ConfigKey,
+        /// What it did.
+        outcome: ItemOutcome,
+        /// True when this is the answer to an earlier request.
+        replayed: bool,
+    },
+    /// A watch is complete.
+    Watching,
+    /// A watch has ended.
+    Unwatched,
+    /// A configuration changed.
+    Push {
+        /// Its state.
+        state: SharedState,
+        /// The content that this client gets.
+        content: Option<Content>,
+        /// The client has to take it although it is not newer.
+        reset: bool,
+    },
+    /// Is the client there?
+    Ping(u64),
+    /// The node is there.
+    Pong(u64),
+    /// Go to one of these.
+    GoAway(Arc<[String]>),
+    /// The request failed, or the session.
+    Failed(Fault),
+}
+
+impl Answer {
+    /// About how many bytes it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const FIXED: usize = 256;
+        FIXED
+            + match self {
+                Self::Config(_, content) => content.as_ref().map_or(0, |content| content.bytes().len()),
+                Self::Page(found, _) => found.len() * FIXED,
+                Self::Welcome(_)
+                | Self::Published { .. }
+                | Self::Watching
+                | Self::Unwatched
+                | Self::Push { .. }
+                | Self::Ping(_)
+                | Self::Pong(_)
+                | Self::GoAway(_)
+                | Self::Failed(_) => 0,
+            }
+    }
+}
+
+/// Why a request failed, or a session ended.
+#[derive(Debug)]
+pub enum Fault {
+    /// It breaks a rule of the form, which this code names; the text is for people.
+    Form(&'static str, String),
+    /// Something else than hello came first.
+    HelloExpected,
+    /// No hello came in time.
+    HelloLate,
+    /// The client speaks none of these versions.
+    Versions(Versions),
+    /// Nothing was heard for too long.
+    Idle,
+    /// The client watches as many as it may.
+    TooManyWatches(usize),
+    /// What it watches selects more configurations than it may hear of.
+    TooManyKeys(usize),
+    /// As many sessions are open as may be.
+    TooManySessions,
+    /// A version was answered that was not sent.
+    NotPushed,
+    /// The state could not be read.
+    Read(ReadFailure),
+    /// An actor did not answer.
+    Ask(AskError),
+    /// The coordinator takes no more.
+    Watch(WatchRefused),
+    /// The change was refused; nothing was written.
+    Refused(Refusal),
+    /// Too many publishes wait; nothing was written.
+    Busy,
+    /// The publish failed; nothing was written.
+    Failed,
+    /// It is not known whether the change was made.
+    Unknown(RequestId),
+    /// The node takes no more changes.
+    Leaving,
+}
+
+/// What ends a connection from the other side.
+#[derive(Debug)]
+pub enum Broken {
+    /// It failed.
+    Connection(io::Error),
+    /// What came has not the form it should have: this code and this text are the last word.
+    Form(&'static str, String),
+}
+
+/// The end of a connection on which the client is heard.
+pub trait Ear {
+    /// The next message; `None` when the client has closed.
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>>;
+}
+
+/// The end of a connection on which the client is spoken to.
+pub trait Mouth {
+    /// Says all of it, in order. An error when the client takes nothing for too long, or the connection fails: nothing
+    /// more can be said then.
+    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>>;
+
+    /// Closes the connection in good order.
+    fn close(&mut self) -> LocalBoxFuture<'_, ()>;
+}

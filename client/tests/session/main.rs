@@ -1,0 +1,8 @@
+//! Tests of the client against a node that does what the test says, over real connections.
+
+mod fake;
+
+mod disconnected;
+mod moving;
+mod requests;
+mod watches;

@@ -1,0 +1,189 @@
+//! What the session actor says, as it is sent. Owns the names of what can go wrong on a session; what both interfaces can
+//! tell is told in the words of the one table of problems.
+
+use callboard_actors::session::native::words::{Answer, Fault, Listing, Said};
+use callboard_actors::store::Summary;
+use callboard_proto::MAX_PUSHED;
+use callboard_proto::session as proto;
+use callboard_proto::session::Envelope;
+use callboard_proto::session::envelope::Kind;
+use callboard_protocol::config::ConfigState;
+use callboard_protocol::content::Content;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::unit::{Effect, Refusal};
+use callboard_protocol::wire::cursor::ListCursor;
+
+use super::{Facts, elsewhere};
+use crate::http::problem::{ErrorCode, Problem};
+
+/// The message that says this.
+pub(super) async fn envelope(said: Said, facts: &Facts) -> Envelope {
+    let Said { id, answer } = said;
+    let kind = match answer {
+        Answer::Welcome(version) => Kind::Welcome(welcome(version, facts).await),
+        Answer::Config(state, content) => Kind::Config(config(&state, content.as_ref())),
+        Answer::Page(found, listing) => Kind::Page(page(found, &listing)),
+        Answer::Published { key, outcome, replayed } => Kind::Published(proto::Published {
+            key: Some(named(&key)),
+            version: outcome.version.0,
+            md5: outcome.md5.map(|md5| md5.hex()).unwrap_or_default(),
+            effect: effect(outcome.effect).to_owned(),
+            replayed,
+        }),
+        Answer::Watching => Kind::Watching(proto::Watching {}),
+        Answer::Unwatched => Kind::Unwatched(proto::Unwatched {}),
+        Answer::Push { state, content, reset } => Kind::Push(push(&state, content.as_ref(), reset)),
+        Answer::Ping(number) => Kind::Ping(proto::Ping { number }),
+        Answer::Pong(number) => Kind::Pong(proto::Pong { number }),
+        Answer::GoAway(nodes) => {
+            Kind::GoAway(proto::GoAway { nodes: nodes.to_vec(), reason: "this node stops".to_owned() })
+        }
+        Answer::Failed(fault) => Kind::Error(error(fault)),
+    };
+    Envelope { id, kind: Some(kind) }
+}
+
+async fn welcome(version: u16, facts: &Facts) -> proto::Welcome {
+    let mut nodes: Vec<String> = facts.tcp.iter().map(ToString::to_string).collect();
+    nodes.extend(elsewhere(&facts.node).await);
+    proto::Welcome {
+        version: u32::from(version),
+        node: facts.node.id.to_string(),
+        idle_timeout_ms: u64::try_from(facts.idle.as_millis()).unwrap_or(u64::MAX),
+        max_watches: u32::try_from(facts.max_watches).unwrap_or(u32::MAX),
+        http: facts.http.to_string(),
+        nodes,
+    }
+}
+
+fn named(key: &ConfigKey) -> proto::Key {
+    proto::Key {
+        namespace: key.namespace().to_owned(),
+        group: key.group().to_owned(),
+        data_id: key.data_id().to_owned(),
+    }
+}
+
+/// Content is UTF-8; it was checked when it was published.
+fn text(content: &Content) -> String {
+    String::from_utf8_lossy(content.bytes()).into_owned()
+}
+
+fn config(state: &ConfigState, content: Option<&Content>) -> proto::Config {
+    proto::Config {
+        key: Some(named(&state.key)),
+        version: state.version.0,
+        exists: content.is_some(),
+        md5: content.map(|content| content.md5().hex()).unwrap_or_default(),
+        r#type: content.map(|_| state.metadata.kind.as_str().to_owned()).unwrap_or_default(),
+        content: content.map(text).unwrap_or_default(),
+    }
+}
+
+fn push(state: &ConfigState, content: Option<&Content>, reset: bool) -> proto::Push {
+    proto::Push {
+        key: Some(named(&state.key)),
+        version: state.version.0,
+        removed: content.is_none(),
+        md5: content.map(|content| content.md5().hex()).unwrap_or_default(),
+        r#type: content.map(|_| state.metadata.kind.as_str().to_owned()).unwrap_or_default(),
+        content: content.filter(|content| content.bytes().len() <= MAX_PUSHED).map(text),
+        reset,
+    }
+}
+
+fn page(found: Vec<Summary>, listing: &Listing) -> proto::Page {
+    let limit = usize::try_from(listing.limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    let last = found.get(limit.saturating_sub(1)).filter(|_| more);
+    let next = last.map(|last| {
+        let cursor = ListCursor { group: last.key.group().to_owned(), data_id: last.key.data_id().to_owned() };
+        cursor.encode(&listing.digest)
+    });
+    let items = found.into_iter().take(limit).map(|found| proto::Summary {
+        key: Some(named(&found.key)),
+        version: found.version.0,
+        md5: found.md5.map(|md5| md5.hex()).unwrap_or_default(),
+        r#type: found.kind.as_str().to_owned(),
+        size: found.size,
+    });
+    proto::Page { items: items.collect(), next: next.unwrap_or_default() }
+}
+
+fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Created => "created",
+        Effect::Updated => "updated",
+        Effect::Unchanged => "unchanged",
+        Effect::Removed => "removed",
+    }
+}
+
+/// What went wrong, in the words of the protocol.
+pub(super) fn error(fault: Fault) -> proto::Error {
+    let (version, md5) = match &fault {
+        Fault::Refused(Refusal::Conflict { version, md5, .. }) => (version.0, md5.map(|md5| md5.hex())),
+        _ => (0, None),
+    };
+    let request_id = match &fault {
+        Fault::Unknown(id) => id.to_string(),
+        _ => String::new(),
+    };
+    let (code, message, retry_after) = told(fault);
+    proto::Error {
+        code: code.to_owned(),
+        message,
+        version,
+        md5: md5.unwrap_or_default(),
+        request_id,
+        retry_after_ms: retry_after.unwrap_or_default() * 1_000,
+    }
+}
+
+fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
+    let problem = match fault {
+        Fault::Form(code, text) => return (code, text, None),
+        Fault::HelloExpected => return ("hello_expected", "the first message has to be hello".to_owned(), None),
+        Fault::HelloLate => return ("hello_late", "no hello came in time".to_owned(), None),
+        Fault::Versions(ours) => {
+            return ("version_unsupported", format!("this node speaks versions {ours} of the protocol"), None);
+        }
+        Fault::Idle => return ("session_idle", "nothing was heard for too long".to_owned(), None),
+        Fault::TooManySessions => {
+            return ("too_many_sessions", "as many sessions are open here as may be".to_owned(), Some(5));
+        }
+        Fault::NotPushed => return ("not_pushed", "this version was not sent on this session".to_owned(), None),
+        Fault::TooManyWatches(most) => {
+            Problem::new(ErrorCode::Overloaded, format!("one session may watch {most} keys and prefixes"))
+        }
+        Fault::TooManyKeys(most) => {
+            Problem::new(ErrorCode::Overloaded, format!("one session may hear of {most} configurations"))
+        }
+        Fault::Read(failure) => failure.into(),
+        Fault::Ask(error) => error.into(),
+        Fault::Watch(refused) => refused.into(),
+        Fault::Refused(refusal) => refused(&refusal),
+        Fault::Busy => Problem::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written"),
+        Fault::Failed => Problem::new(ErrorCode::Unavailable, "the publish failed; nothing was written"),
+        Fault::Unknown(_) => {
+            let text = "it is not known whether this was written; repeat it with requestId as its idempotency key";
+            Problem::new(ErrorCode::OutcomeUnknown, text)
+        }
+        Fault::Leaving => Problem::new(ErrorCode::ShuttingDown, "this node is stopping; ask another one"),
+    };
+    (problem.code().as_str(), problem.detail().to_owned(), problem.code().retry_after())
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::Conflict { key, version, .. } => {
+            let text = format!("{key} is at version {version}, which the condition does not allow");
+            Problem::new(ErrorCode::ConditionFailed, text)
+        }
+        Refusal::NotFound { key } => Problem::new(ErrorCode::NotFound, format!("{key} does not exist")),
+        Refusal::RequestIdReused { .. } => {
+            let text = "this idempotency key was used before, for another request; nothing was written";
+            Problem::new(ErrorCode::IdempotencyKeyReused, text)
+        }
+    }
+}

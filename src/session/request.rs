@@ -1,0 +1,229 @@
+//! What a client sent, as the session actor takes it: names, contents and conditions are checked here, once. Owns the
+//! translation; a message that breaks a rule is answered, and nothing else is harmed.
+
+use callboard_actors::session::native::words::{Fault, Heard, Hello, Listing, Request};
+use callboard_actors::store::ListFilter;
+use callboard_proto::session as proto;
+use callboard_proto::session::Envelope;
+use callboard_proto::session::envelope::Kind;
+use callboard_protocol::config::{ConfigType, MetadataEdit, Version, check_text};
+use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE, check_data_id, check_group, check_namespace};
+use callboard_protocol::link::Versions;
+use callboard_protocol::session::client::{Client, ClientError, ClientId, MAX_REASON};
+use callboard_protocol::session::pushes::Mark;
+use callboard_protocol::unit::{Change, Channel, Condition, Expected, Item, Origin, RequestId, Unit, fingerprint};
+use callboard_protocol::watch::{Selector, SelectorError};
+use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
+use uuid::Uuid;
+
+use super::{Peer, access};
+use crate::http::access::Principal;
+use crate::http::problem::{ErrorCode, Problem};
+
+/// Items of a page when nobody says, and at most.
+const PAGE: (u32, u32) = (100, 500);
+
+/// A message that came as `bytes` bytes.
+pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> Heard {
+    let Envelope { id, kind } = envelope;
+    let Some(kind) = kind else { return unknown(id, bytes, "this node does not know such a request") };
+    // Credentials are not looked at as long as there is nobody whom they could make known.
+    let principal = Principal::Anonymous;
+    match access::may(&principal, &kind) {
+        None => return unknown(id, bytes, "only nodes say this"),
+        Some(Err(refused)) => return Heard { id, bytes, request: Err(form(&refused)) },
+        Some(Ok(())) => {}
+    }
+    if id == 0 && needs_answer(&kind) {
+        let text = format!("{} needs an id above 0", access::name(&kind));
+        return Heard { id, bytes, request: Err(Fault::Form("invalid_parameter", text)) };
+    }
+    let request = request(kind, peer, &principal).map_err(|problem| form(&problem));
+    Heard { id, bytes, request }
+}
+
+fn unknown(id: u64, bytes: usize, text: &str) -> Heard {
+    Heard { id, bytes, request: Err(Fault::Form("unknown_request", text.to_owned())) }
+}
+
+/// What a problem is told as.
+fn form(problem: &Problem) -> Fault {
+    Fault::Form(problem.code().as_str(), problem.detail().to_owned())
+}
+
+fn needs_answer(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Get(_) | Kind::List(_) | Kind::Publish(_) | Kind::Delete(_) | Kind::Watch(_) | Kind::Unwatch(_)
+    )
+}
+
+fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, Problem> {
+    Ok(match kind {
+        Kind::Hello(hello) => Request::Hello(Box::new(self::hello(hello, peer)?)),
+        Kind::Get(get) => Request::Get(key(get.key)?),
+        Kind::List(list) => Request::List(Box::new(listing(list)?)),
+        Kind::Publish(publish) => Request::Change(Box::new(self::publish(publish, peer, principal)?)),
+        Kind::Delete(delete) => Request::Change(Box::new(self::delete(delete, peer, principal)?)),
+        Kind::Watch(watch) => Request::Watch(selectors(watch.keys, watch.prefixes)?),
+        Kind::Unwatch(unwatch) => Request::Unwatch(selectors(unwatch.keys, unwatch.prefixes)?),
+        Kind::Applied(applied) => Request::Applied(key(applied.key)?, Version(applied.version)),
+        Kind::Rejected(rejected) => {
+            check_text("reason", &rejected.reason, MAX_REASON)?;
+            Request::Rejected(key(rejected.key)?, Version(rejected.version), rejected.reason.into())
+        }
+        Kind::Ping(ping) => Request::Ping(ping.number),
+        Kind::Pong(_) => Request::Pong,
+        Kind::Welcome(_)
+        | Kind::Config(_)
+        | Kind::Page(_)
+        | Kind::Published(_)
+        | Kind::Watching(_)
+        | Kind::Unwatched(_)
+        | Kind::Push(_)
+        | Kind::GoAway(_)
+        | Kind::Error(_) => return Err(Problem::new(ErrorCode::MalformedRequest, "only nodes say this")),
+    })
+}
+
+fn or_public(namespace: &str) -> &str {
+    if namespace.is_empty() { PUBLIC_NAMESPACE } else { namespace }
+}
+
+fn key(key: Option<proto::Key>) -> Result<ConfigKey, Problem> {
+    let proto::Key { namespace, group, data_id } = key.ok_or_else(|| Problem::parameter("key", "a key is missing"))?;
+    Ok(ConfigKey::new(or_public(&namespace), &group, &data_id)?)
+}
+
+fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, Problem> {
+    let refused = |error: ClientError| Problem::new(ErrorCode::InvalidParameter, error.to_string());
+    let identity = ClientIdentity {
+        address: peer.address.clone(),
+        application: Some(hello.application).filter(|application| !application.is_empty()),
+        tag: None,
+        labels: hello.labels.into_iter().collect(),
+    };
+    let id = ClientId::new(&hello.client_id).map_err(refused)?;
+    let client = Client { id, kind: peer.kind, identity, software: hello.software }.checked().map_err(refused)?;
+    // Whoever says nothing of versions speaks the first.
+    let version = |version: u32| u16::try_from(version.max(1)).unwrap_or(u16::MAX);
+    let versions = Versions { min: version(hello.min_version), max: version(hello.max_version) };
+    let held = hello.held.into_iter().map(|held| {
+        let mark = Mark { version: Version(held.version), md5: digest("held.md5", &held.md5)? };
+        Ok((key(held.key)?, mark))
+    });
+    Ok(Hello { client, versions, held: held.collect::<Result<_, Problem>>()? })
+}
+
+fn digest(name: &'static str, text: &str) -> Result<Option<Md5>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let refused = || Problem::parameter(name, "a digest is 32 hexadecimal digits");
+    Md5::parse(text).map(Some).ok_or_else(refused)
+}
+
+fn listing(list: proto::List) -> Result<Listing, Problem> {
+    let namespace = or_public(&list.namespace).to_owned();
+    check_namespace(&namespace)?;
+    let group = Some(list.group).filter(|group| !group.is_empty());
+    if let Some(group) = &group {
+        check_group(group)?;
+    }
+    let prefix = Some(list.prefix).filter(|prefix| !prefix.is_empty());
+    if let Some(prefix) = &prefix {
+        check_data_id(prefix)?;
+    }
+    let (few, most) = PAGE;
+    let limit = match list.limit {
+        0 => few,
+        limit if limit <= most => limit,
+        _ => return Err(Problem::parameter("limit", format!("at most {most} items make a page"))),
+    };
+    let digest = FilterDigest::of(&[Some(&namespace), group.as_deref(), prefix.as_deref(), None]);
+    let after = match list.cursor.as_str() {
+        "" => None,
+        cursor => {
+            let ListCursor { group, data_id } = ListCursor::decode(cursor, &digest)?;
+            Some((group, data_id))
+        }
+    };
+    let filter = ListFilter { namespace, group, data_id_prefix: prefix, text: None };
+    Ok(Listing { filter, after, limit, digest })
+}
+
+fn selectors(keys: Vec<proto::Key>, prefixes: Vec<proto::Prefix>) -> Result<Vec<Selector>, Problem> {
+    if keys.is_empty() && prefixes.is_empty() {
+        return Err(Problem::parameter("keys", "name at least one key or prefix"));
+    }
+    let exact = keys.into_iter().map(|named| Ok(Selector::of_key(&key(Some(named))?)));
+    let by_prefix = prefixes.into_iter().map(|proto::Prefix { namespace, group, prefix }| {
+        let group = Some(group.as_str()).filter(|group| !group.is_empty());
+        Selector::prefix(or_public(&namespace), group, &prefix).map_err(|error| match error {
+            SelectorError::Name(error) => error.into(),
+            SelectorError::NoDataId => Problem::parameter("prefixes", error.to_string()),
+        })
+    });
+    exact.chain(by_prefix).collect()
+}
+
+fn condition(condition: Option<proto::Condition>) -> Result<Condition, Problem> {
+    let Some(proto::Condition { if_version, if_md5, if_absent }) = condition else { return Ok(Condition::None) };
+    let md5 = digest("ifMd5", &if_md5)?;
+    match (if_version, md5, if_absent) {
+        (0, None, false) => Ok(Condition::None),
+        (version, None, false) => Ok(Condition::Matches(vec![Expected::Version(Version(version))])),
+        (0, Some(md5), false) => Ok(Condition::Matches(vec![Expected::Md5(md5)])),
+        (0, None, true) => Ok(Condition::Absent),
+        _ => Err(Problem::new(ErrorCode::InvalidCondition, "give ifVersion, ifMd5 or ifAbsent, not several")),
+    }
+}
+
+fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Result<Unit, Problem> {
+    let kind = match publish.r#type.as_str() {
+        "" => None,
+        text => Some(text.parse::<ConfigType>().map_err(|error| Problem::parameter("type", error.to_string()))?),
+    };
+    let edit = MetadataEdit { kind, description: publish.description, ..MetadataEdit::default() }.checked()?;
+    let content = Content::new(publish.content.into_bytes().into())?;
+    let change = Change::Put { content, edit: Box::new(edit) };
+    let item = Item { key: key(publish.key)?, condition: condition(publish.condition)?, change };
+    unit(item, (publish.idempotency_key, publish.note), peer, principal)
+}
+
+fn delete(delete: proto::Delete, peer: &Peer, principal: &Principal) -> Result<Unit, Problem> {
+    let condition = condition(delete.condition)?;
+    if condition == Condition::Absent {
+        return Err(Problem::new(ErrorCode::InvalidCondition, "what does not exist can't be removed"));
+    }
+    let item = Item { key: key(delete.key)?, condition, change: Change::Remove };
+    unit(item, (delete.idempotency_key, delete.note), peer, principal)
+}
+
+fn unit(item: Item, (id, note): (String, String), peer: &Peer, principal: &Principal) -> Result<Unit, Problem> {
+    let chosen = match id.as_str() {
+        "" => None,
+        text => {
+            let refused =
+                |error: callboard_protocol::unit::BadRequestId| Problem::parameter("idempotencyKey", error.to_string());
+            Some(RequestId::new(text).map_err(refused)?)
+        }
+    };
+    let origin = Origin {
+        channel: Channel::Session,
+        operator: principal.operator(),
+        source_address: Some(peer.address.clone()),
+        client_id: None,
+        note: Some(note).filter(|note| !note.is_empty()),
+    };
+    let origin = origin.checked()?;
+    let repeatable = chosen.is_some();
+    let request_id = chosen.unwrap_or_else(|| RequestId::generated(Uuid::now_v7()));
+    let fingerprint = fingerprint::of(&item, origin.note.as_deref());
+    Ok(Unit { request_id, repeatable, fingerprint, items: vec![item], origin })
+}
+
+#[cfg(test)]
+mod tests;

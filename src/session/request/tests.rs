@@ -1,0 +1,102 @@
+//! What clients may send, and how bad messages are named.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use callboard_actors::session::native::words::{Fault, Request};
+use callboard_proto::frame;
+use callboard_proto::session as proto;
+use callboard_proto::session::Envelope;
+use callboard_proto::session::envelope::Kind;
+use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::unit::{Condition, Expected};
+use proptest::prelude::*;
+
+use super::super::Peer;
+use super::heard;
+
+fn peer() -> Peer {
+    Peer { address: "10.0.0.7".to_owned(), kind: ClientKind::Tcp }
+}
+
+fn take(id: u64, kind: Kind) -> Result<Request, Fault> {
+    heard(Envelope { id, kind: Some(kind) }, 1, &peer()).request
+}
+
+fn key() -> Option<proto::Key> {
+    Some(proto::Key { namespace: String::new(), group: "g".to_owned(), data_id: "d".to_owned() })
+}
+
+#[track_caller]
+fn refused(kind: Kind, code: &str) {
+    match take(1, kind) {
+        Err(Fault::Form(is, _)) => assert_eq!(is, code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_publish_becomes_a_unit_of_one_item() {
+    let condition = Some(proto::Condition { if_version: 7, ..proto::Condition::default() });
+    let publish = proto::Publish {
+        key: key(),
+        content: "a: 1".to_owned(),
+        r#type: "yaml".to_owned(),
+        condition,
+        idempotency_key: "k1".to_owned(),
+        ..proto::Publish::default()
+    };
+    let Ok(Request::Change(unit)) = take(1, Kind::Publish(publish)) else { panic!("it is taken") };
+    let [item] = &unit.items[..] else { panic!("one item") };
+    assert_eq!((item.key.namespace(), unit.request_id.as_str(), unit.repeatable), ("public", "k1", true));
+    assert!(matches!(&item.condition, Condition::Matches(expected) if matches!(expected[..], [Expected::Version(_)])));
+    assert_eq!(unit.origin.source_address.as_deref(), Some("10.0.0.7"));
+}
+
+#[test]
+fn bad_fields_are_named_by_the_codes_of_the_other_interface() {
+    let get = |data_id: &str| {
+        let key = proto::Key { data_id: data_id.to_owned(), group: "g".to_owned(), namespace: String::new() };
+        Kind::Get(proto::Get { key: Some(key) })
+    };
+    refused(get("a b"), "invalid_name");
+    refused(get(""), "invalid_name");
+    refused(Kind::Get(proto::Get { key: None }), "invalid_parameter");
+    let publish =
+        |content: &str| Kind::Publish(proto::Publish { key: key(), content: content.to_owned(), ..Default::default() });
+    refused(publish(" "), "invalid_content");
+    refused(publish(&"x".repeat(10 * 1024 * 1024 + 1)), "too_large");
+    let typed = proto::Publish { key: key(), content: "x".to_owned(), r#type: "word".to_owned(), ..Default::default() };
+    refused(Kind::Publish(typed), "invalid_parameter");
+    let both = proto::Condition { if_version: 1, if_absent: true, ..proto::Condition::default() };
+    refused(
+        Kind::Delete(proto::Delete { key: key(), condition: Some(both), ..Default::default() }),
+        "invalid_condition",
+    );
+    refused(Kind::List(proto::List { limit: 501, ..proto::List::default() }), "invalid_parameter");
+    refused(Kind::List(proto::List { cursor: "x".to_owned(), ..proto::List::default() }), "invalid_cursor");
+    refused(Kind::Watch(proto::Watch::default()), "invalid_parameter");
+    refused(Kind::Hello(proto::Hello::default()), "invalid_parameter");
+    refused(Kind::Rejected(proto::Rejected { key: key(), version: 1, reason: "x".repeat(1_025) }), "invalid_parameter");
+}
+
+#[test]
+fn what_nodes_say_and_what_nobody_knows_is_refused() {
+    refused(Kind::Push(proto::Push::default()), "unknown_request");
+    let unknown = heard(Envelope { id: 3, kind: None }, 1, &peer());
+    assert!(matches!(unknown.request, Err(Fault::Form("unknown_request", _))) && unknown.id == 3);
+}
+
+#[test]
+fn a_question_needs_a_number() {
+    let question = take(0, Kind::Get(proto::Get { key: key() }));
+    assert!(matches!(question, Err(Fault::Form("invalid_parameter", _))));
+    assert!(matches!(take(0, Kind::Applied(proto::Applied { key: key(), version: 1 })), Ok(Request::Applied(..))));
+}
+
+proptest! {
+    #[test]
+    fn no_message_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(envelope) = frame::decode(bytes.into()) {
+            drop(heard(envelope, 1, &peer()));
+        }
+    }
+}

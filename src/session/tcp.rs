@@ -1,0 +1,182 @@
+//! Native sessions over TCP: frames in and out of a socket. Owns the two ends of a connection; both use the same socket,
+//! one to read and one to write. Decides nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use bytes::BytesMut;
+use callboard_actors::runtime::Spec;
+use callboard_actors::session::native::Setup;
+use callboard_actors::session::native::words::{Answer, Broken, Ear, Fault, Heard, Mouth, Said};
+use callboard_proto::frame::{self, FrameError};
+use callboard_protocol::session::client::ClientKind;
+use futures_util::future::LocalBoxFuture;
+use tokio::time::timeout;
+
+use super::{Facts, Peer, Sessions, answer, request};
+
+/// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
+const READ_BUFFER: usize = 256;
+/// Room that is given back once a long frame was read.
+const LARGE: usize = 4 * 1024;
+/// How long what a client still sends is read and dropped, so that the last word reaches it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves a connection that was accepted, on the present thread.
+pub(crate) fn serve(sessions: &Sessions, setup: &Arc<Setup>, spec: &Spec, stream: TcpStream, is_stopping: bool) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a session goes on without TCP_NODELAY");
+    }
+    let Ok(address) = stream.peer_addr() else { return };
+    let peer = Peer { address: address.ip().to_string(), kind: ClientKind::Tcp };
+    let stream = Arc::new(stream);
+    let (facts, patience) = (Arc::clone(&sessions.facts), sessions.write_timeout);
+    let mut mouth = TcpMouth { stream: Arc::clone(&stream), facts, patience };
+    let refusal = if is_stopping { Some(Fault::Leaving) } else { None };
+    match (refusal, sessions.admit()) {
+        (None, Some(place)) => {
+            let ear = TcpEar { stream, buffer: BytesMut::new(), peer };
+            sessions.start(setup, spec, (ClientKind::Tcp, place), (Box::new(ear), Box::new(mouth)));
+        }
+        (refusal, _) => {
+            let fault = refusal.unwrap_or(Fault::TooManySessions);
+            drop(actix_rt::spawn(async move {
+                if mouth.say(vec![Said { id: 0, answer: Answer::Failed(fault) }]).await.is_ok() {
+                    mouth.close().await;
+                }
+            }));
+        }
+    }
+}
+
+struct TcpEar {
+    stream: Arc<TcpStream>,
+    buffer: BytesMut,
+    peer: Peer,
+}
+
+impl TcpEar {
+    async fn next(&mut self) -> Option<Result<Heard, Broken>> {
+        loop {
+            match frame::split(&mut self.buffer) {
+                Ok(Some(frame)) => return Some(self.understand(frame)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(broken(&error))),
+            }
+            if self.buffer.is_empty() && self.buffer.capacity() > LARGE {
+                self.buffer = BytesMut::new();
+            }
+            match self.fill().await {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(Broken::Connection(error))),
+            }
+        }
+    }
+
+    fn understand(&self, frame: bytes::Bytes) -> Result<Heard, Broken> {
+        let length = frame.len();
+        match frame::decode(frame) {
+            Ok(envelope) => Ok(request::heard(envelope, length, &self.peer)),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    /// Reads what is there.
+    async fn fill(&mut self) -> io::Result<usize> {
+        loop {
+            self.stream.readable().await?;
+            // Room is made when there is something to read: a quiet connection has none.
+            self.buffer.reserve(READ_BUFFER);
+            match self.stream.try_read_buf(&mut self.buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+fn broken(error: &FrameError) -> Broken {
+    let code = match error {
+        FrameError::TooLong => "frame_too_long",
+        FrameError::Malformed => "malformed_request",
+    };
+    Broken::Form(code, error.to_string())
+}
+
+impl Ear for TcpEar {
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>> {
+        Box::pin(self.next())
+    }
+}
+
+struct TcpMouth {
+    stream: Arc<TcpStream>,
+    facts: Arc<Facts>,
+    /// How long the client may take to read something.
+    patience: Duration,
+}
+
+impl TcpMouth {
+    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.stream.try_write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    timeout(self.patience, self.stream.writable()).await??;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn say_all(&mut self, said: Vec<Said>) -> io::Result<()> {
+        let mut frames = Vec::new();
+        for said in said {
+            let id = said.id;
+            let envelope = answer::envelope(said, &self.facts).await;
+            match frame::encode(&envelope) {
+                Ok(frame) => frames.extend_from_slice(&frame),
+                // Only an answer with an escaped content could be: what was published fits.
+                Err(error) => {
+                    let fault = Fault::Form("internal", error.to_string());
+                    let failed = answer::envelope(Said { id, answer: Answer::Failed(fault) }, &self.facts).await;
+                    frames.extend(frame::encode(&failed).map_err(io::Error::other)?);
+                }
+            }
+        }
+        self.write(&frames).await
+    }
+
+    /// Ends the own direction and reads what still comes: closing at once would take the last word away.
+    async fn close_gently(&self) {
+        if rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).is_err() {
+            return;
+        }
+        let mut scratch = [0; 1024];
+        let draining = async {
+            while self.stream.readable().await.is_ok() {
+                match self.stream.try_read(&mut scratch) {
+                    Ok(0) => break,
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        };
+        // A client that goes on sending is left to it.
+        drop(timeout(LINGER, draining).await);
+    }
+}
+
+impl Mouth for TcpMouth {
+    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>> {
+        Box::pin(self.say_all(said))
+    }
+
+    fn close(&mut self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.close_gently())
+    }
+}

@@ -1,0 +1,170 @@
+//! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection, and lets nobody in
+//! whom a page of another host sends. Decides nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::FromRequest as _;
+use actix_web::http::header::{HOST, ORIGIN};
+use actix_web::{HttpRequest, web};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason};
+use callboard_actors::session::native::words::{Broken, Ear, Fault, Heard, Mouth, Said};
+use callboard_proto::{MAX_FRAME, json};
+use callboard_protocol::session::client::ClientKind;
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use tokio::time::timeout;
+
+use super::{Facts, Peer, answer, request};
+use crate::http::access::{Answer, Call};
+use crate::http::headers;
+use crate::http::openapi::Described;
+use crate::http::problem::{ErrorCode, Problem};
+
+/// Opens a session over WebSocket.
+pub(crate) async fn open(mut call: Call) -> Answer {
+    call.query(&[])?;
+    refuse_other_hosts(&call.request)?;
+    let shared = Arc::clone(&call.state.shared);
+    shared.draining.refuse_new()?;
+    let place = shared
+        .sessions
+        .admit()
+        .ok_or_else(|| Problem::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
+    let address = call.request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    let payload = web::Payload::from_request(&call.request, &mut call.payload).await;
+    let payload = payload.map_err(|error| Problem::new(ErrorCode::MalformedRequest, error.to_string()))?;
+    let refused = |error: actix_web::Error| Problem::new(ErrorCode::MalformedRequest, error.to_string());
+    let (response, socket, messages) = actix_ws::handle(&call.request, payload).map_err(refused)?;
+    let messages = messages.max_frame_size(MAX_FRAME).aggregate_continuations().max_continuation_size(MAX_FRAME);
+    let ear = SocketEar { messages, socket: socket.clone(), peer: Peer { address, kind: ClientKind::WebSocket } };
+    let mouth = SocketMouth {
+        socket: Some(socket),
+        facts: Arc::clone(&shared.sessions.facts),
+        patience: shared.sessions.write_timeout,
+    };
+    let (setup, spec) = (&call.state.session, call.state.session_spec());
+    shared.sessions.start(setup, &spec, (ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
+    Ok(response)
+}
+
+/// A browser says which page sends it; a page of another host has no business here, though its reader may reach this node.
+fn refuse_other_hosts(request: &HttpRequest) -> Result<(), Problem> {
+    let lines = request.headers();
+    let Some(origin) = headers::single(lines, &ORIGIN)? else { return Ok(()) };
+    let host = headers::single(lines, &HOST)?.unwrap_or_default();
+    let page = std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    if page.is_some_and(|page| page.as_bytes().eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::ForeignOrigin, "a page of another host may not open a session"))
+}
+
+struct SocketEar {
+    messages: AggregatedMessageStream,
+    socket: actix_ws::Session,
+    peer: Peer,
+}
+
+impl SocketEar {
+    async fn next(&mut self) -> Option<Result<Heard, Broken>> {
+        loop {
+            match self.messages.next().await? {
+                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text)),
+                Ok(AggregatedMessage::Binary(_)) => {
+                    let text = "messages over WebSocket are JSON text".to_owned();
+                    return Some(Err(Broken::Form("malformed_request", text)));
+                }
+                Ok(AggregatedMessage::Ping(number)) => {
+                    if self.socket.pong(&number).await.is_err() {
+                        return None;
+                    }
+                }
+                Ok(AggregatedMessage::Pong(_)) => {}
+                Ok(AggregatedMessage::Close(_)) => return None,
+                Err(error) => return Some(Err(broken(&error))),
+            }
+        }
+    }
+
+    fn understand(&self, text: &str) -> Result<Heard, Broken> {
+        match json::decode(text) {
+            Ok(envelope) => Ok(request::heard(envelope, text.len(), &self.peer)),
+            // The number of a request whose fields are wrong is known: it is answered, and nothing else is harmed.
+            Err(json::JsonError::Kind { id, kind, reason }) if id > 0 => {
+                let fault = Fault::Form("malformed_request", format!("{kind}: {reason}"));
+                Ok(Heard { id, bytes: text.len(), request: Err(fault) })
+            }
+            Err(error) => Err(Broken::Form("malformed_request", error.to_string())),
+        }
+    }
+}
+
+fn broken(error: &actix_ws::ProtocolError) -> Broken {
+    match error {
+        actix_ws::ProtocolError::Overflow => {
+            Broken::Form("frame_too_long", format!("a message is longer than {MAX_FRAME} bytes"))
+        }
+        actix_ws::ProtocolError::Io(error) => Broken::Connection(io::Error::new(error.kind(), error.to_string())),
+        error => Broken::Form("malformed_request", error.to_string()),
+    }
+}
+
+impl Ear for SocketEar {
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>> {
+        Box::pin(self.next())
+    }
+}
+
+struct SocketMouth {
+    /// `None` once closed.
+    socket: Option<actix_ws::Session>,
+    facts: Arc<Facts>,
+    /// How long the client may take to read something.
+    patience: Duration,
+}
+
+impl SocketMouth {
+    async fn say_all(&mut self, said: Vec<Said>) -> io::Result<()> {
+        let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
+        for said in said {
+            let envelope = answer::envelope(said, &self.facts).await;
+            let text = json::encode(&envelope).map_err(io::Error::other)?;
+            // The connection takes some messages ahead; it takes no more when the client does not read.
+            timeout(self.patience, socket.text(text))
+                .await?
+                .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        }
+        Ok(())
+    }
+}
+
+impl Mouth for SocketMouth {
+    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>> {
+        Box::pin(self.say_all(said))
+    }
+
+    fn close(&mut self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(socket) = self.socket.take() {
+                let reason = CloseReason { code: CloseCode::Normal, description: None };
+                // A connection that is gone needs no closing.
+                drop(timeout(self.patience, socket.close(Some(reason))).await);
+            }
+        })
+    }
+}
+
+/// The description of the route.
+pub(crate) fn describe() -> Described {
+    Described::new("configs", "openSession", "Open a native session over WebSocket; docs/protocol.md says how it goes")
+        .answers(101, "The session is open")
+        .refuses(&[
+            ErrorCode::InvalidParameter,
+            ErrorCode::MalformedRequest,
+            ErrorCode::ForeignOrigin,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ])
+}
