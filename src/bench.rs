@@ -1,8 +1,8 @@
 //! `callboard bench`: measures any server that speaks the Nacos v1 interface, this one and its peers alike.
 //!
-//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `fixed` (one measure each) ·
+//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `fixed` (one measure each) ·
 //! `load` (the closed loop that they share) · `connection`, `answer` (a small HTTP client that costs little) ·
-//! `template`, `content` (what is sent) · `histogram`, `process`, `report` (what comes out).
+//! `template`, `content`, `contents` (what is sent) · `histogram`, `process`, `report` (what comes out).
 //!
 //! It is a client: it opens no data directory, reads no settings, and knows nothing of the server but its address and,
 //! if told, its process id.
@@ -11,6 +11,7 @@ mod answer;
 mod arguments;
 mod connection;
 mod content;
+mod contents;
 mod fixed;
 mod get;
 mod histogram;
@@ -20,6 +21,7 @@ mod process;
 mod publish;
 mod publisher;
 mod report;
+mod session;
 mod template;
 
 use std::io::Write as _;
@@ -28,7 +30,8 @@ use anyhow::Context as _;
 
 pub(crate) use arguments::grammar;
 pub use arguments::{
-    ClosedLoop, Configurations, GetOptions, LongPollOptions, Measure, PublishOptions, Server, StaticOptions, Target,
+    ClosedLoop, Configurations, GetOptions, LongPollOptions, Measure, PublishOptions, Server, SessionOptions,
+    StaticOptions, Target,
 };
 pub use report::Report;
 
@@ -50,6 +53,7 @@ pub fn run(measure: &Measure) -> anyhow::Result<()> {
         Measure::Get(options) => (get::measure(options)?, options.load.json),
         Measure::Publish(options) => (publish::measure(options)?, options.load.json),
         Measure::Longpoll(options) => (longpoll::measure(options)?, options.json),
+        Measure::Session(options) => (session::measure(options)?, options.json),
         Measure::Static(options) => (fixed::measure(options)?, options.load.json),
         Measure::StaticServer => return Ok(()),
     };

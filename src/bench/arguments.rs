@@ -41,6 +41,8 @@ pub enum Measure {
     Publish(PublishOptions),
     /// Hold long polls on one key, publish it, and see when and whether each of them hears
     Longpoll(LongPollOptions),
+    /// Hold native sessions that watch one key, publish it, and see when each of them hears and answers
+    Session(SessionOptions),
     /// Serve a fixed 1 KiB answer from a process of our own and measure that: the limit of the HTTP stack
     Static(StaticOptions),
     /// The process that `static` measures: serves until its standard input ends
@@ -144,6 +146,35 @@ pub struct LongPollOptions {
     pub wait: Duration,
     /// Size of the content
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = size())]
+    pub size: u64,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `session`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SessionOptions {
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+    /// Where the server listens for native sessions
+    #[arg(long, value_name = "HOST:PORT", value_parser = server, default_value = "127.0.0.1:8850")]
+    pub session: Server,
+    /// Sessions that each watch the key
+    #[arg(long, alias = "conns", value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=MOST_CONNECTIONS))]
+    pub listeners: u64,
+    /// How many times to publish
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rounds: u64,
+    /// How long to wait before each publish
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub settle: Duration,
+    /// How long after a publish a session that has not heard of it counts as missed
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = positive)]
+    pub wait: Duration,
+    /// Size of the content; up to 65536 bytes come with the push
+    #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = clap::value_parser!(u64).range(content::SMALLEST..=65_536))]
     pub size: u64,
     /// Print one JSON object instead of a table
     #[arg(long)]

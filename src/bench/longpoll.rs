@@ -11,11 +11,10 @@ use anyhow::Context as _;
 use callboard_protocol::content::Md5;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Deadline, sleep, timeout_at};
-use uuid::Uuid;
 
-use super::arguments::{LongPollOptions, Target};
+use super::arguments::LongPollOptions;
 use super::connection::{Broken, Connection};
-use super::content;
+use super::contents::Contents;
 use super::histogram::Histogram;
 use super::load;
 use super::process::{self, Times};
@@ -69,7 +68,7 @@ struct Round {
 async fn run(options: &LongPollOptions) -> anyhow::Result<Report> {
     let address = options.target.url.address()?;
     let publisher = Publisher::start(address, Read::new(&options.target, PREFIX).bytes().to_vec())?;
-    let mut contents = Contents::new(options)?;
+    let mut contents = Contents::new(&options.target, PREFIX, options.size)?;
     publisher.publish(contents.publish()).await?;
     let before = options.target.pid.map(process::resident).transpose()?;
     let mut listeners = Vec::new();
@@ -97,36 +96,10 @@ async fn run(options: &LongPollOptions) -> anyhow::Result<Report> {
     Ok(report(options, &seen, before))
 }
 
-/// The contents of the key, one after the other.
-struct Contents<'a> {
-    target: &'a Target,
-    size: usize,
-    run: u64,
-    number: u64,
-    present: String,
-}
-
-impl<'a> Contents<'a> {
-    fn new(options: &'a LongPollOptions) -> anyhow::Result<Self> {
-        let run = Uuid::new_v4().as_u64_pair().0;
-        let size = usize::try_from(options.size)?;
-        Ok(Self { target: &options.target, size, run, number: 0, present: String::new() })
-    }
-
-    /// The request that publishes the next content.
-    fn publish(&mut self) -> Vec<u8> {
-        self.number += 1;
-        self.present = format!("run-{:016x}.round-{}.", self.run, self.number);
-        content::pad(&mut self.present, self.size, self.number);
-        let (mut template, _) = template::begin_publish(self.target, PREFIX, self.size);
-        template.text(&self.present);
-        template.bytes().to_vec()
-    }
-
-    fn poll(&self) -> Vec<u8> {
-        let md5 = Md5::of(self.present.as_bytes()).to_string();
-        template::poll(self.target, &template::data_id(PREFIX, 0), &md5)
-    }
+/// The poll of one that holds the present content.
+fn poll(contents: &Contents<'_>) -> Vec<u8> {
+    let md5 = Md5::of(contents.present().as_bytes()).to_string();
+    template::poll(contents.target(), &contents.data_id(), &md5)
 }
 
 /// Brings the listeners up to their number and sends each one's poll.
@@ -136,7 +109,7 @@ async fn arm(
     contents: &Contents<'_>,
     listeners: &mut Vec<Connection>,
 ) -> anyhow::Result<()> {
-    let poll = contents.poll();
+    let poll = poll(contents);
     let mut kept = Vec::new();
     for mut listener in listeners.drain(..) {
         // One that the server has hung up on is replaced below.
@@ -147,7 +120,7 @@ async fn arm(
     *listeners = kept;
     let read = Read::new(&options.target, PREFIX);
     while (listeners.len() as u64) < options.listeners {
-        let mut listener = open(address, read.bytes(), &contents.present).await?;
+        let mut listener = open(address, read.bytes(), contents.present()).await?;
         listener.send(&poll).await.context("a poll could not be sent")?;
         listeners.push(listener);
     }

@@ -44,6 +44,12 @@ pub struct Report {
     /// … to the publisher's own answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publisher_ms: Option<f64>,
+    /// From the beginning of the publish until half of the sessions had answered that they use it. Median of rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_p50_ms: Option<f64>,
+    /// … until 99 of 100 had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_p99_ms: Option<f64>,
     /// Processor time of the server per operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_cpu_us_per_op: Option<f64>,
@@ -90,6 +96,8 @@ impl Report {
             ("p99", millis(self.p99_ms)),
             ("p99.9", millis(self.p999_ms)),
             ("last", millis(self.last_ms)),
+            ("applied p50", millis(self.applied_p50_ms)),
+            ("applied p99", millis(self.applied_p99_ms)),
             ("publisher's answer", millis(self.publisher_ms)),
             ("errors", count(self.errors)),
             ("lost", self.lost.and_then(count)),

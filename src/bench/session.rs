@@ -1,0 +1,292 @@
+//! `session`: many native sessions watch the same key. Each round publishes that key once from another connection, and sees
+//! when each of them hears of it and has answered that it uses it.
+//!
+//! A session counts as held when its watch was said to be complete, and the settling time has passed.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use bytes::BytesMut;
+use callboard_proto::frame;
+use callboard_proto::session as proto;
+use callboard_proto::session::Envelope;
+use callboard_proto::session::envelope::Kind;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
+
+use super::arguments::SessionOptions;
+use super::contents::Contents;
+use super::histogram::Histogram;
+use super::load;
+use super::process::{self, Times};
+use super::publisher::{Published, Publisher};
+use super::report::{Report, micros_per, millis};
+use super::template::Read;
+use crate::open_files;
+
+/// How the name of the key begins.
+const PREFIX: &str = "session";
+/// Files that the generator has open besides the sessions' connections.
+const OTHER_FILES: u64 = 64;
+/// How long the opening of one session may take.
+const OPENING: Duration = Duration::from_secs(20);
+/// Sessions that are opened at the same time.
+const OPENED_AT_ONCE: usize = 64;
+
+/// Measures native sessions.
+///
+/// # Errors
+/// The server can't be reached, refuses the publishes or the sessions, or too few files may be open.
+pub(super) fn measure(options: &SessionOptions) -> anyhow::Result<Report> {
+    let limit = open_files::raise_open_files().context("cannot learn the limit of open files")?;
+    if let Some(limit) = limit.filter(|limit| *limit < options.listeners + OTHER_FILES) {
+        bail!("{} sessions need more open files than the {limit} that the system allows", options.listeners);
+    }
+    load::runtime()?.block_on(run(options))
+}
+
+/// A session heard of a version.
+#[derive(Debug, Clone)]
+struct Heard {
+    content: String,
+    at: Instant,
+    /// When it had answered.
+    applied: Instant,
+}
+
+/// What one round saw.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    heard: u64,
+    publisher: Duration,
+    first: Option<Duration>,
+    last: Option<Duration>,
+    p50: Option<Duration>,
+    p99: Option<Duration>,
+    p999: Option<Duration>,
+    applied_p50: Option<Duration>,
+    applied_p99: Option<Duration>,
+}
+
+async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
+    let http = options.target.url.address()?;
+    let address = options.session.address()?;
+    let publisher = Publisher::start(http, Read::new(&options.target, PREFIX).bytes().to_vec())?;
+    let mut contents = Contents::new(&options.target, PREFIX, options.size)?;
+    publisher.publish(contents.publish()).await?;
+    let before = options.target.pid.map(process::resident).transpose()?;
+    let (news, mut heard) = mpsc::unbounded_channel();
+    let mut sessions = open_all(address, options, &contents, &news).await?;
+    let mut rounds = Vec::new();
+    let (mut server_cpu, mut own_cpu, mut held) = (None::<Duration>, Duration::ZERO, Vec::new());
+    for _ in 0..options.rounds {
+        sleep(options.settle).await;
+        held.extend(options.target.pid.map(process::resident).transpose()?);
+        let times = Times::now(options.target.pid)?;
+        let published = publisher.publish(contents.publish()).await?;
+        let round = Round::collect(&mut heard, options, contents.present(), published).await;
+        let (server, own) = Times::now(options.target.pid)?.since(&times);
+        server_cpu = server.map(|cpu| cpu + server_cpu.unwrap_or_default());
+        own_cpu += own;
+        rounds.push(round);
+    }
+    if let Some(ended) = sessions.try_join_next() {
+        let reason = ended.context("a session panicked")?;
+        eprintln!("callboard: a session ended early: {reason:#}");
+    }
+    sessions.shutdown().await;
+    Ok(report(options, &rounds, (server_cpu, own_cpu), (before, &held)))
+}
+
+/// Opens the sessions; each goes on by itself, and reports what it hears, until it breaks.
+async fn open_all(
+    address: SocketAddr,
+    options: &SessionOptions,
+    contents: &Contents<'_>,
+    news: &mpsc::UnboundedSender<Heard>,
+) -> anyhow::Result<JoinSet<anyhow::Error>> {
+    let key = proto::Key {
+        namespace: options.target.namespace.clone().unwrap_or_default(),
+        group: options.target.group.clone(),
+        data_id: contents.data_id(),
+    };
+    let (mut opening, mut open) = (JoinSet::new(), JoinSet::new());
+    for number in 0..options.listeners {
+        let (key, news) = (key.clone(), news.clone());
+        opening.spawn(async move {
+            timeout(OPENING, Session::open(address, number, key, news)).await.context("it takes too long")?
+        });
+        if opening.len() >= OPENED_AT_ONCE {
+            start(opening.join_next().await, &mut open)?;
+        }
+    }
+    while let Some(opened) = opening.join_next().await {
+        start(Some(opened), &mut open)?;
+    }
+    Ok(open)
+}
+
+type Opened = Result<anyhow::Result<Session>, tokio::task::JoinError>;
+
+fn start(opened: Option<Opened>, open: &mut JoinSet<anyhow::Error>) -> anyhow::Result<()> {
+    let Some(opened) = opened else { return Ok(()) };
+    let session = opened.context("the opening of a session panicked")?.context("a session could not be opened")?;
+    open.spawn(session.follow());
+    Ok(())
+}
+
+/// One session.
+struct Session {
+    stream: TcpStream,
+    buffer: BytesMut,
+    news: mpsc::UnboundedSender<Heard>,
+}
+
+impl Session {
+    async fn open(
+        address: SocketAddr,
+        number: u64,
+        key: proto::Key,
+        news: mpsc::UnboundedSender<Heard>,
+    ) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let mut session = Self { stream, buffer: BytesMut::with_capacity(256), news };
+        let hello = proto::Hello {
+            client_id: format!("bench-{number}"),
+            min_version: 1,
+            max_version: 1,
+            ..proto::Hello::default()
+        };
+        session.send(1, Kind::Hello(hello)).await?;
+        session.send(2, Kind::Watch(proto::Watch { keys: vec![key], prefixes: Vec::new() })).await?;
+        loop {
+            match session.receive().await?.kind {
+                Some(Kind::Push(push)) => drop(session.apply(push).await?),
+                Some(Kind::Watching(_)) => return Ok(session),
+                Some(Kind::Welcome(_)) => {}
+                other => bail!("an unexpected answer: {other:?}"),
+            }
+        }
+    }
+
+    /// Answers every push until the connection breaks; why is returned.
+    async fn follow(mut self) -> anyhow::Error {
+        loop {
+            match self.next().await {
+                Ok(()) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> anyhow::Result<()> {
+        match self.receive().await?.kind {
+            Some(Kind::Push(push)) => {
+                let heard = self.apply(push).await?;
+                self.news.send(heard).context("the measure is over")
+            }
+            Some(Kind::Ping(ping)) => self.send(0, Kind::Pong(proto::Pong { number: ping.number })).await,
+            Some(Kind::Error(error)) => bail!("the server says {}: {}", error.code, error.message),
+            Some(Kind::GoAway(_)) => bail!("the server sends its clients away"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn apply(&mut self, push: proto::Push) -> anyhow::Result<Heard> {
+        let at = Instant::now();
+        self.send(0, Kind::Applied(proto::Applied { key: push.key, version: push.version })).await?;
+        Ok(Heard { content: push.content.unwrap_or_default(), at, applied: Instant::now() })
+    }
+
+    async fn send(&mut self, id: u64, kind: Kind) -> anyhow::Result<()> {
+        let frame = frame::encode(&Envelope { id, kind: Some(kind) })?;
+        Ok(self.stream.write_all(&frame).await?)
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<Envelope> {
+        loop {
+            if let Some(frame) = frame::split(&mut self.buffer)? {
+                return Ok(frame::decode(frame)?);
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                bail!("the server closed the connection");
+            }
+        }
+    }
+}
+
+impl Round {
+    /// Waits until all sessions have heard of `content`, or long enough.
+    async fn collect(
+        heard: &mut mpsc::UnboundedReceiver<Heard>,
+        options: &SessionOptions,
+        content: &str,
+        Published { began, answered }: Published,
+    ) -> Self {
+        let deadline = Deadline::from_std(began + options.wait);
+        let (mut latencies, mut applied) = (Histogram::default(), Histogram::default());
+        let (mut first, mut last) = (None::<Duration>, None::<Duration>);
+        while latencies.total() < options.listeners {
+            let Ok(Some(heard)) = timeout_at(deadline, heard.recv()).await else { break };
+            if heard.content != content {
+                continue;
+            }
+            let latency = heard.at - began;
+            latencies.record(latency);
+            applied.record(heard.applied - began);
+            first = Some(first.map_or(latency, |first| first.min(latency)));
+            last = last.max(Some(latency));
+        }
+        Self {
+            heard: latencies.total(),
+            publisher: answered - began,
+            first,
+            last,
+            p50: latencies.quantile(0.5),
+            p99: latencies.quantile(0.99),
+            p999: latencies.quantile(0.999),
+            applied_p50: applied.quantile(0.5),
+            applied_p99: applied.quantile(0.99),
+        }
+    }
+}
+
+fn report(
+    options: &SessionOptions,
+    rounds: &[Round],
+    (server_cpu, own_cpu): (Option<Duration>, Duration),
+    (before, held): (Option<u64>, &[u64]),
+) -> Report {
+    let heard: u64 = rounds.iter().map(|round| round.heard).sum();
+    let median = |figure: fn(&Round) -> Option<Duration>| {
+        let mut figures: Vec<Duration> = rounds.iter().filter_map(figure).collect();
+        figures.sort_unstable();
+        figures.get(figures.len() / 2).copied().map(millis)
+    };
+    let grown = before.zip(held.first()).map(|(before, held)| *held as f64 - before as f64);
+    Report {
+        measure: "session",
+        connections: options.listeners,
+        operations: heard,
+        p50_ms: median(|round| round.p50),
+        p99_ms: median(|round| round.p99),
+        p999_ms: median(|round| round.p999),
+        missed: Some(options.listeners * options.rounds - heard),
+        first_ms: median(|round| round.first),
+        last_ms: median(|round| round.last),
+        applied_p50_ms: median(|round| round.applied_p50),
+        applied_p99_ms: median(|round| round.applied_p99),
+        publisher_ms: median(|round| Some(round.publisher)),
+        server_cpu_us_per_op: server_cpu.and_then(|cpu| micros_per(cpu, heard)),
+        generator_cpu_us_per_op: micros_per(own_cpu, heard),
+        bytes_per_listener: grown.map(|bytes| bytes / options.listeners as f64),
+        server_bytes_before: before,
+        server_bytes_after: held.last().copied(),
+        ..Report::default()
+    }
+}
