@@ -37,14 +37,10 @@ fn locate(build_always: bool) -> anyhow::Result<PathBuf> {
         let named = PathBuf::from(named);
         return named.canonicalize().with_context(|| format!("{VARIABLE} names {}", named.display()));
     }
-    let executable = std::env::current_exe().context("where is this executable?")?;
-    let mut directory = executable.parent().context("an executable lies in a directory")?;
-    if directory.ends_with("deps") {
-        directory = directory.parent().context("deps lies in a profile directory")?;
-    }
+    let directory = profile_directory()?;
     let program = directory.join(format!("callboard{}", std::env::consts::EXE_SUFFIX));
     if build_always || !program.exists() {
-        build(directory)?;
+        build(&directory, &["--workspace", "--bin", "callboard"])?;
     }
     if !program.exists() {
         bail!("there is no {}; set {VARIABLE}", program.display());
@@ -52,13 +48,39 @@ fn locate(build_always: bool) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// An example of the client's, from the directory that this executable was built into; built when it is missing there.
+///
+/// # Errors
+/// It is neither there nor can it be built.
+pub fn client_example(name: &str) -> anyhow::Result<PathBuf> {
+    let directory = profile_directory()?;
+    let program = directory.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        build(&directory, &["--package", "callboard-client", "--example", name])?;
+    }
+    if !program.exists() {
+        bail!("there is no {}", program.display());
+    }
+    Ok(program)
+}
+
+/// `…/target/<profile>`, where this executable lies.
+fn profile_directory() -> anyhow::Result<PathBuf> {
+    let executable = std::env::current_exe().context("where is this executable?")?;
+    let mut directory = executable.parent().context("an executable lies in a directory")?;
+    if directory.ends_with("deps") {
+        directory = directory.parent().context("deps lies in a profile directory")?;
+    }
+    Ok(directory.to_owned())
+}
+
 /// Builds into the profile and target directory that `directory` (`…/target/<profile>`) belongs to. The whole
 /// workspace is named so that cargo chooses the same features as everywhere else and compiles nothing twice.
-fn build(directory: &Path) -> anyhow::Result<()> {
+fn build(directory: &Path, what: &[&str]) -> anyhow::Result<()> {
     let profile = directory.file_name().and_then(|name| name.to_str()).context("the profile directory has a name")?;
     let target = directory.parent().context("the profile directory lies in the target directory")?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace()).args(["build", "--workspace", "--bin", "callboard"]);
+    command.current_dir(workspace()).arg("build").args(what);
     command.arg("--profile").arg(if profile == "debug" { "dev" } else { profile });
     command.arg("--target-dir").arg(target);
     let status = command.status().context("start cargo")?;

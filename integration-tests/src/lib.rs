@@ -24,4 +24,5 @@ pub mod poll;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod session;
 pub mod sse;

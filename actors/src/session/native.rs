@@ -47,6 +47,8 @@ const MAX_BATCH: usize = 64;
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// Answers that wait for the connection, in bytes: beyond, nothing more is read until some are gone.
 const MAX_WAITING: usize = 1024 * 1024;
+/// What a session has behind it when it begins: it has saved up a burst that it may send at once.
+const SAVED: Duration = Duration::from_secs(1);
 /// How long a client may take to go once it was told to.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -155,6 +157,8 @@ struct Talk {
     client: Arc<Client>,
     pushes: Pushes,
     watches: HashMap<Selector, WatchId>,
+    /// The coordinator is asked to take watches, and has not answered.
+    is_registering: bool,
     version: u16,
 }
 
@@ -172,7 +176,7 @@ impl NativeSession {
             phase: Phase::Greeting,
             is_leaving: false,
             origin: Instant::now(),
-            liveness: Liveness::new(limits.idle, Mono::default()),
+            liveness: Liveness::new(limits.idle, Mono(SAVED)),
             is_silent: false,
             pace: Pace::new(limits.allowance),
             waiting: VecDeque::new(),
@@ -185,14 +189,15 @@ impl NativeSession {
     }
 
     fn now(&self) -> Mono {
-        // The pace counts from a second before, so that there is something saved up.
-        Mono(self.origin.elapsed())
+        Mono(SAVED + self.origin.elapsed())
     }
 
     /// Reads the next message, unless as much is owed as may be, or nothing more is to be heard.
     fn listen(&mut self, context: &mut Context<Self>) {
         let is_full = self.under_way >= self.setup.limits.requests || self.waiting_bytes >= MAX_WAITING;
-        if is_full || matches!(self.phase, Phase::Ending | Phase::Seating) {
+        // What is said of a watch that is being registered would overtake it.
+        let is_registering = self.talk.as_ref().is_some_and(|talk| talk.is_registering);
+        if is_full || is_registering || matches!(self.phase, Phase::Ending | Phase::Seating) {
             return;
         }
         let Some(mut ear) = self.ear.take() else { return };
@@ -238,7 +243,7 @@ impl NativeSession {
         let request = match request {
             Ok(request) => request,
             Err(fault) if matches!(self.phase, Phase::Greeting) => return self.end(fault, context),
-            Err(fault) => return self.answer(id, Answer::Failed(fault), context),
+            Err(fault) => return self.refuse(id, fault, context),
         };
         self.setup.session.requests.get_or_create(&RequestLabel { kind: request.kind() }).inc();
         match (&self.phase, request) {
@@ -246,10 +251,20 @@ impl NativeSession {
             (Phase::Greeting, _) => self.end(Fault::HelloExpected, context),
             (Phase::Open, Request::Hello(_)) => {
                 let fault = Fault::Form("unknown_request", "hello was said already".to_owned());
-                self.answer(id, Answer::Failed(fault), context);
+                self.refuse(id, fault, context);
             }
             (Phase::Open, request) => self.ask(id, request, context),
             (Phase::Seating | Phase::Ending, _) => {}
+        }
+    }
+
+    /// A message can't be taken. One without a number has no answer: it is skipped, as what nobody knows is, unless it asks for
+    /// one. An error without a number is a last word.
+    fn refuse(&mut self, id: u64, fault: Fault, context: &mut Context<Self>) {
+        match fault {
+            Fault::Form("malformed_request", _) if id == 0 => self.end(fault, context),
+            fault if id == 0 => tracing::debug!(session.number = self.number.0, ?fault, "a message is skipped"),
+            fault => self.answer(id, Answer::Failed(fault), context),
         }
     }
 
@@ -267,7 +282,7 @@ impl NativeSession {
         for (key, mark) in hello.held {
             pushes.hold(key, mark);
         }
-        self.talk = Some(Box::new(Talk { client, pushes, watches: HashMap::new(), version }));
+        self.talk = Some(Box::new(Talk { client, pushes, watches: HashMap::new(), is_registering: false, version }));
         self.phase = Phase::Seating;
         self.take_seat(Some(id), context);
     }
@@ -309,8 +324,11 @@ impl NativeSession {
         self.listen(context);
     }
 
-    /// Owes the client this, and reads on when enough of what is owed was said.
+    /// Owes the client this, and reads on when enough of what is owed was said. Nothing follows a last word.
     fn answer(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
+        if matches!(self.phase, Phase::Ending) {
+            return;
+        }
         self.waiting_bytes += answer.weight();
         self.waiting.push_back(Said { id, answer });
         self.speak(context);
@@ -398,8 +416,10 @@ impl NativeSession {
         let now = self.now();
         let wait = match self.liveness.beat(now) {
             Beat::Rest(wait) => wait,
+            // Whoever has not said hello may say nothing else, not even that it is there.
+            Beat::Ping(_, wait) if !matches!(self.phase, Phase::Open) => wait,
             Beat::Ping(number, wait) => {
-                if !self.is_silent && matches!(self.phase, Phase::Open) {
+                if !self.is_silent {
                     self.is_silent = true;
                     self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: true });
                 }

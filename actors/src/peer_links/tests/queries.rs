@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callboard_protocol::clients::{ClientFilter, ClientQuery};
 use callboard_protocol::config::Version;
 use tokio::time::Instant;
 
@@ -63,6 +64,15 @@ async fn a_peer_of_version_1_is_not_asked() {
     let mut world = World::start();
     let _wire = world.linked("a", 1).await;
     assert_eq!(world.links.send(query(LONG)).await.unwrap(), Err(QueryError::Unsupported));
+}
+
+#[actix_rt::test]
+async fn a_peer_of_version_2_is_not_asked_about_its_clients() {
+    let mut world = World::start();
+    let _wire = world.linked("a", 2).await;
+    let about = ClientQuery { filter: ClientFilter::default(), after: None, limit: 1, keys: 1 };
+    let asked = Query { query: PeerQuery::Clients(Box::new(about)), ..query(LONG) };
+    assert_eq!(world.links.send(asked).await.unwrap(), Err(QueryError::Unsupported));
 }
 
 #[actix_rt::test]

@@ -23,6 +23,9 @@ use super::event::{MAX_CONTENT_ALONG, MAX_STATES_ALONG};
 use super::{Frame, Hello, MAX_HELLO, PEER_VERSIONS, WireError, encode_message};
 use crate::cluster_notify::PeerMessage;
 use crate::codec;
+use callboard_protocol::clients::{ClientFilter, ClientQuery, NodePushes, Page, PushQuery};
+use callboard_protocol::push_ledger::PushState;
+
 use crate::peer_links::{PeerQuery, PeerReply, PeerStatus};
 
 fn decode_message(bytes: &[u8], version: u16) -> PeerMessage {
@@ -41,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn what_is_written_is_read_back(message in message(), version in 1..=2_u16, cut in 0..64_usize) {
+    fn what_is_written_is_read_back(message in message(), version in 1..=3_u16, cut in 0..64_usize) {
         let bytes = encode_message(&message, version).unwrap();
         assert_eq!(shown(&decode_message(&bytes, version)), shown(&message));
         let shorter = &bytes[..bytes.len().saturating_sub(cut + 1)];
@@ -93,6 +96,25 @@ fn queries_exist_from_version_2_on() {
         let bytes = frame.encode(2).unwrap();
         assert_eq!(Frame::decode(&bytes, 1).unwrap_err(), WireError::NotInVersion(1));
         assert_eq!(format!("{:?}", Frame::decode(&bytes, 2).unwrap()), format!("{frame:?}"));
+    }
+}
+
+#[test]
+fn queries_about_clients_exist_from_version_3_on() {
+    let query = ClientQuery { filter: ClientFilter::default(), after: None, limit: 7, keys: 2 };
+    let pushes = PushQuery { key: key("d"), version: Version(4), state: None, after: None, limit: 7 };
+    let known = NodePushes { page: Page::default(), counts: [0; PushState::ALL.len()], is_whole: true };
+    let frames = [
+        Frame::Request { id: 3, query: PeerQuery::Clients(Box::new(query)) },
+        Frame::Request { id: 4, query: PeerQuery::Pushes(Box::new(pushes)) },
+        Frame::Reply { id: 3, reply: Some(PeerReply::Clients(Page::default())) },
+        Frame::Reply { id: 4, reply: Some(PeerReply::Pushes(Box::new(known))) },
+    ];
+    for frame in frames {
+        assert_eq!(frame.encode(2).unwrap_err(), WireError::NotInVersion(2));
+        let bytes = frame.encode(3).unwrap();
+        assert_eq!(Frame::decode(&bytes, 2).unwrap_err(), WireError::NotInVersion(2));
+        assert_eq!(format!("{:?}", Frame::decode(&bytes, 3).unwrap()), format!("{frame:?}"));
     }
 }
 

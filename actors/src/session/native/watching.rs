@@ -1,6 +1,8 @@
 //! How a native session watches: it registers first, reads second, and pushes what is newer. Owns the order of these
 //! steps; what is read and what is pushed is decided by `callboard_protocol::session::pushes`.
 
+use std::collections::HashSet;
+
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::session::pushes::Read;
@@ -20,13 +22,15 @@ type Registered = Vec<(Selector, Result<Result<WatchId, WatchRefused>, AskError>
 impl NativeSession {
     pub(super) fn watch(&mut self, id: u64, selectors: Vec<Selector>, context: &mut Context<Self>) {
         let Some(talk) = &self.talk else { return };
-        let new: Vec<Selector> =
+        // A client may name one twice.
+        let new: HashSet<Selector> =
             selectors.iter().filter(|selector| !talk.watches.contains_key(selector)).cloned().collect();
         if talk.watches.len() + new.len() > self.setup.limits.watches {
             let fault = Fault::TooManyWatches(self.setup.limits.watches);
             return self.answer(id, Answer::Failed(fault), context);
         }
         self.under_way += 1;
+        let new = new.into_iter().collect();
         context.spawn(self.register(new, context).map(move |registered, session: &mut Self, context| {
             match session.take_registered(registered) {
                 Ok(()) => {
@@ -35,6 +39,7 @@ impl NativeSession {
                     }
                     session.look(context);
                     session.speak(context);
+                    session.listen(context);
                 }
                 Err(fault) => session.answered(id, Answer::Failed(fault), context),
             }
@@ -52,6 +57,7 @@ impl NativeSession {
                         talk.pushes.recheck();
                     }
                     session.look(context);
+                    session.listen(context);
                 }
                 Err(fault) => session.end(fault, context),
             }
@@ -59,10 +65,13 @@ impl NativeSession {
     }
 
     fn register(
-        &self,
+        &mut self,
         selectors: Vec<Selector>,
         context: &Context<Self>,
     ) -> impl actix::ActorFuture<Self, Output = Registered> + use<> {
+        if let Some(talk) = &mut self.talk {
+            talk.is_registering = true;
+        }
         let (coordinator, events) = (self.setup.neighbours.coordinator.clone(), context.address().recipient());
         let seat = Some(self.number);
         wrap_future(async move {
@@ -78,6 +87,7 @@ impl NativeSession {
     /// Takes note of the watches, or takes all of them back when one was refused.
     fn take_registered(&mut self, registered: Registered) -> Result<(), Fault> {
         let Some(talk) = &mut self.talk else { return Ok(()) };
+        talk.is_registering = false;
         let (mut ids, mut fault) = (Vec::new(), None);
         for (selector, answer) in registered {
             match answer {
@@ -93,7 +103,11 @@ impl NativeSession {
             }
             return Err(fault);
         }
-        talk.watches.extend(ids);
+        for (selector, id) in ids {
+            if let Some(former) = talk.watches.insert(selector, id) {
+                self.setup.neighbours.coordinator.do_send(Unwatch(former));
+            }
+        }
         Ok(())
     }
 
