@@ -2,12 +2,15 @@
 //! Every setting gets its flag from the table of keys; values are only checked by [`crate::settings::load`].
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _};
+use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _, Subcommand as _};
+pub use clap_complete::Shell;
 
 use crate::bench::{self, Measure};
+use crate::command::{EXIT_CODES, Request, manual};
 use crate::settings::{Flags, Key};
 
 /// What the user asked for.
@@ -24,13 +27,19 @@ pub enum Command {
     },
     /// Measure a server. Takes no settings.
     Bench(Measure),
-    /// Print a new cluster key.
+    /// Print a new cluster key. Takes no settings.
     ClusterKey,
     /// Take the row of a dead node out of the database.
     RemoveNode {
         /// Its id.
         id: String,
     },
+    /// Ask something of a running cluster. Takes no settings.
+    Client(Box<Request>),
+    /// Print the completions of the command line for a shell. Takes no settings.
+    Completions(Shell),
+    /// Print the manual page. Takes no settings.
+    Manual,
 }
 
 /// A parsed command line.
@@ -51,75 +60,112 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
-    let matches = grammar().try_get_matches_from(arguments)?;
-    if let Some(("bench", inner)) = matches.subcommand() {
-        return parse_bench(inner);
-    }
-    let (command, innermost) = command_of(&matches);
-    Ok(Invocation { command, flags: flags_of(innermost) })
-}
-
-/// What follows the word `bench` has a grammar of its own, without the flags of the settings.
-fn parse_bench(matches: &ArgMatches) -> Result<Invocation, clap::Error> {
-    let flags = flags_of(matches);
-    if flags.config.is_some() || !flags.values.is_empty() {
-        let message = "the settings of a node do not apply to bench\n";
+    let matches = grammar(WithSettings::Everywhere).try_get_matches_from(arguments)?;
+    let (flags, command) = (flags_of(&matches), command_of(&matches)?);
+    if !takes_settings(&command) && (flags.config.is_some() || !flags.values.is_empty()) {
+        let word = matches.subcommand_name().unwrap_or_default();
+        let message = format!("the settings of a node do not apply to {word}\n");
         return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
     }
-    let arguments = matches.get_many::<OsString>("arguments").unwrap_or_default().cloned();
-    let program = OsString::from("callboard bench");
-    let matches = bench::grammar().try_get_matches_from([program].into_iter().chain(arguments))?;
-    Ok(Invocation { command: Command::Bench(Measure::from_arg_matches(&matches)?), flags })
+    Ok(Invocation { command, flags })
 }
 
-fn grammar() -> clap::Command {
+/// The completions of the command line for a shell.
+#[must_use]
+pub fn completions(shell: Shell) -> Vec<u8> {
+    manual::completions(shell, grammar(WithSettings::Everywhere))
+}
+
+/// The manual page, as the source of `man`.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn manual() -> io::Result<Vec<u8>> {
+    manual::page(grammar(WithSettings::AtTheTop).override_usage("callboard [OPTIONS] [COMMAND]"))
+}
+
+fn takes_settings(command: &Command) -> bool {
+    match command {
+        Command::Serve | Command::Migrate | Command::ShowConfig { .. } | Command::RemoveNode { .. } => true,
+        Command::Bench(_) | Command::ClusterKey | Command::Client(_) | Command::Completions(_) | Command::Manual => {
+            false
+        }
+    }
+}
+
+/// Where the flags of the settings are taken. The manual page lists them once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum WithSettings {
+    /// Before and after each command that has use for them.
+    Everywhere,
+    /// Before the command.
+    AtTheTop,
+}
+
+fn grammar(with: WithSettings) -> clap::Command {
+    let node_command = |name: &'static str, about: &'static str| {
+        let command = clap::Command::new(name).about(about);
+        if with == WithSettings::Everywhere { command.args(settings()) } else { command }
+    };
     clap::Command::new("callboard")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A configuration centre: publish over REST, hear of it within milliseconds.")
-        .after_help("Without a command the node is served. Flags win over CALLBOARD_… variables, these over --config.")
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
-                .global(true)
-                .help("TOML file with settings [env: CALLBOARD_CONFIG]"),
-        )
-        .args(Key::all().iter().map(setting))
-        .subcommand(clap::Command::new("serve").about("Run the node (the default)"))
-        .subcommand(clap::Command::new("migrate").about("Bring the database to the form this version expects"))
-        .subcommand(
-            clap::Command::new("bench")
-                .about("Measure a node, or another server that speaks the Nacos v1 interface")
-                .disable_help_flag(true)
-                .arg(
-                    Arg::new("arguments")
-                        .num_args(0..)
-                        .trailing_var_arg(true)
-                        .allow_hyphen_values(true)
-                        .value_parser(clap::value_parser!(OsString)),
-                ),
-        )
+        .after_help(format!(
+            "Without a command the node is served. Flags win over CALLBOARD_… variables, these over --config.\n\n\
+             {EXIT_CODES}"
+        ))
+        .args(settings())
+        .subcommand(node_command("serve", "Run the node (the default)"))
+        .subcommands(client_commands())
+        .subcommand(node_command("migrate", "Bring the database to the form this version expects"))
+        .subcommand(config_commands(node_command))
         .subcommand(clap::Command::new("cluster").about("Prepare a cluster").subcommand_required(true).subcommand(
             clap::Command::new("key").about("Print a new cluster key, the line of a file for --cluster-key-file"),
         ))
         .subcommand(
-            clap::Command::new("node").about("Look after the nodes of a cluster").subcommand_required(true).subcommand(
-                clap::Command::new("rm")
-                    .about("Take the row of a dead node out of the database, when no node is left to do it")
+            node_command("node", "Look after the nodes of a cluster").subcommand_required(true).subcommand(
+                node_command("rm", "Take the row of a dead node out of the database, when no node is left to do it")
                     .arg(Arg::new("id").required(true).value_name("ID").help("The id of the node")),
             ),
         )
         .subcommand(
-            clap::Command::new("config").about("Look at the settings").subcommand_required(true).subcommand(
-                clap::Command::new("show").about("Print the settings in force as TOML, passwords masked").arg(
-                    Arg::new("origin")
-                        .long("origin")
-                        .action(ArgAction::SetTrue)
-                        .help("Say for each value where it came from"),
-                ),
+            bench::grammar()
+                .name("bench")
+                .about("Measure a node, or another server that speaks the Nacos v1 interface"),
+        )
+        .subcommand(
+            clap::Command::new("completions").about("Print the completions of this command line for a shell").arg(
+                Arg::new("shell")
+                    .required(true)
+                    .value_name("SHELL")
+                    .value_parser(clap::value_parser!(Shell))
+                    .help("The shell"),
             ),
         )
+        .subcommand(clap::Command::new("man").about("Print the manual page; read it by: callboard man | man -l -"))
+}
+
+fn config_commands(node_command: impl Fn(&'static str, &'static str) -> clap::Command) -> clap::Command {
+    let origin = Arg::new("origin").long("origin").action(ArgAction::SetTrue);
+    node_command("config", "Look at the settings").subcommand_required(true).subcommand(
+        node_command("show", "Print the settings in force as TOML, passwords masked")
+            .arg(origin.help("Say for each value where it came from")),
+    )
+}
+
+/// The commands that ask a running cluster, without the settings of a node.
+fn client_commands() -> Vec<clap::Command> {
+    let all = Request::augment_subcommands(clap::Command::new("client"));
+    all.get_subcommands().map(|command| command.clone().after_help(EXIT_CODES)).collect()
+}
+
+fn settings() -> Vec<Arg> {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("TOML file with settings [env: CALLBOARD_CONFIG]");
+    std::iter::once(config).chain(Key::all().iter().map(setting)).collect()
 }
 
 fn setting(key: &'static Key) -> Arg {
@@ -128,7 +174,6 @@ fn setting(key: &'static Key) -> Arg {
     let flag = Arg::new(key.path())
         .long(key.flag())
         .visible_aliases(alias)
-        .global(true)
         .help_heading("Settings")
         .help(key.summary())
         .long_help(format!("{}\n{usage}", key.meaning()));
@@ -139,35 +184,42 @@ fn setting(key: &'static Key) -> Arg {
     }
 }
 
-/// The command and the matches of its innermost word, to which clap carries the flags given anywhere on the line.
-fn command_of(matches: &ArgMatches) -> (Command, &ArgMatches) {
-    match matches.subcommand() {
-        Some(("migrate", inner)) => (Command::Migrate, inner),
-        Some(("cluster", cluster)) => (Command::ClusterKey, innermost(cluster)),
+fn command_of(matches: &ArgMatches) -> Result<Command, clap::Error> {
+    Ok(match matches.subcommand() {
+        Some(("serve", _)) | None => Command::Serve,
+        Some(("migrate", _)) => Command::Migrate,
+        Some(("cluster", _)) => Command::ClusterKey,
         Some(("node", node)) => {
-            let remove = innermost(node);
-            let id = remove.get_one::<String>("id").cloned().unwrap_or_default();
-            (Command::RemoveNode { id }, remove)
+            let id = node.subcommand().and_then(|(_, remove)| remove.get_one::<String>("id")).cloned();
+            Command::RemoveNode { id: id.unwrap_or_default() }
         }
-        Some(("config", config)) => match config.subcommand() {
-            Some((_, show)) => (Command::ShowConfig { with_origin: show.get_flag("origin") }, show),
-            None => (Command::ShowConfig { with_origin: false }, config),
-        },
-        Some((_, inner)) => (Command::Serve, inner),
-        None => (Command::Serve, matches),
-    }
+        Some(("config", config)) => {
+            let with_origin = config.subcommand().is_some_and(|(_, show)| show.get_flag("origin"));
+            Command::ShowConfig { with_origin }
+        }
+        Some(("bench", bench)) => Command::Bench(Measure::from_arg_matches(bench)?),
+        Some(("completions", completions)) => {
+            let shell = completions.get_one::<Shell>("shell").copied();
+            Command::Completions(shell.ok_or_else(|| clap::Error::new(ErrorKind::MissingRequiredArgument))?)
+        }
+        Some(("man", _)) => Command::Manual,
+        Some((_, _)) => Command::Client(Box::new(Request::from_arg_matches(matches)?)),
+    })
 }
 
-fn innermost(matches: &ArgMatches) -> &ArgMatches {
-    matches.subcommand().map_or(matches, |(_, inner)| inner)
-}
-
+/// The settings given at any word of the command line, the innermost last: it wins.
 fn flags_of(matches: &ArgMatches) -> Flags {
-    let given = |key: &'static Key| matches.get_one::<String>(key.path()).map(|value| (key, value.clone()));
-    Flags {
-        config: matches.get_one::<PathBuf>("config").cloned(),
-        values: Key::all().iter().filter_map(given).collect(),
+    let mut flags = Flags::default();
+    let mut at = Some(matches);
+    while let Some(matches) = at {
+        // A command that takes no settings does not know their names.
+        let given = |key: &'static Key| Some((key, matches.try_get_one::<String>(key.path()).ok()??.clone()));
+        flags.values.extend(Key::all().iter().filter_map(given));
+        let config = matches.try_get_one::<PathBuf>("config").ok().flatten();
+        flags.config = config.cloned().or(flags.config);
+        at = matches.subcommand().map(|(_, inner)| inner);
     }
+    flags
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The `callboard` program: parses the command line, loads the settings and hands over to the library.
-//! Owns the exit code: 0 clean stop, 1 failure while running, 2 wrong usage or settings.
+//! Owns the exit code: 0 clean stop, 1 failure while running, 2 wrong usage or settings; a client command has codes of
+//! its own.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{bench, logging, open_files, serve};
+use callboard::{bench, command, logging, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -23,8 +24,15 @@ fn main() -> ExitCode {
     match run(invocation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("callboard: {failure:#}");
-            ExitCode::from(if failure.is::<settings::Error>() { 2 } else { 1 })
+            let code = match failure.downcast_ref::<command::Failure>() {
+                Some(failure) => failure.exit_code(),
+                None if failure.is::<settings::Error>() => 2,
+                None => 1,
+            };
+            if code != 0 {
+                eprintln!("callboard: {failure:#}");
+            }
+            ExitCode::from(code)
         }
     }
 }
@@ -33,10 +41,10 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
     let in_force = || settings::load(flags, std::env::vars_os());
     match command {
         Command::Bench(measure) => bench::run(&measure),
-        Command::ClusterKey => {
-            let line = ClusterKey::generate()?.to_line();
-            writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
-        }
+        Command::Client(request) => Ok(command::run(*request)?),
+        Command::Completions(shell) => print(&cli::completions(shell)),
+        Command::Manual => print(&cli::manual()?),
+        Command::ClusterKey => print(format!("{}\n", ClusterKey::generate()?.to_line()).as_bytes()),
         Command::RemoveNode { id } => {
             let InForce { settings, .. } = in_force()?;
             logging::start(&settings.log)?;
@@ -44,7 +52,7 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
         }
         Command::ShowConfig { with_origin } => {
             let text = in_force()?.to_toml(with_origin)?;
-            std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+            print(text.as_bytes())
         }
         Command::Migrate => {
             let InForce { settings, .. } = in_force()?;
@@ -61,4 +69,8 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
             actix_rt::System::new().block_on(serve::run(settings, data_dir))
         }
     }
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text).context("cannot write to standard output")
 }

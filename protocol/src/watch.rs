@@ -33,8 +33,8 @@ pub struct Selector {
 /// The data ids of a [`Selector`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum What {
-    /// These.
-    Exact(BTreeSet<String>),
+    /// These, in order, each once.
+    Exact(Box<[String]>),
     /// All that begin so; the empty prefix stands for all.
     Prefix(String),
 }
@@ -69,7 +69,11 @@ impl Selector {
         for data_id in &data_ids {
             check_data_id(data_id)?;
         }
-        Ok(Self { namespace: namespace.to_owned(), group: Some(group.to_owned()), what: What::Exact(data_ids) })
+        Ok(Self {
+            namespace: namespace.to_owned(),
+            group: Some(group.to_owned()),
+            what: What::Exact(data_ids.into_iter().collect()),
+        })
     }
 
     /// Selects what begins with `prefix`, which may be empty, in one group or in all.
@@ -97,7 +101,7 @@ impl Selector {
         Self {
             namespace: key.namespace().to_owned(),
             group: Some(key.group().to_owned()),
-            what: What::Exact(BTreeSet::from([key.data_id().to_owned()])),
+            what: What::Exact(Box::new([key.data_id().to_owned()])),
         }
     }
 
@@ -107,7 +111,9 @@ impl Selector {
         self.namespace == key.namespace()
             && self.group.as_deref().is_none_or(|group| group == key.group())
             && match &self.what {
-                What::Exact(data_ids) => data_ids.contains(key.data_id()),
+                What::Exact(data_ids) => {
+                    data_ids.binary_search_by(|data_id| data_id.as_str().cmp(key.data_id())).is_ok()
+                }
                 What::Prefix(prefix) => key.data_id().starts_with(prefix),
             }
     }

@@ -1,20 +1,27 @@
 //! What the session actor says, as it is sent. Owns the names of what can go wrong on a session; what both interfaces can
 //! tell is told in the words of the one table of problems.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use callboard_actors::session::native::words::{Answer, Fault, Listing, Said};
 use callboard_actors::store::Summary;
-use callboard_proto::MAX_PUSHED;
 use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
-use callboard_protocol::config::ConfigState;
-use callboard_protocol::content::Content;
+use callboard_proto::{MAX_PUSHED, frame};
+use callboard_protocol::config::{ConfigState, SharedState};
+use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::unit::{Effect, Refusal};
 use callboard_protocol::wire::cursor::ListCursor;
 
 use super::{Facts, elsewhere};
 use crate::http::problem::{ErrorCode, Problem};
+
+/// Longest frame of a push that is kept for the next session, in bytes: all but what an odd name makes longer.
+const MAX_KEPT: usize = MAX_PUSHED + 4 * 1024;
 
 /// The message that says this.
 pub(super) async fn envelope(said: Said, facts: &Facts) -> Envelope {
@@ -117,6 +124,29 @@ fn effect(effect: Effect) -> &'static str {
         Effect::Unchanged => "unchanged",
         Effect::Removed => "removed",
     }
+}
+
+thread_local! {
+    /// The push that was written last on this thread, and its frame: the same goes to every session that watches the key.
+    static LAST_PUSH: RefCell<Option<(SharedState, Option<Md5>, bool, Bytes)>> = const { RefCell::new(None) };
+}
+
+/// The frame of a push. `None` when it can't be written, which a push always can.
+pub(super) fn push_frame(state: &SharedState, content: Option<&Content>, reset: bool) -> Option<Bytes> {
+    let md5 = content.map(Content::md5);
+    LAST_PUSH.with_borrow_mut(|last| {
+        if let Some((known, digest, was_reset, frame)) = last
+            && Arc::ptr_eq(known, state)
+            && (*digest, *was_reset) == (md5, reset)
+        {
+            return Some(frame.clone());
+        }
+        let frame = frame::encode(&Envelope { id: 0, kind: Some(Kind::Push(push(state, content, reset))) }).ok()?;
+        if frame.len() <= MAX_KEPT {
+            *last = Some((Arc::clone(state), md5, reset, frame.clone()));
+        }
+        Some(frame)
+    })
 }
 
 /// What went wrong, in the words of the protocol.

@@ -13,6 +13,8 @@ use callboard_actors::session::native::words::{Answer, Broken, Ear, Fault, Heard
 use callboard_proto::frame::{self, FrameError};
 use callboard_protocol::session::client::ClientKind;
 use futures_util::future::LocalBoxFuture;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::{Facts, Peer, Sessions, answer, request};
@@ -31,13 +33,13 @@ pub(crate) fn serve(sessions: &Sessions, setup: &Arc<Setup>, spec: &Spec, stream
     }
     let Ok(address) = stream.peer_addr() else { return };
     let peer = Peer { address: address.ip().to_string(), kind: ClientKind::Tcp };
-    let stream = Arc::new(stream);
+    let (reader, writer) = stream.into_split();
     let (facts, patience) = (Arc::clone(&sessions.facts), sessions.write_timeout);
-    let mut mouth = TcpMouth { stream: Arc::clone(&stream), facts, patience };
+    let mut mouth = TcpMouth { writer, facts, patience };
     let refusal = if is_stopping { Some(Fault::Leaving) } else { None };
     match (refusal, sessions.admit()) {
         (None, Some(place)) => {
-            let ear = TcpEar { stream, buffer: BytesMut::new(), peer };
+            let ear = TcpEar { reader, buffer: BytesMut::new(), peer };
             sessions.start(setup, spec, (ClientKind::Tcp, place), (Box::new(ear), Box::new(mouth)));
         }
         (refusal, _) => {
@@ -52,7 +54,7 @@ pub(crate) fn serve(sessions: &Sessions, setup: &Arc<Setup>, spec: &Spec, stream
 }
 
 struct TcpEar {
-    stream: Arc<TcpStream>,
+    reader: OwnedReadHalf,
     buffer: BytesMut,
     peer: Peer,
 }
@@ -86,15 +88,12 @@ impl TcpEar {
 
     /// Reads what is there.
     async fn fill(&mut self) -> io::Result<usize> {
-        loop {
-            self.stream.readable().await?;
+        if self.buffer.is_empty() {
             // Room is made when there is something to read: a quiet connection has none.
-            self.buffer.reserve(READ_BUFFER);
-            match self.stream.try_read_buf(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return read,
-            }
+            self.reader.readable().await?;
         }
+        self.buffer.reserve(READ_BUFFER);
+        self.reader.read_buf(&mut self.buffer).await
     }
 }
 
@@ -113,7 +112,7 @@ impl Ear for TcpEar {
 }
 
 struct TcpMouth {
-    stream: Arc<TcpStream>,
+    writer: OwnedWriteHalf,
     facts: Arc<Facts>,
     /// How long the client may take to read something.
     patience: Duration,
@@ -122,10 +121,10 @@ struct TcpMouth {
 impl TcpMouth {
     async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
+            match self.writer.try_write(bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(self.patience, self.stream.writable()).await??;
+                    timeout(self.patience, self.writer.writable()).await??;
                 }
                 Err(error) => return Err(error),
             }
@@ -136,6 +135,12 @@ impl TcpMouth {
     async fn say_all(&mut self, said: Vec<Said>) -> io::Result<()> {
         let mut frames = Vec::new();
         for said in said {
+            if let Answer::Push { state, content, reset } = &said.answer
+                && let Some(frame) = answer::push_frame(state, content.as_ref(), *reset)
+            {
+                frames.extend_from_slice(&frame);
+                continue;
+            }
             let id = said.id;
             let envelope = answer::envelope(said, &self.facts).await;
             match frame::encode(&envelope) {
@@ -153,13 +158,14 @@ impl TcpMouth {
 
     /// Ends the own direction and reads what still comes: closing at once would take the last word away.
     async fn close_gently(&self) {
-        if rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write).is_err() {
+        let stream: &TcpStream = self.writer.as_ref();
+        if rustix::net::shutdown(stream, rustix::net::Shutdown::Write).is_err() {
             return;
         }
         let mut scratch = [0; 1024];
         let draining = async {
-            while self.stream.readable().await.is_ok() {
-                match self.stream.try_read(&mut scratch) {
+            while stream.readable().await.is_ok() {
+                match stream.try_read(&mut scratch) {
                     Ok(0) => break,
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
                     Ok(_) | Err(_) => {}

@@ -15,8 +15,8 @@ use super::keys::{self, Key};
 const CONFIG_VARIABLE: &str = "CALLBOARD_CONFIG";
 /// What all our variables begin with.
 const PREFIX: &str = "CALLBOARD_";
-/// Variables with these beginnings belong to tests and simulations, and are no settings.
-const FOREIGN_PREFIXES: [&str; 2] = ["CALLBOARD_TEST_", "CALLBOARD_SIM_"];
+/// Variables with these beginnings belong to tests, simulations and the client commands, and are no settings.
+const FOREIGN_PREFIXES: [&str; 3] = ["CALLBOARD_TEST_", "CALLBOARD_SIM_", "CALLBOARD_CLIENT_"];
 
 /// What the command line gave.
 #[derive(Debug, Default)]

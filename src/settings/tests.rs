@@ -107,8 +107,13 @@ fn byte_sizes_are_numbers_or_texts() {
 }
 
 #[test]
-fn variables_of_tests_simulations_and_others_are_no_settings() {
-    let environment = vec![("CALLBOARD_TEST_POSTGRES", "x"), ("CALLBOARD_SIM_SEED", "7"), ("HTTP_ADDR", "y")];
+fn variables_of_tests_simulations_clients_and_others_are_no_settings() {
+    let environment = vec![
+        ("CALLBOARD_TEST_POSTGRES", "x"),
+        ("CALLBOARD_SIM_SEED", "7"),
+        ("CALLBOARD_CLIENT_NODES", "n1"),
+        ("HTTP_ADDR", "y"),
+    ];
     let in_force = Sources { environment, ..Sources::default() }.load().unwrap();
     assert_eq!(in_force.settings, super::Settings::default());
 }

@@ -141,7 +141,8 @@ where
     addr
 }
 
-type Life<A> = ContextFut<A, Context<A>>;
+/// Boxed: what waits for the end of a life is small, however large the actor is.
+type Life<A> = Box<ContextFut<A, Context<A>>>;
 
 /// A panic that ended a life.
 struct Failure {
@@ -205,7 +206,7 @@ where
         let mut context = Context::new(mailbox, registration.meter.clone());
         let actor = factory(&mut context)?;
         // The pump brings the messages; the context's own mailbox stays empty.
-        Some(ContextFut::new(context, actor, Mailbox::default()))
+        Some(Box::new(ContextFut::new(context, actor, Mailbox::default())))
     }))
     .map_err(|panic| Failure { message: None, text: text_of(&*panic), was_stopping: false })
 }
@@ -214,7 +215,7 @@ where
 async fn live<A: Monitored>(mut life: Life<A>, mailbox: &SharedMailbox<A>) -> Result<(), Failure> {
     let end = poll_fn(|task| {
         life.ctx().before_poll(mailbox);
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut life).poll(task))) {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *life).poll(task))) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(text_of(&*panic))),
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, MessageResult};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, MessageResult, SpawnHandle};
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
@@ -24,7 +24,7 @@ use callboard_protocol::session::client::{Client, ClientKind};
 use callboard_protocol::session::liveness::{Beat, Liveness};
 use callboard_protocol::session::pace::{Allowance, Pace};
 use callboard_protocol::session::pushes::{Pushes, content_for};
-use callboard_protocol::time::Mono;
+use callboard_protocol::time::{Mono, WallMillis};
 use callboard_protocol::watch::Selector;
 use serde_json::json;
 use tokio::time::Instant;
@@ -139,6 +139,10 @@ pub struct NativeSession {
     phase: Phase,
     /// Told to go elsewhere.
     is_leaving: bool,
+    /// It had time to go: nothing more is read.
+    is_deaf: bool,
+    /// Since when the client is connected.
+    since: WallMillis,
     origin: Instant,
     liveness: Liveness,
     is_silent: bool,
@@ -148,6 +152,8 @@ pub struct NativeSession {
     waiting_bytes: usize,
     /// Requests whose answers are not known yet.
     under_way: usize,
+    /// Ends the session when no hello comes.
+    hello: Option<SpawnHandle>,
     talk: Option<Box<Talk>>,
     _guard: Box<dyn std::any::Any>,
 }
@@ -175,6 +181,8 @@ impl NativeSession {
             mouth: Some(mouth),
             phase: Phase::Greeting,
             is_leaving: false,
+            is_deaf: false,
+            since: setup.clock.wall(),
             origin: Instant::now(),
             liveness: Liveness::new(limits.idle, Mono(SAVED)),
             is_silent: false,
@@ -182,6 +190,7 @@ impl NativeSession {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             under_way: 0,
+            hello: None,
             talk: None,
             _guard: guard,
             setup,
@@ -197,7 +206,7 @@ impl NativeSession {
         let is_full = self.under_way >= self.setup.limits.requests || self.waiting_bytes >= MAX_WAITING;
         // What is said of a watch that is being registered would overtake it.
         let is_registering = self.talk.as_ref().is_some_and(|talk| talk.is_registering);
-        if is_full || is_registering || matches!(self.phase, Phase::Ending | Phase::Seating) {
+        if is_full || is_registering || self.is_deaf || matches!(self.phase, Phase::Ending | Phase::Seating) {
             return;
         }
         let Some(mut ear) = self.ear.take() else { return };
@@ -284,6 +293,9 @@ impl NativeSession {
         }
         self.talk = Some(Box::new(Talk { client, pushes, watches: HashMap::new(), is_registering: false, version }));
         self.phase = Phase::Seating;
+        if let Some(timer) = self.hello.take() {
+            context.cancel_future(timer);
+        }
         self.take_seat(Some(id), context);
     }
 
@@ -294,7 +306,7 @@ impl NativeSession {
         let attend = Attend {
             number: self.number,
             client: Arc::clone(&talk.client),
-            since: self.setup.clock.wall(),
+            since: self.since,
             events: me.clone().recipient(),
             inquiries: me.recipient(),
         };
@@ -383,7 +395,7 @@ impl NativeSession {
             }
             self.report(key, version, PushStep::Sent);
         }
-        if let Some(talk) = &mut self.talk {
+        if let Some(talk) = self.talk.as_mut().filter(|_| matches!(self.phase, Phase::Open)) {
             let complete = talk.pushes.take_watching();
             self.under_way -= complete.len().min(self.under_way);
             said.extend(complete.into_iter().map(|id| Said { id, answer: Answer::Watching }));
@@ -437,11 +449,11 @@ impl Actor for NativeSession {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.setup.push.held.get_or_create(&HeldLabel { kind: self.kind.as_str() }).inc();
-        context.run_later(self.setup.limits.hello, |session, context| {
+        self.hello = Some(context.run_later(self.setup.limits.hello, |session, context| {
             if matches!(session.phase, Phase::Greeting) {
                 session.end(Fault::HelloLate, context);
             }
-        });
+        }));
         context.run_later(self.setup.limits.idle / 3, Self::beat);
         self.listen(context);
     }

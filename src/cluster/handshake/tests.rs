@@ -32,7 +32,7 @@ async fn meet(dialer: &Identity, acceptor: &Identity) -> [Result<Authenticated, 
 #[actix_rt::test]
 async fn two_nodes_of_a_cluster_meet() {
     let older = Identity { versions: Versions { min: 1, max: 1 }, ..identity("b") };
-    for (acceptor, version) in [(identity("b"), 2), (older, 1)] {
+    for (acceptor, version) in [(identity("b"), PEER_VERSIONS.max), (older, 1)] {
         let [dialed, accepted] = meet(&identity("a"), &acceptor).await.map(Result::unwrap);
         assert_eq!((&*dialed.hello.node.0, &*accepted.hello.node.0), ("b", "a"));
         assert_eq!((dialed.version, accepted.version), (version, version));
@@ -52,10 +52,10 @@ async fn another_key_and_another_cluster_name_do_not_meet() {
 
 #[actix_rt::test]
 async fn without_a_common_version_both_ends_can_name_both_ranges() {
-    let newer = Identity { versions: Versions { min: 3, max: 4 }, ..identity("b") };
+    let newer = Identity { versions: Versions { min: 4, max: 5 }, ..identity("b") };
     let errors = meet(&identity("a"), &newer).await.map(|met| met.err().unwrap().to_string());
-    assert!(errors[0].contains("node b (0.1.0) speaks versions 3 to 4, this one speaks 1 to 2"), "{}", errors[0]);
-    assert!(errors[1].contains("node a (0.1.0) speaks versions 1 to 2, this one speaks 3 to 4"), "{}", errors[1]);
+    assert!(errors[0].contains("node b (0.1.0) speaks versions 4 to 5, this one speaks 1 to 3"), "{}", errors[0]);
+    assert!(errors[1].contains("node a (0.1.0) speaks versions 1 to 3, this one speaks 4 to 5"), "{}", errors[1]);
 }
 
 #[actix_rt::test]

@@ -50,15 +50,19 @@ impl NativeSession {
         self.give_up_later(context);
     }
 
-    /// A client that does not go by itself is left alone after a while, once it has its answers.
+    /// A client that does not go by itself is heard no longer after a while, and let go in good order once it has its answers.
     fn give_up_later(&mut self, context: &mut Context<Self>) {
         context.run_later(LINGER, |session, context| {
-            let owes = session.under_way > 0 || !session.waiting.is_empty();
-            if owes && !matches!(session.phase, Phase::Ending) {
-                session.give_up_later(context);
-                return;
+            if matches!(session.phase, Phase::Ending) {
+                return session.gone("drained", context);
             }
-            session.gone("drained", context);
+            session.is_deaf = true;
+            if session.under_way == 0 && session.waiting.is_empty() {
+                session.count_end("drained");
+                session.phase = Phase::Ending;
+                session.speak(context);
+            }
+            session.give_up_later(context);
         });
     }
 

@@ -1,0 +1,9 @@
+//! The client commands at a real node: what each prints, as tables and as JSON, and its exit code when something is wrong.
+
+mod commands {
+    mod configurations;
+    mod operators;
+    mod terminal;
+    mod usage;
+    mod watching;
+}

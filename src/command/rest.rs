@@ -1,0 +1,180 @@
+//! The way to the REST interface of the node that a session was had with. Owns paging, and what its refusals are as
+//! failures of a command.
+
+use std::net::{IpAddr, SocketAddr};
+
+use reqwest::Url;
+use serde_json::Value;
+
+use super::arguments::Bound;
+use super::failure::Failure;
+use super::table::printable;
+use super::{Setting, session};
+
+/// Items of a page, the most that a node gives.
+const PAGE: usize = 500;
+
+/// The REST interface of a node.
+#[derive(Debug)]
+pub(super) struct Rest {
+    http: reqwest::Client,
+    base: Url,
+    /// Under which id the session was known that found the node.
+    own_id: String,
+}
+
+impl Rest {
+    /// Finds a node by a short session.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`]; [`Failure::Server`] when the node does not say where it serves HTTP.
+    pub(super) async fn find(setting: &Setting) -> Result<Self, Failure> {
+        let (client, node) = session::connect(setting).await?;
+        let own_id = client.id().to_owned();
+        session::close(client).await;
+        let authority = authority(&node.http, &node.address);
+        let base = Url::parse(&format!("http://{authority}/"));
+        let base = base.map_err(|error| {
+            let said = printable(&node.http);
+            Failure::Server(format!("{} does not say where it serves HTTP ({said:?}): {error}", node.address))
+        })?;
+        // Nodes are asked directly, whatever proxy the environment names.
+        let http = reqwest::Client::builder().no_proxy().timeout(setting.timeout).build();
+        let http = http.map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))?;
+        Ok(Self { http, base, own_id })
+    }
+
+    /// The id of the session that found the node; it has ended, but the cluster may not have noticed yet.
+    pub(super) fn own_id(&self) -> &str {
+        &self.own_id
+    }
+
+    /// Reads one document below `/api/v1`.
+    ///
+    /// # Errors
+    /// What the node refuses as the failure that it means; [`Failure::Unreachable`].
+    pub(super) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
+        let url = self.url(path, query)?;
+        let unreachable = |error: reqwest::Error| Failure::Unreachable {
+            nodes: self.base.authority().to_owned(),
+            reason: printable(&reason(&error)),
+        };
+        let answer = self.http.get(url).send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(unreachable)?;
+        let document: Option<Value> = serde_json::from_slice(&body).ok();
+        match document {
+            Some(document) if status.is_success() => Ok(document),
+            Some(problem) => Err(refused(&problem, status.as_u16())),
+            None => Err(Failure::Server(format!("{} answered {status} without JSON", self.base.authority()))),
+        }
+    }
+
+    /// Reads a list, page after page up to the bound: the first page, with the items of all in it and without `next`.
+    /// `cursor` is the parameter that takes `next`.
+    ///
+    /// # Errors
+    /// Those of [`Rest::get`].
+    pub(super) async fn list(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        cursor: &'static str,
+        bound: &Bound,
+    ) -> Result<Value, Failure> {
+        let limit = bound.to_count();
+        let mut query = query.to_vec();
+        query.push(("limit", PAGE.min(limit).to_string()));
+        let mut document = self.get(path, &query).await?;
+        let (mut items, mut next) = take_page(&mut document);
+        while let Some(place) = next.filter(|_| items.len() < limit) {
+            let mut query = query.clone();
+            query.push((cursor, place.clone()));
+            let (more, after) = take_page(&mut self.get(path, &query).await?);
+            items.extend(more);
+            // A node that names the same page again would be followed for ever.
+            next = after.filter(|after| *after != place);
+        }
+        items.truncate(limit);
+        if let Some(members) = document.as_object_mut() {
+            members.insert("items".to_owned(), Value::Array(items));
+        }
+        Ok(document)
+    }
+
+    fn url(&self, path: &[&str], query: &[(&str, String)]) -> Result<Url, Failure> {
+        // In a path these two mean another one, even escaped.
+        if let Some(name) = path.iter().find(|part| part.is_empty() || matches!(**part, "." | "..")) {
+            return Err(Failure::Usage(format!("{name:?} can't be asked for by name")));
+        }
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(["api", "v1"]).extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
+    }
+}
+
+impl Bound {
+    /// How many items are wanted.
+    pub(super) fn to_count(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+}
+
+/// Where HTTP is reached: as the node says, unless that is every address of its machine; then it is where its sessions
+/// are.
+fn authority(http: &str, session: &str) -> String {
+    match http.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => {
+            let host = session.rsplit_once(':').map_or(session, |(host, _)| host);
+            let is_bare = host.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6());
+            let host = if is_bare { format!("[{host}]") } else { host.to_owned() };
+            format!("{host}:{}", address.port())
+        }
+        Ok(_) | Err(_) => http.to_owned(),
+    }
+}
+
+/// The items of a page, and where the next one begins: a text in most lists, a version in a history.
+fn take_page(page: &mut Value) -> (Vec<Value>, Option<String>) {
+    let Some(members) = page.as_object_mut() else { return (Vec::new(), None) };
+    let items = match members.remove("items") {
+        Some(Value::Array(items)) => items,
+        Some(_) | None => Vec::new(),
+    };
+    let next = match members.remove("next") {
+        Some(Value::String(next)) => Some(next),
+        Some(Value::Number(next)) => Some(next.to_string()),
+        Some(_) | None => None,
+    };
+    (items, next)
+}
+
+/// What a problem document means.
+fn refused(problem: &Value, status: u16) -> Failure {
+    let text = |member: &str| printable(problem.get(member).and_then(Value::as_str).unwrap_or_default());
+    let (code, detail) = (text("code"), text("detail"));
+    match code.as_str() {
+        "not_found" => Failure::NotFound(detail),
+        // What the node does not know, it is too old for.
+        "no_such_route" => Failure::Server(format!("the node can't be asked for that: {detail}")),
+        _ if status == 400 => Failure::Usage(detail),
+        _ => Failure::Server(format!("the node refused ({code}, {status}): {detail}")),
+    }
+}
+
+/// What an error of HTTP says at its root, where the cause is.
+fn reason(error: &reqwest::Error) -> String {
+    let mut reason: &dyn std::error::Error = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    if error.is_timeout() { "no answer in time".to_owned() } else { reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests;
