@@ -30,7 +30,7 @@ use anyhow::Context as _;
 
 pub(crate) use arguments::grammar;
 pub use arguments::{
-    ClosedLoop, Configurations, GetOptions, LongPollOptions, Measure, PublishOptions, Server, SessionOptions,
+    Answers, ClosedLoop, Configurations, GetOptions, LongPollOptions, Measure, PublishOptions, Server, SessionOptions,
     StaticOptions, Target,
 };
 pub use report::Report;

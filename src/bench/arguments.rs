@@ -152,6 +152,15 @@ pub struct LongPollOptions {
     pub json: bool,
 }
 
+/// When a session answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Answers {
+    /// At once.
+    Now,
+    /// When all have heard.
+    Later,
+}
+
 /// Options of `session`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct SessionOptions {
@@ -173,6 +182,9 @@ pub struct SessionOptions {
     /// How long after a publish a session that has not heard of it counts as missed
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = positive)]
     pub wait: Duration,
+    /// When a session answers that it uses a content: at once, or when all have heard of it, so that answers delay no push
+    #[arg(long, value_enum, default_value_t = Answers::Now)]
+    pub answers: Answers,
     /// Size of the content; up to 65536 bytes come with the push
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = clap::value_parser!(u64).range(content::SMALLEST..=65_536))]
     pub size: u64,

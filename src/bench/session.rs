@@ -1,5 +1,6 @@
 //! `session`: many native sessions watch the same key. Each round publishes that key once from another connection, and sees
-//! when each of them hears of it and has answered that it uses it.
+//! when each of them hears of it and has answered that it uses it. With `--answers later`
+//! the answers wait until all have heard: they then cost the time of no push, as those of clients elsewhere do not.
 //!
 //! A session counts as held when its watch was said to be complete, and the settling time has passed.
 
@@ -14,11 +15,11 @@ use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
 
-use super::arguments::SessionOptions;
+use super::arguments::{Answers, SessionOptions};
 use super::contents::Contents;
 use super::histogram::Histogram;
 use super::load;
@@ -54,8 +55,8 @@ pub(super) fn measure(options: &SessionOptions) -> anyhow::Result<Report> {
 struct Heard {
     content: String,
     at: Instant,
-    /// When it had answered.
-    applied: Instant,
+    /// When it had answered; `None` when it answers later.
+    applied: Option<Instant>,
 }
 
 /// What one round saw.
@@ -80,7 +81,10 @@ async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
     publisher.publish(contents.publish()).await?;
     let before = options.target.pid.map(process::resident).transpose()?;
     let (news, mut heard) = mpsc::unbounded_channel();
-    let mut sessions = open_all(address, options, &contents, &news).await?;
+    // Those who answer later do when the round is over.
+    let (over, _) = watch::channel(0);
+    let ends = Ends { news, over: (options.answers == Answers::Later).then(|| over.subscribe()) };
+    let mut sessions = open_all(address, options, &contents, &ends).await?;
     let mut rounds = Vec::new();
     let (mut server_cpu, mut own_cpu, mut held) = (None::<Duration>, Duration::ZERO, Vec::new());
     for _ in 0..options.rounds {
@@ -93,6 +97,7 @@ async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
         server_cpu = server.map(|cpu| cpu + server_cpu.unwrap_or_default());
         own_cpu += own;
         rounds.push(round);
+        over.send_modify(|rounds| *rounds += 1);
     }
     if let Some(ended) = sessions.try_join_next() {
         let reason = ended.context("a session panicked")?;
@@ -107,7 +112,7 @@ async fn open_all(
     address: SocketAddr,
     options: &SessionOptions,
     contents: &Contents<'_>,
-    news: &mpsc::UnboundedSender<Heard>,
+    ends: &Ends,
 ) -> anyhow::Result<JoinSet<anyhow::Error>> {
     let key = proto::Key {
         namespace: options.target.namespace.clone().unwrap_or_default(),
@@ -116,9 +121,9 @@ async fn open_all(
     };
     let (mut opening, mut open) = (JoinSet::new(), JoinSet::new());
     for number in 0..options.listeners {
-        let (key, news) = (key.clone(), news.clone());
+        let (key, ends) = (key.clone(), ends.clone());
         opening.spawn(async move {
-            timeout(OPENING, Session::open(address, number, key, news)).await.context("it takes too long")?
+            timeout(OPENING, Session::open(address, number, key, ends)).await.context("it takes too long")?
         });
         if opening.len() >= OPENED_AT_ONCE {
             start(opening.join_next().await, &mut open)?;
@@ -139,23 +144,26 @@ fn start(opened: Option<Opened>, open: &mut JoinSet<anyhow::Error>) -> anyhow::R
     Ok(())
 }
 
+/// Where a session reports, and what it waits for.
+#[derive(Clone)]
+struct Ends {
+    news: mpsc::UnboundedSender<Heard>,
+    /// How many rounds are over, for one that answers then.
+    over: Option<watch::Receiver<u64>>,
+}
+
 /// One session.
 struct Session {
     stream: TcpStream,
     buffer: BytesMut,
-    news: mpsc::UnboundedSender<Heard>,
+    ends: Ends,
 }
 
 impl Session {
-    async fn open(
-        address: SocketAddr,
-        number: u64,
-        key: proto::Key,
-        news: mpsc::UnboundedSender<Heard>,
-    ) -> anyhow::Result<Self> {
+    async fn open(address: SocketAddr, number: u64, key: proto::Key, ends: Ends) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        let mut session = Self { stream, buffer: BytesMut::with_capacity(256), news };
+        let mut session = Self { stream, buffer: BytesMut::with_capacity(256), ends };
         let hello = proto::Hello {
             client_id: format!("bench-{number}"),
             min_version: 1,
@@ -166,7 +174,7 @@ impl Session {
         session.send(2, Kind::Watch(proto::Watch { keys: vec![key], prefixes: Vec::new() })).await?;
         loop {
             match session.receive().await?.kind {
-                Some(Kind::Push(push)) => drop(session.apply(push).await?),
+                Some(Kind::Push(push)) => session.apply(push).await?,
                 Some(Kind::Watching(_)) => return Ok(session),
                 Some(Kind::Welcome(_)) => {}
                 other => bail!("an unexpected answer: {other:?}"),
@@ -187,8 +195,16 @@ impl Session {
     async fn next(&mut self) -> anyhow::Result<()> {
         match self.receive().await?.kind {
             Some(Kind::Push(push)) => {
-                let heard = self.apply(push).await?;
-                self.news.send(heard).context("the measure is over")
+                let (at, content) = (Instant::now(), push.content.clone().unwrap_or_default());
+                let Some(over) = &mut self.ends.over else {
+                    self.apply(push).await?;
+                    let heard = Heard { content, at, applied: Some(Instant::now()) };
+                    return self.ends.news.send(heard).context("the measure is over");
+                };
+                over.mark_unchanged();
+                self.ends.news.send(Heard { content, at, applied: None }).context("the measure is over")?;
+                over.changed().await.context("the measure is over")?;
+                self.apply(push).await
             }
             Some(Kind::Ping(ping)) => self.send(0, Kind::Pong(proto::Pong { number: ping.number })).await,
             Some(Kind::Error(error)) => bail!("the server says {}: {}", error.code, error.message),
@@ -197,10 +213,8 @@ impl Session {
         }
     }
 
-    async fn apply(&mut self, push: proto::Push) -> anyhow::Result<Heard> {
-        let at = Instant::now();
-        self.send(0, Kind::Applied(proto::Applied { key: push.key, version: push.version })).await?;
-        Ok(Heard { content: push.content.unwrap_or_default(), at, applied: Instant::now() })
+    async fn apply(&mut self, push: proto::Push) -> anyhow::Result<()> {
+        self.send(0, Kind::Applied(proto::Applied { key: push.key, version: push.version })).await
     }
 
     async fn send(&mut self, id: u64, kind: Kind) -> anyhow::Result<()> {
@@ -238,7 +252,9 @@ impl Round {
             }
             let latency = heard.at - began;
             latencies.record(latency);
-            applied.record(heard.applied - began);
+            if let Some(at) = heard.applied {
+                applied.record(at - began);
+            }
             first = Some(first.map_or(latency, |first| first.min(latency)));
             last = last.max(Some(latency));
         }

@@ -283,6 +283,9 @@ impl Pushes {
                 for key in &keys {
                     self.unread_keys.remove(key);
                 }
+                if self.unread_keys.is_empty() {
+                    self.unread_keys = BTreeSet::new();
+                }
                 Read::Keys(keys)
             }
         };
@@ -348,6 +351,10 @@ impl Pushes {
     #[allow(clippy::should_implement_trait, reason = "a queue that runs dry and fills again is no iterator")]
     pub fn next(&mut self) -> Option<Outgoing> {
         let (_, key) = self.queue.pop_first()?;
+        if self.queue.is_empty() {
+            // An empty tree keeps its memory, and most sessions are quiet.
+            self.queue = BTreeSet::new();
+        }
         let known = self.known.get_mut(&key)?;
         let Queued { state, reset } = known.queued.take()?;
         known.told = Some(state.version);
