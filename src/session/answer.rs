@@ -126,24 +126,32 @@ fn effect(effect: Effect) -> &'static str {
     }
 }
 
+/// A push, and its frame.
+struct Written {
+    state: SharedState,
+    md5: Option<Md5>,
+    reset: bool,
+    frame: Bytes,
+}
+
 thread_local! {
-    /// The push that was written last on this thread, and its frame: the same goes to every session that watches the key.
-    static LAST_PUSH: RefCell<Option<(SharedState, Option<Md5>, bool, Bytes)>> = const { RefCell::new(None) };
+    /// The push that was written last on this thread: the same goes to every session that watches the key.
+    static LAST_PUSH: RefCell<Option<Written>> = const { RefCell::new(None) };
 }
 
 /// The frame of a push. `None` when it can't be written, which a push always can.
 pub(super) fn push_frame(state: &SharedState, content: Option<&Content>, reset: bool) -> Option<Bytes> {
     let md5 = content.map(Content::md5);
     LAST_PUSH.with_borrow_mut(|last| {
-        if let Some((known, digest, was_reset, frame)) = last
-            && Arc::ptr_eq(known, state)
-            && (*digest, *was_reset) == (md5, reset)
+        if let Some(written) = last
+            && Arc::ptr_eq(&written.state, state)
+            && (written.md5, written.reset) == (md5, reset)
         {
-            return Some(frame.clone());
+            return Some(written.frame.clone());
         }
         let frame = frame::encode(&Envelope { id: 0, kind: Some(Kind::Push(push(state, content, reset))) }).ok()?;
         if frame.len() <= MAX_KEPT {
-            *last = Some((Arc::clone(state), md5, reset, frame.clone()));
+            *last = Some(Written { state: Arc::clone(state), md5, reset, frame: frame.clone() });
         }
         Some(frame)
     })
