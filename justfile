@@ -39,3 +39,7 @@ api-fuzz *arguments:
 # Measure a node, and rnacos beside it when that is on the PATH; see docs/performance.md
 bench *arguments:
     scripts/bench {{arguments}}
+
+# Feed arbitrary bytes to the decoders of native sessions for ten minutes, or so many seconds; needs cargo-fuzz and nightly
+fuzz seconds='600':
+    scripts/fuzz {{seconds}}

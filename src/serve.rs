@@ -289,9 +289,13 @@ async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Du
     let end = Instant::now() + grace;
     draining.begin();
     draining::say_leaving(node).await;
+    draining.drain(node).await;
+    // Worker threads end when their last HTTP connection has: the sessions on them have to be over before.
+    while draining.sessions() > 0 && Instant::now() < end {
+        actix_rt::time::sleep(LOOK).await;
+    }
     // Ends when the connections have; whether they do in time is looked at below.
     let stopping = actix_rt::spawn(server.stop(true));
-    draining.drain(node).await;
     loop {
         let open = ask(&node.conf_manager, CountOpen, ASK).await.unwrap_or_default();
         let (requests, sessions) = (draining.in_flight(), draining.sessions());

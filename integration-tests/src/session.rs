@@ -11,7 +11,8 @@ use bytes::BytesMut;
 use callboard_proto::frame;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{
-    Applied, Config, Delete, Envelope, Error, Get, Hello, Key, Prefix, Publish, Published, Push, Unwatch, Watch, Welcome,
+    Applied, Config, Delete, Envelope, Error, Get, Hello, Key, Prefix, Publish, Published, Push, Unwatch, Watch,
+    Welcome,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -201,6 +202,9 @@ impl Session {
     /// # Errors
     /// None comes.
     pub async fn answer(&mut self, id: u64) -> anyhow::Result<Kind> {
+        if let Some(place) = self.aside.iter().position(|envelope| envelope.id == id) {
+            return self.aside.remove(place).and_then(|envelope| envelope.kind).context("an answer is of a kind");
+        }
         let deadline = Instant::now() + poll::SOON;
         loop {
             let envelope = self.arrive(deadline).await?.with_context(|| format!("no answer to request {id}"))?;
@@ -302,9 +306,9 @@ impl Session {
         let mut bytes = self.buffer.split().to_vec();
         let reading = timeout(poll::SOON, self.stream.read_to_end(&mut bytes)).await;
         // A client that goes on sending may be told by a reset; what it was sent is there all the same.
-        reading.context("the connection stays open")?.or_else(|error| {
-            if error.kind() == std::io::ErrorKind::ConnectionReset { Ok(0) } else { Err(error) }
-        })?;
+        reading
+            .context("the connection stays open")?
+            .or_else(|error| if error.kind() == std::io::ErrorKind::ConnectionReset { Ok(0) } else { Err(error) })?;
         self.buffer.extend_from_slice(&bytes);
         let mut all: Vec<Envelope> = self.aside.drain(..).collect();
         while let Some(frame) = frame::split(&mut self.buffer)? {

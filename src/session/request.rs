@@ -38,7 +38,7 @@ pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> Heard {
     }
     if id == 0 && needs_answer(&kind) {
         let text = format!("{} needs an id above 0", access::name(&kind));
-        return Heard { id, bytes, request: Err(Fault::Form("invalid_parameter", text)) };
+        return Heard { id, bytes, request: Err(Fault::Form("malformed_request", text)) };
     }
     let request = request(kind, peer, &principal).map_err(|problem| form(&problem));
     Heard { id, bytes, request }

@@ -1,11 +1,15 @@
 //! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection, and lets nobody in
 //! whom a page of another host sends. Decides nothing.
 
+mod announced;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::FromRequest as _;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::header::{HOST, ORIGIN};
 use actix_web::{HttpRequest, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason};
@@ -16,6 +20,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::timeout;
 
+use self::announced::Announced;
 use super::{Facts, Peer, answer, request};
 use crate::http::access::{Answer, Call};
 use crate::http::headers;
@@ -33,7 +38,10 @@ pub(crate) async fn open(mut call: Call) -> Answer {
         .admit()
         .ok_or_else(|| Problem::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
     let address = call.request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
-    let payload = web::Payload::from_request(&call.request, &mut call.payload).await;
+    let unseen = std::mem::replace(&mut call.payload, Payload::None);
+    let announced = Announced::new(unseen, MAX_FRAME as u64);
+    let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
+    let payload = web::Payload::from_request(&call.request, &mut payload).await;
     let payload = payload.map_err(|error| Problem::new(ErrorCode::MalformedRequest, error.to_string()))?;
     let refused = |error: actix_web::Error| Problem::new(ErrorCode::MalformedRequest, error.to_string());
     let (response, socket, messages) = actix_ws::handle(&call.request, payload).map_err(refused)?;
@@ -82,7 +90,12 @@ impl SocketEar {
                     }
                 }
                 Ok(AggregatedMessage::Pong(_)) => {}
-                Ok(AggregatedMessage::Close(_)) => return None,
+                Ok(AggregatedMessage::Close(reason)) => {
+                    // A close is answered by one (RFC 6455, section 5.5.1), unless the connection is gone.
+                    let reason = reason.map(|CloseReason { code, .. }| CloseReason { code, description: None });
+                    drop(self.socket.clone().close(reason).await);
+                    return None;
+                }
                 Err(error) => return Some(Err(broken(&error))),
             }
         }
@@ -102,13 +115,21 @@ impl SocketEar {
 }
 
 fn broken(error: &actix_ws::ProtocolError) -> Broken {
+    let malformed = || Broken::Form("malformed_request", error.to_string());
     match error {
-        actix_ws::ProtocolError::Overflow => {
-            Broken::Form("frame_too_long", format!("a message is longer than {MAX_FRAME} bytes"))
-        }
-        actix_ws::ProtocolError::Io(error) => Broken::Connection(io::Error::new(error.kind(), error.to_string())),
-        error => Broken::Form("malformed_request", error.to_string()),
+        actix_ws::ProtocolError::Overflow => too_long(),
+        actix_ws::ProtocolError::Io(io) => match io.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(PayloadError::Overflow) => too_long(),
+            // What is no text, for one.
+            _ if io.kind() == io::ErrorKind::InvalidData => malformed(),
+            _ => Broken::Connection(io::Error::new(io.kind(), io.to_string())),
+        },
+        _ => malformed(),
     }
+}
+
+fn too_long() -> Broken {
+    Broken::Form("frame_too_long", format!("a message is longer than {MAX_FRAME} bytes"))
 }
 
 impl Ear for SocketEar {

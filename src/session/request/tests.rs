@@ -88,7 +88,7 @@ fn what_nodes_say_and_what_nobody_knows_is_refused() {
 #[test]
 fn a_question_needs_a_number() {
     let question = take(0, Kind::Get(proto::Get { key: key() }));
-    assert!(matches!(question, Err(Fault::Form("invalid_parameter", _))));
+    assert!(matches!(question, Err(Fault::Form("malformed_request", _))));
     assert!(matches!(take(0, Kind::Applied(proto::Applied { key: key(), version: 1 })), Ok(Request::Applied(..))));
 }
 
