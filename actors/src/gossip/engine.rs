@@ -28,6 +28,9 @@ use super::wire::Wire;
 const MOST_MEMBERS: usize = 1_024;
 /// Farewells are not repeated by anybody, so they are sent this often at once.
 const FAREWELLS: usize = 3;
+/// A suspect that is heard for so long has not been told that it is one: foca tells so a few times and then no more, and
+/// where a cut ate that it would be suspected for ever.
+const HEARD_AS_SUSPECT: Duration = Duration::from_secs(1);
 /// Renewals of the identity that follow each other within this time mean that a later one of this node is known, from
 /// before its clock was set back.
 const RENEWALS_WITHIN: Duration = Duration::from_secs(10);
@@ -56,6 +59,8 @@ pub(super) struct Engine {
     has_left: bool,
     has_changed: bool,
     renewals: Renewals,
+    /// Suspects that were heard, and since when.
+    heard: BTreeMap<NodeId, Mono>,
 }
 
 /// How often the identity was renewed of late.
@@ -110,6 +115,7 @@ impl Engine {
             has_left: false,
             has_changed: true,
             renewals: Renewals::default(),
+            heard: BTreeMap::new(),
         }
     }
 
@@ -148,6 +154,7 @@ impl Engine {
         }
         let result = self.foca.handle_data(bytes, &mut self.runtime);
         self.absorb(now);
+        self.tell_suspect(now, bytes);
         match result {
             Ok(()) => Ok(()),
             // The own address may be among the seeds.
@@ -256,6 +263,29 @@ impl Engine {
     fn is_of_member(&self, mut bytes: &[u8]) -> bool {
         let Ok(header) = Wire.decode_header(&mut bytes) else { return false };
         self.foca.iter_membership_state().any(|member| member.id().peer == header.src.peer)
+    }
+
+    /// Has a suspect told that it is one, when it was heard again and again and has not objected. The word is of a later
+    /// incarnation than the suspicion before, so that foca takes it for news, which the suspect then outdoes.
+    fn tell_suspect(&mut self, now: Mono, mut bytes: &[u8]) {
+        let Ok(header) = Wire.decode_header(&mut bytes) else { return };
+        let (id, source) = (header.src.node.clone(), header.src);
+        let known = self.foca.iter_membership_state().find(|member| *member.id() == source);
+        let Some(suspect) = known.filter(|member| member.state() == foca::State::Suspect) else {
+            self.heard.remove(&id);
+            return;
+        };
+        let later = suspect.incarnation().saturating_add(1);
+        let since = *self.heard.entry(id.clone()).or_insert(now);
+        if now.since(since) < HEARD_AS_SUSPECT {
+            return;
+        }
+        self.heard.insert(id, now);
+        let told = foca::Member::new(source, later, foca::State::Suspect);
+        if let Err(error) = self.foca.apply_many([told].into_iter(), true, &mut self.runtime) {
+            tracing::debug!(%error, "a suspect could not be told that it is one");
+        }
+        self.absorb(now);
     }
 
     fn greet(&mut self, now: Mono, new: Vec<SocketAddr>) {

@@ -174,6 +174,18 @@ fn who_paused_for_long_comes_back_and_blames_nobody() {
 }
 
 #[test]
+fn nobody_is_suspected_for_long_after_a_cut_of_any_length() {
+    for (seed, cut) in (0..20).flat_map(|seed| (4..16).map(move |halves| (seed, halves * SECOND / 2))) {
+        let mut world = World::settled(seed, 3);
+        world.sides = [(0, 0), (1, 0), (2, 1)].into();
+        world.run(cut);
+        world.sides.clear();
+        let took = world.until(20 * SECOND, |world| world.all_see(Life::Alive));
+        assert!(took.is_some(), "seed {seed}, cut for {cut:?}");
+    }
+}
+
+#[test]
 fn a_split_heals() {
     for (seed, sides) in (0..20).flat_map(|seed| [[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]].map(|sides| (seed, sides))) {
         let mut world = World::settled(seed, 5);
