@@ -31,6 +31,10 @@ const FAREWELLS: usize = 3;
 /// A suspect that is heard for so long has not been told that it is one: foca tells so a few times and then no more, and
 /// where a cut ate that it would be suspected for ever.
 const HEARD_AS_SUSPECT: Duration = Duration::from_secs(1);
+/// One that was told so often again, and was heard for [`DEAF_AFTER`] without an objection, is deaf. That is as bad as
+/// dead.
+const TELLINGS: u8 = 2;
+const DEAF_AFTER: Duration = Duration::from_millis(3_500);
 /// Renewals of the identity that follow each other within this time mean that a later one of this node is known, from
 /// before its clock was set back.
 const RENEWALS_WITHIN: Duration = Duration::from_secs(10);
@@ -59,8 +63,17 @@ pub(super) struct Engine {
     has_left: bool,
     has_changed: bool,
     renewals: Renewals,
-    /// Suspects that were heard, and since when.
-    heard: BTreeMap<NodeId, Mono>,
+    /// Suspects that were heard.
+    heard: BTreeMap<NodeId, Heard>,
+}
+
+/// A suspect that was heard.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    first: Mono,
+    /// When it was last told, or first heard.
+    since: Mono,
+    told: u8,
 }
 
 /// How often the identity was renewed of late.
@@ -266,7 +279,8 @@ impl Engine {
     }
 
     /// Has a suspect told that it is one, when it was heard again and again and has not objected. The word is of a later
-    /// incarnation than the suspicion before, so that foca takes it for news, which the suspect then outdoes.
+    /// incarnation than the suspicion before, so that foca takes it for news, which the suspect then outdoes. As it
+    /// starts foca's time-out anew it is not said for ever.
     fn tell_suspect(&mut self, now: Mono, mut bytes: &[u8]) {
         let Ok(header) = Wire.decode_header(&mut bytes) else { return };
         let (id, source) = (header.src.node.clone(), header.src);
@@ -275,14 +289,19 @@ impl Engine {
             self.heard.remove(&id);
             return;
         };
-        let later = suspect.incarnation().saturating_add(1);
-        let since = *self.heard.entry(id.clone()).or_insert(now);
-        if now.since(since) < HEARD_AS_SUSPECT {
+        let incarnation = suspect.incarnation();
+        let heard = self.heard.entry(id).or_insert(Heard { first: now, since: now, told: 0 });
+        if now.since(heard.since) < HEARD_AS_SUSPECT {
             return;
         }
-        self.heard.insert(id, now);
-        let told = foca::Member::new(source, later, foca::State::Suspect);
-        if let Err(error) = self.foca.apply_many([told].into_iter(), true, &mut self.runtime) {
+        let is_deaf = heard.told >= TELLINGS && now.since(heard.first) >= DEAF_AFTER;
+        let word = if is_deaf {
+            foca::Member::new(source, incarnation, foca::State::Down)
+        } else {
+            foca::Member::new(source, incarnation.saturating_add(1), foca::State::Suspect)
+        };
+        (heard.since, heard.told) = (now, heard.told.saturating_add(1));
+        if let Err(error) = self.foca.apply_many([word].into_iter(), true, &mut self.runtime) {
             tracing::debug!(%error, "a suspect could not be told that it is one");
         }
         self.absorb(now);

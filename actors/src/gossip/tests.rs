@@ -186,6 +186,21 @@ fn nobody_is_suspected_for_long_after_a_cut_of_any_length() {
 }
 
 #[test]
+fn who_is_deaf_is_down_however_much_it_says() {
+    for (seed, nodes) in (0..20).flat_map(|seed| [2, 3, 5].map(|nodes| (seed, nodes))) {
+        let mut world = World::settled(seed, nodes);
+        world.deaf = [1].into();
+        let took = world.until(15 * SECOND, |world| world.seen_by_all(1, Life::Down));
+        assert!(took.is_some(), "seed {seed}, {nodes} nodes");
+        // It takes the others for dead, and comes back as a later one once.
+        world.run(25 * SECOND);
+        assert!(world.seen_by_all(1, Life::Down), "seed {seed}, {nodes} nodes");
+        world.deaf.clear();
+        assert!(world.until(15 * SECOND, |world| world.all_see(Life::Alive)).is_some(), "seed {seed}, {nodes} nodes");
+    }
+}
+
+#[test]
 fn a_split_heals() {
     for (seed, sides) in (0..20).flat_map(|seed| [[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]].map(|sides| (seed, sides))) {
         let mut world = World::settled(seed, 5);

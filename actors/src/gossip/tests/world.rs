@@ -64,6 +64,8 @@ pub(super) struct World {
     pub(super) loss: f64,
     /// The side of each node; datagrams stay on their side.
     pub(super) sides: BTreeMap<usize, u8>,
+    /// Nodes that hear nothing and are heard.
+    pub(super) deaf: BTreeSet<usize>,
     chance: StdRng,
     nodes: BTreeMap<usize, Node>,
     wire: BTreeMap<(Mono, u64), (usize, usize, Bytes)>,
@@ -76,6 +78,7 @@ impl World {
             now: Mono(Duration::from_secs(1)),
             loss: 0.0,
             sides: BTreeMap::new(),
+            deaf: BTreeSet::new(),
             chance: StdRng::seed_from_u64(seed),
             nodes: BTreeMap::new(),
             wire: BTreeMap::new(),
@@ -215,7 +218,7 @@ impl World {
     }
 
     fn arrive(&mut self, from: usize, to: usize, datagram: Bytes) {
-        if self.sides.get(&from) != self.sides.get(&to) {
+        if self.sides.get(&from) != self.sides.get(&to) || self.deaf.contains(&to) {
             return;
         }
         let Some(node) = self.nodes.get_mut(&to) else { return };
