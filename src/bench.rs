@@ -30,8 +30,8 @@ use anyhow::Context as _;
 
 pub(crate) use arguments::grammar;
 pub use arguments::{
-    Answers, ClosedLoop, Configurations, GetOptions, LongPollOptions, Measure, PublishOptions, Server, SessionOptions,
-    StaticOptions, Target,
+    Answers, ClosedLoop, Configurations, GetOptions, Listening, LongPollOptions, Measure, PublishOptions, Server,
+    SessionOptions, StaticOptions, Target,
 };
 pub use report::Report;
 
@@ -52,8 +52,8 @@ pub fn run(measure: &Measure) -> anyhow::Result<()> {
     let (report, json) = match measure {
         Measure::Get(options) => (get::measure(options)?, options.load.json),
         Measure::Publish(options) => (publish::measure(options)?, options.load.json),
-        Measure::Longpoll(options) => (longpoll::measure(options)?, options.json),
-        Measure::Session(options) => (session::measure(options)?, options.json),
+        Measure::Longpoll(options) => (longpoll::measure(options)?, options.listening.json),
+        Measure::Session(options) => (session::measure(options)?, options.listening.json),
         Measure::Static(options) => (fixed::measure(options)?, options.load.json),
         Measure::StaticServer => return Ok(()),
     };

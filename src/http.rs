@@ -14,13 +14,13 @@ mod answer;
 mod body;
 mod clients;
 mod cluster;
-mod configs;
+pub(crate) mod configs;
 mod connection;
 pub mod draining;
 pub(crate) mod headers;
 mod health;
 mod history;
-mod listing;
+pub(crate) mod listing;
 mod metrics;
 mod nacos;
 mod namespaces;
@@ -65,8 +65,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a read may take. A load that has to wait for another one is given up before.
 const READ_DEADLINE: Duration = Duration::from_secs(15);
-/// How long a publish may take longer than the node itself allows, until its outcome counts as unknown.
-const PUBLISH_GRACE: Duration = Duration::from_secs(5);
 
 /// What the settings say about requests.
 #[derive(Debug, Clone)]
@@ -109,7 +107,7 @@ impl Shared {
     fn new(node: &Node, settings: &Settings, address: SocketAddr, sessions: Arc<Sessions>, draining: Draining) -> Self {
         let limits = Limits {
             body_timeout: settings.http.body_timeout,
-            publish_wait: settings.publish.timeout + PUBLISH_GRACE,
+            publish_wait: settings.publish.patience(),
             heartbeat: settings.watch.heartbeat,
             max_keys: settings.watch.max_keys,
             history: settings.history.retention,

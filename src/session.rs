@@ -32,8 +32,6 @@ use crate::settings::Settings;
 const MAX_REQUESTS: usize = 64;
 /// Time for the first message.
 const HELLO: Duration = Duration::from_secs(10);
-/// How long a publish may take longer than the node itself allows, until its outcome counts as unknown.
-const PUBLISH_GRACE: Duration = Duration::from_secs(5);
 /// How long the cluster may take to say where the nodes are.
 const ASK: Duration = Duration::from_secs(1);
 
@@ -91,7 +89,7 @@ impl Sessions {
             keys: settings.watch.max_keys,
             requests: MAX_REQUESTS,
             allowance: Allowance { frames: options.max_frames, bytes: options.max_bytes.bytes() },
-            publish: settings.publish.timeout + PUBLISH_GRACE,
+            publish: settings.publish.patience(),
             versions: Versions { min: version(min), max: version(max) },
         };
         let facts =

@@ -126,30 +126,38 @@ pub struct PublishOptions {
     pub configurations: Configurations,
 }
 
+/// Who listens for a key, and how often it is published.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Listening {
+    /// Connections that listen: each holds one poll, or watches the key in one session
+    #[arg(long, alias = "conns", value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=MOST_CONNECTIONS))]
+    pub listeners: u64,
+    /// How many times to publish; polls are sent anew after each
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rounds: u64,
+    /// How long to wait before each publish, so that the server certainly holds all listeners
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub settle: Duration,
+    /// How long after a publish a listener that has not heard of it counts as missed
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = positive)]
+    pub wait: Duration,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `longpoll`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct LongPollOptions {
     /// Which server.
     #[command(flatten)]
     pub target: Target,
-    /// Connections that each hold one poll
-    #[arg(long, alias = "conns", value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=MOST_CONNECTIONS))]
-    pub listeners: u64,
-    /// How many times to publish; the polls are sent anew after each
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub rounds: u64,
-    /// How long to wait after the last poll was sent, so that the server certainly holds them all
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub settle: Duration,
-    /// How long after a publish a listener that has not heard of it counts as missed
-    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = positive)]
-    pub wait: Duration,
+    /// Who listens, and how often.
+    #[command(flatten)]
+    pub listening: Listening,
     /// Size of the content
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = size())]
     pub size: u64,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// When a session answers.
@@ -170,27 +178,15 @@ pub struct SessionOptions {
     /// Where the server listens for native sessions
     #[arg(long, value_name = "HOST:PORT", value_parser = server, default_value = "127.0.0.1:8850")]
     pub session: Server,
-    /// Sessions that each watch the key
-    #[arg(long, alias = "conns", value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u64).range(1..=MOST_CONNECTIONS))]
-    pub listeners: u64,
-    /// How many times to publish
-    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub rounds: u64,
-    /// How long to wait before each publish
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub settle: Duration,
-    /// How long after a publish a session that has not heard of it counts as missed
-    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = positive)]
-    pub wait: Duration,
+    /// Who listens, and how often.
+    #[command(flatten)]
+    pub listening: Listening,
     /// When a session answers that it uses a content: at once, or when all have heard of it, so that answers delay no push
     #[arg(long, value_enum, default_value_t = Answers::Now)]
     pub answers: Answers,
     /// Size of the content; up to 65536 bytes come with the push
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = clap::value_parser!(u64).range(content::SMALLEST..=65_536))]
     pub size: u64,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `static`.

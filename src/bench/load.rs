@@ -16,9 +16,27 @@ use super::connection::{Broken, Connection};
 use super::histogram::Histogram;
 use super::process::{self, Times};
 use super::report::{Report, micros_per, millis};
+use crate::open_files;
 
 /// The pause after a connection could not be opened, so that a dead server is not asked at full speed.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Files that the generator has open besides the connections of those who listen.
+const OTHER_FILES: u64 = 64;
+
+/// Makes sure that so many connections may be open at the same time.
+///
+/// # Errors
+/// The system allows fewer.
+pub(super) fn open_files_for(connections: u64) -> anyhow::Result<()> {
+    let limit = open_files::raise_open_files().context("cannot learn the limit of open files")?;
+    match limit.filter(|limit| *limit < connections + OTHER_FILES) {
+        Some(limit) => {
+            anyhow::bail!("{connections} listeners need more open files than the {limit} that the system allows")
+        }
+        None => Ok(()),
+    }
+}
 
 /// What one connection does.
 pub(super) trait Work: Send + 'static {

@@ -21,12 +21,9 @@ use super::process::{self, Times};
 use super::publisher::Publisher;
 use super::report::{Report, micros_per, millis};
 use super::template::{self, Read};
-use crate::open_files;
 
 /// How the name of the key begins.
 const PREFIX: &str = "longpoll";
-/// Files that the generator has open besides the listeners' connections.
-const OTHER_FILES: u64 = 64;
 /// A new connection is tried so many times.
 const ATTEMPTS: u32 = 3;
 
@@ -35,10 +32,7 @@ const ATTEMPTS: u32 = 3;
 /// # Errors
 /// The server can't be reached, refuses the publishes or the connections, or too few files may be open.
 pub(super) fn measure(options: &LongPollOptions) -> anyhow::Result<Report> {
-    let limit = open_files::raise_open_files().context("cannot learn the limit of open files")?;
-    if let Some(limit) = limit.filter(|limit| *limit < options.listeners + OTHER_FILES) {
-        anyhow::bail!("{} listeners need more open files than the {limit} that the system allows", options.listeners);
-    }
+    load::open_files_for(options.listening.listeners)?;
     load::runtime()?.block_on(run(options))
 }
 
@@ -73,15 +67,15 @@ async fn run(options: &LongPollOptions) -> anyhow::Result<Report> {
     let before = options.target.pid.map(process::resident).transpose()?;
     let mut listeners = Vec::new();
     let mut seen = Rounds::default();
-    for _ in 0..options.rounds {
+    for _ in 0..options.listening.rounds {
         listeners.retain(|listener: &Connection| !listener.closes());
         arm(address, options, &contents, &mut listeners).await?;
         let mut answers = listen(std::mem::take(&mut listeners));
-        sleep(options.settle).await;
+        sleep(options.listening.settle).await;
         seen.held.extend(options.target.pid.map(process::resident).transpose()?);
         let times = Times::now(options.target.pid)?;
         let published = publisher.publish(contents.publish()).await?;
-        let deadline = Deadline::from_std(published.began + options.wait);
+        let deadline = Deadline::from_std(published.began + options.listening.wait);
         let mut heard = Vec::new();
         while let Ok(Some(answer)) = timeout_at(deadline, answers.join_next()).await {
             heard.push(answer.context("a listener panicked")?);
@@ -119,7 +113,7 @@ async fn arm(
     }
     *listeners = kept;
     let read = Read::new(&options.target, PREFIX);
-    while (listeners.len() as u64) < options.listeners {
+    while (listeners.len() as u64) < options.listening.listeners {
         let mut listener = open(address, read.bytes(), contents.present()).await?;
         listener.send(&poll).await.context("a poll could not be sent")?;
         listeners.push(listener);
@@ -214,19 +208,19 @@ fn report(options: &LongPollOptions, seen: &Rounds, before: Option<u64>) -> Repo
     let grown = before.zip(seen.held.first()).map(|(before, held)| *held as f64 - before as f64);
     Report {
         measure: "longpoll",
-        connections: options.listeners,
+        connections: options.listening.listeners,
         operations: heard,
         p50_ms: median(|round| round.p50),
         p99_ms: median(|round| round.p99),
         p999_ms: median(|round| round.p999),
         errors: seen.rounds.iter().map(|round| round.early).sum(),
-        missed: Some(options.listeners * options.rounds - heard),
+        missed: Some(options.listening.listeners * options.listening.rounds - heard),
         first_ms: median(|round| round.first),
         last_ms: median(|round| round.last),
         publisher_ms: median(|round| Some(round.publisher)),
         server_cpu_us_per_op: seen.server_cpu.and_then(|cpu| micros_per(cpu, heard)),
         generator_cpu_us_per_op: micros_per(seen.own_cpu, heard),
-        bytes_per_listener: grown.map(|bytes| bytes / options.listeners as f64),
+        bytes_per_listener: grown.map(|bytes| bytes / options.listening.listeners as f64),
         server_bytes_before: before,
         server_bytes_after: seen.held.last().copied(),
         ..Report::default()

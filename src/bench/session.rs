@@ -27,12 +27,9 @@ use super::process::{self, Times};
 use super::publisher::{Published, Publisher};
 use super::report::{Report, micros_per, millis};
 use super::template::Read;
-use crate::open_files;
 
 /// How the name of the key begins.
 const PREFIX: &str = "session";
-/// Files that the generator has open besides the sessions' connections.
-const OTHER_FILES: u64 = 64;
 /// How long the opening of one session may take.
 const OPENING: Duration = Duration::from_secs(20);
 /// Sessions that are opened at the same time.
@@ -43,10 +40,7 @@ const OPENED_AT_ONCE: usize = 64;
 /// # Errors
 /// The server can't be reached, refuses the publishes or the sessions, or too few files may be open.
 pub(super) fn measure(options: &SessionOptions) -> anyhow::Result<Report> {
-    let limit = open_files::raise_open_files().context("cannot learn the limit of open files")?;
-    if let Some(limit) = limit.filter(|limit| *limit < options.listeners + OTHER_FILES) {
-        bail!("{} sessions need more open files than the {limit} that the system allows", options.listeners);
-    }
+    load::open_files_for(options.listening.listeners)?;
     load::runtime()?.block_on(run(options))
 }
 
@@ -87,8 +81,8 @@ async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
     let mut sessions = open_all(address, options, &contents, &ends).await?;
     let mut rounds = Vec::new();
     let (mut server_cpu, mut own_cpu, mut held) = (None::<Duration>, Duration::ZERO, Vec::new());
-    for _ in 0..options.rounds {
-        sleep(options.settle).await;
+    for _ in 0..options.listening.rounds {
+        sleep(options.listening.settle).await;
         held.extend(options.target.pid.map(process::resident).transpose()?);
         let times = Times::now(options.target.pid)?;
         let published = publisher.publish(contents.publish()).await?;
@@ -120,7 +114,7 @@ async fn open_all(
         data_id: contents.data_id(),
     };
     let (mut opening, mut open) = (JoinSet::new(), JoinSet::new());
-    for number in 0..options.listeners {
+    for number in 0..options.listening.listeners {
         let (key, ends) = (key.clone(), ends.clone());
         opening.spawn(async move {
             timeout(OPENING, Session::open(address, number, key, ends)).await.context("it takes too long")?
@@ -242,10 +236,10 @@ impl Round {
         content: &str,
         Published { began, answered }: Published,
     ) -> Self {
-        let deadline = Deadline::from_std(began + options.wait);
+        let deadline = Deadline::from_std(began + options.listening.wait);
         let (mut latencies, mut applied) = (Histogram::default(), Histogram::default());
         let (mut first, mut last) = (None::<Duration>, None::<Duration>);
-        while latencies.total() < options.listeners {
+        while latencies.total() < options.listening.listeners {
             let Ok(Some(heard)) = timeout_at(deadline, heard.recv()).await else { break };
             if heard.content != content {
                 continue;
@@ -287,12 +281,12 @@ fn report(
     let grown = before.zip(held.first()).map(|(before, held)| *held as f64 - before as f64);
     Report {
         measure: "session",
-        connections: options.listeners,
+        connections: options.listening.listeners,
         operations: heard,
         p50_ms: median(|round| round.p50),
         p99_ms: median(|round| round.p99),
         p999_ms: median(|round| round.p999),
-        missed: Some(options.listeners * options.rounds - heard),
+        missed: Some(options.listening.listeners * options.listening.rounds - heard),
         first_ms: median(|round| round.first),
         last_ms: median(|round| round.last),
         applied_p50_ms: median(|round| round.applied_p50),
@@ -300,7 +294,7 @@ fn report(
         publisher_ms: median(|round| Some(round.publisher)),
         server_cpu_us_per_op: server_cpu.and_then(|cpu| micros_per(cpu, heard)),
         generator_cpu_us_per_op: micros_per(own_cpu, heard),
-        bytes_per_listener: grown.map(|bytes| bytes / options.listeners as f64),
+        bytes_per_listener: grown.map(|bytes| bytes / options.listening.listeners as f64),
         server_bytes_before: before,
         server_bytes_after: held.last().copied(),
         ..Report::default()

@@ -65,7 +65,7 @@ pub(super) fn identity(request: &HttpRequest) -> Cow<'_, ClientIdentity> {
 }
 
 /// The address of the other end of the connection. No header can change it.
-pub(super) fn address(request: &HttpRequest) -> Option<String> {
+pub(crate) fn address(request: &HttpRequest) -> Option<String> {
     request.peer_addr().map(|peer| peer.ip().to_string())
 }
 

@@ -18,9 +18,9 @@ use super::{READ_DEADLINE, answer};
 /// Longest text to search for, in characters.
 const MAX_TEXT: usize = 256;
 /// Most items of a page.
-pub(super) const MAX_PAGE: u32 = 500;
+pub(crate) const MAX_PAGE: u32 = 500;
 /// Items of a page when nobody says.
-pub(super) const PAGE: u32 = 100;
+pub(crate) const PAGE: u32 = 100;
 
 /// A page of configurations.
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,14 +104,20 @@ pub(super) async fn list(call: Call) -> Answer {
 }
 
 fn page(found: Vec<Summary>, limit: u32, digest: &FilterDigest) -> Page {
+    let (found, next) = cut(found, limit, digest);
+    Page { items: found.into_iter().map(ConfigSummary::from).collect(), next }
+}
+
+/// The items of a page, and the cursor of the next one when one item more than `limit` was found.
+pub(crate) fn cut(mut found: Vec<Summary>, limit: u32, digest: &FilterDigest) -> (Vec<Summary>, Option<String>) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > limit;
-    let last = found.get(limit.saturating_sub(1)).filter(|_| more);
-    let next = last.map(|last| {
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| {
         let cursor = ListCursor { group: last.key.group().to_owned(), data_id: last.key.data_id().to_owned() };
         cursor.encode(digest)
     });
-    Page { items: found.into_iter().take(limit).map(ConfigSummary::from).collect(), next }
+    (found, next)
 }
 
 /// The description of the route.

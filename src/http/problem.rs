@@ -13,6 +13,7 @@ use callboard_actors::runtime::AskError;
 use callboard_protocol::config::{MetadataError, Version};
 use callboard_protocol::content::ContentError;
 use callboard_protocol::key::KeyError;
+use callboard_protocol::unit::Refusal;
 use callboard_protocol::wire::condition::ConditionError;
 use callboard_protocol::wire::cursor::CursorError;
 use serde_json::{Map, Value, json};
@@ -190,6 +191,18 @@ impl Problem {
         Self { allow: Some(allow), ..Self::new(ErrorCode::MethodNotAllowed, detail) }
     }
 
+    /// A publish that found no room.
+    #[must_use]
+    pub(crate) fn busy() -> Self {
+        Self::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written")
+    }
+
+    /// A publish that failed for certain.
+    #[must_use]
+    pub(crate) fn publish_failed() -> Self {
+        Self::new(ErrorCode::Unavailable, "the publish failed; nothing was written")
+    }
+
     /// A fault of the server; what it was is for the log.
     #[must_use]
     pub(crate) fn internal() -> Self {
@@ -313,6 +326,25 @@ impl From<ReadFailure> for Problem {
             ReadFailure::Broken { what } => {
                 tracing::error!(what, "a stored row can't be understood");
                 Self::internal()
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Conflict { key, version, md5 } => {
+                let detail = format!("{key} is at version {version}, which the condition does not allow");
+                Self::new(ErrorCode::ConditionFailed, detail)
+                    .with("version", version.0)
+                    .with("md5", md5.map(|md5| md5.hex()))
+                    .at(version)
+            }
+            Refusal::NotFound { key } => Self::new(ErrorCode::NotFound, format!("{key} does not exist")),
+            Refusal::RequestIdReused { .. } => {
+                let detail = "this idempotency key was used before, for another request; nothing was written";
+                Self::new(ErrorCode::IdempotencyKeyReused, detail)
             }
         }
     }

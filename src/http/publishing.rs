@@ -14,8 +14,8 @@ use callboard_protocol::content::{Content, MAX_CONTENT};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{
-    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, Refusal, RequestId, Unit,
-    UnitOutcome, fingerprint,
+    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, RequestId, Unit, UnitOutcome,
+    fingerprint,
 };
 use callboard_protocol::wire::{condition, content_type};
 use serde::Serialize;
@@ -163,13 +163,11 @@ fn settled(key: &ConfigKey, outcome: PublishOutcome, request_id: &RequestId) -> 
             Some(item) => done(key, item, replayed),
             None => Err(Problem::internal()),
         },
-        PublishOutcome::Settled(UnitOutcome::Refused(refusal)) => Err(refused(refusal)),
-        PublishOutcome::Busy => {
-            Err(Problem::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written"))
-        }
+        PublishOutcome::Settled(UnitOutcome::Refused(refusal)) => Err(refusal.into()),
+        PublishOutcome::Busy => Err(Problem::busy()),
         PublishOutcome::Failed { reason } => {
             tracing::debug!(config.key = %key, reason, "a publish failed");
-            Err(Problem::new(ErrorCode::Unavailable, "the publish failed; nothing was written"))
+            Err(Problem::publish_failed())
         }
         PublishOutcome::Unknown { reason } => {
             tracing::debug!(config.key = %key, reason, "the outcome of a publish is not known");
@@ -199,23 +197,6 @@ fn done(key: &ConfigKey, item: &ItemOutcome, replayed: bool) -> Answer {
     };
     let body = serde_json::to_vec(&published).map_err(|_unwritable| Problem::internal())?;
     Ok(answer.body(body))
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::Conflict { key, version, md5 } => {
-            let detail = format!("{key} is at version {version}, which the condition does not allow");
-            Problem::new(ErrorCode::ConditionFailed, detail)
-                .with("version", version.0)
-                .with("md5", md5.map(|md5| md5.hex()))
-                .at(version)
-        }
-        Refusal::NotFound { key } => Problem::new(ErrorCode::NotFound, format!("{key} does not exist")),
-        Refusal::RequestIdReused { .. } => {
-            let detail = "this Idempotency-Key was used before, for another request; nothing was written";
-            Problem::new(ErrorCode::IdempotencyKeyReused, detail)
-        }
-    }
 }
 
 fn unknown(request_id: &RequestId) -> Problem {

@@ -14,10 +14,10 @@ use callboard_proto::{MAX_PUSHED, frame};
 use callboard_protocol::config::{ConfigState, SharedState};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::unit::{Effect, Refusal};
-use callboard_protocol::wire::cursor::ListCursor;
+use callboard_protocol::unit::Refusal;
 
 use super::{Facts, elsewhere};
+use crate::http::listing;
 use crate::http::problem::{ErrorCode, Problem};
 
 /// Longest frame of a push that is kept for the next session, in bytes: all but what an odd name makes longer.
@@ -34,7 +34,7 @@ pub(super) async fn envelope(said: Said, facts: &Facts) -> Envelope {
             key: Some(named(&key)),
             version: outcome.version.0,
             md5: outcome.md5.map(|md5| md5.hex()).unwrap_or_default(),
-            effect: effect(outcome.effect).to_owned(),
+            effect: outcome.effect.as_str().to_owned(),
             replayed,
         }),
         Answer::Watching => Kind::Watching(proto::Watching {}),
@@ -100,14 +100,8 @@ fn push(state: &ConfigState, content: Option<&Content>, reset: bool) -> proto::P
 }
 
 fn page(found: Vec<Summary>, listing: &Listing) -> proto::Page {
-    let limit = usize::try_from(listing.limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    let last = found.get(limit.saturating_sub(1)).filter(|_| more);
-    let next = last.map(|last| {
-        let cursor = ListCursor { group: last.key.group().to_owned(), data_id: last.key.data_id().to_owned() };
-        cursor.encode(&listing.digest)
-    });
-    let items = found.into_iter().take(limit).map(|found| proto::Summary {
+    let (found, next) = listing::cut(found, listing.limit, &listing.digest);
+    let items = found.into_iter().map(|found| proto::Summary {
         key: Some(named(&found.key)),
         version: found.version.0,
         md5: found.md5.map(|md5| md5.hex()).unwrap_or_default(),
@@ -115,15 +109,6 @@ fn page(found: Vec<Summary>, listing: &Listing) -> proto::Page {
         size: found.size,
     });
     proto::Page { items: items.collect(), next: next.unwrap_or_default() }
-}
-
-fn effect(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Created => "created",
-        Effect::Updated => "updated",
-        Effect::Unchanged => "unchanged",
-        Effect::Removed => "removed",
-    }
 }
 
 /// A push, and its frame.
@@ -200,9 +185,9 @@ fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
         Fault::Read(failure) => failure.into(),
         Fault::Ask(error) => error.into(),
         Fault::Watch(refused) => refused.into(),
-        Fault::Refused(refusal) => refused(&refusal),
-        Fault::Busy => Problem::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written"),
-        Fault::Failed => Problem::new(ErrorCode::Unavailable, "the publish failed; nothing was written"),
+        Fault::Refused(refusal) => refusal.into(),
+        Fault::Busy => Problem::busy(),
+        Fault::Failed => Problem::publish_failed(),
         Fault::Unknown(_) => {
             let text = "it is not known whether this was written; repeat it with requestId as its idempotency key";
             Problem::new(ErrorCode::OutcomeUnknown, text)
@@ -210,18 +195,4 @@ fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
         Fault::Leaving => Problem::new(ErrorCode::ShuttingDown, "this node is stopping; ask another one"),
     };
     (problem.code().as_str(), problem.detail().to_owned(), problem.code().retry_after())
-}
-
-fn refused(refusal: &Refusal) -> Problem {
-    match refusal {
-        Refusal::Conflict { key, version, .. } => {
-            let text = format!("{key} is at version {version}, which the condition does not allow");
-            Problem::new(ErrorCode::ConditionFailed, text)
-        }
-        Refusal::NotFound { key } => Problem::new(ErrorCode::NotFound, format!("{key} does not exist")),
-        Refusal::RequestIdReused { .. } => {
-            let text = "this idempotency key was used before, for another request; nothing was written";
-            Problem::new(ErrorCode::IdempotencyKeyReused, text)
-        }
-    }
 }

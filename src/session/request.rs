@@ -20,10 +20,8 @@ use uuid::Uuid;
 
 use super::{Peer, access};
 use crate::http::access::Principal;
+use crate::http::listing::{MAX_PAGE, PAGE};
 use crate::http::problem::{ErrorCode, Problem};
-
-/// Items of a page when nobody says, and at most.
-const PAGE: (u32, u32) = (100, 500);
 
 /// A message that came as `bytes` bytes.
 pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> Heard {
@@ -136,11 +134,10 @@ fn listing(list: proto::List) -> Result<Listing, Problem> {
     if let Some(prefix) = &prefix {
         check_data_id(prefix)?;
     }
-    let (few, most) = PAGE;
     let limit = match list.limit {
-        0 => few,
-        limit if limit <= most => limit,
-        _ => return Err(Problem::parameter("limit", format!("at most {most} items make a page"))),
+        0 => PAGE,
+        limit if limit <= MAX_PAGE => limit,
+        _ => return Err(Problem::parameter("limit", format!("at most {MAX_PAGE} items make a page"))),
     };
     let digest = FilterDigest::of(&[Some(&namespace), group.as_deref(), prefix.as_deref(), None]);
     let after = match list.cursor.as_str() {

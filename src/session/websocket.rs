@@ -23,9 +23,9 @@ use tokio::time::timeout;
 use self::announced::Announced;
 use super::{Facts, Peer, answer, request};
 use crate::http::access::{Answer, Call};
-use crate::http::headers;
 use crate::http::openapi::Described;
 use crate::http::problem::{ErrorCode, Problem};
+use crate::http::{configs, headers};
 
 /// Opens a session over WebSocket.
 pub(crate) async fn open(mut call: Call) -> Answer {
@@ -37,7 +37,7 @@ pub(crate) async fn open(mut call: Call) -> Answer {
         .sessions
         .admit()
         .ok_or_else(|| Problem::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
-    let address = call.request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+    let address = configs::address(&call.request).unwrap_or_default();
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
     let announced = Announced::new(unseen, MAX_FRAME as u64);
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };

@@ -73,7 +73,16 @@ impl Default for PublishOptions {
     }
 }
 
+/// How long a publish may take longer than the node itself allows, until its outcome counts as unknown.
+const PUBLISH_GRACE: Duration = Duration::from_secs(5);
+
 impl PublishOptions {
+    /// How long an answer is waited for, after which the outcome counts as unknown.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.timeout + PUBLISH_GRACE
+    }
+
     /// Checks the ranges that the manual names.
     ///
     /// # Errors

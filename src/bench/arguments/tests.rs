@@ -30,8 +30,11 @@ fn times_are_seconds_or_have_a_unit() {
     let Measure::Longpoll(options) = parsed("longpoll --settle 0.25 --wait 1m --listeners 10").unwrap() else {
         panic!("another measure")
     };
-    assert_eq!((options.settle, options.wait), (Duration::from_millis(250), Duration::from_secs(60)));
-    assert_eq!((options.listeners, options.rounds), (10, 3));
+    assert_eq!(
+        (options.listening.settle, options.listening.wait),
+        (Duration::from_millis(250), Duration::from_secs(60))
+    );
+    assert_eq!((options.listening.listeners, options.listening.rounds), (10, 3));
 }
 
 #[test]
