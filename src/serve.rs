@@ -15,6 +15,7 @@ use callboard_actors::clock::{LeaseClock, SystemClock};
 use callboard_actors::conf_manager::CountOpen;
 use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use callboard_actors::peer_links::PEER_VERSIONS;
+use callboard_actors::push_ledger::HasBegun;
 use callboard_actors::runtime::ask;
 use callboard_actors::store;
 use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
@@ -69,7 +70,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         addresses.insert("peer".to_owned(), cluster.address);
         cluster.listen(&core_handle, &node)?;
     }
-    wait_for_membership(&node, settings.database.connect_timeout).await?;
+    wait_until_ready(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
     let server = http::serve(listeners, told, node.clone(), &settings, draining.clone())
         .with_context(|| format!("cannot serve HTTP on {address}"))?;
@@ -235,18 +236,23 @@ fn node_options(
     }
 }
 
-/// The first answers should not be refusals: waits for the membership, and starts without it when the database is slow.
-async fn wait_for_membership(node: &Node, at_most: Duration) -> anyhow::Result<()> {
+/// The first answers should not be refusals, and the first pushes should be accounted for: waits for the membership and for
+/// the account, and starts without them when the database is slow.
+async fn wait_until_ready(node: &Node, at_most: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + at_most;
-    let unanswered = "the lease keeper did not answer";
-    while ask(&node.lease_keeper, GetStanding, at_most).await.context(unanswered)? != Standing::Settled {
+    loop {
+        let standing =
+            ask(&node.lease_keeper, GetStanding, at_most).await.context("the lease keeper did not answer")?;
+        let has_begun = ask(&node.push_ledger, HasBegun, at_most).await.context("the push ledger did not answer")?;
+        if standing == Standing::Settled && has_begun {
+            return Ok(());
+        }
         if Instant::now() >= end {
             tracing::warn!("the node has not joined yet; it goes on trying");
             return Ok(());
         }
         actix_rt::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(())
 }
 
 fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, addresses: &BTreeMap<String, SocketAddr>) {

@@ -33,7 +33,7 @@ const MAX_ROWS: usize = 200_000;
 /// How long a worker thread may take to say who is there.
 const ASK: Duration = Duration::from_secs(2);
 /// How soon the revision is asked for again that the account begins at.
-const RETRY: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Takes note of a worker thread. The answer tells when it is forgotten.
 #[derive(Debug, Clone, Message)]
@@ -60,6 +60,11 @@ pub struct GetClients(pub ClientQuery);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "NodePushes")]
 pub struct GetPushes(pub PushQuery);
+
+/// Asks whether the account has begun: what is pushed from then on is known.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct HasBegun;
 
 /// The account of a node.
 pub struct PushLedger {
@@ -148,6 +153,14 @@ impl Handler<Include> for PushLedger {
         let (holder, held) = subscription();
         self.workers.push((worker, holder));
         MessageResult(held)
+    }
+}
+
+impl Handler<HasBegun> for PushLedger {
+    type Result = bool;
+
+    fn handle(&mut self, HasBegun: HasBegun, _: &mut Context<Self>) -> Self::Result {
+        self.ledger.has_begun()
     }
 }
 

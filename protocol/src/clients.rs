@@ -230,6 +230,7 @@ pub fn standing(position: &Position, row: Option<&Row>, version: Version) -> Pus
 fn state_of(reaction: Reaction) -> PushState {
     match reaction {
         Reaction::Unanswered => PushState::Sent,
+        Reaction::Received => PushState::Received,
         Reaction::Applied => PushState::Applied,
         Reaction::Rejected => PushState::Rejected,
     }

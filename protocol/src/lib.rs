@@ -24,6 +24,7 @@ pub mod lease;
 pub mod link;
 pub mod long_poll;
 pub mod member;
+pub mod nacos;
 pub mod publish;
 pub mod push_ledger;
 pub mod receiver;

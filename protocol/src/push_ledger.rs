@@ -21,6 +21,8 @@ pub struct SessionNumber(pub u64);
 pub enum PushStep {
     /// It was handed to the connection.
     Sent,
+    /// The client heard of it, or asked for it.
+    Received,
     /// The client uses it.
     Applied,
     /// The client can't use it, for this reason.
@@ -54,6 +56,8 @@ pub enum PushState {
     Pending,
     /// Sent; the client has not said what it made of it.
     Sent,
+    /// The client heard of it, or asked for it; it has not shown that it uses it. Only clients of Nacos answer so.
+    Received,
     /// The client uses it.
     Applied,
     /// The client can't use it.
@@ -68,8 +72,16 @@ pub enum PushState {
 
 impl PushState {
     /// Every state.
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Sent, Self::Applied, Self::Rejected, Self::Superseded, Self::Lost, Self::Held];
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Sent,
+        Self::Received,
+        Self::Applied,
+        Self::Rejected,
+        Self::Superseded,
+        Self::Lost,
+        Self::Held,
+    ];
 
     /// The name as it is shown.
     #[must_use]
@@ -77,6 +89,7 @@ impl PushState {
         match self {
             Self::Pending => "pending",
             Self::Sent => "sent",
+            Self::Received => "received",
             Self::Applied => "applied",
             Self::Rejected => "rejected",
             Self::Superseded => "superseded",
@@ -104,13 +117,15 @@ impl Row {
     fn step(&mut self, step: PushStep, at: WallMillis) {
         let (state, reason) = match step {
             PushStep::Sent => (PushState::Sent, None),
+            PushStep::Received => (PushState::Received, None),
             PushStep::Applied => (PushState::Applied, None),
             PushStep::Rejected(reason) => (PushState::Rejected, Some(reason)),
             PushStep::Superseded => (PushState::Superseded, None),
             PushStep::Lost => (PushState::Lost, None),
         };
-        let is_answered = matches!(self.state, PushState::Applied | PushState::Rejected);
-        if is_answered && !matches!(state, PushState::Applied | PushState::Rejected) {
+        let is_answer = |state| matches!(state, PushState::Received | PushState::Applied | PushState::Rejected);
+        let is_less = state == PushState::Received && self.state != PushState::Sent;
+        if is_answer(self.state) && (is_less || !is_answer(state)) {
             return;
         }
         *self = Self { client: Arc::clone(&self.client), state, reason, at };
@@ -155,6 +170,12 @@ impl PushLedger {
     /// The node was at this revision when the account began: of what was pushed up to there, others may know.
     pub fn begin_after(&mut self, revision: Version) {
         self.whole_after = self.whole_after.max(Some(revision));
+    }
+
+    /// True once it is known where the account begins.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.whole_after.is_some()
     }
 
     /// Puts an event down.

@@ -90,9 +90,9 @@ pub struct PeerAsked {
 pub enum PeerQuery {
     /// How it is.
     Status,
-    /// A page of its clients. From version 3 on.
+    /// A page of its clients. From version 4 on.
     Clients(Box<ClientQuery>),
-    /// What became of a version there. From version 3 on.
+    /// What became of a version there. From version 4 on.
     Pushes(Box<PushQuery>),
 }
 

@@ -23,12 +23,12 @@ use crate::cluster_notify::PeerMessage;
 use crate::codec::{self, CodecError};
 
 /// The versions this program speaks. Queries and their replies exist from version 2 on, those about clients from
-/// version 3 on.
-pub const PEER_VERSIONS: Versions = Versions { min: 1, max: 3 };
+/// version 4 on.
+pub const PEER_VERSIONS: Versions = Versions { min: 1, max: 4 };
 /// The first version with queries.
 const QUERIES: u16 = 2;
 /// The first version with queries about clients.
-const CLIENTS: u16 = 3;
+const CLIENTS: u16 = 4;
 /// Longest frame, in bytes.
 pub const MAX_FRAME: usize = codec::MAX_ENCODED;
 /// Longest hello, in bytes.

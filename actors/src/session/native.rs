@@ -410,6 +410,7 @@ impl NativeSession {
         let Some(talk) = &self.talk else { return };
         let label = match &step {
             PushStep::Sent => "sent",
+            PushStep::Received => "received",
             PushStep::Applied => "applied",
             PushStep::Rejected(_) => "rejected",
             PushStep::Superseded => "superseded",

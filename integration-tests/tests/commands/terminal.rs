@@ -104,7 +104,11 @@ pub(crate) async fn to_end(mut command: Command, input: Option<&str>) -> Result<
     }
     let mut child = command.spawn()?;
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        stdin.write_all(input.as_bytes()).await?;
+        match stdin.write_all(input.as_bytes()).await {
+            // It may know what to say without having read anything.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
     }
     let output = timeout(poll::SOON, child.wait_with_output()).await.context("the command still runs")??;
     let text = |bytes| String::from_utf8(bytes).context("it prints UTF-8");

@@ -67,16 +67,18 @@ pub enum ClientKind {
     Stream,
     /// A long poll.
     LongPoll,
+    /// A client of Nacos over gRPC.
+    Grpc,
 }
 
 impl ClientKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Tcp, Self::WebSocket, Self::Stream, Self::LongPoll];
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::WebSocket, Self::Stream, Self::LongPoll, Self::Grpc];
 
     /// True for those that say what they made of a push.
     #[must_use]
     pub fn is_session(self) -> bool {
-        matches!(self, Self::Tcp | Self::WebSocket)
+        matches!(self, Self::Tcp | Self::WebSocket | Self::Grpc)
     }
 
     /// The name as it is shown.
@@ -87,6 +89,7 @@ impl ClientKind {
             Self::WebSocket => "websocket",
             Self::Stream => "stream",
             Self::LongPoll => "long_poll",
+            Self::Grpc => "grpc",
         }
     }
 }

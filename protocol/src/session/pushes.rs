@@ -43,6 +43,8 @@ pub struct Mark {
 pub enum Reaction {
     /// It has not said.
     Unanswered,
+    /// It heard of it, or asked for it; what it made of it is not known.
+    Received,
     /// It uses it.
     Applied,
     /// It can't use it.
