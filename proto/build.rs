@@ -12,5 +12,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .field_attribute(".callboard.session.v1.Push.content", "#[serde(skip_serializing_if = \"Option::is_none\")]")
         .btree_map(["."])
         .compile_fds(descriptors)?;
+    #[cfg(feature = "nacos")]
+    compile_nacos()?;
+    Ok(())
+}
+
+/// The service of Nacos's clients.
+#[cfg(feature = "nacos")]
+fn compile_nacos() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=nacos");
+    let descriptors = protox::compile(["nacos/nacos_grpc_service.proto"], ["nacos"])?;
+    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
     Ok(())
 }

@@ -22,7 +22,7 @@ mod health;
 mod history;
 pub(crate) mod listing;
 mod metrics;
-mod nacos;
+pub(crate) mod nacos;
 mod namespaces;
 pub(crate) mod openapi;
 pub(crate) mod problem;
@@ -46,6 +46,7 @@ use actix_web::dev::{AppConfig, Extensions, Server};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 use callboard_actors::runtime::Spec;
+use callboard_actors::session::grpc::{Limits as GrpcLimits, Setup as GrpcSetup};
 use callboard_actors::session::native;
 use callboard_actors::wiring::{Node, Worker};
 use callboard_protocol::gray::ClientIdentity;
@@ -54,6 +55,7 @@ use prometheus_client::registry::Registry;
 pub use draining::Draining;
 
 use self::connection::Connection;
+use crate::grpc::{self, transport};
 use crate::session::{Sessions, tcp};
 use crate::settings::Settings;
 
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     exposition: Registry,
     pub(crate) draining: Draining,
     pub(crate) sessions: Arc<Sessions>,
+    /// What each client of Nacos may do.
+    grpc: GrpcLimits,
 }
 
 /// What each worker thread has.
@@ -100,6 +104,7 @@ pub(crate) struct State {
     arbiter: String,
     open: draining::Open,
     pub(crate) session: Arc<native::Setup>,
+    grpc: Arc<GrpcSetup>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -116,7 +121,8 @@ impl Shared {
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);
-        Self { address, limits, figures, exposition, draining, sessions }
+        let grpc = grpc::limits(settings);
+        Self { address, limits, figures, exposition, draining, sessions, grpc }
     }
 }
 
@@ -125,13 +131,17 @@ impl State {
     fn start(node: &Node, index: usize, shared: &Arc<Shared>) -> Self {
         let (worker, open) = (Worker::start(node, index), draining::Open::default());
         shared.draining.include(&worker, &open);
-        let session = shared.sessions.setup(&worker);
-        Self { worker, index, arbiter: format!("worker-{index}"), open, session, shared: Arc::clone(shared) }
+        let (session, grpc) = (shared.sessions.setup(&worker), grpc::setup(&worker, shared.grpc));
+        Self { worker, index, arbiter: format!("worker-{index}"), open, session, grpc, shared: Arc::clone(shared) }
     }
 
     /// How the actors of native sessions are started here.
     pub(crate) fn session_spec(&self) -> Spec {
-        let name = format!("native_session-{}", self.index);
+        self.spec_of_many("native_session")
+    }
+
+    fn spec_of_many(&self, kind: &str) -> Spec {
+        let name = format!("{kind}-{}", self.index);
         Spec::new(&self.worker.node.registry, name).aggregate().arbiter(&self.arbiter)
     }
 }
@@ -155,15 +165,19 @@ pub struct Listeners {
     pub http: TcpListener,
     /// Native sessions.
     pub tcp: TcpListener,
+    /// Clients of Nacos.
+    pub grpc: TcpListener,
 }
 
-/// Where clients are told that they come in.
+/// Where clients come in, as addresses: those that are listened on, or those that others are told.
 #[derive(Debug, Clone, Copy)]
 pub struct Told {
     /// HTTP.
     pub http: SocketAddr,
     /// Native sessions.
     pub tcp: SocketAddr,
+    /// Clients of Nacos.
+    pub grpc: SocketAddr,
 }
 
 /// What each worker thread has, made when the first of its listeners asks.
@@ -188,7 +202,7 @@ impl States {
     }
 }
 
-/// Serves HTTP and native sessions on `listeners` until the returned server is stopped through its handle. Signals are
+/// Serves HTTP, native sessions and clients of Nacos on `listeners` until the returned server is stopped through its handle. Signals are
 /// left to the caller. Each worker thread starts its own actors over `node`.
 ///
 /// # Errors
@@ -221,6 +235,15 @@ pub fn serve(
             let is_stopping = shared.draining.refuse_new().is_err();
             tcp::serve(&shared.sessions, &state.session, &state.session_spec(), stream, is_stopping);
             // The session goes on by itself; what is counted here are connections that nobody serves yet.
+            std::future::ready(Ok::<_, DispatchError>(()))
+        })
+    })?;
+    let nacos = states.clone();
+    let server = server.listen("grpc", listeners.grpc, move || {
+        let state = nacos.here();
+        fn_service(move |stream: TcpStream| {
+            let (shared, spec) = (&state.shared, state.spec_of_many("grpc_session"));
+            transport::serve(&shared.sessions, &state.grpc, &spec, stream, shared.draining.stopping());
             std::future::ready(Ok::<_, DispatchError>(()))
         })
     })?;

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
-use crate::http::{self, Draining, Listeners, draining};
+use crate::http::{self, Draining, Listeners, Told, draining};
 use crate::settings::{DatabaseKind, Settings};
 
 /// How often a stopping node looks whether it is done.
@@ -44,18 +44,15 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When a part can't come up; nothing is left running or locked.
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
-    let http = bind(settings.http.addr)?;
-    let tcp = bind_sessions(&settings)?;
-    let listeners = Listeners { http, tcp };
-    let address_of = |listener: &TcpListener| listener.local_addr().context("cannot read the address that was bound");
-    let (address, sessions) = (address_of(&listeners.http)?, address_of(&listeners.tcp)?);
+    let (listeners, bound) = bind_all(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     let (writer, reader) = open_database(&settings, &data_dir).await?;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
-    let cluster = cluster::node::open(&settings, &node_id, address, sessions).await?;
-    let alone = || Addresses { http: Some(address), session: Some(sessions), ..Addresses::default() }.to_text();
-    let told = cluster::node::told_to_clients(&settings, address, sessions).await?;
+    let cluster = cluster::node::open(&settings, &node_id, bound).await?;
+    let alone =
+        || Addresses { http: Some(bound.http), session: Some(bound.tcp), grpc: Some(bound.grpc), peer: None }.to_text();
+    let told = cluster::node::told_to_clients(&settings, bound).await?;
     let row = cluster.as_ref().map_or_else(alone, cluster::node::Opened::row_text);
     let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
@@ -65,7 +62,9 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let linked = |cluster: &cluster::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
     let node = Node::start(threads, options, (writer, reader), way, Arc::new(LeaseClock::new(SystemClock)));
-    let mut addresses = BTreeMap::from([("http".to_owned(), address), ("tcp".to_owned(), sessions)]);
+    let mut addresses = BTreeMap::from(
+        [("http", bound.http), ("tcp", bound.tcp), ("grpc", bound.grpc)].map(|(name, at)| (name.to_owned(), at)),
+    );
     if let Some(cluster) = cluster {
         addresses.insert("peer".to_owned(), cluster.address);
         cluster.listen(&core_handle, &node)?;
@@ -73,7 +72,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     wait_until_ready(&node, settings.database.connect_timeout).await?;
     let draining = Draining::default();
     let server = http::serve(listeners, told, node.clone(), &settings, draining.clone())
-        .with_context(|| format!("cannot serve HTTP on {address}"))?;
+        .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
     data_dir.write_addresses(&addresses)?;
@@ -160,17 +159,30 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The address of native sessions. Nobody chose the default one: where it is taken, another one will do.
-fn bind_sessions(settings: &Settings) -> anyhow::Result<TcpListener> {
-    let wanted = settings.tcp.address();
+/// Takes every address that clients come in on.
+fn bind_all(settings: &Settings) -> anyhow::Result<(Listeners, Told)> {
+    let address_of = |listener: &TcpListener| listener.local_addr().context("cannot read the address that was bound");
+    let http = bind(settings.http.addr)?;
+    let tcp = bind_or_other(settings.tcp.address(), settings.tcp.is_chosen(), "tcp")?;
+    let (grpc, at) = (&settings.grpc, address_of(&http)?);
+    let grpc = bind_or_other(grpc.address(at), grpc.is_chosen(), "grpc")?;
+    let bound = Told { http: at, tcp: address_of(&tcp)?, grpc: address_of(&grpc)? };
+    Ok((Listeners { http, tcp, grpc }, bound))
+}
+
+/// Takes the address of a section. One that nobody chose may be another one, where it is taken.
+fn bind_or_other(wanted: SocketAddr, is_chosen: bool, section: &str) -> anyhow::Result<TcpListener> {
     match http::listen(wanted) {
         Ok(listener) => Ok(listener),
-        Err(error) if !settings.tcp.is_chosen() && error.kind() == std::io::ErrorKind::AddrInUse => {
-            tracing::warn!(tcp = %wanted, "the port for native sessions is in use; a free one is taken (tcp.addr)");
-            http::listen(SocketAddr::new(wanted.ip(), 0)).context("no port is free for native sessions")
+        Err(error) if !is_chosen && error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(address = %wanted, "the port of {section}.addr is in use; a free one is taken");
+            http::listen(SocketAddr::new(wanted.ip(), 0)).with_context(|| format!("no port is free for {section}.addr"))
         }
         Err(error) => Err(error).with_context(|| {
-            format!("cannot listen on {wanted} (tcp.addr): stop what uses the port, or choose another with --tcp-addr")
+            format!(
+                "cannot listen on {wanted} ({section}.addr): stop what uses the port, or choose another with \
+                 --{section}-addr"
+            )
         }),
     }
 }
@@ -257,11 +269,12 @@ async fn wait_until_ready(node: &Node, at_most: Duration) -> anyhow::Result<()> 
 
 fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, addresses: &BTreeMap<String, SocketAddr>) {
     let served = |name: &str| addresses.get(name).map_or_else(|| "none".to_owned(), SocketAddr::to_string);
-    let (address, sessions, peers) = (served("http"), served("tcp"), served("peer"));
+    let (address, sessions, grpc, peers) = (served("http"), served("tcp"), served("grpc"), served("peer"));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         http = address,
         tcp = sessions,
+        grpc,
         peers,
         database = %describe(settings, data_dir),
         node.id = %node,

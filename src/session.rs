@@ -5,7 +5,7 @@
 //! session does is the actor's (`callboard_actors::session::native`), and decides nothing itself.
 
 mod access;
-mod answer;
+pub(crate) mod answer;
 mod request;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
@@ -110,7 +110,7 @@ impl Sessions {
     }
 
     /// A place for one more; `None` when as many are open as may be.
-    fn admit(&self) -> Option<Place> {
+    pub(crate) fn admit(&self) -> Option<Place> {
         let before = self.open.fetch_add(1, Ordering::AcqRel);
         let place = Place(Arc::clone(&self.open));
         (before < self.max).then_some(place)

@@ -28,7 +28,7 @@ pub use http::HttpOptions;
 pub use keys::Key;
 pub use process::{DataOptions, InsecureOptions, LogFormat, LogOptions, NodeOptions, ShutdownOptions};
 pub use serving::{CacheOptions, HistoryOptions, PublishOptions, WatchOptions};
-pub use session::{SessionOptions, TcpOptions};
+pub use session::{GrpcOptions, SessionOptions, TcpOptions};
 pub use sources::{Flags, InForce, load};
 
 /// All settings of a node, one field per section of the settings file (hence more fields than usual).
@@ -59,6 +59,8 @@ pub struct Settings {
     pub watch: WatchOptions,
     /// Where native sessions are listened for.
     pub tcp: TcpOptions,
+    /// Where clients of Nacos are listened for over gRPC.
+    pub grpc: GrpcOptions,
     /// What a native session may do.
     pub session: SessionOptions,
     /// How long former versions are kept.
@@ -88,6 +90,7 @@ impl Settings {
         self.publish.validate()?;
         self.watch.validate()?;
         self.tcp.validate()?;
+        self.grpc.validate()?;
         self.session.validate()?;
         self.history.validate()?;
         self.shutdown.validate()?;
@@ -118,7 +121,8 @@ impl Settings {
     }
 
     fn refuse_open_address(&self) -> Result<(), Invalid> {
-        let open = [("http.addr", self.http.addr), ("tcp.addr", self.tcp.address())]
+        let grpc = self.grpc.address(self.http.addr);
+        let open = [("http.addr", self.http.addr), ("tcp.addr", self.tcp.address()), ("grpc.addr", grpc)]
             .into_iter()
             .find(|(_, address)| !address.ip().is_loopback());
         let Some((key, _)) = open.filter(|_| !self.insecure.no_auth) else { return Ok(()) };

@@ -1,6 +1,9 @@
 //! The figures that actors count besides their messages. Each actor is handed the group it counts in; exporting them
 //! is the registry's business. Never holds a name or content of a configuration.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -27,6 +30,8 @@ pub struct Metrics {
     pub gossip: GossipMetrics,
     /// Native sessions.
     pub session: SessionMetrics,
+    /// Clients of Nacos over gRPC.
+    pub grpc: GrpcMetrics,
 }
 
 /// What native sessions do.
@@ -50,15 +55,63 @@ pub struct RequestLabel {
 /// The label of [`SessionMetrics::ended`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EndLabel {
-    /// `closed`, `broken`, `stalled`, `drained`, or the code of the error that the client was told.
+    /// `closed`, `broken`, `stalled`, `drained`, `silent`, or the code of the error that the client was told.
     pub reason: &'static str,
 }
 
 /// The label of [`SessionMetrics::pushes`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StepLabel {
-    /// `sent`, `applied`, `rejected`, `superseded` or `lost`.
+    /// `sent`, `applied`, `rejected`, `superseded` or `lost`; of a notice `sent`, `repeated`, `acknowledged` or `given_up`.
     pub step: &'static str,
+}
+
+/// What clients of Nacos do over gRPC.
+#[derive(Debug, Clone, Default)]
+pub struct GrpcMetrics {
+    /// Requests by type.
+    pub requests: Family<TypeLabel, Counter>,
+    /// Connections that ended, by reason.
+    pub ended: Family<EndLabel, Counter>,
+    /// What happened to notices.
+    pub notices: Family<StepLabel, Counter>,
+    /// Connections that are set up, by SDK.
+    connections: Family<SdkLabel, Gauge>,
+    /// The same, to know how many labels there are.
+    sdks: Arc<Mutex<HashMap<SdkLabel, u64>>>,
+}
+
+/// The label of [`GrpcMetrics::requests`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TypeLabel {
+    /// The class of the request; `other` for one that is not known.
+    pub r#type: &'static str,
+}
+
+/// The label of [`GrpcMetrics::connections`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SdkLabel {
+    /// `java`, `go`, `python`, `rust`, `csharp` or `other`.
+    pub sdk: &'static str,
+    /// The numbers of its version; `other` where it says none, or where too many different ones are connected.
+    pub version: String,
+}
+
+/// What stands for whatever is not told apart.
+const OTHER: &str = "other";
+
+impl SdkLabel {
+    /// The label of a program that calls itself such as `Nacos-Java-Client:v2.5.1`.
+    fn of(software: &str) -> Self {
+        const KNOWN: [&str; 5] = ["java", "go", "python", "rust", "csharp"];
+        let (name, version) = software.split_once(':').unwrap_or((software, ""));
+        let name = name.to_ascii_lowercase();
+        let sdk = KNOWN.into_iter().find(|sdk| name.split('-').any(|part| part == *sdk)).unwrap_or(OTHER);
+        let numbers = version.trim_start_matches(['v', 'V']);
+        let is_plain =
+            (1..=16).contains(&numbers.len()) && numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        Self { sdk, version: if is_plain { numbers } else { OTHER }.to_owned() }
+    }
 }
 
 /// What the lease keeper does.
@@ -201,7 +254,7 @@ pub struct PushMetrics {
 /// The label of [`PushMetrics::held`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct HeldLabel {
-    /// `wait`, `stream`, `long_poll`, `tcp` or `websocket`.
+    /// `wait`, `stream`, `long_poll`, `tcp`, `websocket` or `grpc`.
     pub kind: &'static str,
 }
 
@@ -276,6 +329,7 @@ impl Default for Metrics {
             lease: LeaseMetrics::default(),
             peer: PeerMetrics::default(),
             session: SessionMetrics::default(),
+            grpc: GrpcMetrics::default(),
             gossip: GossipMetrics::default(),
         }
     }
@@ -292,6 +346,7 @@ impl Metrics {
         self.peer.register(registry);
         self.gossip.register(registry);
         self.session.register(registry);
+        self.grpc.register(registry);
     }
 }
 
@@ -410,6 +465,51 @@ impl GossipMetrics {
         registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
         registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
         registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
+    }
+}
+
+impl GrpcMetrics {
+    /// Most versions of SDKs that are told apart.
+    const MAX_VERSIONS: usize = 64;
+
+    /// A client that says it is this program has set its connection up.
+    pub fn connected(&self, software: &str) -> SdkLabel {
+        let mut label = SdkLabel::of(software);
+        let mut sdks = self.sdks.lock().unwrap_or_else(PoisonError::into_inner);
+        if sdks.len() >= Self::MAX_VERSIONS && !sdks.contains_key(&label) {
+            OTHER.clone_into(&mut label.version);
+        }
+        *sdks.entry(label.clone()).or_default() += 1;
+        self.connections.get_or_create(&label).inc();
+        label
+    }
+
+    /// Its connection has ended.
+    pub fn disconnected(&self, label: &SdkLabel) {
+        let mut sdks = self.sdks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.connections.get_or_create(label).dec();
+        if let Some(count) = sdks.get_mut(label) {
+            *count -= 1;
+            if *count == 0 {
+                sdks.remove(label);
+                self.connections.remove(label);
+            }
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register("callboard_grpc_requests", "Requests of Nacos's clients by type", self.requests.clone());
+        registry.register(
+            "callboard_grpc_ended",
+            "Connections of Nacos's clients that ended by reason",
+            self.ended.clone(),
+        );
+        registry.register("callboard_grpc_notices", "What happened to notices", self.notices.clone());
+        registry.register(
+            "callboard_grpc_connections",
+            "Connections of Nacos's clients by SDK",
+            self.connections.clone(),
+        );
     }
 }
 

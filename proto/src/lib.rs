@@ -15,6 +15,20 @@ pub mod session {
     include!(concat!(env!("OUT_DIR"), "/callboard.session.v1.rs"));
 }
 
+/// The messages and methods of Nacos's clients since version 2.
+#[cfg(feature = "nacos")]
+pub mod nacos {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        reason = "documented in nacos_grpc_service.proto, from which it is generated"
+    )]
+    #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
+    #![allow(non_camel_case_types, reason = "generated")]
+
+    include!(concat!(env!("OUT_DIR"), "/_.rs"));
+}
+
 /// The versions of the session protocol that this program speaks, the lowest and the highest.
 pub const SESSION_VERSIONS: (u32, u32) = (1, 1);
 /// Longest frame, in bytes, without the length in front of it; also the longest text over WebSocket.

@@ -196,6 +196,15 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// A request to change one key, under the id that the client chose, or one made of `fresh`.
+    #[must_use]
+    pub fn of_one(item: Item, chosen: Option<RequestId>, origin: Origin, fresh: Uuid) -> Self {
+        let repeatable = chosen.is_some();
+        let request_id = chosen.unwrap_or_else(|| RequestId::generated(fresh));
+        let fingerprint = fingerprint::of(&item, origin.note.as_deref());
+        Self { request_id, repeatable, fingerprint, items: vec![item], origin }
+    }
+
     /// The bytes of content that it carries.
     #[must_use]
     pub fn content_bytes(&self) -> usize {

@@ -42,12 +42,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// The key, an address or a socket can't be used; the message names the setting.
-pub async fn open(
-    settings: &Settings,
-    node: &NodeId,
-    http: SocketAddr,
-    session: SocketAddr,
-) -> anyhow::Result<Option<Opened>> {
+pub async fn open(settings: &Settings, node: &NodeId, bound: Told) -> anyhow::Result<Option<Opened>> {
     if !settings.cluster.has_key() {
         return Ok(None);
     }
@@ -61,9 +56,9 @@ pub async fn open(
     let advertised = Advertised {
         node: node.clone(),
         peer: told(host, address, "peer.addr").await?,
-        http: told(host, http, "http.addr").await?,
-        grpc: None,
-        session: Some(told(host, session, "tcp.addr").await?),
+        http: told(host, bound.http, "http.addr").await?,
+        grpc: Some(told(host, bound.grpc, "grpc.addr").await?),
+        session: Some(told(host, bound.tcp, "tcp.addr").await?),
         protocols: ProtocolRange { min: PEER_VERSIONS.min, max: PEER_VERSIONS.max },
         version: SOFTWARE.into(),
     };
@@ -133,12 +128,16 @@ fn bind(wanted: SocketAddr) -> anyhow::Result<(TcpListener, UdpSocket)> {
 ///
 /// # Errors
 /// The name that was given has no address.
-pub async fn told_to_clients(settings: &Settings, http: SocketAddr, tcp: SocketAddr) -> anyhow::Result<Told> {
+pub async fn told_to_clients(settings: &Settings, bound: Told) -> anyhow::Result<Told> {
     let host = &settings.advertise.addr;
     if host.is_empty() {
-        return Ok(Told { http, tcp });
+        return Ok(bound);
     }
-    Ok(Told { http: told(host, http, "http.addr").await?, tcp: told(host, tcp, "tcp.addr").await? })
+    Ok(Told {
+        http: told(host, bound.http, "http.addr").await?,
+        tcp: told(host, bound.tcp, "tcp.addr").await?,
+        grpc: told(host, bound.grpc, "grpc.addr").await?,
+    })
 }
 
 /// The address that others are told for one that is listened on.

@@ -20,6 +20,7 @@ use callboard_actors::runtime::{AskError, ask};
 use callboard_actors::wiring::{Node, Worker};
 use callboard_protocol::roster::Status;
 use futures_util::future::{join, join_all};
+use tokio::sync::watch;
 
 use super::problem::{ErrorCode, Problem};
 use crate::session::{self, Sessions};
@@ -41,7 +42,7 @@ pub struct Draining {
 
 #[derive(Debug, Default)]
 struct State {
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
     has_left: AtomicBool,
     workers: Mutex<Vec<Listed>>,
     sessions: Mutex<Option<Arc<Sessions>>>,
@@ -81,7 +82,7 @@ impl Draining {
 
     /// Refuses what would be held when the node is stopping.
     pub(crate) fn refuse_new(&self) -> Result<(), Problem> {
-        if self.state.stopping.load(Ordering::Acquire) {
+        if *self.state.stopping.borrow() {
             return Err(Problem::new(ErrorCode::ShuttingDown, "this node is stopping; ask another one"));
         }
         Ok(())
@@ -98,7 +99,12 @@ impl Draining {
 
     /// From now on `/readyz` answers 503 and nothing more is held.
     pub fn begin(&self) {
-        self.state.stopping.store(true, Ordering::Release);
+        self.state.stopping.send_replace(true);
+    }
+
+    /// Tells when the stop begins.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.state.stopping.subscribe()
     }
 
     /// [Begins](Self::begin) the stop, has every held request answered and every session sent to another node. Returns how

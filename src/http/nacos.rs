@@ -17,7 +17,7 @@ pub(super) mod login;
 pub(super) mod namespaces;
 pub(super) mod node;
 mod parameters;
-pub(super) mod publishing;
+pub(crate) mod publishing;
 mod search;
 
 use actix_web::HttpResponse;

@@ -15,7 +15,6 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{
     Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, RequestId, Unit, UnitOutcome,
-    fingerprint,
 };
 use callboard_protocol::wire::{condition, content_type};
 use serde::Serialize;
@@ -146,10 +145,8 @@ pub(super) async fn hand_over(
     origin: Origin,
 ) -> Result<(RequestId, Option<PublishOutcome>), Problem> {
     state.shared.draining.refuse_publish()?;
-    let repeatable = chosen.is_some();
-    let request_id = chosen.unwrap_or_else(|| RequestId::generated(Uuid::now_v7()));
-    let fingerprint = fingerprint::of(&item, origin.note.as_deref());
-    let unit = Unit { request_id: request_id.clone(), repeatable, fingerprint, items: vec![item], origin };
+    let unit = Unit::of_one(item, chosen, origin, Uuid::now_v7());
+    let request_id = unit.request_id.clone();
     let (reply, outcome) = oneshot::channel();
     // Not asked but sent: a message whose asker is gone would be skipped. The reply channel brings the outcome.
     state.worker.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });

@@ -163,7 +163,8 @@ pub(super) fn error(fault: Fault) -> proto::Error {
     }
 }
 
-fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
+/// The code of a fault, what is said of it to people, and after how many seconds to come again.
+pub(crate) fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
     let problem = match fault {
         Fault::Form(code, text) => return (code, text, None),
         Fault::HelloExpected => return ("hello_expected", "the first message has to be hello".to_owned(), None),

@@ -13,7 +13,7 @@ use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE, check_data_id, check_
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::{Client, ClientError, ClientId, MAX_REASON};
 use callboard_protocol::session::pushes::Mark;
-use callboard_protocol::unit::{Change, Channel, Condition, Expected, Item, Origin, RequestId, Unit, fingerprint};
+use callboard_protocol::unit::{Change, Channel, Condition, Expected, Item, Origin, RequestId, Unit};
 use callboard_protocol::watch::{Selector, SelectorError};
 use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
 use uuid::Uuid;
@@ -215,11 +215,7 @@ fn unit(item: Item, (id, note): (String, String), peer: &Peer, principal: &Princ
         client_id: None,
         note: Some(note).filter(|note| !note.is_empty()),
     };
-    let origin = origin.checked()?;
-    let repeatable = chosen.is_some();
-    let request_id = chosen.unwrap_or_else(|| RequestId::generated(Uuid::now_v7()));
-    let fingerprint = fingerprint::of(&item, origin.note.as_deref());
-    Ok(Unit { request_id, repeatable, fingerprint, items: vec![item], origin })
+    Ok(Unit::of_one(item, chosen, origin.checked()?, Uuid::now_v7()))
 }
 
 #[cfg(test)]

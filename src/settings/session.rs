@@ -1,4 +1,5 @@
-//! Sections `tcp` and `session`: where native sessions are listened for, and what each may do. Opens nothing.
+//! Sections `tcp`, `grpc` and `session`: where clients of long-lived connections are listened for, and what each may do.
+//! Opens nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -38,6 +39,55 @@ impl TcpOptions {
     }
 
     /// True when somebody chose the address: another one will not do.
+    pub fn is_chosen(&self) -> bool {
+        !self.addr.is_empty()
+    }
+}
+
+/// Where clients of Nacos are listened for over gRPC, and what each may do. The manual, `config/default.toml`, says more
+/// about each value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcOptions {
+    /// Address; empty for the one that clients expect. Read it through [`GrpcOptions::address`].
+    pub addr: String,
+    /// Configurations that one connection may listen to.
+    pub max_listens: usize,
+}
+
+/// How far above the port of HTTP clients of Nacos expect gRPC.
+const GRPC_OFFSET: u16 = 1_000;
+
+impl Default for GrpcOptions {
+    fn default() -> Self {
+        Self { addr: String::new(), max_listens: 10_000 }
+    }
+}
+
+impl GrpcOptions {
+    /// Checks that an address is an IP address and a port, and the range that the manual names.
+    ///
+    /// # Errors
+    /// The first value that is refused.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if !self.addr.is_empty() && self.addr.parse::<SocketAddr>().is_err() {
+            return Err(Invalid::new(
+                "grpc.addr",
+                "must be an IP address and a port, such as 127.0.0.1:9848, or empty",
+            ));
+        }
+        bounds::count("grpc.max_listens", self.max_listens, 1..=100_000)
+    }
+
+    /// The address to listen on, beside HTTP on this address; port 0 when that one has none a thousand above it.
+    #[must_use]
+    pub fn address(&self, http: SocketAddr) -> SocketAddr {
+        let port = http.port().checked_add(GRPC_OFFSET).unwrap_or(0);
+        self.addr.parse().unwrap_or(SocketAddr::new(http.ip(), port))
+    }
+
+    /// True when somebody chose the address: another one will not do.
+    #[must_use]
     pub fn is_chosen(&self) -> bool {
         !self.addr.is_empty()
     }

@@ -333,6 +333,25 @@ impl Engine {
         self.be_unknown();
     }
 
+    /// Comes back, `leap` later, as one that has no word to pass on. What a node takes for true that hears nobody, or is
+    /// taken for dead, is most likely its own fault: once it is heard again, others would take those who live for dead on its
+    /// word.
+    fn begin_anew(&mut self, leap: u64) {
+        let known: Vec<_> = self.foca.iter_membership_state().cloned().collect();
+        let identity = self.foca.identity();
+        let later = identity.with(identity.status, identity.generation.saturating_add(leap));
+        self.foca = Foca::new(later, config(), StdRng::from_rng(&mut self.chance), Wire);
+        self.timers = Timers::new();
+        let known = known.into_iter().map(|member| match member.state() {
+            foca::State::Suspect => foca::Member::new(member.id().clone(), member.incarnation(), foca::State::Alive),
+            foca::State::Alive | foca::State::Down => member,
+        });
+        if let Err(error) = self.foca.apply_many(known, false, &mut self.runtime) {
+            tracing::debug!(%error, "what was known of the others is forgotten in part");
+        }
+        self.be_unknown();
+    }
+
     fn be_unknown(&mut self) {
         (self.is_known, self.has_changed) = (false, true);
         self.announcing.hurry();
@@ -340,6 +359,7 @@ impl Engine {
 
     /// Takes over what foca wants, until it wants nothing more.
     fn absorb(&mut self, now: Mono) {
+        let before = self.sends.len();
         loop {
             while let Some((to, bytes)) = self.runtime.to_send() {
                 self.sends.push((to.peer, bytes));
@@ -348,7 +368,13 @@ impl Engine {
                 self.timers.add(now.after(after), timer);
             }
             match self.runtime.to_notify() {
-                Some(notification) => self.heed(now, notification),
+                Some(notification) => {
+                    if matches!(notification, OwnedNotification::Rejoin(_)) {
+                        // Said together with the news of the later identity, and not to be said: see there.
+                        self.sends.truncate(before);
+                    }
+                    self.heed(now, notification);
+                }
                 None => return,
             }
         }
@@ -363,15 +389,12 @@ impl Engine {
             OwnedNotification::Active => self.is_known = true,
             OwnedNotification::Idle | OwnedNotification::Defunct if !self.has_left => {
                 // All others are gone. They may well think so of this node: come back as a later one.
-                self.become_later(self.foca.identity().status, 1);
+                self.begin_anew(1);
             }
             OwnedNotification::Idle | OwnedNotification::Defunct => {}
             OwnedNotification::Rejoin(_) => {
-                self.be_unknown();
                 let leap = self.renewals.count(now);
-                if leap > 0 {
-                    self.become_later(self.foca.identity().status, leap);
-                }
+                self.begin_anew(leap);
             }
         }
     }

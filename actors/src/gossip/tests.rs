@@ -186,6 +186,19 @@ fn nobody_is_suspected_for_long_after_a_cut_of_any_length() {
 }
 
 #[test]
+fn who_comes_back_makes_nobody_else_look_dead() {
+    for (seed, cut) in (0..20).flat_map(|seed| (16..30).map(move |halves| (seed, halves * SECOND / 2))) {
+        let mut world = World::settled(seed, 3);
+        world.sides = [(0, 0), (1, 0), (2, 1)].into();
+        world.run(cut);
+        world.sides.clear();
+        let blamed = |world: &World| world.life(0, 1) == Some(Life::Down) || world.life(1, 0) == Some(Life::Down);
+        assert_eq!(world.until(15 * SECOND, blamed), None, "seed {seed}, cut for {cut:?}");
+        assert!(world.all_see(Life::Alive), "seed {seed}, cut for {cut:?}");
+    }
+}
+
+#[test]
 fn who_is_deaf_is_down_however_much_it_says() {
     for (seed, nodes) in (0..20).flat_map(|seed| [2, 3, 5].map(|nodes| (seed, nodes))) {
         let mut world = World::settled(seed, nodes);

@@ -1,5 +1,5 @@
-//! Whether the other end of a session lives: it is pinged when nothing came for a third of the idle time, and given up
-//! when nothing came for the whole of it. Decides; never sends.
+//! Whether the other end of a session lives: it is pinged when nothing came for a part of the idle time (a third, if
+//! nobody says otherwise), and given up when nothing came for the whole of it. Decides; never sends.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub enum Beat {
 #[derive(Debug, Clone, Copy)]
 pub struct Liveness {
     idle: Duration,
+    /// The silence after which it is pinged.
+    ping_after: Duration,
     heard: Mono,
     pinged: Mono,
     number: u64,
@@ -29,7 +31,13 @@ impl Liveness {
     /// A connection that was heard `now`, and may be silent for `idle`.
     #[must_use]
     pub fn new(idle: Duration, now: Mono) -> Self {
-        Self { idle, heard: now, pinged: now, number: 0 }
+        Self::pinged_after(idle / 3, idle, now)
+    }
+
+    /// As [`Self::new`], and is pinged after each `ping_after` of silence.
+    #[must_use]
+    pub fn pinged_after(ping_after: Duration, idle: Duration, now: Mono) -> Self {
+        Self { idle, ping_after, heard: now, pinged: now, number: 0 }
     }
 
     /// A frame came.
@@ -45,18 +53,18 @@ impl Liveness {
 
     /// What to do now.
     pub fn beat(&mut self, now: Mono) -> Beat {
-        let (silent, third) = (now.since(self.heard), self.idle / 3);
+        let (silent, part) = (now.since(self.heard), self.ping_after);
         if silent >= self.idle {
             return Beat::Idle;
         }
         let since_sign = silent.min(now.since(self.pinged));
-        if since_sign < third {
+        if since_sign < part {
             // Rounded up, so that the look is not a moment too early.
-            return Beat::Rest((third - since_sign).min(self.idle - silent) + Duration::from_millis(1));
+            return Beat::Rest((part - since_sign).min(self.idle - silent) + Duration::from_millis(1));
         }
         self.number = self.number.wrapping_add(1);
         self.pinged = now;
-        Beat::Ping(self.number, third.min(self.idle - silent) + Duration::from_millis(1))
+        Beat::Ping(self.number, part.min(self.idle - silent) + Duration::from_millis(1))
     }
 }
 

@@ -153,11 +153,11 @@ async fn a_node_of_one_version_less_publishes_and_is_not_asked() {
 
 #[actix_rt::test]
 async fn nodes_without_a_common_version_do_not_link_and_say_why() {
-    let newer = Plan { versions: Versions { min: 4, max: 5 }, ..Plan::of("b") };
+    let newer = Plan { versions: Versions { min: 5, max: 6 }, ..Plan::of("b") };
     let (a, b) = (Plan::of("a").start().await, newer.start().await);
     a.set_peers(&[("b", b.address)]);
     b.set_peers(&[("a", a.address)]);
-    a.fails_to_link("b", "node b (0.1.0) speaks versions 4 to 5, this one speaks 1 to 3").await;
+    a.fails_to_link("b", "node b (0.1.0) speaks versions 5 to 6, this one speaks 1 to 4").await;
     b.fails_to_link("a", "node a (0.1.0) speaks versions 1 to 3, this one speaks 4 to 5").await;
     assert_eq!((a.metrics.linked.get(), b.metrics.linked.get()), (0, 0));
 }

@@ -31,13 +31,14 @@ pub(in crate::http) async fn publish(mut call: Call) -> Answer {
     }
     let key = parameters.key(false)?;
     let content = parameters.take("content").ok_or_else(|| Fault::missing("content"))?;
-    let content = Content::new(exactly(content)).map_err(refused_content)?;
+    let content = Content::new(exactly(content)).map_err(|error| Fault::invalid(refusal_of_content(&error)))?;
     refuse_gray(&parameters, &call.request)?;
     let condition = match deciding_header(&call.request, &CAS_MD5)?.or_else(|| parameters.filled("casMd5")) {
         Some(expected) => Condition::NacosCas(expected.to_owned()),
         None => Condition::None,
     };
-    let change = Change::Put { content, edit: Box::new(edit(&parameters)?) };
+    let edit = edit(|name| parameters.filled(name), |name| parameters.text(name)).map_err(Fault::invalid)?;
+    let change = Change::Put { content, edit: Box::new(edit) };
     let origin = origin(&parameters, &call.principal, configs::address(&call.request))?;
     settle(&call.state, Item { key, condition, change }, origin).await
 }
@@ -71,26 +72,33 @@ fn refuse_gray(parameters: &Parameters<'_>, request: &HttpRequest) -> Result<(),
     Ok(())
 }
 
-fn edit(parameters: &Parameters<'_>) -> Result<MetadataEdit, Fault> {
+/// What to do to the metadata. `filled` gives a parameter unless it is blank, `text` one that may be.
+///
+/// # Errors
+/// The text for the client, when one of them breaks its rule.
+pub(crate) fn edit<'a>(
+    filled: impl Fn(&str) -> Option<&'a str>,
+    text: impl Fn(&str) -> Option<String>,
+) -> Result<MetadataEdit, String> {
     // A publish without a type keeps the stored one.
-    let kind = parameters.filled("type").map(|text| text.parse().unwrap_or(ConfigType::Text));
-    let data_key = parameters.text("encryptedDataKey").unwrap_or_default();
+    let kind = filled("type").map(|text| text.parse().unwrap_or(ConfigType::Text));
+    let data_key = text("encryptedDataKey").unwrap_or_default();
     if HeaderValue::from_str(&data_key).is_err() {
-        return Err(Fault::invalid("invalid encryptedDataKey"));
+        return Err("invalid encryptedDataKey".to_owned());
     }
     let edit = MetadataEdit {
         kind,
-        description: parameters.text("desc"),
-        tags: parameters.get("config_tags").map(|tags| tags.split(',').map(str::to_owned).collect()),
+        description: text("desc"),
+        tags: text("config_tags").map(|tags| tags.split(',').map(str::to_owned).collect()),
         // Clients send an empty one when nobody named one.
-        application: parameters.filled("appName").map(str::to_owned),
-        usage: parameters.text("use"),
-        effect: parameters.text("effect"),
-        schema: parameters.text("schema"),
+        application: filled("appName").map(str::to_owned),
+        usage: text("use"),
+        effect: text("effect"),
+        schema: text("schema"),
         // The key belongs to the content it comes with.
         encrypted_data_key: Some(data_key),
     };
-    Ok(edit.checked()?)
+    edit.checked().map_err(|error| error.to_string())
 }
 
 fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<String>) -> Result<Origin, Fault> {
@@ -127,10 +135,11 @@ async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
     }
 }
 
-fn refused_content(error: ContentError) -> Fault {
+/// Why a content is refused, in the words of Nacos.
+pub(crate) fn refusal_of_content(error: &ContentError) -> String {
     match error {
-        ContentError::Blank => Fault::invalid("content is blank : "),
-        ContentError::TooLong { .. } => Fault::invalid(format!("invalid content, over {MAX_CONTENT}")),
-        ContentError::NotUtf8 { .. } => Fault::invalid("content is not UTF-8"),
+        ContentError::Blank => "content is blank : ".to_owned(),
+        ContentError::TooLong { .. } => format!("invalid content, over {MAX_CONTENT}"),
+        ContentError::NotUtf8 { .. } => "content is not UTF-8".to_owned(),
     }
 }

@@ -100,7 +100,7 @@ fn queries_exist_from_version_2_on() {
 }
 
 #[test]
-fn queries_about_clients_exist_from_version_3_on() {
+fn queries_about_clients_exist_from_version_4_on() {
     let query = ClientQuery { filter: ClientFilter::default(), after: None, limit: 7, keys: 2 };
     let pushes = PushQuery { key: key("d"), version: Version(4), state: None, after: None, limit: 7 };
     let known = NodePushes { page: Page::default(), counts: [0; PushState::ALL.len()], is_whole: true };
@@ -111,10 +111,10 @@ fn queries_about_clients_exist_from_version_3_on() {
         Frame::Reply { id: 4, reply: Some(PeerReply::Pushes(Box::new(known))) },
     ];
     for frame in frames {
-        assert_eq!(frame.encode(2).unwrap_err(), WireError::NotInVersion(2));
-        let bytes = frame.encode(3).unwrap();
-        assert_eq!(Frame::decode(&bytes, 2).unwrap_err(), WireError::NotInVersion(2));
-        assert_eq!(format!("{:?}", Frame::decode(&bytes, 3).unwrap()), format!("{frame:?}"));
+        assert_eq!(frame.encode(3).unwrap_err(), WireError::NotInVersion(3));
+        let bytes = frame.encode(4).unwrap();
+        assert_eq!(Frame::decode(&bytes, 3).unwrap_err(), WireError::NotInVersion(3));
+        assert_eq!(format!("{:?}", Frame::decode(&bytes, 4).unwrap()), format!("{frame:?}"));
     }
 }
 

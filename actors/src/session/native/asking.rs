@@ -6,10 +6,9 @@ use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::push_ledger::PushStep;
 use callboard_protocol::session::pushes::{Answered, Reaction, content_for};
-use callboard_protocol::unit::{RequestId, Unit, UnitOutcome};
+use callboard_protocol::unit::Unit;
 use tokio::sync::oneshot;
 
 use super::NativeSession;
@@ -18,6 +17,7 @@ use crate::cache::reader::Get;
 use crate::conf_manager::Publish;
 use crate::runtime::{Context, ask};
 use crate::session::ASK_DEADLINE;
+use crate::session::outcome::settled;
 use crate::store_reader::ListConfigs;
 
 impl NativeSession {
@@ -96,7 +96,12 @@ impl NativeSession {
         let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
         context.spawn(wrap_future(waiting).map(move |outcome, session: &mut Self, context| {
             let outcome = outcome.ok().and_then(Result::ok);
-            session.answered(id, settled(key, outcome, request_id), context);
+            let answer = match (settled(outcome, request_id), key) {
+                (Ok((outcome, replayed)), Some(key)) => Answer::Published { key, outcome, replayed },
+                (Ok(_), None) => return,
+                (Err(fault), _) => Answer::Failed(fault),
+            };
+            session.answered(id, answer, context);
         }));
     }
 
@@ -114,21 +119,5 @@ impl NativeSession {
             Answered::NotPushed if id > 0 => self.answer(id, Answer::Failed(Fault::NotPushed), context),
             Answered::Late | Answered::NotPushed => {}
         }
-    }
-}
-
-fn settled(key: Option<ConfigKey>, outcome: Option<PublishOutcome>, request_id: RequestId) -> Answer {
-    match outcome {
-        Some(PublishOutcome::Settled(UnitOutcome::Done { items, replayed })) => match (key, items.first()) {
-            (Some(key), Some(item)) => Answer::Published { key, outcome: *item, replayed },
-            (_, _) => Answer::Failed(Fault::Unknown(request_id)),
-        },
-        Some(PublishOutcome::Settled(UnitOutcome::Refused(refusal))) => Answer::Failed(Fault::Refused(refusal)),
-        Some(PublishOutcome::Busy) => Answer::Failed(Fault::Busy),
-        Some(PublishOutcome::Failed { reason }) => {
-            tracing::debug!(reason, "a publish failed");
-            Answer::Failed(Fault::Failed)
-        }
-        Some(PublishOutcome::Unknown { .. }) | None => Answer::Failed(Fault::Unknown(request_id)),
     }
 }

@@ -1,0 +1,469 @@
+//! A session of a Nacos client: one connection, over which it asks, and a stream on it, over which it is told what changed.
+//!
+//! Owns the conversation: whether the connection is set up, what the client listens to and has shown to hold
+//! (`callboard_protocol::nacos`), the notices that it is owed, and when it counts as gone. At most so many notices wait for
+//! the connection as its outlet takes, and one for each configuration behind them. Opens no socket and knows no format:
+//! requests come as messages, and the outlet of the stream is handed in.
+
+mod asking;
+mod listening;
+mod matching;
+mod telling;
+pub mod words;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, ActorResponse, Addr, AsyncContext as _, Handler, MessageResult,
+    SpawnHandle,
+};
+use callboard_protocol::nacos::fuzzy::Fuzzy;
+use callboard_protocol::nacos::listens::Listens;
+use callboard_protocol::nacos::notices::{Notices, Policy};
+use callboard_protocol::nacos::{Outbox, Subject};
+use callboard_protocol::push_ledger::SessionNumber;
+use callboard_protocol::session::client::Client;
+use callboard_protocol::session::liveness::{Beat, Liveness};
+use callboard_protocol::session::pace::{Allowance, Pace};
+use callboard_protocol::time::{Mono, WallMillis};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use self::telling::Stream;
+use self::words::{ConnectionEnded, Enter, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
+use super::{ASK_DEADLINE, RETRY};
+use crate::cache::reader::Reader;
+use crate::clock::SharedClock;
+use crate::cluster_listener::ClusterListener;
+use crate::conf_manager::ConfManager;
+use crate::coordinator::seats::{Attend, GetWatched, Leave, Silent, Watched};
+use crate::coordinator::{Coordinator, SessionEvent, WatchId};
+use crate::metrics::{EndLabel, GrpcMetrics, HeldLabel, PushMetrics, SdkLabel, StepLabel, TypeLabel};
+use crate::monitored;
+use crate::runtime::{Context, Observable, ask};
+use crate::store_reader::StoreReader;
+
+/// How long a request waits for the connection to be set up: clients ask without waiting for an answer to that.
+const SETUP: Duration = Duration::from_millis(500);
+/// Silence after which a client is asked whether it is there, and silence that ends its connection.
+const DETECT_AFTER: Duration = Duration::from_secs(20);
+const GONE_AFTER: Duration = Duration::from_secs(25);
+/// Silence that ends a connection that is not set up.
+const NOT_SET_UP: Duration = Duration::from_secs(60);
+/// What a session has behind it when it begins: it has saved up a burst that it may send at once.
+const SAVED: Duration = Duration::from_secs(1);
+/// How long a client may take to go once it was told to.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// What a session may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Configurations that it may listen to.
+    pub listens: usize,
+    /// What it may send in a second.
+    pub allowance: Allowance,
+    /// Time a client may take without reading anything.
+    pub write: Duration,
+    /// How long a read may take.
+    pub read: Duration,
+    /// How long a publish may take until its outcome counts as unknown.
+    pub publish: Duration,
+    /// Whether a query may be answered with what may be old when nothing newer can be known.
+    pub serve_stale: bool,
+}
+
+/// The actors that a session talks to: all but the last two on its own thread.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Knows who watches.
+    pub coordinator: Addr<Coordinator>,
+    /// Reads by key.
+    pub reader: Addr<Reader>,
+    /// Searches.
+    pub store: Addr<StoreReader>,
+    /// The door for changes.
+    pub conf_manager: Addr<ConfManager>,
+    /// Knows the other nodes.
+    pub cluster: Addr<ClusterListener>,
+}
+
+/// What all sessions of a thread share.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What each may do.
+    pub limits: Limits,
+    /// Whom they talk to.
+    pub neighbours: Neighbours,
+    /// For people.
+    pub clock: SharedClock,
+    /// Counts.
+    pub push: PushMetrics,
+    /// Counts.
+    pub grpc: GrpcMetrics,
+}
+
+/// A watch of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Watching {
+    Key(callboard_protocol::key::ConfigKey),
+    Pattern(Box<str>),
+}
+
+/// A session of a Nacos client.
+pub struct GrpcSession {
+    setup: Arc<Setup>,
+    number: SessionNumber,
+    since: WallMillis,
+    origin: Instant,
+    liveness: Liveness,
+    is_silent: bool,
+    pace: Pace,
+    outbox: Outbox,
+    stream: Option<Stream>,
+    /// How many streams there have been.
+    streams: u64,
+    /// A client that is about to take its seat.
+    is_seating: bool,
+    talk: Option<Box<Talk>>,
+    /// Requests that wait for the connection to be set up.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Looks after the notices.
+    alarm: Option<(Mono, SpawnHandle)>,
+    is_leaving: bool,
+    /// Its drop closes the connection.
+    connection: Option<oneshot::Sender<()>>,
+}
+
+/// What a session knows of a client that has said who it is.
+struct Talk {
+    client: Arc<Client>,
+    sdk: SdkLabel,
+    listens: Listens,
+    fuzzy: Fuzzy,
+    watches: HashMap<Watching, WatchId>,
+}
+
+impl GrpcSession {
+    /// Serves a connection, which closes when `connection` drops.
+    #[must_use]
+    pub fn new(setup: Arc<Setup>, number: SessionNumber, connection: oneshot::Sender<()>) -> Self {
+        Self {
+            number,
+            since: setup.clock.wall(),
+            origin: Instant::now(),
+            liveness: Liveness::pinged_after(DETECT_AFTER, GONE_AFTER, Mono(SAVED)),
+            is_silent: false,
+            pace: Pace::new(setup.limits.allowance),
+            outbox: Notices::new(Policy::default()),
+            stream: None,
+            streams: 0,
+            is_seating: false,
+            talk: None,
+            waiting: Vec::new(),
+            alarm: None,
+            is_leaving: false,
+            connection: Some(connection),
+            setup,
+        }
+    }
+
+    fn now(&self) -> Mono {
+        Mono(SAVED + self.origin.elapsed())
+    }
+
+    /// Something came from the client: how long it has to wait, because it sends faster than it may.
+    fn heard(&mut self, bytes: usize) -> Duration {
+        let now = self.now();
+        self.liveness.heard(now);
+        if self.is_silent {
+            self.is_silent = false;
+            self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: false });
+        }
+        self.pace.read(now, bytes)
+    }
+
+    /// The client said who it is: it takes a seat, from which on it is known to be here.
+    fn set_up(&mut self, client: Client, wants_ready: bool, context: &mut Context<Self>) {
+        if self.talk.is_some() || self.is_seating {
+            return;
+        }
+        self.is_seating = true;
+        self.take_seat(Arc::new(client), Some(wants_ready), context);
+    }
+
+    /// Takes the seat, and again whenever the coordinator forgets it.
+    fn take_seat(&mut self, client: Arc<Client>, first: Option<bool>, context: &mut Context<Self>) {
+        let (coordinator, me) = (self.setup.neighbours.coordinator.clone(), context.address());
+        let attend = Attend {
+            number: self.number,
+            client: Arc::clone(&client),
+            since: self.since,
+            events: me.clone().recipient(),
+            inquiries: me.recipient(),
+        };
+        let (asking, stream) = (async move { ask(&coordinator, attend, ASK_DEADLINE).await }, self.streams);
+        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| match seat {
+            Ok(Ok(_)) if session.streams != stream || session.stream.is_none() => {
+                // The stream on which it said so has ended meanwhile.
+                session.is_seating = false;
+                session.setup.neighbours.coordinator.do_send(Leave(session.number));
+            }
+            Ok(Ok(held)) => {
+                let again = Arc::clone(&client);
+                context.spawn(wrap_future(held.lost()).map(move |(), session: &mut Self, context| {
+                    if session.talk.is_some() && session.streams == stream {
+                        session.take_seat(again, None, context);
+                    }
+                }));
+                match first {
+                    Some(wants_ready) => session.begin(client, wants_ready, context),
+                    None => session.watch_again(context),
+                }
+            }
+            Ok(Err(_refused)) => session.end("refused", context),
+            Err(_away) => {
+                context.run_later(RETRY, move |session, context| session.take_seat(client, first, context));
+            }
+        }));
+    }
+
+    fn begin(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
+        let sdk = self.setup.grpc.connected(&client.software);
+        let (listens, fuzzy) = (Listens::new(Arc::clone(&client)), Fuzzy::default());
+        self.talk = Some(Box::new(Talk { client, sdk, listens, fuzzy, watches: HashMap::new() }));
+        self.is_seating = false;
+        if wants_ready {
+            let number = self.outbox.number();
+            self.say(Notice::Ready(number), context);
+        }
+        // Their drop ends the wait.
+        self.waiting = Vec::new();
+    }
+
+    /// The client has closed its stream, and with it taken back what it said: it is to set the connection up again.
+    fn forget(&mut self) {
+        let Some(talk) = self.talk.take() else { return };
+        let lost: Vec<_> = talk.listens.unanswered().map(|(key, version)| (key.clone(), version)).collect();
+        for (key, version) in lost {
+            self.report(&talk.client, key, version, callboard_protocol::push_ledger::PushStep::Lost);
+        }
+        self.setup.grpc.disconnected(&talk.sdk);
+        self.outbox = Notices::new(Policy::default());
+        // A coordinator that is gone has no seat to give back.
+        self.setup.neighbours.coordinator.do_send(Leave(self.number));
+    }
+
+    /// Ends the session and its connection.
+    fn end(&mut self, reason: &'static str, context: &mut Context<Self>) {
+        if self.connection.take().is_some() {
+            let reason = if self.is_leaving { "drained" } else { reason };
+            self.setup.grpc.ended.get_or_create(&EndLabel { reason }).inc();
+        }
+        self.stream = None;
+        context.stop();
+    }
+
+    /// Looks whether the client lives, now and whenever it may have to be asked.
+    fn beat(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        let wait = match self.liveness.beat(now) {
+            Beat::Rest(wait) => wait,
+            Beat::Ping(_, wait) if self.talk.is_none() => wait,
+            Beat::Ping(_, wait) => {
+                if !self.is_silent {
+                    self.is_silent = true;
+                    self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: true });
+                }
+                let number = self.outbox.number();
+                self.say(Notice::Detection(number), context);
+                wait
+            }
+            Beat::Idle if self.talk.is_none() && now.since(self.liveness.last_heard()) < NOT_SET_UP => {
+                NOT_SET_UP - now.since(self.liveness.last_heard())
+            }
+            Beat::Idle => return self.end("silent", context),
+        };
+        context.run_later(wait, Self::beat);
+    }
+}
+
+impl Actor for GrpcSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.setup.push.held.get_or_create(&HeldLabel { kind: "grpc" }).inc();
+        context.run_later(DETECT_AFTER, Self::beat);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.forget();
+    }
+}
+
+impl Drop for GrpcSession {
+    fn drop(&mut self) {
+        self.setup.push.held.get_or_create(&HeldLabel { kind: "grpc" }).dec();
+    }
+}
+
+monitored!(GrpcSession, "grpc_session");
+
+impl Observable for GrpcSession {
+    fn observe(&self) -> serde_json::Value {
+        json!({
+            "set_up": self.talk.is_some(),
+            "listens": self.talk.as_ref().map_or(0, |talk| talk.listens.len()),
+            "patterns": self.talk.as_ref().map_or(0, |talk| talk.fuzzy.len()),
+            "notices": self.outbox.len(),
+        })
+    }
+}
+
+impl Handler<Enter> for GrpcSession {
+    type Result = ActorResponse<Self, Option<Arc<Client>>>;
+
+    fn handle(&mut self, Enter { class, bytes, needs_setup }: Enter, _: &mut Context<Self>) -> Self::Result {
+        self.setup.grpc.requests.get_or_create(&TypeLabel { r#type: class }).inc();
+        let pause = self.heard(bytes);
+        let client = |session: &Self| session.talk.as_ref().map(|talk| Arc::clone(&talk.client));
+        let waits = (needs_setup && self.talk.is_none()).then(|| {
+            let (ready, waits) = oneshot::channel();
+            self.waiting.retain(|waiting| !waiting.is_closed());
+            self.waiting.push(ready);
+            waits
+        });
+        if pause.is_zero() && waits.is_none() {
+            return ActorResponse::reply(client(self));
+        }
+        let waiting = async move {
+            if let Some(waits) = waits {
+                // Whether it was in time is seen below.
+                drop(tokio::time::timeout(SETUP, waits).await);
+            }
+            tokio::time::sleep(pause).await;
+        };
+        ActorResponse::r#async(wrap_future(waiting).map(move |(), session: &mut Self, _| client(session)))
+    }
+}
+
+impl Handler<OpenStream> for GrpcSession {
+    type Result = MessageResult<OpenStream>;
+
+    fn handle(&mut self, OpenStream(outlet): OpenStream, _: &mut Context<Self>) -> Self::Result {
+        self.forget();
+        self.streams += 1;
+        self.stream = Some(Stream::new(outlet));
+        MessageResult(self.streams)
+    }
+}
+
+impl Handler<Told> for GrpcSession {
+    type Result = ActorResponse<Self, ()>;
+
+    fn handle(&mut self, Told { stream, bytes, word }: Told, context: &mut Context<Self>) -> Self::Result {
+        let pause = self.heard(bytes);
+        if stream == self.streams && self.stream.is_some() {
+            match word {
+                Word::SetUp { client, wants_ready } => self.set_up(*client, wants_ready, context),
+                Word::Acknowledged(number, is_good) => self.acknowledged(number, is_good, context),
+                Word::Other => {}
+            }
+        }
+        if pause.is_zero() {
+            return ActorResponse::reply(());
+        }
+        ActorResponse::r#async(wrap_future(tokio::time::sleep(pause)).map(|(), _: &mut Self, _| ()))
+    }
+}
+
+impl Handler<StreamEnded> for GrpcSession {
+    type Result = ();
+
+    fn handle(&mut self, StreamEnded(stream): StreamEnded, _: &mut Context<Self>) {
+        if stream == self.streams {
+            self.forget();
+            self.stream = None;
+        }
+    }
+}
+
+impl Handler<ConnectionEnded> for GrpcSession {
+    type Result = ();
+
+    fn handle(&mut self, ConnectionEnded: ConnectionEnded, context: &mut Context<Self>) {
+        self.end("closed", context);
+    }
+}
+
+impl Handler<Stopping> for GrpcSession {
+    type Result = ();
+
+    fn handle(&mut self, Stopping: Stopping, context: &mut Context<Self>) {
+        // The others are told where to go.
+        if self.talk.is_none() {
+            self.is_leaving = true;
+            self.end("drained", context);
+        }
+    }
+}
+
+impl Handler<SessionEvent> for GrpcSession {
+    type Result = ();
+
+    fn handle(&mut self, event: SessionEvent, context: &mut Context<Self>) {
+        match event {
+            SessionEvent::Changed(states) => {
+                let now = self.now();
+                if let Some(talk) = &mut self.talk {
+                    for state in &states {
+                        talk.listens.changed(now, &mut self.outbox, state);
+                        talk.fuzzy.changed(now, &mut self.outbox, state);
+                    }
+                }
+                self.tell(context);
+            }
+            SessionEvent::Recheck => self.look_again(context),
+            SessionEvent::Drain(_) => self.send_away(context),
+        }
+    }
+}
+
+impl Handler<GetWatched> for GrpcSession {
+    type Result = MessageResult<GetWatched>;
+
+    fn handle(&mut self, GetWatched { key, limit }: GetWatched, _: &mut Context<Self>) -> Self::Result {
+        let Some(talk) = &self.talk else { return MessageResult(Watched::default()) };
+        let (keys, count) = match key {
+            Some(key) => {
+                let keys: Vec<_> = talk.listens.position(&key).map(|position| (key, position)).into_iter().collect();
+                let count = keys.len();
+                (keys, count)
+            }
+            None => talk.listens.positions(limit),
+        };
+        let prefixes = talk
+            .fuzzy
+            .patterns()
+            .map(|(_, pattern)| (pattern.namespace.clone(), Some(pattern.group.clone()), pattern.data_id.clone()));
+        MessageResult(Watched { keys, count, prefixes: prefixes.collect() })
+    }
+}
+
+/// Counts something that happened to notices.
+fn count(metrics: &GrpcMetrics, step: &'static str, times: u64) {
+    if times > 0 {
+        metrics.notices.get_or_create(&StepLabel { step }).inc_by(times);
+    }
+}
+
+/// The configuration that a notice is about, if it is about one that is listened to.
+fn listened(subject: &Subject) -> Option<&callboard_protocol::key::ConfigKey> {
+    match subject {
+        Subject::Config(key) => Some(key),
+        Subject::Match(_) | Subject::Sync(..) => None,
+    }
+}

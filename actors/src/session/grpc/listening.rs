@@ -1,0 +1,209 @@
+//! What a Nacos client listens to: registered first, read second, compared third.
+
+use std::collections::HashSet;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, AsyncContext as _, Handler, ResponseActFuture};
+use callboard_protocol::config::SharedState;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::nacos::listens::Reported;
+use callboard_protocol::watch::Selector;
+use futures_util::future::join_all;
+
+use super::words::{Fault, Listen, Listening, Unlisten};
+use super::{GrpcSession, Watching};
+use crate::cache::reader::{GetMany, Reader};
+use crate::coordinator::{Unwatch, Watch, WatchId};
+use crate::runtime::{Context, ask};
+use crate::session::{ASK_DEADLINE, RETRY};
+
+/// Keys that are read by one statement.
+const READ_AT_ONCE: usize = 500;
+
+pub(super) type Registered = Vec<(Watching, Result<WatchId, Fault>)>;
+
+impl Handler<Listen> for GrpcSession {
+    type Result = ResponseActFuture<Self, Result<Vec<bool>, Fault>>;
+
+    fn handle(&mut self, Listen(contexts): Listen, context: &mut Context<Self>) -> Self::Result {
+        let refuse = |fault| Box::pin(wrap_future(std::future::ready(Err(fault)))) as Self::Result;
+        let limit = self.setup.limits.listens;
+        let Some(talk) = &mut self.talk else { return refuse(Fault::Leaving) };
+        let named: HashSet<&ConfigKey> = contexts.iter().filter_map(|listening| listening.key.as_ref()).collect();
+        let added = named.iter().filter(|key| !talk.listens.contains(key)).count();
+        if talk.listens.len() + added > limit {
+            return refuse(Fault::TooManyWatches(limit));
+        }
+        let mut new = Vec::new();
+        for Listening { key, tenant, reported } in &contexts {
+            if let Some(key) = key
+                && talk.listens.listen(key, tenant, *reported)
+            {
+                new.push((Watching::Key(key.clone()), Selector::of_key(key)));
+            }
+        }
+        let keys: Vec<ConfigKey> = contexts.iter().filter_map(|listening| listening.key.clone()).collect();
+        let registering = self.register(new, context);
+        let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
+            let noted = session.take_registered(registered);
+            let began = session.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
+            let (reader, limit) = (session.setup.neighbours.reader.clone(), session.setup.limits.read);
+            wrap_future(async move {
+                noted?;
+                Ok((read_all(&reader, &keys, limit).await?, began))
+            })
+        });
+        Box::pin(then.map(move |read: Result<_, Fault>, session: &mut Self, context| {
+            let (states, began) = read?;
+            let now = session.now();
+            let Some(talk) = &mut session.talk else { return Err(Fault::Leaving) };
+            let mut states = states.iter();
+            let changed = contexts.iter().map(|listening| match &listening.key {
+                // They were read in the order in which they are named.
+                Some(_) => {
+                    states.next().is_some_and(|state| talk.listens.compare(now, &mut session.outbox, state, began))
+                }
+                // What can't exist differs from whatever is not nothing.
+                None => listening.reported != Reported::Content(None),
+            });
+            let changed = changed.collect();
+            session.tell(context);
+            Ok(changed)
+        }))
+    }
+}
+
+impl Handler<Unlisten> for GrpcSession {
+    type Result = ();
+
+    fn handle(&mut self, Unlisten(keys): Unlisten, _: &mut Context<Self>) {
+        let Some(talk) = &mut self.talk else { return };
+        for key in keys {
+            talk.listens.unlisten(&key, &mut self.outbox);
+            if let Some(watch) = talk.watches.remove(&Watching::Key(key)) {
+                // A coordinator that is gone has no watch to take back.
+                self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+            }
+        }
+    }
+}
+
+impl GrpcSession {
+    pub(super) fn register(
+        &self,
+        new: Vec<(Watching, Selector)>,
+        context: &Context<Self>,
+    ) -> impl Future<Output = Registered> + use<> {
+        let (coordinator, events) = (self.setup.neighbours.coordinator.clone(), context.address().recipient());
+        let seat = Some(self.number);
+        async move {
+            let registering = new.into_iter().map(|(watching, selector)| {
+                let asking = ask(&coordinator, Watch { selector, session: events.clone(), seat }, ASK_DEADLINE);
+                async move {
+                    let answer = match asking.await {
+                        Ok(Ok(watch)) => Ok(watch.id),
+                        Ok(Err(refused)) => Err(Fault::Watch(refused)),
+                        Err(error) => Err(Fault::Ask(error)),
+                    };
+                    (watching, answer)
+                }
+            });
+            join_all(registering).await
+        }
+    }
+
+    /// Takes note of watches. Where one was refused, the client does not listen: it is told so, and comes again.
+    pub(super) fn take_registered(&mut self, registered: Registered) -> Result<(), Fault> {
+        let coordinator = &self.setup.neighbours.coordinator;
+        let Some(talk) = &mut self.talk else { return Err(Fault::Leaving) };
+        let mut refused = None;
+        for (watching, answer) in registered {
+            let is_wanted = match &watching {
+                Watching::Key(key) => talk.listens.contains(key),
+                Watching::Pattern(text) => talk.fuzzy.contains(text),
+            };
+            match answer {
+                Ok(id) if is_wanted => {
+                    if let Some(former) = talk.watches.insert(watching, id) {
+                        coordinator.do_send(Unwatch(former));
+                    }
+                }
+                Ok(id) => coordinator.do_send(Unwatch(id)),
+                Err(fault) => {
+                    match &watching {
+                        Watching::Key(key) => {
+                            talk.listens.unlisten(key, &mut self.outbox);
+                        }
+                        Watching::Pattern(text) => {
+                            talk.fuzzy.cancel(text, &mut self.outbox);
+                        }
+                    }
+                    refused = Some(fault);
+                }
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The coordinator was rebuilt and has forgotten every watch: they are registered and read again.
+    pub(super) fn watch_again(&mut self, context: &mut Context<Self>) {
+        let Some(talk) = &mut self.talk else { return };
+        talk.watches.clear();
+        let keys = talk.listens.keys().map(|key| (Watching::Key(key.clone()), Selector::of_key(key)));
+        let patterns = talk
+            .fuzzy
+            .patterns()
+            .filter_map(|(text, pattern)| Some((Watching::Pattern(text.into()), super::matching::selector(pattern)?)));
+        let all = keys.chain(patterns).collect();
+        let registering = self.register(all, context);
+        context.spawn(wrap_future(registering).map(|registered, session: &mut Self, context| {
+            match session.take_registered(registered) {
+                Ok(()) => session.look_again(context),
+                Err(_fault) => session.end("refused", context),
+            }
+        }));
+    }
+
+    /// Changes may have been missed, or lost by the database after they were told: everything is read again.
+    pub(super) fn look_again(&mut self, context: &mut Context<Self>) {
+        self.match_again(context);
+        let Some(talk) = &self.talk else { return };
+        let (keys, began) = (talk.listens.keys().cloned().collect::<Vec<_>>(), talk.listens.moment());
+        if keys.is_empty() {
+            return;
+        }
+        let reader = self.setup.neighbours.reader.clone();
+        let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
+        context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
+            Ok(states) => {
+                let now = session.now();
+                if let Some(talk) = &mut session.talk {
+                    for state in &states {
+                        talk.listens.look_again(now, &mut session.outbox, state, began);
+                    }
+                }
+                session.tell(context);
+            }
+            Err(_away) => {
+                context.run_later(RETRY, Self::look_again);
+            }
+        }));
+    }
+}
+
+/// The states of keys, in order.
+async fn read_all(
+    reader: &actix::Addr<Reader>,
+    keys: &[ConfigKey],
+    deadline: std::time::Duration,
+) -> Result<Vec<SharedState>, Fault> {
+    let mut states = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(READ_AT_ONCE) {
+        match ask(reader, GetMany { keys: keys.to_vec() }, deadline).await {
+            Ok(Ok(read)) => states.extend(read),
+            Ok(Err(failure)) => return Err(Fault::Read(failure)),
+            Err(error) => return Err(Fault::Ask(error)),
+        }
+    }
+    Ok(states)
+}

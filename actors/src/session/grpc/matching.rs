@@ -1,0 +1,144 @@
+//! The patterns that a Nacos client watches: registered first, searched second, told third.
+
+use std::collections::BTreeSet;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Handler, ResponseActFuture};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::nacos::fuzzy::{MAX_MATCHES, MAX_PATTERNS, Pattern};
+use callboard_protocol::watch::Selector;
+
+use super::words::{Fault, UnwatchPattern, WatchPattern};
+use super::{GrpcSession, Watching};
+use crate::coordinator::Unwatch;
+use crate::runtime::{Context, ask};
+use crate::session::{ASK_DEADLINE, RETRY};
+use crate::store::{self, Search};
+use crate::store_reader::{SearchConfigs, StoreReader};
+
+/// What selects all that a pattern can match, and may select more. `None` for a pattern that no name can be like.
+pub(super) fn selector(pattern: &Pattern) -> Option<Selector> {
+    let group = Some(pattern.group.as_str()).filter(|group| !group.contains('*'));
+    let prefix = pattern.data_id.split('*').next().unwrap_or_default();
+    Selector::prefix(&pattern.namespace, group, prefix).ok()
+}
+
+fn search(pattern: &Pattern) -> Search {
+    let like = |text: &str| match text {
+        "*" => store::Pattern::Any,
+        text if text.contains('*') => store::Pattern::Wildcard(text.to_owned()),
+        text => store::Pattern::Exactly(text.to_owned()),
+    };
+    Search {
+        namespace: pattern.namespace.clone(),
+        data_id: like(&pattern.data_id),
+        group: like(&pattern.group),
+        limit: u32::try_from(MAX_MATCHES).unwrap_or(u32::MAX),
+        ..Search::default()
+    }
+}
+
+/// What a pattern matches, the first of it, and about how many there are.
+async fn find(store: &Addr<StoreReader>, pattern: &Pattern) -> Result<(BTreeSet<ConfigKey>, u64), Fault> {
+    match ask(store, SearchConfigs(search(pattern)), ASK_DEADLINE).await {
+        Ok(Ok(found)) => {
+            let keys = found.page.into_iter().map(|(key, _)| key).filter(|key| pattern.matches(key));
+            Ok((keys.collect(), found.total))
+        }
+        Ok(Err(failure)) => Err(Fault::Read(failure)),
+        Err(error) => Err(Fault::Ask(error)),
+    }
+}
+
+impl Handler<WatchPattern> for GrpcSession {
+    type Result = ResponseActFuture<Self, Result<u64, Fault>>;
+
+    fn handle(&mut self, request: WatchPattern, context: &mut Context<Self>) -> Self::Result {
+        let WatchPattern { text, pattern, is_initial, received } = request;
+        let refuse = |fault| Box::pin(wrap_future(std::future::ready(Err(fault)))) as Self::Result;
+        let Some(talk) = &mut self.talk else { return refuse(Fault::Leaving) };
+        let is_new = !talk.fuzzy.contains(&text);
+        if is_new && talk.fuzzy.len() >= MAX_PATTERNS {
+            return refuse(Fault::TooManyWatches(MAX_PATTERNS));
+        }
+        talk.fuzzy.watch(&text, pattern.clone(), is_initial, received);
+        let watching = Watching::Pattern(text.as_str().into());
+        let new = selector(&pattern).filter(|_| is_new).map(|selector| (watching, selector));
+        let registering = self.register(new.into_iter().collect(), context);
+        let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
+            let noted = session.take_registered(registered);
+            let store = session.setup.neighbours.store.clone();
+            wrap_future(async move {
+                noted?;
+                find(&store, &pattern).await
+            })
+        });
+        Box::pin(then.map(move |found: Result<_, Fault>, session: &mut Self, context| {
+            let now = session.now();
+            let Some(talk) = &mut session.talk else { return Err(Fault::Leaving) };
+            match found {
+                Ok((keys, total)) => {
+                    talk.fuzzy.matched(now, &mut session.outbox, &text, keys);
+                    session.tell(context);
+                    Ok(total)
+                }
+                Err(fault) => {
+                    session.unwatch_pattern(&text);
+                    Err(fault)
+                }
+            }
+        }))
+    }
+}
+
+impl Handler<UnwatchPattern> for GrpcSession {
+    type Result = ();
+
+    fn handle(&mut self, UnwatchPattern(text): UnwatchPattern, _: &mut Context<Self>) {
+        self.unwatch_pattern(&text);
+    }
+}
+
+impl GrpcSession {
+    fn unwatch_pattern(&mut self, text: &str) {
+        let Some(talk) = &mut self.talk else { return };
+        talk.fuzzy.cancel(text, &mut self.outbox);
+        if let Some(watch) = talk.watches.remove(&Watching::Pattern(text.into())) {
+            // A coordinator that is gone has no watch to take back.
+            self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+        }
+    }
+
+    /// Searches for what each pattern matches again.
+    pub(super) fn match_again(&mut self, context: &mut Context<Self>) {
+        let Some(talk) = &mut self.talk else { return };
+        if talk.fuzzy.is_empty() {
+            return;
+        }
+        talk.fuzzy.look_again();
+        let patterns: Vec<_> =
+            talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())).collect();
+        let store = self.setup.neighbours.store.clone();
+        let finding = async move {
+            let mut found = Vec::with_capacity(patterns.len());
+            for (text, pattern) in patterns {
+                found.push((text, find(&store, &pattern).await?.0));
+            }
+            Ok::<_, Fault>(found)
+        };
+        context.spawn(wrap_future(finding).map(|found, session: &mut Self, context| match found {
+            Ok(found) => {
+                let now = session.now();
+                if let Some(talk) = &mut session.talk {
+                    for (text, keys) in found {
+                        talk.fuzzy.matched(now, &mut session.outbox, &text, keys);
+                    }
+                }
+                session.tell(context);
+            }
+            Err(_away) => {
+                context.run_later(RETRY, Self::match_again);
+            }
+        }));
+    }
+}

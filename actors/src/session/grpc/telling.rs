@@ -1,0 +1,203 @@
+//! What a session says by itself: notices as long as the connection takes them, their acknowledgements, and the word to go
+//! elsewhere.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, AsyncContext as _};
+use callboard_protocol::config::Version;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::nacos::Subject;
+use callboard_protocol::nacos::notices::Sending;
+use callboard_protocol::push_ledger::{PushEvent, PushStep};
+use callboard_protocol::roster::NodeState;
+use callboard_protocol::session::client::Client;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::words::Notice;
+use super::{GrpcSession, LINGER, count, listened};
+use crate::cluster_listener::{ClusterView, GetCluster};
+use crate::coordinator::seats::Report;
+use crate::runtime::{Context, ask};
+use crate::session::RETRY;
+
+/// The stream of a client.
+pub(super) struct Stream {
+    outlet: mpsc::Sender<Notice>,
+    /// Waits for room in it.
+    is_full: bool,
+}
+
+impl Stream {
+    pub(super) fn new(outlet: mpsc::Sender<Notice>) -> Self {
+        Self { outlet, is_full: false }
+    }
+}
+
+impl GrpcSession {
+    /// Says what is due, as long as the connection takes it, and looks again when the next thing is.
+    pub(super) fn tell(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        while let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_full) {
+            if self.talk.is_none() || self.outbox.wakeup().is_none_or(|due| due > now) {
+                break;
+            }
+            let permit = match stream.outlet.clone().try_reserve_owned() {
+                Ok(permit) => permit,
+                Err(TrySendError::Full(_)) => return self.wait_for_room(context),
+                // The stream is about to be known as ended.
+                Err(TrySendError::Closed(_)) => return,
+            };
+            let Some(sending) = self.outbox.next(now) else { break };
+            if let Some(notice) = self.notice(sending) {
+                permit.send(notice);
+            }
+        }
+        count(&self.setup.grpc, "given_up", self.outbox.take_given_up());
+        self.report_steps();
+        self.set_alarm(context);
+    }
+
+    /// What a notice says; `None` when there is nothing to say any more.
+    fn notice(&mut self, Sending { number, subject, is_repeated }: Sending<Subject>) -> Option<Notice> {
+        let talk = self.talk.as_mut()?;
+        let notice = match &subject {
+            Subject::Config(key) => talk.listens.sending(key).map(|tenant| Notice::Changed {
+                number,
+                key: key.clone(),
+                tenant: tenant.to_owned(),
+            }),
+            Subject::Match(key) => {
+                talk.fuzzy.is_there(key).map(|is_there| Notice::Matched { number, key: key.clone(), is_there })
+            }
+            Subject::Sync(pattern, part) => talk.fuzzy.sync(pattern, *part).map(|sync| Notice::Sync {
+                number,
+                pattern: pattern.to_string(),
+                part: *part,
+                sync,
+            }),
+        };
+        if notice.is_none() {
+            self.outbox.forget(&subject);
+            return None;
+        }
+        count(&self.setup.grpc, if is_repeated { "repeated" } else { "sent" }, 1);
+        self.setup.push.sent.inc();
+        notice
+    }
+
+    /// Goes on when the connection takes something again. A client that reads nothing for too long is given up.
+    fn wait_for_room(&mut self, context: &mut Context<Self>) {
+        let Some(stream) = &mut self.stream else { return };
+        stream.is_full = true;
+        let (outlet, patience, number) = (stream.outlet.clone(), self.setup.limits.write, self.streams);
+        let waiting = async move { tokio::time::timeout(patience, outlet.reserve()).await.map(|room| room.is_ok()) };
+        context.spawn(wrap_future(waiting).map(move |room, session: &mut Self, context| {
+            if session.streams != number {
+                return;
+            }
+            match room {
+                Ok(_) => {
+                    if let Some(stream) = &mut session.stream {
+                        stream.is_full = false;
+                    }
+                    session.tell(context);
+                }
+                Err(_late) => session.end("stalled", context),
+            }
+        }));
+    }
+
+    /// Says something that is no notice of a change, and is not repeated.
+    pub(super) fn say(&mut self, notice: Notice, context: &mut Context<Self>) {
+        let Some(stream) = &self.stream else { return };
+        match stream.outlet.try_send(notice) {
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            // A connection that takes nothing is being watched already.
+            Err(TrySendError::Full(_)) => {
+                if !stream.is_full {
+                    self.wait_for_room(context);
+                }
+            }
+        }
+    }
+
+    fn set_alarm(&mut self, context: &mut Context<Self>) {
+        let wakeup = self.outbox.wakeup().filter(|_| self.stream.is_some() && self.talk.is_some());
+        match (wakeup, self.alarm) {
+            (Some(due), Some((set, _))) if set <= due => return,
+            (None, None) => return,
+            (_, Some((_, alarm))) => {
+                context.cancel_future(alarm);
+                self.alarm = None;
+            }
+            (Some(_), None) => {}
+        }
+        let Some(due) = wakeup else { return };
+        let alarm = context.run_later(due.since(self.now()), |session, context| {
+            session.alarm = None;
+            session.tell(context);
+        });
+        self.alarm = Some((due, alarm));
+    }
+
+    /// The client has taken in a notice, or says that it could not.
+    pub(super) fn acknowledged(&mut self, number: u64, is_good: bool, context: &mut Context<Self>) {
+        let now = self.now();
+        let Some(talk) = &mut self.talk else { return };
+        if let Some(done) = self.outbox.acknowledge(now, number, is_good) {
+            count(&self.setup.grpc, "acknowledged", 1);
+            if !done.again
+                && let Some(key) = listened(&done.subject)
+            {
+                talk.listens.acknowledged(now, &mut self.outbox, key, done.tries);
+            }
+            if let Subject::Sync(pattern, part) = &done.subject {
+                talk.fuzzy.acknowledged(now, &mut self.outbox, pattern, *part);
+            }
+        }
+        self.tell(context);
+    }
+
+    /// Passes on what became of notices.
+    pub(super) fn report_steps(&mut self) {
+        let Some(talk) = &mut self.talk else { return };
+        let (steps, client) = (talk.listens.take_steps(), Arc::clone(&talk.client));
+        for step in steps {
+            self.report(&client, step.key, step.version, step.step);
+        }
+    }
+
+    pub(super) fn report(&self, client: &Arc<Client>, key: ConfigKey, version: Version, step: PushStep) {
+        let event = PushEvent { session: self.number, client: Arc::clone(client), key, version, step };
+        // Lost only when the coordinator is rebuilt, which tells the account so.
+        self.setup.neighbours.coordinator.do_send(Report(event));
+    }
+
+    /// Says where else to go, and closes when the client does not go by itself.
+    pub(super) fn send_away(&mut self, context: &mut Context<Self>) {
+        if self.is_leaving {
+            return;
+        }
+        self.is_leaving = true;
+        let cluster = self.setup.neighbours.cluster.clone();
+        let asking = async move { ask(&cluster, GetCluster, RETRY).await.ok() };
+        context.spawn(wrap_future(asking).map(|view, session: &mut Self, context| {
+            let another = view.and_then(|view| another(&view, session.number.0));
+            let number = session.outbox.number();
+            session.say(Notice::Reset(number, another), context);
+        }));
+        context.run_later(LINGER, |session, context| session.end("drained", context));
+    }
+}
+
+/// One of the other nodes that clients can be sent to; different clients are sent to different ones.
+fn another(view: &ClusterView, chance: u64) -> Option<SocketAddr> {
+    let lives = |state: NodeState| matches!(state, NodeState::Up | NodeState::Suspect);
+    let others = view.nodes.iter().filter(|seen| seen.id != view.node && lives(seen.state));
+    let addresses: Vec<SocketAddr> = others.filter_map(|seen| seen.addresses.http).collect();
+    let place = usize::try_from(chance).unwrap_or_default().checked_rem(addresses.len())?;
+    addresses.get(place).copied()
+}

@@ -1,0 +1,24 @@
+//! How a change that a session handed over came out, for whatever kind of session it is.
+
+use callboard_protocol::publish::PublishOutcome;
+use callboard_protocol::unit::{ItemOutcome, RequestId, UnitOutcome};
+
+use super::native::words::Fault;
+
+/// What a change of one configuration did, and whether that is the answer to an earlier request. `outcome` is `None` when
+/// nothing was said in time.
+pub(super) fn settled(outcome: Option<PublishOutcome>, request_id: RequestId) -> Result<(ItemOutcome, bool), Fault> {
+    match outcome {
+        Some(PublishOutcome::Settled(UnitOutcome::Done { items, replayed })) => match items.first() {
+            Some(item) => Ok((*item, replayed)),
+            None => Err(Fault::Unknown(request_id)),
+        },
+        Some(PublishOutcome::Settled(UnitOutcome::Refused(refusal))) => Err(Fault::Refused(refusal)),
+        Some(PublishOutcome::Busy) => Err(Fault::Busy),
+        Some(PublishOutcome::Failed { reason }) => {
+            tracing::debug!(reason, "a publish failed");
+            Err(Fault::Failed)
+        }
+        Some(PublishOutcome::Unknown { .. }) | None => Err(Fault::Unknown(request_id)),
+    }
+}

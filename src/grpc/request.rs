@@ -1,0 +1,222 @@
+//! What a client of Nacos sent, as the session actor takes it. Every field may be missing or null, fields that nobody knows
+//! are skipped, and an empty text is as good as none. Owns the translation; a message that breaks a rule is answered, and
+//! nothing else is harmed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use callboard_actors::session::grpc::words::{Listening, Word};
+use callboard_protocol::config::{MetadataError, check_text};
+use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::key::{ConfigKey, KeyError};
+use callboard_protocol::nacos::fuzzy::{Pattern, key_of};
+use callboard_protocol::nacos::listens::Reported;
+use callboard_protocol::session::client::{Client, ClientId, ClientKind, MAX_LABEL, MAX_LABELS, MAX_SOFTWARE};
+use callboard_protocol::unit::{Change, Channel, Condition, Item, MAX_ORIGIN_TEXT, Origin, Unit};
+use callboard_protocol::wire::listening::namespace_of;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::answer::Refused;
+use crate::http::access::Principal;
+use crate::http::nacos::publishing::{edit, refusal_of_content};
+
+/// The group of who names none.
+const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
+
+/// Everything that a request may hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Body {
+    pub(super) request_id: Option<String>,
+    data_id: Option<String>,
+    group: Option<String>,
+    tenant: Option<String>,
+    tag: Option<String>,
+    content: Option<String>,
+    cas_md5: Option<String>,
+    addition_map: Option<BTreeMap<String, Option<String>>>,
+    listen: Option<bool>,
+    config_listen_contexts: Option<Vec<ListenContext>>,
+    group_key_pattern: Option<String>,
+    watch_type: Option<String>,
+    initializing: Option<bool>,
+    received_group_keys: Option<Vec<Option<String>>>,
+    client_version: Option<String>,
+    labels: Option<BTreeMap<String, Option<String>>>,
+    ability_table: Option<Value>,
+    result_code: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ListenContext {
+    data_id: Option<String>,
+    group: Option<String>,
+    md5: Option<String>,
+    tenant: Option<String>,
+}
+
+/// The tenant and the group as the client wrote them, and the data id: an answer repeats them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) data_id: String,
+    pub(super) group: String,
+    pub(super) tenant: String,
+}
+
+/// What is asked about a pattern.
+#[derive(Debug)]
+pub(super) enum Watching {
+    /// Watch it.
+    Watch { text: String, pattern: Pattern, is_initial: bool, received: BTreeSet<ConfigKey> },
+    /// Do not watch it any longer.
+    Cancel(String),
+}
+
+/// A text, unless it is blank.
+fn filled(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.trim().is_empty())
+}
+
+impl Body {
+    /// Reads a body. One without bytes is an empty one.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        if bytes.is_empty() { Ok(Self::default()) } else { serde_json::from_slice(bytes) }
+    }
+
+    /// The configuration that is named.
+    pub(super) fn key(&self) -> Result<ConfigKey, Refused> {
+        let data_id = self.data_id.as_deref().unwrap_or_default();
+        let group = filled(self.group.as_ref()).unwrap_or(DEFAULT_GROUP);
+        ConfigKey::new(namespace_of(self.tenant.as_deref()), group, data_id).map_err(|error| refused_key(&error))
+    }
+
+    /// The tag that is insisted on.
+    pub(super) fn tag(&self) -> Option<&str> {
+        filled(self.tag.as_ref())
+    }
+
+    fn addition(&self, name: &str) -> Option<&str> {
+        let value = self.addition_map.as_ref()?.get(name)?;
+        filled(value.as_ref())
+    }
+
+    /// A publish.
+    pub(super) fn publish(mut self, origin: Origin) -> Result<Unit, Refused> {
+        let key = self.key()?;
+        for gray in ["betaIps", "tag"] {
+            if self.addition(gray).is_some() {
+                return Err(Refused::unsupported(gray));
+            }
+        }
+        let content = self.content.take().ok_or_else(|| Refused::invalid("content is blank : "))?;
+        let content = Content::new(content.into_boxed_str().into_boxed_bytes().into())
+            .map_err(|error| Refused::invalid(refusal_of_content(&error)))?;
+        let condition = match filled(self.cas_md5.as_ref()) {
+            Some(expected) => Condition::NacosCas(expected.to_owned()),
+            None => Condition::None,
+        };
+        let text = |name: &str| self.addition(name).map(str::to_owned);
+        let edit = edit(|name| self.addition(name), text).map_err(Refused::invalid)?;
+        let operator = text("src_user").or(origin.operator.clone());
+        let origin = Origin { operator, ..origin }.checked().map_err(|error| refused_text(&error))?;
+        let change = Change::Put { content, edit: Box::new(edit) };
+        Ok(Unit::of_one(Item { key, condition, change }, None, origin, Uuid::now_v7()))
+    }
+
+    /// A removal.
+    pub(super) fn remove(self, origin: Origin) -> Result<Unit, Refused> {
+        let key = self.key()?;
+        if self.tag().is_some() {
+            return Err(Refused::unsupported("tag"));
+        }
+        let origin = origin.checked().map_err(|error| refused_text(&error))?;
+        let item = Item { key, condition: Condition::None, change: Change::Remove };
+        Ok(Unit::of_one(item, None, origin, Uuid::now_v7()))
+    }
+
+    /// Whether the client listens from now on, or does not any longer; to what, and under which names.
+    pub(super) fn listens(self) -> (bool, Vec<Listening>, Vec<Named>) {
+        let contexts = self.config_listen_contexts.unwrap_or_default();
+        let listens = contexts.into_iter().map(|ListenContext { data_id, group, md5, tenant }| {
+            let (data_id, group) = (data_id.unwrap_or_default(), group.unwrap_or_default());
+            let key = ConfigKey::new(namespace_of(tenant.as_deref()), &group, &data_id).ok();
+            let reported = match md5.as_deref().map(str::trim) {
+                None | Some("") => Reported::Content(None),
+                Some(text) => Md5::parse(text).map_or(Reported::Other, |md5| Reported::Content(Some(md5))),
+            };
+            let tenant = tenant.unwrap_or_default();
+            (Listening { key, tenant: tenant.clone(), reported }, Named { data_id, group, tenant })
+        });
+        let (listens, named) = listens.unzip();
+        (self.listen.unwrap_or(true), listens, named)
+    }
+
+    /// What is asked about a pattern.
+    pub(super) fn watching(self) -> Result<Watching, Refused> {
+        let text = self.group_key_pattern.unwrap_or_default();
+        match self.watch_type.as_deref() {
+            Some("CANCEL_WATCH") => return Ok(Watching::Cancel(text)),
+            None | Some("" | "WATCH") => {}
+            Some(_) => return Err(Refused::invalid("watchType is WATCH or CANCEL_WATCH")),
+        }
+        let pattern = Pattern::parse(&text).map_err(|error| Refused::invalid(error.to_string()))?;
+        let received = self.received_group_keys.unwrap_or_default();
+        let received = received.iter().flatten().filter_map(|name| key_of(name)).collect();
+        Ok(Watching::Watch { text, pattern, is_initial: self.initializing.unwrap_or(false), received })
+    }
+
+    /// What a client says over its stream, of this class. `from` is where it comes from, `claimed` where it says it does.
+    pub(super) fn word(self, class: &str, id: &str, from: &str, claimed: &str) -> Word {
+        if class == "ConnectionSetupRequest" {
+            let wants_ready = self.ability_table.is_some();
+            return Word::SetUp { client: Box::new(self.client(id, from, claimed)), wants_ready };
+        }
+        let number = self.request_id.and_then(|number| number.parse().ok());
+        match (class.ends_with("Response"), number, self.result_code) {
+            // Of which class it is says nothing: clients disagree about that.
+            (true, Some(number), Some(code)) => Word::Acknowledged(number, code == 200),
+            _ => Word::Other,
+        }
+    }
+
+    /// Who the client says it is. What breaks a rule of what is kept of it is left out: no client is refused for its labels.
+    fn client(self, id: &str, from: &str, claimed: &str) -> Client {
+        let labels = self.labels.unwrap_or_default();
+        let label = |name: &str| labels.get(name).and_then(|value| filled(value.as_ref()));
+        let short = |text: &str, max: usize| text.chars().filter(|sign| *sign != '\0').take(max).collect::<String>();
+        let claimed = Some(claimed.trim()).filter(|claimed| (1..=MAX_LABEL).contains(&claimed.len()));
+        let identity = ClientIdentity {
+            address: claimed.unwrap_or(from).to_owned(),
+            application: label("AppName").map(|name| short(name, callboard_protocol::config::MAX_APPLICATION)),
+            tag: label("Vipserver-Tag").map(|tag| short(tag, MAX_LABEL)),
+            labels: labels
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+                .filter(|(name, value)| [name, value].iter().all(|text| check_text("label", text, MAX_LABEL).is_ok()))
+                .take(MAX_LABELS)
+                .collect(),
+        };
+        let software = short(self.client_version.as_deref().unwrap_or_default(), MAX_SOFTWARE);
+        Client { id: ClientId(id.into()), kind: ClientKind::Grpc, identity, software }
+    }
+}
+
+/// Who asks for a change.
+pub(super) fn origin(principal: &Principal, from: &str) -> Origin {
+    let source_address = Some(from.chars().take(MAX_ORIGIN_TEXT).collect());
+    Origin { channel: Channel::Grpc, operator: principal.operator(), source_address, client_id: None, note: None }
+}
+
+fn refused_key(error: &KeyError) -> Refused {
+    Refused::invalid(format!("invalid {}: {error}", error.part()))
+}
+
+fn refused_text(error: &MetadataError) -> Refused {
+    Refused::invalid(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! A connection of a Nacos client: HTTP/2 on a socket that a worker thread accepted, with the session on the same thread.
+//! Owns the socket's life: it ends when the client closes it, when the session ends, and soon after the node stops. Decides
+//! nothing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use callboard_actors::runtime::{Spec, start_once};
+use callboard_actors::session::grpc::words::{ConnectionEnded, Stopping};
+use callboard_actors::session::grpc::{GrpcSession, Setup};
+use callboard_proto::nacos::bi_request_stream_server::BiRequestStreamServer;
+use callboard_proto::nacos::request_server::RequestServer;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::{oneshot, watch};
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::{Service as _, http};
+
+use super::MAX_MESSAGE;
+use super::service::{Facts, Service};
+use crate::session::Sessions;
+
+/// Requests of one connection that may be under way.
+const MAX_STREAMS: u32 = 128;
+/// Longest head of a request, in bytes.
+const MAX_HEAD: u32 = 16 * 1024;
+/// How long what is under way may take when the connection is to close.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// Both methods.
+#[derive(Debug, Clone)]
+struct Methods {
+    unary: RequestServer<Service>,
+    stream: BiRequestStreamServer<Service>,
+}
+
+impl Methods {
+    fn new(service: Service) -> Self {
+        let unary = RequestServer::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .accept_compressed(CompressionEncoding::Gzip);
+        let stream = BiRequestStreamServer::new(service)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .accept_compressed(CompressionEncoding::Gzip);
+        Self { unary, stream }
+    }
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Methods {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        // Whatever is neither method, either of them answers as not implemented.
+        if request.uri().path().starts_with("/BiRequestStream/") {
+            self.stream.clone().call(request)
+        } else {
+            self.unary.clone().call(request)
+        }
+    }
+}
+
+/// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client can't
+/// be told why before it has asked something, and tries another node.
+pub(crate) fn serve(
+    sessions: &Sessions,
+    setup: &Arc<Setup>,
+    spec: &Spec,
+    stream: TcpStream,
+    stopping: watch::Receiver<bool>,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+    }
+    let Ok(peer) = stream.peer_addr() else { return };
+    let Some(place) = sessions.admit() else { return };
+    if *stopping.borrow() {
+        return;
+    }
+    let number = sessions.number();
+    let id = format!("{}_{}_{}", setup.clock.wall().0, peer.ip(), peer.port());
+    let (closing, closed) = oneshot::channel();
+    let own = Arc::clone(setup);
+    let session = start_once(spec, move |_| GrpcSession::new(own, number, closing));
+    let methods = Methods::new(Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }));
+    drop(actix_rt::spawn(async move {
+        carry(stream, methods, closed, stopping, &session).await;
+        session.do_send(ConnectionEnded);
+        drop(place);
+    }));
+}
+
+async fn carry(
+    stream: TcpStream,
+    methods: Methods,
+    mut closed: oneshot::Receiver<()>,
+    mut stopping: watch::Receiver<bool>,
+    session: &actix::Addr<GrpcSession>,
+) {
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
+    let connection = server.serve_connection(TokioIo::new(stream), methods);
+    let mut connection = std::pin::pin!(connection);
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection of a Nacos client broke");
+                }
+                return;
+            }
+            _ = &mut closed => break,
+            _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_stopping => {
+                is_stopping = true;
+                session.do_send(Stopping);
+            }
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // What is not over by then is cut off.
+    drop(tokio::time::timeout(CLOSING, connection).await);
+}
