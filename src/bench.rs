@@ -1,6 +1,6 @@
-//! `callboard bench`: measures any server that speaks the Nacos v1 interface, this one and its peers alike.
+//! `callboard bench`: measures any server that speaks Nacos's interfaces, this one and its peers alike.
 //!
-//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `fixed` (one measure each) ·
+//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `grpcpush`, `fixed` (one measure each) ·
 //! `load` (the closed loop that they share) · `connection`, `answer` (a small HTTP client that costs little) ·
 //! `template`, `content`, `contents` (what is sent) · `histogram`, `process`, `report` (what comes out).
 //!
@@ -14,6 +14,7 @@ mod content;
 mod contents;
 mod fixed;
 mod get;
+mod grpcpush;
 mod histogram;
 mod load;
 mod longpoll;
@@ -30,8 +31,8 @@ use anyhow::Context as _;
 
 pub(crate) use arguments::grammar;
 pub use arguments::{
-    Answers, ClosedLoop, Configurations, GetOptions, Listening, LongPollOptions, Measure, PublishOptions, Server,
-    SessionOptions, StaticOptions, Target,
+    Answers, ClosedLoop, Configurations, GetOptions, GrpcPushOptions, Listening, LongPollOptions, Measure,
+    PublishOptions, Server, SessionOptions, StaticOptions, Target,
 };
 pub use report::Report;
 
@@ -54,6 +55,7 @@ pub fn run(measure: &Measure) -> anyhow::Result<()> {
         Measure::Publish(options) => (publish::measure(options)?, options.load.json),
         Measure::Longpoll(options) => (longpoll::measure(options)?, options.listening.json),
         Measure::Session(options) => (session::measure(options)?, options.listening.json),
+        Measure::Grpcpush(options) => (grpcpush::measure(options)?, options.listening.json),
         Measure::Static(options) => (fixed::measure(options)?, options.load.json),
         Measure::StaticServer => return Ok(()),
     };

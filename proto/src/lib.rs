@@ -6,6 +6,8 @@
 
 pub mod frame;
 pub mod json;
+#[cfg(feature = "nacos-client")]
+pub mod nacos_client;
 
 /// The messages of a native session.
 pub mod session {

@@ -43,6 +43,8 @@ pub enum Measure {
     Longpoll(LongPollOptions),
     /// Hold native sessions that watch one key, publish it, and see when each of them hears and answers
     Session(SessionOptions),
+    /// Hold connections of Nacos's gRPC that listen to one key, publish it, and see when each is told and has the content
+    Grpcpush(GrpcPushOptions),
     /// Serve a fixed 1 KiB answer from a process of our own and measure that: the limit of the HTTP stack
     Static(StaticOptions),
     /// The process that `static` measures: serves until its standard input ends
@@ -187,6 +189,29 @@ pub struct SessionOptions {
     /// Size of the content; up to 65536 bytes come with the push
     #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = clap::value_parser!(u64).range(content::SMALLEST..=65_536))]
     pub size: u64,
+}
+
+/// Options of `grpcpush`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct GrpcPushOptions {
+    /// Which server.
+    #[command(flatten)]
+    pub target: Target,
+    /// Where the server listens for gRPC
+    #[arg(long, value_name = "HOST:PORT", value_parser = server, default_value = "127.0.0.1:9848")]
+    pub grpc: Server,
+    /// Who listens, and how often.
+    #[command(flatten)]
+    pub listening: Listening,
+    /// Configurations that each listens to, in one request; all but one do not exist
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub keys: u64,
+    /// Size of the content
+    #[arg(long, value_name = "BYTES", default_value = "1024", value_parser = size())]
+    pub size: u64,
+    /// Let so many connections come, listen, publish, hear and go for so long instead, and watch the server's memory
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub churn: Option<Duration>,
 }
 
 /// Options of `static`.

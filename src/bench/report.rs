@@ -50,6 +50,18 @@ pub struct Report {
     /// … until 99 of 100 had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_p99_ms: Option<f64>,
+    /// From the beginning of the publish until half of the listeners had asked for the content, and got it. Median of rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_p50_ms: Option<f64>,
+    /// … until 99 of 100 had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_p99_ms: Option<f64>,
+    /// … until the last one had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_last_ms: Option<f64>,
+    /// The longest that a request to listen took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listened_ms: Option<f64>,
     /// Processor time of the server per operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_cpu_us_per_op: Option<f64>,
@@ -98,6 +110,10 @@ impl Report {
             ("last", millis(self.last_ms)),
             ("applied p50", millis(self.applied_p50_ms)),
             ("applied p99", millis(self.applied_p99_ms)),
+            ("content p50", millis(self.content_p50_ms)),
+            ("content p99", millis(self.content_p99_ms)),
+            ("content last", millis(self.content_last_ms)),
+            ("longest request to listen", millis(self.listened_ms)),
             ("publisher's answer", millis(self.publisher_ms)),
             ("errors", count(self.errors)),
             ("lost", self.lost.and_then(count)),

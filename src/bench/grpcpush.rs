@@ -1,0 +1,399 @@
+//! `grpcpush`: many connections of Nacos's gRPC listen to the same key. Each round publishes that key once over HTTP, and
+//! sees when each of them is told that it changed, and when it has the new content, for which it asks at once, as SDKs do.
+//!
+//! With `--churn` it does not measure a push: connections come, listen, publish and go, again and again for so long, and the
+//! memory of the server is looked at when a tenth of that time is over and at the end.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use callboard_proto::nacos::{Metadata, Payload};
+use callboard_proto::nacos_client::{self, Methods};
+use callboard_protocol::content::Md5;
+use futures_util::stream::poll_fn;
+use prost_types::Any;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
+use tonic::Streaming;
+
+use super::arguments::GrpcPushOptions;
+use super::contents::Contents;
+use super::histogram::Histogram;
+use super::load;
+use super::process::{self, Times};
+use super::publisher::{Published, Publisher};
+use super::report::{Report, micros_per, millis};
+use super::template::Read;
+
+/// How the name of the key begins.
+const PREFIX: &str = "grpcpush";
+/// How long the opening of one connection may take.
+const OPENING: Duration = Duration::from_secs(30);
+/// Connections that are opened at the same time.
+const OPENED_AT_ONCE: usize = 64;
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Measures notices to clients of Nacos.
+///
+/// # Errors
+/// The server can't be reached, refuses the publishes or the connections, or too few files may be open.
+pub(super) fn measure(options: &GrpcPushOptions) -> anyhow::Result<Report> {
+    load::open_files_for(options.listening.listeners)?;
+    let runtime = load::runtime()?;
+    match options.churn {
+        Some(time) => runtime.block_on(churn(options, time)),
+        None => runtime.block_on(run(options)),
+    }
+}
+
+/// What all listen to.
+#[derive(Debug)]
+struct Key {
+    data_id: String,
+    group: String,
+    tenant: String,
+    /// How many others each listens to besides.
+    others: u64,
+}
+
+/// A listener was told of a change, and got the content.
+#[derive(Debug)]
+struct Heard {
+    content: String,
+    told: Instant,
+    got: Instant,
+}
+
+/// What one round saw.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    heard: u64,
+    publisher: Duration,
+    first: Option<Duration>,
+    last: Option<Duration>,
+    told: [Option<Duration>; 3],
+    got: [Option<Duration>; 2],
+    got_last: Option<Duration>,
+}
+
+async fn run(options: &GrpcPushOptions) -> anyhow::Result<Report> {
+    let publisher =
+        Publisher::start(options.target.url.address()?, Read::new(&options.target, PREFIX).bytes().to_vec())?;
+    let mut contents = Contents::new(&options.target, PREFIX, options.size)?;
+    publisher.publish(contents.publish()).await?;
+    let before = options.target.pid.map(process::resident).transpose()?;
+    let (news, mut heard) = mpsc::unbounded_channel();
+    let key = Arc::new(key(options, &contents));
+    let held = Md5::of(contents.present().as_bytes()).hex();
+    let (mut open, listened) = open_all(options, &key, &held, &news).await?;
+    let (mut rounds, mut server_cpu, mut own_cpu, mut memory) =
+        (Vec::new(), None::<Duration>, Duration::ZERO, Vec::new());
+    for _ in 0..options.listening.rounds {
+        sleep(options.listening.settle).await;
+        memory.extend(options.target.pid.map(process::resident).transpose()?);
+        let times = Times::now(options.target.pid)?;
+        let published = publisher.publish(contents.publish()).await?;
+        rounds.push(Round::collect(&mut heard, options, contents.present(), published).await);
+        let (server, own) = Times::now(options.target.pid)?.since(&times);
+        server_cpu = server.map(|cpu| cpu + server_cpu.unwrap_or_default());
+        own_cpu += own;
+    }
+    if let Some(ended) = open.try_join_next() {
+        let reason = ended.context("a listener panicked")?;
+        eprintln!("callboard: a listener ended early: {reason:#}");
+    }
+    open.shutdown().await;
+    Ok(report(options, &rounds, listened, (server_cpu, own_cpu), (before, &memory)))
+}
+
+fn key(options: &GrpcPushOptions, contents: &Contents<'_>) -> Key {
+    Key {
+        data_id: contents.data_id(),
+        group: options.target.group.clone(),
+        tenant: options.target.namespace.clone().unwrap_or_default(),
+        others: options.keys.saturating_sub(1),
+    }
+}
+
+/// Opens the listeners; each goes on by itself until it breaks. Also gives the longest time that it took until the server
+/// had answered what they listen to.
+async fn open_all(
+    options: &GrpcPushOptions,
+    key: &Arc<Key>,
+    held: &str,
+    news: &mpsc::UnboundedSender<Heard>,
+) -> anyhow::Result<(JoinSet<anyhow::Error>, Duration)> {
+    let address = options.grpc.address()?;
+    let (mut opening, mut open, mut listened) = (JoinSet::new(), JoinSet::new(), Duration::ZERO);
+    let mut left = options.listening.listeners;
+    while left > 0 || !opening.is_empty() {
+        while left > 0 && opening.len() < OPENED_AT_ONCE {
+            let (key, held) = (Arc::clone(key), held.to_owned());
+            opening.spawn(async move {
+                let opened = async {
+                    let mut listener = Listener::open(address).await?;
+                    let began = Instant::now();
+                    listener.listen(&key, &held).await?;
+                    Ok::<_, anyhow::Error>((listener, began.elapsed()))
+                };
+                timeout(OPENING, opened).await.context("it takes too long")?
+            });
+            left -= 1;
+        }
+        let Some(opened) = opening.join_next().await else { break };
+        let (listener, took) = opened.context("an opening panicked")?.context("a listener could not be opened")?;
+        listened = listened.max(took);
+        open.spawn(listener.follow(Arc::clone(key), news.clone()));
+    }
+    Ok((open, listened))
+}
+
+/// One connection.
+struct Listener {
+    methods: Methods,
+    said: mpsc::Sender<Payload>,
+    told: Streaming<Payload>,
+}
+
+impl Listener {
+    /// Connects, and sets the connection up.
+    async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        let origin = format!("http://{address}").parse().context("the address makes no origin")?;
+        let (mut methods, connection) = nacos_client::over(stream, origin).await?;
+        drop(tokio::spawn(connection));
+        let checked = ask(&mut methods, "ServerCheckRequest", &json!({ "module": "internal" })).await?;
+        anyhow::ensure!(checked["resultCode"] == 200, "the server check failed: {checked}");
+        let (said, mut saying) = mpsc::channel::<Payload>(16);
+        let setup = json!({
+            "module": "internal",
+            "clientVersion": "Nacos-Rust-Client:0.8.3",
+            "labels": { "source": "sdk", "module": "config", "AppName": "bench" },
+        });
+        said.send(payload("ConnectionSetupRequest", &setup)).await?;
+        let told = methods.stream.request_bi_stream(poll_fn(move |task| saying.poll_recv(task))).await?.into_inner();
+        Ok(Self { methods, said, told })
+    }
+
+    /// Listens to the key, of which it holds the content of this digest, and to others that do not exist.
+    async fn listen(&mut self, key: &Key, held: &str) -> anyhow::Result<Value> {
+        let one = |data_id: &str, md5: &str| json!({ "dataId": data_id, "group": key.group, "tenant": key.tenant, "md5": md5 });
+        let others = (0..key.others).map(|number| one(&format!("{PREFIX}-other-{number}"), ""));
+        let contexts: Vec<Value> = [one(&key.data_id, held)].into_iter().chain(others).collect();
+        let body = json!({ "module": "config", "listen": true, "configListenContexts": contexts });
+        let answer = ask(&mut self.methods, "ConfigBatchListenRequest", &body).await?;
+        anyhow::ensure!(answer["resultCode"] == 200, "listening failed: {answer}");
+        Ok(answer)
+    }
+
+    async fn query(&mut self, key: &Key) -> anyhow::Result<String> {
+        let body = json!({ "module": "config", "dataId": key.data_id, "group": key.group, "tenant": key.tenant });
+        let answer = ask(&mut self.methods, "ConfigQueryRequest", &body).await?;
+        Ok(answer["content"].as_str().with_context(|| format!("no content: {answer}"))?.to_owned())
+    }
+
+    async fn publish(&mut self, key: &Key, content: &str) -> anyhow::Result<()> {
+        let body = json!({
+            "module": "config", "dataId": key.data_id, "group": key.group, "tenant": key.tenant, "content": content,
+        });
+        let answer = ask(&mut self.methods, "ConfigPublishRequest", &body).await?;
+        anyhow::ensure!(answer["resultCode"] == 200, "publishing failed: {answer}");
+        Ok(())
+    }
+
+    /// The class and body of what the server says next. What wants an answer has got it.
+    async fn next(&mut self) -> anyhow::Result<(String, Value)> {
+        let told = self.told.message().await?.context("the server ended the stream")?;
+        let (class, body) = parts(told)?;
+        let answer = format!("{}Response", class.trim_end_matches("Request"));
+        let acknowledged =
+            json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
+        self.said.send(payload(&answer, &acknowledged)).await.context("the stream has ended")?;
+        Ok((class, body))
+    }
+
+    /// Asks for the content at every notice, until the connection breaks; why is returned.
+    async fn follow(mut self, key: Arc<Key>, news: mpsc::UnboundedSender<Heard>) -> anyhow::Error {
+        loop {
+            let heard = async {
+                let (class, _) = self.next().await?;
+                if class != "ConfigChangeNotifyRequest" {
+                    return Ok(None);
+                }
+                let told = Instant::now();
+                let content = self.query(&key).await?;
+                Ok::<_, anyhow::Error>(Some(Heard { content, told, got: Instant::now() }))
+            };
+            match heard.await {
+                Ok(Some(heard)) => {
+                    if news.send(heard).is_err() {
+                        return anyhow::anyhow!("the measure is over");
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+fn payload(class: &str, body: &Value) -> Payload {
+    Payload {
+        metadata: Some(Metadata { r#type: class.to_owned(), ..Metadata::default() }),
+        body: Some(Any { type_url: String::new(), value: body.to_string().into_bytes() }),
+    }
+}
+
+fn parts(payload: Payload) -> anyhow::Result<(String, Value)> {
+    let class = payload.metadata.map(|metadata| metadata.r#type).unwrap_or_default();
+    let body = payload.body.map(|body| body.value).unwrap_or_default();
+    Ok((class, serde_json::from_slice(&body).context("the server sends no JSON")?))
+}
+
+async fn ask(methods: &mut Methods, class: &str, body: &Value) -> anyhow::Result<Value> {
+    let answer = timeout(ANSWER, methods.unary.request(payload(class, body)));
+    let answer = answer.await.with_context(|| format!("{class} is not answered"))??;
+    Ok(parts(answer.into_inner())?.1)
+}
+
+impl Round {
+    /// Waits until all listeners have `content`, or long enough.
+    async fn collect(
+        heard: &mut mpsc::UnboundedReceiver<Heard>,
+        options: &GrpcPushOptions,
+        content: &str,
+        Published { began, answered }: Published,
+    ) -> Self {
+        let deadline = Deadline::from_std(began + options.listening.wait);
+        let (mut told, mut got) = (Histogram::default(), Histogram::default());
+        let (mut first, mut last, mut got_last) = (None::<Duration>, None::<Duration>, None::<Duration>);
+        while told.total() < options.listening.listeners {
+            let Ok(Some(heard)) = timeout_at(deadline, heard.recv()).await else { break };
+            if heard.content != content {
+                continue;
+            }
+            let latency = heard.told - began;
+            told.record(latency);
+            got.record(heard.got - began);
+            first = Some(first.map_or(latency, |first| first.min(latency)));
+            last = last.max(Some(latency));
+            got_last = got_last.max(Some(heard.got - began));
+        }
+        Self {
+            heard: told.total(),
+            publisher: answered - began,
+            first,
+            last,
+            told: [0.5, 0.99, 0.999].map(|part| told.quantile(part)),
+            got: [0.5, 0.99].map(|part| got.quantile(part)),
+            got_last,
+        }
+    }
+}
+
+fn report(
+    options: &GrpcPushOptions,
+    rounds: &[Round],
+    listened: Duration,
+    (server_cpu, own_cpu): (Option<Duration>, Duration),
+    (before, memory): (Option<u64>, &[u64]),
+) -> Report {
+    let heard: u64 = rounds.iter().map(|round| round.heard).sum();
+    let listeners = options.listening.listeners;
+    let median = |figure: fn(&Round) -> Option<Duration>| {
+        let mut figures: Vec<Duration> = rounds.iter().filter_map(figure).collect();
+        figures.sort_unstable();
+        figures.get(figures.len() / 2).copied().map(millis)
+    };
+    let grown = before.zip(memory.first()).map(|(before, held)| *held as f64 - before as f64);
+    Report {
+        measure: "grpcpush",
+        connections: listeners,
+        operations: heard,
+        p50_ms: median(|round| round.told[0]),
+        p99_ms: median(|round| round.told[1]),
+        p999_ms: median(|round| round.told[2]),
+        missed: Some(listeners * options.listening.rounds - heard),
+        first_ms: median(|round| round.first),
+        last_ms: median(|round| round.last),
+        content_p50_ms: median(|round| round.got[0]),
+        content_p99_ms: median(|round| round.got[1]),
+        content_last_ms: median(|round| round.got_last),
+        listened_ms: Some(millis(listened)),
+        publisher_ms: median(|round| Some(round.publisher)),
+        server_cpu_us_per_op: server_cpu.and_then(|cpu| micros_per(cpu, heard)),
+        generator_cpu_us_per_op: micros_per(own_cpu, heard),
+        bytes_per_listener: grown.map(|bytes| bytes / listeners as f64),
+        server_bytes_before: before,
+        server_bytes_after: memory.last().copied(),
+        ..Report::default()
+    }
+}
+
+/// Connections come, listen, publish, hear and go, for so long.
+async fn churn(options: &GrpcPushOptions, time: Duration) -> anyhow::Result<Report> {
+    let (address, contents) = (options.grpc.address()?, Contents::new(&options.target, PREFIX, options.size)?);
+    let (done, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let began = Instant::now();
+    let mut workers = JoinSet::new();
+    for number in 0..options.listening.listeners {
+        let key = Key { data_id: format!("{PREFIX}-churn-{}", number % 64), ..key(options, &contents) };
+        let (done, failed) = (Arc::clone(&done), Arc::clone(&failed));
+        workers.spawn(async move {
+            while began.elapsed() < time {
+                let turn = done.load(Ordering::Relaxed);
+                match timeout(OPENING, one_life(address, &key, number, turn)).await {
+                    Ok(Ok(())) => done.fetch_add(1, Ordering::Relaxed),
+                    Ok(Err(_)) | Err(_) => failed.fetch_add(1, Ordering::Relaxed),
+                };
+            }
+        });
+    }
+    let times = Times::now(options.target.pid)?;
+    sleep(time / 10).await;
+    let before = options.target.pid.map(process::resident).transpose()?;
+    while workers.join_next().await.is_some() {}
+    sleep(options.listening.settle).await;
+    let after = options.target.pid.map(process::resident).transpose()?;
+    let (server_cpu, own_cpu) = Times::now(options.target.pid)?.since(&times);
+    let lives = done.load(Ordering::Relaxed);
+    Ok(Report {
+        measure: "grpcpush churn",
+        connections: options.listening.listeners,
+        operations: lives,
+        rate: Some(lives as f64 / began.elapsed().as_secs_f64()),
+        errors: failed.load(Ordering::Relaxed),
+        server_cpu_us_per_op: server_cpu.and_then(|cpu| micros_per(cpu, lives)),
+        generator_cpu_us_per_op: micros_per(own_cpu, lives),
+        server_bytes_before: before,
+        server_bytes_after: after,
+        ..Report::default()
+    })
+}
+
+/// A connection that comes, listens, publishes, hears of a change, and goes without a word.
+async fn one_life(address: SocketAddr, key: &Key, number: u64, turn: u64) -> anyhow::Result<()> {
+    let mut listener = Listener::open(address).await?;
+    listener.listen(key, "").await?;
+    listener.publish(key, &format!("worker {number}, turn {turn}, {}", turn.wrapping_mul(2_654_435_761))).await?;
+    let heard = pin!(timeout(ANSWER, async {
+        loop {
+            if listener.next().await?.0 == "ConfigChangeNotifyRequest" {
+                return Ok::<_, anyhow::Error>(());
+            }
+        }
+    }));
+    match heard.await {
+        Ok(heard) => heard,
+        Err(_late) => bail!("it has not heard of its own change"),
+    }
+}
