@@ -3,7 +3,7 @@
 //! What the tests and the two proof programs share. Nothing here knows the inside of the server; only names, digests
 //! and limits come from the protocol crate, so that a test cannot disagree about them by accident.
 //!
-//! Reading order: [`node`] (a process) · [`client`], [`sse`] and [`nacos`] (talking to it) · [`history`] and [`checker`] (what
+//! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`] and [`grpc`] (talking to it) · [`history`] and [`checker`] (what
 //! was observed, and whether it may be) · [`crash`] and [`hammer`] (the two proofs built from these).
 
 pub mod binary;
@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod cluster_hammer;
 pub mod crash;
 pub mod database_server;
+pub mod grpc;
 pub mod hammer;
 pub mod heard;
 pub mod history;

@@ -26,6 +26,7 @@ const TAIL: usize = 30;
 pub struct Setup {
     http: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -51,6 +52,13 @@ impl Setup {
         self
     }
 
+    /// Serves gRPC on this address, after a restart too, instead of on any free port.
+    #[must_use]
+    pub fn grpc_on(mut self, address: SocketAddr) -> Self {
+        self.grpc = Some(address);
+        self
+    }
+
     /// Adds `--name value`.
     #[must_use]
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -72,8 +80,15 @@ pub struct Node {
     setup: Setup,
     home: TempDir,
     process: Option<Child>,
+    at: Addresses,
+}
+
+/// Where a node is reached.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
     http: SocketAddr,
     tcp: SocketAddr,
+    grpc: SocketAddr,
     peer: Option<SocketAddr>,
 }
 
@@ -85,7 +100,8 @@ impl Node {
     pub async fn start(setup: Setup) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a directory for the node")?;
         let http = setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let mut node = Self { setup, home, process: None, http, tcp: http, peer: None };
+        let at = Addresses { http, tcp: http, grpc: http, peer: None };
+        let mut node = Self { setup, home, process: None, at };
         node.start_again().await?;
         Ok(node)
     }
@@ -107,22 +123,21 @@ impl Node {
         let mut command = command(self.home.path())?;
         let http = self.setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let tcp = self.setup.tcp.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let grpc = self.setup.grpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         command
             .arg("serve")
-            .args(["--http-addr", &http.to_string(), "--tcp-addr", &tcp.to_string(), "--data-dir"])
+            .args(["--http-addr", &http.to_string(), "--tcp-addr", &tcp.to_string()])
+            .args(["--grpc-addr", &grpc.to_string(), "--data-dir"])
             .arg(self.data_dir());
         command.args(&self.setup.arguments).envs(self.setup.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn().context("start callboard")?);
         let ready = poll::until("the node serves", poll::SOON, async || self.look_for_addresses(&addresses)).await;
-        (self.http, self.tcp, self.peer) = ready.with_context(|| self.log_tail())?;
+        self.at = ready.with_context(|| self.log_tail())?;
         Ok(())
     }
 
-    fn look_for_addresses(
-        &mut self,
-        addresses: &Path,
-    ) -> anyhow::Result<Option<(SocketAddr, SocketAddr, Option<SocketAddr>)>> {
+    fn look_for_addresses(&mut self, addresses: &Path) -> anyhow::Result<Option<Addresses>> {
         if let Some(status) = self.process.as_mut().context("the node was started")?.try_wait()? {
             self.process = None;
             bail!("the node ended with {status}");
@@ -134,7 +149,8 @@ impl Node {
         let address = |name| known.get(name)?.as_str()?.parse().ok();
         let http = address("http").context("addresses.json names the HTTP address")?;
         let tcp = address("tcp").context("addresses.json names the address of sessions")?;
-        Ok(Some((http, tcp, address("peer"))))
+        let grpc = address("grpc").context("addresses.json names the address of gRPC")?;
+        Ok(Some(Addresses { http, tcp, grpc, peer: address("peer") }))
     }
 
     /// A client of this node. It stays with the present port.
@@ -146,25 +162,31 @@ impl Node {
     /// The base of its URLs, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn http(&self) -> String {
-        format!("http://{}", self.http)
+        format!("http://{}", self.at.http)
     }
 
     /// The address it serves HTTP on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.http
+        self.at.http
+    }
+
+    /// The address it serves gRPC on.
+    #[must_use]
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.at.grpc
     }
 
     /// The address it serves native sessions on.
     #[must_use]
     pub fn session_address(&self) -> SocketAddr {
-        self.tcp
+        self.at.tcp
     }
 
     /// The address it listens on for other nodes, if it does.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.peer
+        self.at.peer
     }
 
     /// The id of its process.
