@@ -241,6 +241,14 @@ impl Connection {
         }
     }
 
+    /// The next thing that the server says, however long that takes.
+    ///
+    /// # Errors
+    /// It has ended the stream.
+    pub async fn next_of_any_time(&mut self) -> anyhow::Result<Message> {
+        self.told().await?.context("the server has ended the stream")
+    }
+
     /// What the server says within this time; `None` when that is nothing.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use callboard_actors::session::grpc::words::{Fault, Found, Notice};
 use callboard_proto::nacos::{Metadata, Payload};
 use callboard_protocol::config::ConfigState;
 use callboard_protocol::content::Content;
-use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
+use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::Part;
 use callboard_protocol::nacos::fuzzy::group_key;
 use callboard_protocol::unit::Refusal;
@@ -291,8 +291,6 @@ pub(super) fn notice(notice: Notice, connection_id: &str) -> Payload {
 }
 
 fn matched(key: &ConfigKey, is_there: bool) -> Value {
-    // In these messages the namespace of everybody has a name.
-    debug_assert!(!key.namespace().is_empty() && !PUBLIC_NAMESPACE.is_empty());
     json!({ "groupKey": group_key(key), "changedType": if is_there { "ADD_CONFIG" } else { "DELETE_CONFIG" } })
 }
 

@@ -83,7 +83,11 @@ fn filled(text: Option<&String>) -> Option<&str> {
 impl Body {
     /// Reads a body. One without bytes is an empty one.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        if bytes.is_empty() { Ok(Self::default()) } else { serde_json::from_slice(bytes) }
+        match bytes.trim_ascii_start().first() {
+            None => Ok(Self::default()),
+            Some(b'{') => serde_json::from_slice(bytes),
+            Some(_) => Err(serde::de::Error::custom("it is no object")),
+        }
     }
 
     /// The configuration that is named.

@@ -12,10 +12,11 @@ async fn a_body_that_can_not_be_read_is_answered() -> Result<()> {
     let node = Node::start(Setup::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let deep = format!("{{\"dataId\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
-    let bodies: [&[u8]; 8] = [
+    let bodies: [&[u8]; 9] = [
         b"{",
         b"no json",
         b"[1,2]",
+        b"[\"r\"]",
         b"\xff\xfe",
         br#"{"dataId":5}"#,
         br#"{"additionMap":[]}"#,

@@ -1,1 +1,185 @@
-//! .
+//! What SDKs send is read, whatever of it is missing; and no bytes do harm.
+
+use callboard_protocol::config::ConfigType;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn read(body: serde_json::Value) -> Body {
+    Body::read(body.to_string().as_bytes()).expect("it is a body")
+}
+
+fn from_nobody() -> Origin {
+    origin(&Principal::Anonymous, "10.0.0.9")
+}
+
+#[test]
+fn everything_may_be_missing_or_null() {
+    for body in
+        [json!({}), json!({ "dataId": null, "group": null, "tenant": null, "tag": null, "labels": null, "x": [1] })]
+    {
+        let body = read(body);
+        assert!(body.key().is_err() && body.tag().is_none());
+        let (listens, contexts, named) = body.listens();
+        assert!(listens && contexts.is_empty() && named.is_empty());
+    }
+    assert!(Body::read(b"").is_ok());
+    assert!(Body::read(b"[]").is_err());
+}
+
+#[test]
+fn a_publish_is_read_as_sdks_write_it() {
+    let body = json!({
+        "dataId": "a", "group": "", "tenant": "", "content": "x", "casMd5": "",
+        "additionMap": { "type": "nonsense", "appName": "shop", "desc": "", "use": null, "tag": "", "betaIps": " ", "src_user": "jo" },
+    });
+    let unit = read(body).publish(from_nobody()).expect("it is good");
+    let item = unit.items.first().expect("one");
+    assert_eq!((item.key.group(), item.key.namespace()), ("DEFAULT_GROUP", "public"));
+    assert_eq!(item.condition, Condition::None);
+    let Change::Put { edit, .. } = &item.change else { panic!("it publishes") };
+    assert_eq!(
+        (edit.kind, edit.application.as_deref(), &edit.description),
+        (Some(ConfigType::Text), Some("shop"), &None)
+    );
+    assert_eq!(unit.origin.operator.as_deref(), Some("jo"));
+    assert_eq!(unit.origin.source_address.as_deref(), Some("10.0.0.9"));
+    let cas = read(json!({ "dataId": "a", "group": "g", "content": "x", "casMd5": "00" })).publish(from_nobody());
+    let condition = cas.expect("it is good").items.swap_remove(0).condition;
+    assert_eq!(condition, Condition::NacosCas("00".to_owned()));
+}
+
+#[test]
+fn what_a_client_holds_is_read() {
+    let body = json!({ "configListenContexts": [
+        { "dataId": "a", "group": "g" },
+        { "dataId": "a", "group": "g", "md5": "", "tenant": "public" },
+        { "dataId": "a", "group": "g", "md5": "d41d8cd98f00b204e9800998ecf8427e", "tenant": null },
+        { "dataId": "a", "group": "g", "md5": "nonsense" },
+        { "dataId": "a b", "group": "g" },
+        {},
+    ] });
+    let (listens, contexts, named) = read(body).listens();
+    assert!(listens);
+    let reported: Vec<_> = contexts.iter().map(|listening| listening.reported).collect();
+    let empty = Md5::parse("d41d8cd98f00b204e9800998ecf8427e");
+    let none = Reported::Content(None);
+    assert_eq!(reported, [none, none, Reported::Content(empty), Reported::Other, none, none]);
+    assert_eq!(contexts.iter().filter(|listening| listening.key.is_none()).count(), 2);
+    assert_eq!(named.iter().map(|named| named.tenant.as_str()).collect::<Vec<_>>(), ["", "public", "", "", "", ""]);
+    assert!(!read(json!({ "listen": false })).listens().0);
+}
+
+#[test]
+fn an_acknowledgement_is_known_by_its_number_and_its_code() {
+    let word = |class: &str, body: serde_json::Value| read(body).word(class, "id", "10.0.0.9", "");
+    let good = json!({ "requestId": "7", "resultCode": 200, "success": false });
+    assert!(matches!(word("NotifySubscriberResponse", good.clone()), Word::Acknowledged(7, true)));
+    assert!(matches!(
+        word("AnythingResponse", json!({ "requestId": "7", "resultCode": 500 })),
+        Word::Acknowledged(7, false)
+    ));
+    for (class, body) in [
+        ("ConfigQueryRequest", good),
+        ("XResponse", json!({ "requestId": "x", "resultCode": 200 })),
+        ("XResponse", json!({ "requestId": "7" })),
+        ("XResponse", json!({ "resultCode": 200 })),
+    ] {
+        assert!(matches!(word(class, body), Word::Other), "{class}");
+    }
+}
+
+#[test]
+fn a_client_is_known_by_what_it_says_within_limits() {
+    let setup = json!({
+        "clientVersion": "Nacos-Go-Client:v2.3.5",
+        "labels": { "AppName": "shop", "Vipserver-Tag": "blue", "zone": "a", "long": "x".repeat(100), "none": null },
+        "abilityTable": {},
+    });
+    let Word::SetUp { client, wants_ready } = read(setup).word("ConnectionSetupRequest", "id", "10.0.0.9", "10.1.2.3")
+    else {
+        panic!("it sets up")
+    };
+    assert!(wants_ready);
+    assert_eq!((client.identity.address.as_str(), client.identity.application.as_deref()), ("10.1.2.3", Some("shop")));
+    assert_eq!((client.identity.tag.as_deref(), client.software.as_str()), (Some("blue"), "Nacos-Go-Client:v2.3.5"));
+    assert_eq!(client.identity.labels.len(), 3, "{:?}", client.identity.labels);
+    assert!(client.clone().checked().is_ok());
+    let Word::SetUp { client, wants_ready } =
+        read(json!({ "abilityTable": null })).word("ConnectionSetupRequest", "id", "10.0.0.9", "")
+    else {
+        panic!("it sets up")
+    };
+    assert!(!wants_ready && client.identity.address == "10.0.0.9");
+}
+
+/// Something like what clients send, with anything in any place.
+fn anything() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        ".{0,20}".prop_map(serde_json::Value::from),
+        "[a-zA-Z0-9>*+%]{0,20}".prop_map(serde_json::Value::from),
+    ];
+    let names = prop::sample::select(vec![
+        "requestId",
+        "dataId",
+        "group",
+        "tenant",
+        "tag",
+        "content",
+        "casMd5",
+        "additionMap",
+        "listen",
+        "configListenContexts",
+        "groupKeyPattern",
+        "watchType",
+        "initializing",
+        "receivedGroupKeys",
+        "clientVersion",
+        "labels",
+        "abilityTable",
+        "resultCode",
+        "md5",
+        "type",
+        "betaIps",
+    ]);
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(serde_json::Value::from),
+            prop::collection::btree_map(names.clone().prop_map(str::to_owned), inner, 0..8)
+                .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Does with a body whatever could be done with it.
+fn try_all(bytes: &[u8]) {
+    let body = || Body::read(bytes);
+    if let Ok(read) = body() {
+        assert!(read.key().is_ok() || read.tag().is_none_or(|tag| !tag.is_empty()));
+    }
+    drop(body().map(|body| body.publish(from_nobody()).is_ok()));
+    drop(body().map(|body| body.remove(from_nobody()).is_ok()));
+    drop(body().map(Body::listens));
+    drop(body().map(|body| body.watching().is_ok()));
+    for class in ["ConnectionSetupRequest", "ConfigChangeNotifyResponse", ""] {
+        if let Ok(Word::SetUp { client, .. }) = body().map(|body| body.word(class, "id", "10.0.0.9", "somewhere")) {
+            assert!(client.checked().is_ok(), "what is kept of a client is within its limits");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        try_all(&bytes);
+    }
+
+    #[test]
+    fn no_document_does_harm(document in anything()) {
+        try_all(document.to_string().as_bytes());
+    }
+}
