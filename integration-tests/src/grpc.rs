@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tonic::codec::CompressionEncoding;
 use tonic::{Status, Streaming};
 
 use crate::poll;
@@ -154,6 +155,13 @@ impl Connection {
     #[must_use]
     pub fn sibling(&self) -> Self {
         Self { methods: self.methods.clone(), stream: None }
+    }
+
+    /// Another user of the same connection, whose requests are compressed.
+    #[must_use]
+    pub fn compressed(&self) -> Self {
+        let unary = self.methods.unary.clone().send_compressed(CompressionEncoding::Gzip);
+        Self { methods: Methods { unary, stream: self.methods.stream.clone() }, stream: None }
     }
 
     /// Connects and begins as this SDK does.

@@ -139,6 +139,8 @@ async fn ten_mebibytes_go_both_ways_and_more_is_refused() -> Result<()> {
     // Every letter of it is written as two in JSON.
     let large = "\"".repeat(10 * 1024 * 1024);
     connection.publish("large", &large).await?;
+    connection.compressed().publish("small", &"x".repeat(1024 * 1024)).await?;
+    assert_eq!(connection.query("small").await?.body["md5"], md5(&"x".repeat(1024 * 1024)));
     let read = connection.query("large").await?;
     assert!(read.body["content"] == large.as_str(), "it comes back as it was");
     let body = named("large", &json!({ "content": "x".repeat(11 * 1024 * 1024) }));
