@@ -12,19 +12,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use callboard_proto::nacos::{Metadata, Payload};
-use callboard_proto::nacos_client::{self, Methods};
 use callboard_protocol::content::Md5;
-use futures_util::stream::poll_fn;
+use prost::Message as _;
 use prost_types::Any;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
-use tonic::Streaming;
 
 use super::arguments::GrpcPushOptions;
 use super::contents::Contents;
+use super::h2::{Connection, StreamId};
 use super::histogram::Histogram;
 use super::load;
 use super::process::{self, Times};
@@ -34,6 +32,8 @@ use super::template::Read;
 
 /// How the name of the key begins.
 const PREFIX: &str = "grpcpush";
+/// Where requests go that have one answer.
+const UNARY: &str = "/Request/request";
 /// How long the opening of one connection may take.
 const OPENING: Duration = Duration::from_secs(30);
 /// Connections that are opened at the same time.
@@ -158,30 +158,32 @@ async fn open_all(
 
 /// One connection.
 struct Listener {
-    methods: Methods,
-    said: mpsc::Sender<Payload>,
-    told: Streaming<Payload>,
+    connection: Connection,
+    stream: StreamId,
 }
 
 impl Listener {
     /// Connects, and sets the connection up.
     async fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true)?;
-        let origin = format!("http://{address}").parse().context("the address makes no origin")?;
-        let (mut methods, connection) = nacos_client::over(stream, origin).await?;
-        drop(tokio::spawn(connection));
-        let checked = ask(&mut methods, "ServerCheckRequest", &json!({ "module": "internal" })).await?;
-        anyhow::ensure!(checked["resultCode"] == 200, "the server check failed: {checked}");
-        let (said, mut saying) = mpsc::channel::<Payload>(16);
+        let mut connection = Connection::open(address).await?;
+        let stream = connection.begin("/BiRequestStream/requestBiStream");
         let setup = json!({
             "module": "internal",
             "clientVersion": "Nacos-Rust-Client:0.8.3",
             "labels": { "source": "sdk", "module": "config", "AppName": "bench" },
         });
-        said.send(payload("ConnectionSetupRequest", &setup)).await?;
-        let told = methods.stream.request_bi_stream(poll_fn(move |task| saying.poll_recv(task))).await?.into_inner();
-        Ok(Self { methods, said, told })
+        connection.say(stream, &message("ConnectionSetupRequest", &setup), false).await?;
+        let mut listener = Self { connection, stream };
+        // As SDKs do that set up first: asked again until the server has taken that in.
+        for attempt in 0_u32.. {
+            let health = listener.ask("HealthCheckRequest", &json!({ "module": "internal" })).await?;
+            if health["resultCode"] == 200 {
+                break;
+            }
+            anyhow::ensure!(attempt < 10, "the connection was not set up: {health}");
+            sleep(Duration::from_millis(20) * 2_u32.pow(attempt.min(5))).await;
+        }
+        Ok(listener)
     }
 
     /// Listens to the key, of which it holds the content of this digest, and to others that do not exist.
@@ -190,79 +192,89 @@ impl Listener {
         let others = (0..key.others).map(|number| one(&format!("{PREFIX}-other-{number}"), ""));
         let contexts: Vec<Value> = [one(&key.data_id, held)].into_iter().chain(others).collect();
         let body = json!({ "module": "config", "listen": true, "configListenContexts": contexts });
-        let answer = ask(&mut self.methods, "ConfigBatchListenRequest", &body).await?;
+        let answer = self.ask("ConfigBatchListenRequest", &body).await?;
         anyhow::ensure!(answer["resultCode"] == 200, "listening failed: {answer}");
         Ok(answer)
-    }
-
-    async fn query(&mut self, key: &Key) -> anyhow::Result<String> {
-        let body = json!({ "module": "config", "dataId": key.data_id, "group": key.group, "tenant": key.tenant });
-        let answer = ask(&mut self.methods, "ConfigQueryRequest", &body).await?;
-        Ok(answer["content"].as_str().with_context(|| format!("no content: {answer}"))?.to_owned())
     }
 
     async fn publish(&mut self, key: &Key, content: &str) -> anyhow::Result<()> {
         let body = json!({
             "module": "config", "dataId": key.data_id, "group": key.group, "tenant": key.tenant, "content": content,
         });
-        let answer = ask(&mut self.methods, "ConfigPublishRequest", &body).await?;
+        let answer = self.ask("ConfigPublishRequest", &body).await?;
         anyhow::ensure!(answer["resultCode"] == 200, "publishing failed: {answer}");
         Ok(())
     }
 
-    /// The class and body of what the server says next. What wants an answer has got it.
-    async fn next(&mut self) -> anyhow::Result<(String, Value)> {
-        let told = self.told.message().await?.context("the server ended the stream")?;
-        let (class, body) = parts(told)?;
-        let answer = format!("{}Response", class.trim_end_matches("Request"));
-        let acknowledged =
-            json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
-        self.said.send(payload(&answer, &acknowledged)).await.context("the stream has ended")?;
-        Ok((class, body))
+    /// Asks, and waits for the answer; what the server says by itself meanwhile is acknowledged.
+    async fn ask(&mut self, class: &str, body: &Value) -> anyhow::Result<Value> {
+        let asked = self.connection.begin(UNARY);
+        self.connection.say(asked, &message(class, body), true).await?;
+        timeout(ANSWER, async {
+            loop {
+                let (stream, came) = self.next().await?;
+                if stream == asked {
+                    return Ok(came.1);
+                }
+            }
+        })
+        .await
+        .with_context(|| format!("{class} is not answered"))?
+    }
+
+    /// The next message: the stream it came on, its class and its body. What the server says by itself is acknowledged, with
+    /// the next thing that is sent.
+    async fn next(&mut self) -> anyhow::Result<(StreamId, (String, Value))> {
+        let (stream, bytes) = self.connection.next().await?;
+        let (class, body) = parts(&bytes)?;
+        if stream == self.stream {
+            let answer = format!("{}Response", class.trim_end_matches("Request"));
+            let good = json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
+            self.connection.say(self.stream, &message(&answer, &good), false).await?;
+        }
+        Ok((stream, (class, body)))
     }
 
     /// Asks for the content at every notice, until the connection breaks; why is returned.
     async fn follow(mut self, key: Arc<Key>, news: mpsc::UnboundedSender<Heard>) -> anyhow::Error {
+        let query = json!({ "module": "config", "dataId": key.data_id, "group": key.group, "tenant": key.tenant });
+        let query = message("ConfigQueryRequest", &query);
+        let (mut asked, mut told) = (None, Instant::now());
         loop {
-            let heard = async {
-                let (class, _) = self.next().await?;
-                if class != "ConfigChangeNotifyRequest" {
-                    return Ok(None);
+            let step = async {
+                let (stream, (class, body)) = self.next().await?;
+                if Some(stream) == asked {
+                    let content = body["content"].as_str().with_context(|| format!("no content: {body}"))?;
+                    let heard = Heard { content: content.to_owned(), told, got: Instant::now() };
+                    news.send(heard).context("the measure is over")?;
+                } else if class == "ConfigChangeNotifyRequest" {
+                    told = Instant::now();
+                    let question = self.connection.begin(UNARY);
+                    self.connection.say(question, &query, true).await?;
+                    asked = Some(question);
                 }
-                let told = Instant::now();
-                let content = self.query(&key).await?;
-                Ok::<_, anyhow::Error>(Some(Heard { content, told, got: Instant::now() }))
+                self.connection.flush().await
             };
-            match heard.await {
-                Ok(Some(heard)) => {
-                    if news.send(heard).is_err() {
-                        return anyhow::anyhow!("the measure is over");
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => return error,
+            if let Err(error) = step.await {
+                return error;
             }
         }
     }
 }
 
-fn payload(class: &str, body: &Value) -> Payload {
-    Payload {
+fn message(class: &str, body: &Value) -> Vec<u8> {
+    let payload = Payload {
         metadata: Some(Metadata { r#type: class.to_owned(), ..Metadata::default() }),
         body: Some(Any { type_url: String::new(), value: body.to_string().into_bytes() }),
-    }
+    };
+    payload.encode_to_vec()
 }
 
-fn parts(payload: Payload) -> anyhow::Result<(String, Value)> {
+fn parts(message: &[u8]) -> anyhow::Result<(String, Value)> {
+    let payload = Payload::decode(message).context("the server sends no message of Nacos")?;
     let class = payload.metadata.map(|metadata| metadata.r#type).unwrap_or_default();
     let body = payload.body.map(|body| body.value).unwrap_or_default();
     Ok((class, serde_json::from_slice(&body).context("the server sends no JSON")?))
-}
-
-async fn ask(methods: &mut Methods, class: &str, body: &Value) -> anyhow::Result<Value> {
-    let answer = timeout(ANSWER, methods.unary.request(payload(class, body)));
-    let answer = answer.await.with_context(|| format!("{class} is not answered"))??;
-    Ok(parts(answer.into_inner())?.1)
 }
 
 impl Round {
@@ -387,7 +399,7 @@ async fn one_life(address: SocketAddr, key: &Key, number: u64, turn: u64) -> any
     listener.publish(key, &format!("worker {number}, turn {turn}, {}", turn.wrapping_mul(2_654_435_761))).await?;
     let heard = pin!(timeout(ANSWER, async {
         loop {
-            if listener.next().await?.0 == "ConfigChangeNotifyRequest" {
+            if listener.next().await?.1.0 == "ConfigChangeNotifyRequest" {
                 return Ok::<_, anyhow::Error>(());
             }
         }

@@ -6,18 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, Message};
 use callboard_actors::runtime::ask;
-use callboard_actors::session::grpc::GrpcSession;
 use callboard_actors::session::grpc::words::{
-    Enter, Fault, Listen, Make, Notice, OpenStream, Query, StreamEnded, Told, Unlisten, UnwatchPattern, WatchPattern,
-    Word,
+    Enter, Entered, Fault, Listen, Make, Notice, OpenStream, Query, StreamEnded, Told, Unlisten, UnwatchPattern,
+    WatchPattern, Word,
 };
+use callboard_actors::session::grpc::{Act, GrpcSession};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStream;
 use callboard_proto::nacos::request_server::Request as Unary;
 use callboard_proto::nacos::{Metadata, Payload};
 use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
-use callboard_protocol::unit::Refusal;
+use callboard_protocol::unit::{self, Unit};
 use futures_util::Stream;
 use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
@@ -38,6 +38,26 @@ const OUTLET: usize = 16;
 pub(super) struct Service {
     session: Addr<GrpcSession>,
     facts: Arc<Facts>,
+}
+
+/// Why a request is not answered as its client wants.
+enum Refusal {
+    /// Its connection is not set up.
+    Unregistered,
+    /// Something else.
+    Refused(Refused),
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault.into())
+    }
 }
 
 /// What is known of a connection.
@@ -65,105 +85,128 @@ impl Service {
         let row = access::find(access::simple(&class));
         let needs_setup = row.is_some_and(Row::needs_setup);
         let enter = Enter { class: row.map_or("other", |row| row.class), bytes: body.len(), needs_setup };
-        let client = ask(&self.session, enter, ASK).await.ok().flatten();
-        let Some(row) = row else { return answer::no_handler("") };
-        if needs_setup && client.is_none() {
-            return answer::unregistered("");
-        }
+        let (row, body) = match (row, Body::read(&body)) {
+            (Some(row), Ok(body)) => (row, body),
+            (row, body) => {
+                let is_set_up = self.enter(enter).await;
+                return match (row, body) {
+                    (None, _) => answer::no_handler(""),
+                    (Some(_), Err(error)) if is_set_up || !needs_setup => answer::undecodable(&error.to_string()),
+                    (Some(_), _) => answer::unregistered(""),
+                };
+            }
+        };
         // Tokens are not looked at as long as there is nobody whom they could make known.
         let principal = Principal::Anonymous;
-        if let Err(problem) = principal.require(row.access) {
-            return answer::refused(row.answer, "", &Refused::no_right(problem.detail()));
-        }
-        match Body::read(&body) {
-            Ok(body) => self.act(row, body, &principal).await,
-            Err(error) => answer::undecodable(&error.to_string()),
+        match principal.require(row.access) {
+            Ok(()) => self.act(row, enter, body, &principal).await,
+            Err(problem) if self.enter(enter).await || !needs_setup => {
+                answer::refused(row.answer, "", &Refused::no_right(problem.detail()))
+            }
+            Err(_) => answer::unregistered(""),
         }
     }
 
-    async fn act(&self, row: &'static Row, mut body: Body, principal: &Principal) -> Payload {
+    async fn act(&self, row: &'static Row, enter: Enter, mut body: Body, principal: &Principal) -> Payload {
         let id = body.request_id.take().unwrap_or_default();
+        let from = &self.facts.from;
         let acted = match row.kind {
-            Kind::ServerCheck => return answer::checked(&id, &self.facts.id),
-            Kind::HealthCheck | Kind::PushAck => Ok(answer::done(row.answer, &id)),
-            Kind::Query => self.query(&id, &body).await,
-            Kind::Publish => match body.publish(request::origin(principal, &self.facts.from)) {
-                Ok(unit) => self.ask(Make(Box::new(unit))).await.map(|()| answer::done(row.answer, &id)),
-                Err(refused) => Err(refused),
+            Kind::ServerCheck => {
+                self.enter(enter).await;
+                return answer::checked(&id, &self.facts.id);
+            }
+            Kind::HealthCheck | Kind::PushAck => match self.enter(enter).await {
+                true => Ok(answer::done(row.answer, &id)),
+                false => Err(Refusal::Unregistered),
             },
-            Kind::Remove => match body.remove(request::origin(principal, &self.facts.from)) {
-                Ok(unit) => match self.make(unit).await {
-                    // What is not there is removed, too.
-                    Ok(()) | Err(Fault::Refused(Refusal::NotFound { .. })) => Ok(answer::done(row.answer, &id)),
-                    Err(fault) => Err(fault.into()),
-                },
-                Err(refused) => Err(refused),
+            Kind::Query => self.query(enter, &id, &body).await,
+            Kind::Publish => match body.publish(request::origin(principal, from)) {
+                Ok(unit) => self.make(enter, unit).await.map(|()| answer::done(row.answer, &id)),
+                Err(refused) => self.refuse(enter, refused).await,
             },
-            Kind::Listen => self.listen(&id, body).await,
-            Kind::FuzzyWatch => match self.watch(body).await {
-                Ok(()) => Ok(answer::done(row.answer, &id)),
-                Err(refused) => Err(refused),
+            Kind::Remove => match body.remove(request::origin(principal, from)) {
+                Ok(unit) => self.make(enter, unit).await.map(|()| answer::done(row.answer, &id)),
+                Err(refused) => self.refuse(enter, refused).await,
             },
+            Kind::Listen => self.listen(enter, &id, body).await,
+            Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, &id)),
         };
-        acted.unwrap_or_else(|refused| answer::refused(row.answer, &id, &refused))
+        match acted {
+            Ok(answer) => answer,
+            Err(Refusal::Unregistered) => answer::unregistered(&id),
+            Err(Refusal::Refused(refused)) => answer::refused(row.answer, &id, &refused),
+        }
     }
 
-    /// Asks the session something that may fail.
-    async fn ask<M, T>(&self, message: M) -> Result<T, Refused>
+    /// Whether the connection is set up.
+    async fn enter(&self, enter: Enter) -> bool {
+        ask(&self.session, enter, ASK).await.unwrap_or(false)
+    }
+
+    /// A refusal, to one whose connection is set up.
+    async fn refuse<T>(&self, enter: Enter, refused: Refused) -> Result<T, Refusal> {
+        Err(if self.enter(enter).await { Refusal::Refused(refused) } else { Refusal::Unregistered })
+    }
+
+    /// Asks the session.
+    async fn ask<M>(&self, enter: Enter, asks: M) -> Result<M::Result, Refusal>
     where
-        M: actix::Message<Result = Result<T, Fault>> + Send + 'static,
-        T: Send + 'static,
-        GrpcSession: actix::Handler<M>,
-        <GrpcSession as actix::Actor>::Context: actix::dev::ToEnvelope<GrpcSession, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+        GrpcSession: Act<M>,
     {
-        match ask(&self.session, message, ASK).await {
-            Ok(answer) => answer.map_err(Refused::from),
+        match ask(&self.session, Entered { enter, asks }, ASK).await {
+            Ok(answer) => answer.ok_or(Refusal::Unregistered),
             Err(error) => Err(Fault::Ask(error).into()),
         }
     }
 
-    async fn make(&self, unit: callboard_protocol::unit::Unit) -> Result<(), Fault> {
-        ask(&self.session, Make(Box::new(unit)), ASK).await.map_err(Fault::Ask)?
+    async fn make(&self, enter: Enter, unit: Unit) -> Result<(), Refusal> {
+        match self.ask(enter, Make(Box::new(unit))).await? {
+            // What is not there is removed, too.
+            Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
-    async fn query(&self, id: &str, body: &Body) -> Result<Payload, Refused> {
-        let found = self.ask(Query(body.key()?)).await?;
+    async fn query(&self, enter: Enter, id: &str, body: &Body) -> Result<Payload, Refusal> {
+        let key = match body.key() {
+            Ok(key) => key,
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
+        let found = self.ask(enter, Query(key)).await??;
         // A tag is insisted on, and no configuration has tagged contents yet.
         match found.content.as_ref().filter(|_| body.tag().is_none()) {
             Some(content) => Ok(answer::queried(id, &found, content)),
-            None => Err(Refused::no_config()),
+            None => Err(Refused::no_config().into()),
         }
     }
 
-    async fn listen(&self, id: &str, body: Body) -> Result<Payload, Refused> {
+    async fn listen(&self, enter: Enter, id: &str, body: Body) -> Result<Payload, Refusal> {
         let (listens, contexts, named) = body.listens();
         if !listens {
             let keys = contexts.into_iter().filter_map(|listening| listening.key).collect();
-            ask(&self.session, Unlisten(keys), ASK).await.map_err(Fault::Ask)?;
+            self.ask(enter, Unlisten(keys)).await?;
             return Ok(answer::listened(id, &named, &[]));
         }
-        let changed = self.ask(Listen(contexts)).await?;
+        let changed = self.ask(enter, Listen(contexts)).await??;
         Ok(answer::listened(id, &named, &changed))
     }
 
-    async fn watch(&self, body: Body) -> Result<(), Refused> {
-        let (text, pattern, is_initial, received) = match body.watching()? {
-            Watching::Cancel(text) => {
-                ask(&self.session, UnwatchPattern(text), ASK).await.map_err(Fault::Ask)?;
-                return Ok(());
+    async fn watch(&self, enter: Enter, body: Body) -> Result<(), Refusal> {
+        let (text, pattern, is_initial, received) = match body.watching() {
+            Ok(Watching::Cancel(text)) => return self.ask(enter, UnwatchPattern(text)).await,
+            Ok(Watching::Watch { text, pattern, is_initial, received }) => (text, pattern, is_initial, received),
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
+        match self.ask(enter, WatchPattern { text, pattern, is_initial, received }).await? {
+            Ok(count) if count >= u64::try_from(MAX_MATCHES).unwrap_or(u64::MAX) => {
+                Err(Refused::too_many_matches(count).into())
             }
-            Watching::Watch { text, pattern, is_initial, received } => (text, pattern, is_initial, received),
-        };
-        let watch = WatchPattern { text, pattern, is_initial, received };
-        let count = match ask(&self.session, watch, ASK).await.map_err(Fault::Ask)? {
-            Ok(count) => count,
-            Err(Fault::TooManyWatches(most)) => return Err(Refused::too_many_patterns(most)),
-            Err(fault) => return Err(fault.into()),
-        };
-        if count >= u64::try_from(MAX_MATCHES).unwrap_or(u64::MAX) {
-            return Err(Refused::too_many_matches(count));
+            Ok(_) => Ok(()),
+            Err(Fault::TooManyWatches(most)) => Err(Refused::too_many_patterns(most).into()),
+            Err(fault) => Err(fault.into()),
         }
-        Ok(())
     }
 
     /// Takes in what the client says over its stream, one word after the other, until it ends.

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, ActorResponse, Addr, AsyncContext as _, Handler, MessageResult,
-    SpawnHandle,
+    Actor, ActorContext as _, ActorFutureExt as _, ActorResponse, Addr, AsyncContext as _, Handler, Message,
+    MessageResult, ResponseActFuture, SpawnHandle,
 };
 use callboard_protocol::nacos::fuzzy::Fuzzy;
 use callboard_protocol::nacos::listens::Listens;
@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::telling::Stream;
-use self::words::{ConnectionEnded, Enter, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
+use self::words::{ConnectionEnded, Enter, Entered, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
 use super::{ASK_DEADLINE, RETRY};
 use crate::cache::reader::Reader;
 use crate::clock::SharedClock;
@@ -323,30 +323,63 @@ impl Observable for GrpcSession {
     }
 }
 
-impl Handler<Enter> for GrpcSession {
-    type Result = ActorResponse<Self, Option<Arc<Client>>>;
+/// What a session does when a request of its client asks for it.
+pub trait Act<M: Message>: Actor {
+    /// Begins, and gives the answer when there is one.
+    fn act(&mut self, asks: M, context: &mut Self::Context) -> ResponseActFuture<Self, M::Result>;
+}
 
-    fn handle(&mut self, Enter { class, bytes, needs_setup }: Enter, _: &mut Context<Self>) -> Self::Result {
+impl GrpcSession {
+    /// A request came: until when it waits, if it does.
+    fn enter(&mut self, Enter { class, bytes, needs_setup }: Enter) -> Option<impl Future<Output = ()> + use<>> {
         self.setup.grpc.requests.get_or_create(&TypeLabel { r#type: class }).inc();
         let pause = self.heard(bytes);
-        let client = |session: &Self| session.talk.as_ref().map(|talk| Arc::clone(&talk.client));
         let waits = (needs_setup && self.talk.is_none()).then(|| {
             let (ready, waits) = oneshot::channel();
             self.waiting.retain(|waiting| !waiting.is_closed());
             self.waiting.push(ready);
             waits
         });
-        if pause.is_zero() && waits.is_none() {
-            return ActorResponse::reply(client(self));
-        }
-        let waiting = async move {
+        (!pause.is_zero() || waits.is_some()).then_some(async move {
             if let Some(waits) = waits {
-                // Whether it was in time is seen below.
+                // Whether it was in time is seen afterwards.
                 drop(tokio::time::timeout(SETUP, waits).await);
             }
             tokio::time::sleep(pause).await;
+        })
+    }
+}
+
+impl Handler<Enter> for GrpcSession {
+    type Result = ActorResponse<Self, bool>;
+
+    fn handle(&mut self, enter: Enter, _: &mut Context<Self>) -> Self::Result {
+        match self.enter(enter) {
+            None => ActorResponse::reply(self.talk.is_some()),
+            Some(waiting) => {
+                ActorResponse::r#async(wrap_future(waiting).map(|(), session: &mut Self, _| session.talk.is_some()))
+            }
+        }
+    }
+}
+
+impl<M> Handler<Entered<M>> for GrpcSession
+where
+    M: Message + 'static,
+    Self: Act<M>,
+{
+    type Result = ResponseActFuture<Self, Option<M::Result>>;
+
+    fn handle(&mut self, Entered { enter, asks }: Entered<M>, context: &mut Context<Self>) -> Self::Result {
+        let Some(waiting) = self.enter(enter) else {
+            return Box::pin(self.act(asks, context).map(|answer, _: &mut Self, _| Some(answer)));
         };
-        ActorResponse::r#async(wrap_future(waiting).map(move |(), session: &mut Self, _| client(session)))
+        Box::pin(wrap_future(waiting).then(move |(), session: &mut Self, context| -> Self::Result {
+            if session.talk.is_none() {
+                return Box::pin(wrap_future(std::future::ready(None)));
+            }
+            Box::pin(session.act(asks, context).map(|answer, _: &mut Self, _| Some(answer)))
+        }))
     }
 }
 
@@ -451,6 +484,11 @@ impl Handler<GetWatched> for GrpcSession {
             .map(|(_, pattern)| (pattern.namespace.clone(), Some(pattern.group.clone()), pattern.data_id.clone()));
         MessageResult(Watched { keys, count, prefixes: prefixes.collect() })
     }
+}
+
+/// An answer that is known already.
+fn at_once<T: 'static>(answer: T) -> ResponseActFuture<GrpcSession, T> {
+    Box::pin(wrap_future(std::future::ready(answer)))
 }
 
 /// Counts something that happened to notices.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, Handler, ResponseActFuture};
+use actix::{ActorFutureExt as _, ResponseActFuture};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::session::pushes::content_for;
 use tokio::sync::oneshot;
 
-use super::GrpcSession;
 use super::words::{Fault, Found, Make, Query};
+use super::{Act, GrpcSession, at_once};
 use crate::cache::ReadFailure;
 use crate::cache::reader::{Get, GetStale, Stale};
 use crate::conf_manager::Publish;
@@ -23,10 +23,8 @@ enum Read {
     Old(Stale),
 }
 
-impl Handler<Query> for GrpcSession {
-    type Result = ResponseActFuture<Self, Result<Found, Fault>>;
-
-    fn handle(&mut self, Query(key): Query, _: &mut Context<Self>) -> Self::Result {
+impl Act<Query> for GrpcSession {
+    fn act(&mut self, Query(key): Query, _: &mut Context<Self>) -> ResponseActFuture<Self, Result<Found, Fault>> {
         let began = self.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
         let reading = self.read(key);
         Box::pin(wrap_future(reading).map(move |read, session: &mut Self, context| {
@@ -76,12 +74,10 @@ impl GrpcSession {
     }
 }
 
-impl Handler<Make> for GrpcSession {
-    type Result = ResponseActFuture<Self, Result<(), Fault>>;
-
-    fn handle(&mut self, Make(mut unit): Make, _: &mut Context<Self>) -> Self::Result {
+impl Act<Make> for GrpcSession {
+    fn act(&mut self, Make(mut unit): Make, _: &mut Context<Self>) -> ResponseActFuture<Self, Result<(), Fault>> {
         if self.is_leaving {
-            return Box::pin(wrap_future(std::future::ready(Err(Fault::Leaving))));
+            return at_once(Err(Fault::Leaving));
         }
         unit.origin.client_id = self.talk.as_ref().map(|talk| talk.client.id.0.to_string());
         let request_id = unit.request_id.clone();

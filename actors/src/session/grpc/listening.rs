@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, AsyncContext as _, Handler, ResponseActFuture};
+use actix::{ActorFutureExt as _, AsyncContext as _, ResponseActFuture};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::listens::Reported;
@@ -11,7 +11,7 @@ use callboard_protocol::watch::Selector;
 use futures_util::future::join_all;
 
 use super::words::{Fault, Listen, Listening, Unlisten};
-use super::{GrpcSession, Watching};
+use super::{Act, GrpcSession, Watching, at_once};
 use crate::cache::reader::{GetMany, Reader};
 use crate::coordinator::{Unwatch, Watch, WatchId};
 use crate::runtime::{Context, ask};
@@ -22,11 +22,13 @@ const READ_AT_ONCE: usize = 500;
 
 pub(super) type Registered = Vec<(Watching, Result<WatchId, Fault>)>;
 
-impl Handler<Listen> for GrpcSession {
-    type Result = ResponseActFuture<Self, Result<Vec<bool>, Fault>>;
-
-    fn handle(&mut self, Listen(contexts): Listen, context: &mut Context<Self>) -> Self::Result {
-        let refuse = |fault| Box::pin(wrap_future(std::future::ready(Err(fault)))) as Self::Result;
+impl Act<Listen> for GrpcSession {
+    fn act(
+        &mut self,
+        Listen(contexts): Listen,
+        context: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<Vec<bool>, Fault>> {
+        let refuse = |fault| at_once(Err(fault));
         let limit = self.setup.limits.listens;
         let Some(talk) = &mut self.talk else { return refuse(Fault::Leaving) };
         let named: HashSet<&ConfigKey> = contexts.iter().filter_map(|listening| listening.key.as_ref()).collect();
@@ -73,18 +75,18 @@ impl Handler<Listen> for GrpcSession {
     }
 }
 
-impl Handler<Unlisten> for GrpcSession {
-    type Result = ();
-
-    fn handle(&mut self, Unlisten(keys): Unlisten, _: &mut Context<Self>) {
-        let Some(talk) = &mut self.talk else { return };
-        for key in keys {
-            talk.listens.unlisten(&key, &mut self.outbox);
-            if let Some(watch) = talk.watches.remove(&Watching::Key(key)) {
-                // A coordinator that is gone has no watch to take back.
-                self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+impl Act<Unlisten> for GrpcSession {
+    fn act(&mut self, Unlisten(keys): Unlisten, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
+        if let Some(talk) = &mut self.talk {
+            for key in keys {
+                talk.listens.unlisten(&key, &mut self.outbox);
+                if let Some(watch) = talk.watches.remove(&Watching::Key(key)) {
+                    // A coordinator that is gone has no watch to take back.
+                    self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+                }
             }
         }
+        at_once(())
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Handler, ResponseActFuture};
+use actix::{ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::fuzzy::{MAX_MATCHES, MAX_PATTERNS, Pattern};
 use callboard_protocol::watch::Selector;
 
 use super::words::{Fault, UnwatchPattern, WatchPattern};
-use super::{GrpcSession, Watching};
+use super::{Act, GrpcSession, Watching, at_once};
 use crate::coordinator::Unwatch;
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
@@ -50,12 +50,14 @@ async fn find(store: &Addr<StoreReader>, pattern: &Pattern) -> Result<(BTreeSet<
     }
 }
 
-impl Handler<WatchPattern> for GrpcSession {
-    type Result = ResponseActFuture<Self, Result<u64, Fault>>;
-
-    fn handle(&mut self, request: WatchPattern, context: &mut Context<Self>) -> Self::Result {
+impl Act<WatchPattern> for GrpcSession {
+    fn act(
+        &mut self,
+        request: WatchPattern,
+        context: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<u64, Fault>> {
         let WatchPattern { text, pattern, is_initial, received } = request;
-        let refuse = |fault| Box::pin(wrap_future(std::future::ready(Err(fault)))) as Self::Result;
+        let refuse = |fault| at_once(Err(fault));
         let Some(talk) = &mut self.talk else { return refuse(Fault::Leaving) };
         let is_new = !talk.fuzzy.contains(&text);
         if is_new && talk.fuzzy.len() >= MAX_PATTERNS {
@@ -91,11 +93,10 @@ impl Handler<WatchPattern> for GrpcSession {
     }
 }
 
-impl Handler<UnwatchPattern> for GrpcSession {
-    type Result = ();
-
-    fn handle(&mut self, UnwatchPattern(text): UnwatchPattern, _: &mut Context<Self>) {
+impl Act<UnwatchPattern> for GrpcSession {
+    fn act(&mut self, UnwatchPattern(text): UnwatchPattern, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
         self.unwatch_pattern(&text);
+        at_once(())
     }
 }
 

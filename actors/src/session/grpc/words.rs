@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
@@ -19,10 +18,10 @@ use tokio::sync::mpsc;
 
 pub use crate::session::native::words::Fault;
 
-/// A request came: it is counted, and read on only when the client has set its connection up, and keeps to its pace. `None`
-/// when it has not set it up, nor does so soon.
+/// A request came: it is counted, and read on only when the client has set its connection up, and keeps to its pace. Answers
+/// whether the connection is set up; when it is not, that has been waited for.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<Arc<Client>>")]
+#[rtype(result = "bool")]
 pub struct Enter {
     /// The class of the request, as it is counted.
     pub class: &'static str,
@@ -30,6 +29,19 @@ pub struct Enter {
     pub bytes: usize,
     /// Whether the connection has to be set up for it.
     pub needs_setup: bool,
+}
+
+/// A request that came, and what it asks. `None` when the connection is not set up.
+#[derive(Debug)]
+pub struct Entered<M> {
+    /// The request.
+    pub enter: Enter,
+    /// What it asks.
+    pub asks: M,
+}
+
+impl<M: Message> Message for Entered<M> {
+    type Result = Option<M::Result>;
 }
 
 /// The state of a configuration.
