@@ -22,6 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn compile_nacos() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=nacos");
     let descriptors = protox::compile(["nacos/nacos_grpc_service.proto"], ["nacos"])?;
-    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .codec_path("crate::nacos_codec::SmallCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

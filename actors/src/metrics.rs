@@ -74,11 +74,35 @@ pub struct GrpcMetrics {
     /// Connections that ended, by reason.
     pub ended: Family<EndLabel, Counter>,
     /// What happened to notices.
-    pub notices: Family<StepLabel, Counter>,
+    pub notices: NoticeMetrics,
     /// Connections that are set up, by SDK.
     connections: Family<SdkLabel, Gauge>,
     /// The same, to know how many labels there are.
     sdks: Arc<Mutex<HashMap<SdkLabel, u64>>>,
+}
+
+/// What happened to notices: each was counted under its step.
+#[derive(Debug, Clone)]
+pub struct NoticeMetrics {
+    family: Family<StepLabel, Counter>,
+    /// Sent for the first time.
+    pub sent: Counter,
+    /// Sent again.
+    pub repeated: Counter,
+    /// Acknowledged.
+    pub acknowledged: Counter,
+    /// Sent often enough without an acknowledgement.
+    pub given_up: Counter,
+}
+
+impl Default for NoticeMetrics {
+    fn default() -> Self {
+        let family = Family::<StepLabel, Counter>::default();
+        let step = |step: &'static str| family.get_or_create_owned(&StepLabel { step });
+        let (sent, repeated) = (step("sent"), step("repeated"));
+        let (acknowledged, given_up) = (step("acknowledged"), step("given_up"));
+        Self { family, sent, repeated, acknowledged, given_up }
+    }
 }
 
 /// The label of [`GrpcMetrics::requests`].
@@ -504,7 +528,7 @@ impl GrpcMetrics {
             "Connections of Nacos's clients that ended by reason",
             self.ended.clone(),
         );
-        registry.register("callboard_grpc_notices", "What happened to notices", self.notices.clone());
+        registry.register("callboard_grpc_notices", "What happened to notices", self.notices.family.clone());
         registry.register(
             "callboard_grpc_connections",
             "Connections of Nacos's clients by SDK",

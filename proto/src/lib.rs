@@ -8,6 +8,8 @@ pub mod frame;
 pub mod json;
 #[cfg(feature = "nacos-client")]
 pub mod nacos_client;
+#[cfg(feature = "nacos")]
+pub mod nacos_codec;
 
 /// The messages of a native session.
 pub mod session {

@@ -236,6 +236,18 @@ fn payload(class: &str, body: &impl Serialize) -> Payload {
     }
 }
 
+/// The notice that a configuration changed: by far the most frequent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfigChanged<'a> {
+    headers: Nothing,
+    request_id: String,
+    module: &'static str,
+    data_id: &'a str,
+    group: &'a str,
+    tenant: &'a str,
+}
+
 /// A notice, as it is sent over the stream of the connection of this id.
 pub(super) fn notice(notice: Notice, connection_id: &str) -> Payload {
     let (class, module, number, mut fields) = match notice {
@@ -257,8 +269,11 @@ pub(super) fn notice(notice: Notice, connection_id: &str) -> Payload {
             ("ConnectResetRequest", "internal", number, fields)
         }
         Notice::Changed { number, key, tenant } => {
-            let fields = json!({ "dataId": key.data_id(), "group": key.group(), "tenant": tenant });
-            ("ConfigChangeNotifyRequest", "config", number, fields)
+            let (data_id, group) = (key.data_id(), key.group());
+            let (request_id, module) = (number.to_string(), "config");
+            let headers = Nothing {};
+            let said = ConfigChanged { headers, request_id, module, data_id, group, tenant: &tenant };
+            return payload("ConfigChangeNotifyRequest", &said);
         }
         Notice::Matched { number, key, is_there } => {
             let change = if is_there { "CONFIG_CHANGED" } else { "DELETE_CONFIG" };

@@ -250,13 +250,13 @@ impl BiRequestStream for Service {
         &self,
         request: Request<Streaming<Payload>>,
     ) -> Result<Response<Self::requestBiStreamStream>, Status> {
-        let (outlet, mut notices) = mpsc::channel::<Notice>(OUTLET);
+        let (outlet, mut notices) = mpsc::channel::<Box<Notice>>(OUTLET);
         let gone = |_error| Status::unavailable("the connection is closing; connect again");
         let stream = ask(&self.session, OpenStream(outlet), ASK).await.map_err(gone)?;
         drop(tokio::spawn(self.clone().hear(stream, request.into_inner())));
         let facts = Arc::clone(&self.facts);
         let told = poll_fn(move |task| {
-            notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(notice, &facts.id))))
+            notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice, &facts.id))))
         });
         Ok(Response::new(Box::pin(told)))
     }

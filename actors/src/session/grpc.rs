@@ -42,7 +42,7 @@ use crate::cluster_listener::ClusterListener;
 use crate::conf_manager::ConfManager;
 use crate::coordinator::seats::{Attend, GetWatched, Leave, Silent, Watched};
 use crate::coordinator::{Coordinator, SessionEvent, WatchId};
-use crate::metrics::{EndLabel, GrpcMetrics, HeldLabel, PushMetrics, SdkLabel, StepLabel, TypeLabel};
+use crate::metrics::{EndLabel, GrpcMetrics, HeldLabel, PushMetrics, SdkLabel, TypeLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
 use crate::store_reader::StoreReader;
@@ -489,13 +489,6 @@ impl Handler<GetWatched> for GrpcSession {
 /// An answer that is known already.
 fn at_once<T: 'static>(answer: T) -> ResponseActFuture<GrpcSession, T> {
     Box::pin(wrap_future(std::future::ready(answer)))
-}
-
-/// Counts something that happened to notices.
-fn count(metrics: &GrpcMetrics, step: &'static str, times: u64) {
-    if times > 0 {
-        metrics.notices.get_or_create(&StepLabel { step }).inc_by(times);
-    }
 }
 
 /// The configuration that a notice is about, if it is about one that is listened to.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::words::Notice;
-use super::{GrpcSession, LINGER, count, listened};
+use super::{GrpcSession, LINGER, listened};
 use crate::cluster_listener::{ClusterView, GetCluster};
 use crate::coordinator::seats::Report;
 use crate::runtime::{Context, ask};
@@ -25,13 +25,13 @@ use crate::session::RETRY;
 
 /// The stream of a client.
 pub(super) struct Stream {
-    outlet: mpsc::Sender<Notice>,
+    outlet: mpsc::Sender<Box<Notice>>,
     /// Waits for room in it.
     is_full: bool,
 }
 
 impl Stream {
-    pub(super) fn new(outlet: mpsc::Sender<Notice>) -> Self {
+    pub(super) fn new(outlet: mpsc::Sender<Box<Notice>>) -> Self {
         Self { outlet, is_full: false }
     }
 }
@@ -44,18 +44,19 @@ impl GrpcSession {
             if self.talk.is_none() || self.outbox.wakeup().is_none_or(|due| due > now) {
                 break;
             }
-            let permit = match stream.outlet.clone().try_reserve_owned() {
-                Ok(permit) => permit,
-                Err(TrySendError::Full(_)) => return self.wait_for_room(context),
-                // The stream is about to be known as ended.
-                Err(TrySendError::Closed(_)) => return,
-            };
+            if stream.outlet.capacity() == 0 {
+                return self.wait_for_room(context);
+            }
             let Some(sending) = self.outbox.next(now) else { break };
-            if let Some(notice) = self.notice(sending) {
-                permit.send(notice);
+            let Some(notice) = self.notice(sending) else { continue };
+            if let Some(stream) = &self.stream
+                && stream.outlet.try_send(Box::new(notice)).is_err()
+            {
+                // There was room: the stream is about to be known as ended.
+                return;
             }
         }
-        count(&self.setup.grpc, "given_up", self.outbox.take_given_up());
+        self.setup.grpc.notices.given_up.inc_by(self.outbox.take_given_up());
         self.report_steps();
         self.set_alarm(context);
     }
@@ -83,7 +84,8 @@ impl GrpcSession {
             self.outbox.forget(&subject);
             return None;
         }
-        count(&self.setup.grpc, if is_repeated { "repeated" } else { "sent" }, 1);
+        let counts = &self.setup.grpc.notices;
+        if is_repeated { &counts.repeated } else { &counts.sent }.inc();
         self.setup.push.sent.inc();
         notice
     }
@@ -113,7 +115,7 @@ impl GrpcSession {
     /// Says something that is no notice of a change, and is not repeated.
     pub(super) fn say(&mut self, notice: Notice, context: &mut Context<Self>) {
         let Some(stream) = &self.stream else { return };
-        match stream.outlet.try_send(notice) {
+        match stream.outlet.try_send(Box::new(notice)) {
             Ok(()) | Err(TrySendError::Closed(_)) => {}
             // A connection that takes nothing is being watched already.
             Err(TrySendError::Full(_)) => {
@@ -124,18 +126,17 @@ impl GrpcSession {
         }
     }
 
+    /// Looks again when the next thing is due. An alarm that is too early does no harm: most notices are acknowledged long
+    /// before anything is to be done about them.
     fn set_alarm(&mut self, context: &mut Context<Self>) {
-        let wakeup = self.outbox.wakeup().filter(|_| self.stream.is_some() && self.talk.is_some());
-        match (wakeup, self.alarm) {
-            (Some(due), Some((set, _))) if set <= due => return,
-            (None, None) => return,
-            (_, Some((_, alarm))) => {
+        let Some(due) = self.outbox.wakeup().filter(|_| self.stream.is_some() && self.talk.is_some()) else { return };
+        match self.alarm {
+            Some((set, _)) if set <= due => return,
+            Some((_, alarm)) => {
                 context.cancel_future(alarm);
-                self.alarm = None;
             }
-            (Some(_), None) => {}
+            None => {}
         }
-        let Some(due) = wakeup else { return };
         let alarm = context.run_later(due.since(self.now()), |session, context| {
             session.alarm = None;
             session.tell(context);
@@ -148,7 +149,7 @@ impl GrpcSession {
         let now = self.now();
         let Some(talk) = &mut self.talk else { return };
         if let Some(done) = self.outbox.acknowledge(now, number, is_good) {
-            count(&self.setup.grpc, "acknowledged", 1);
+            self.setup.grpc.notices.acknowledged.inc();
             if !done.again
                 && let Some(key) = listened(&done.subject)
             {

@@ -148,7 +148,7 @@ pub enum Notice {
 /// The client opened a stream: it is told by it from now on. Answers the number of the stream.
 #[derive(Debug, Message)]
 #[rtype(result = "u64")]
-pub struct OpenStream(pub mpsc::Sender<Notice>);
+pub struct OpenStream(pub mpsc::Sender<Box<Notice>>);
 
 /// Something came over a stream.
 #[derive(Debug, Message)]
