@@ -140,7 +140,7 @@ impl Service {
 
     /// Whether the connection is set up.
     async fn enter(&self, enter: Enter) -> bool {
-        ask(&self.session, enter, ASK).await.unwrap_or(false)
+        self.session.send(enter).await.unwrap_or(false)
     }
 
     /// A refusal, to one whose connection is set up.
@@ -155,9 +155,10 @@ impl Service {
         M::Result: Send,
         GrpcSession: Act<M>,
     {
-        match ask(&self.session, Entered { enter, asks }, ASK).await {
+        // What the session waits for has times of its own.
+        match self.session.send(Entered { enter, asks }).await {
             Ok(answer) => answer.ok_or(Refusal::Unregistered),
-            Err(error) => Err(Fault::Ask(error).into()),
+            Err(error) => Err(Fault::Ask(error.into()).into()),
         }
     }
 
@@ -220,7 +221,7 @@ impl Service {
                         Ok(body) => body.word(access::simple(&class), &self.facts.id, &self.facts.from, &claimed),
                         Err(_unreadable) => Word::Other,
                     };
-                    if ask(&self.session, Told { stream, bytes, word }, ASK).await.is_err() {
+                    if self.session.send(Told { stream, bytes, word }).await.is_err() {
                         return;
                     }
                 }

@@ -20,10 +20,11 @@ use crate::event_bus::{PublishPushes, PushNews};
 use crate::runtime::{Context, ask};
 use crate::subscription::{Held, Holder, subscription};
 
-/// How long reports wait for others, so that they are passed on together.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long reports wait for others, so that they are passed on together: long enough that a change has reached thousands of
+/// clients before anything is written down about it.
+const GATHER: Duration = Duration::from_millis(50);
 /// Reports that are passed on at once.
-const MAX_GATHERED: usize = 256;
+const MAX_GATHERED: usize = 4_096;
 /// How long a session may take to say what it holds.
 const ASK: Duration = Duration::from_secs(1);
 
