@@ -16,7 +16,7 @@ pub(crate) mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callboard_actors::session::grpc::{Limits, Neighbours, Setup};
+use callboard_actors::session::grpc::{Limits, Setup};
 use callboard_actors::wiring::Worker;
 use callboard_protocol::session::pace::Allowance;
 
@@ -44,16 +44,10 @@ pub(crate) fn limits(settings: &Settings) -> Limits {
 
 /// What the sessions of one worker thread share.
 pub(crate) fn setup(worker: &Worker, limits: Limits) -> Arc<Setup> {
-    let neighbours = Neighbours {
-        coordinator: worker.coordinator.clone(),
-        reader: worker.reader.clone(),
-        store: worker.store.clone(),
-        conf_manager: worker.node.conf_manager.clone(),
-        cluster: worker.node.cluster_listener.clone(),
-    };
     Arc::new(Setup {
         limits,
-        neighbours,
+        neighbours: worker.neighbours(),
+        cluster: worker.node.cluster_listener.clone(),
         clock: worker.node.clock.clone(),
         push: worker.node.metrics.push.clone(),
         grpc: worker.node.metrics.grpc.clone(),

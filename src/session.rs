@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use callboard_actors::runtime::{Spec, ask, start_once};
 use callboard_actors::session::native::words::{Ear, Mouth};
-use callboard_actors::session::native::{Connection, Limits, NativeSession, Neighbours, Setup};
+use callboard_actors::session::native::{Connection, Limits, NativeSession, Setup};
 use callboard_actors::wiring::{Node, Worker};
 use callboard_proto::SESSION_VERSIONS;
 use callboard_protocol::link::Versions;
@@ -123,15 +123,9 @@ impl Sessions {
 
     /// What the sessions of one worker thread share.
     pub(crate) fn setup(&self, worker: &Worker) -> Arc<Setup> {
-        let neighbours = Neighbours {
-            coordinator: worker.coordinator.clone(),
-            reader: worker.reader.clone(),
-            store: worker.store.clone(),
-            conf_manager: worker.node.conf_manager.clone(),
-        };
         Arc::new(Setup {
             limits: self.limits,
-            neighbours,
+            neighbours: worker.neighbours(),
             clock: worker.node.clock.clone(),
             push: worker.node.metrics.push.clone(),
             session: worker.node.metrics.session.clone(),

@@ -31,6 +31,7 @@ use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
 use crate::push_ledger::{Include, Informants, PushLedger};
 use crate::retention::Retention;
 use crate::runtime::{Context, Monitored, Registry, Spec, start, start_in};
+use crate::session;
 use crate::store;
 use crate::store_reader::StoreReader;
 use crate::store_writer::StoreWriter;
@@ -344,6 +345,17 @@ impl Scene<'_> {
 }
 
 impl Worker {
+    /// Those whom the conversations on this thread talk to.
+    #[must_use]
+    pub fn neighbours(&self) -> session::Neighbours {
+        session::Neighbours {
+            coordinator: self.coordinator.clone(),
+            reader: self.reader.clone(),
+            store: self.store.clone(),
+            conf_manager: self.node.conf_manager.clone(),
+        }
+    }
+
     /// Starts the actors of worker `index` on the present thread.
     ///
     /// # Panics

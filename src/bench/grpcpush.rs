@@ -27,7 +27,7 @@ use super::histogram::Histogram;
 use super::load;
 use super::process::{self, Times};
 use super::publisher::{Published, Publisher};
-use super::report::{Report, micros_per, millis};
+use super::report::{Report, median, micros_per, millis};
 use super::template::Read;
 
 /// How the name of the key begins.
@@ -321,11 +321,7 @@ fn report(
 ) -> Report {
     let heard: u64 = rounds.iter().map(|round| round.heard).sum();
     let listeners = options.listening.listeners;
-    let median = |figure: fn(&Round) -> Option<Duration>| {
-        let mut figures: Vec<Duration> = rounds.iter().filter_map(figure).collect();
-        figures.sort_unstable();
-        figures.get(figures.len() / 2).copied().map(millis)
-    };
+    let median = |figure: fn(&Round) -> Option<Duration>| median(rounds.iter().filter_map(figure));
     let grown = before.zip(memory.first()).map(|(before, held)| *held as f64 - before as f64);
     Report {
         measure: "grpcpush",

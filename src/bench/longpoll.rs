@@ -19,7 +19,7 @@ use super::histogram::Histogram;
 use super::load;
 use super::process::{self, Times};
 use super::publisher::Publisher;
-use super::report::{Report, micros_per, millis};
+use super::report::{Report, median, micros_per};
 use super::template::{self, Read};
 
 /// How the name of the key begins.
@@ -200,11 +200,7 @@ impl Round {
 
 fn report(options: &LongPollOptions, seen: &Rounds, before: Option<u64>) -> Report {
     let heard: u64 = seen.rounds.iter().map(|round| round.heard).sum();
-    let median = |figure: fn(&Round) -> Option<Duration>| {
-        let mut figures: Vec<Duration> = seen.rounds.iter().filter_map(figure).collect();
-        figures.sort_unstable();
-        figures.get(figures.len() / 2).copied().map(millis)
-    };
+    let median = |figure: fn(&Round) -> Option<Duration>| median(seen.rounds.iter().filter_map(figure));
     let grown = before.zip(seen.held.first()).map(|(before, held)| *held as f64 - before as f64);
     Report {
         measure: "longpoll",

@@ -141,6 +141,13 @@ pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
+/// The median of times that rounds saw, in milliseconds; `None` when none saw it.
+pub(super) fn median(times: impl Iterator<Item = Duration>) -> Option<f64> {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().map(millis)
+}
+
 /// Microseconds per operation; `None` when there was none.
 pub(super) fn micros_per(duration: Duration, operations: u64) -> Option<f64> {
     (operations > 0).then(|| duration.as_secs_f64() * 1e6 / operations as f64)

@@ -35,17 +35,14 @@ use tokio::time::Instant;
 
 use self::telling::Stream;
 use self::words::{ConnectionEnded, Enter, Entered, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
-use super::{ASK_DEADLINE, RETRY};
-use crate::cache::reader::Reader;
+use super::{ASK_DEADLINE, Neighbours, RETRY};
 use crate::clock::SharedClock;
 use crate::cluster_listener::ClusterListener;
-use crate::conf_manager::ConfManager;
 use crate::coordinator::seats::{Attend, GetWatched, Leave, Silent, Watched};
-use crate::coordinator::{Coordinator, SessionEvent, WatchId};
+use crate::coordinator::{SessionEvent, WatchId};
 use crate::metrics::{EndLabel, GrpcMetrics, HeldLabel, PushMetrics, SdkLabel, TypeLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
-use crate::store_reader::StoreReader;
 
 /// How long a request waits for the connection to be set up: clients ask without waiting for an answer to that.
 const SETUP: Duration = Duration::from_millis(500);
@@ -76,21 +73,6 @@ pub struct Limits {
     pub serve_stale: bool,
 }
 
-/// The actors that a session talks to: all but the last two on its own thread.
-#[derive(Debug, Clone)]
-pub struct Neighbours {
-    /// Knows who watches.
-    pub coordinator: Addr<Coordinator>,
-    /// Reads by key.
-    pub reader: Addr<Reader>,
-    /// Searches.
-    pub store: Addr<StoreReader>,
-    /// The door for changes.
-    pub conf_manager: Addr<ConfManager>,
-    /// Knows the other nodes.
-    pub cluster: Addr<ClusterListener>,
-}
-
 /// What all sessions of a thread share.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -98,6 +80,8 @@ pub struct Setup {
     pub limits: Limits,
     /// Whom they talk to.
     pub neighbours: Neighbours,
+    /// Knows the other nodes.
+    pub cluster: Addr<ClusterListener>,
     /// For people.
     pub clock: SharedClock,
     /// Counts.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, MessageResult, SpawnHandle};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, MessageResult, SpawnHandle};
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
@@ -30,16 +30,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use self::words::{Answer, Broken, Ear, Fault, Heard, Hello, Mouth, Request, Said};
-use super::ASK_DEADLINE;
-use crate::cache::reader::Reader;
+use super::{ASK_DEADLINE, Neighbours};
 use crate::clock::SharedClock;
-use crate::conf_manager::ConfManager;
 use crate::coordinator::seats::{Attend, GetWatched, Report, Silent, Watched};
-use crate::coordinator::{Coordinator, SessionEvent, WatchId};
+use crate::coordinator::{SessionEvent, WatchId};
 use crate::metrics::{HeldLabel, PushMetrics, RequestLabel, SessionMetrics, StepLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
-use crate::store_reader::StoreReader;
 
 /// Pushes that are handed to the connection at once.
 const MAX_BATCH: usize = 64;
@@ -71,19 +68,6 @@ pub struct Limits {
     pub publish: Duration,
     /// The versions of the protocol that are spoken.
     pub versions: Versions,
-}
-
-/// The actors that a session talks to: all but the last on its own thread.
-#[derive(Debug, Clone)]
-pub struct Neighbours {
-    /// Knows who watches.
-    pub coordinator: Addr<Coordinator>,
-    /// Reads by key.
-    pub reader: Addr<Reader>,
-    /// Reads listings and snapshots.
-    pub store: Addr<StoreReader>,
-    /// The door for changes.
-    pub conf_manager: Addr<ConfManager>,
 }
 
 /// What all sessions of a thread share.

@@ -183,7 +183,7 @@ impl GrpcSession {
             return;
         }
         self.is_leaving = true;
-        let cluster = self.setup.neighbours.cluster.clone();
+        let cluster = self.setup.cluster.clone();
         let asking = async move { ask(&cluster, GetCluster, RETRY).await.ok() };
         context.spawn(wrap_future(asking).map(|view, session: &mut Self, context| {
             let another = view.and_then(|view| another(&view, session.number.0));
