@@ -118,8 +118,32 @@ pub struct GrpcSession {
     /// Looks after the notices.
     alarm: Option<(Mono, SpawnHandle)>,
     is_leaving: bool,
+    /// Everything that is listened to is being read again, and everything that patterns match.
+    reading: Again,
+    matching: Again,
     /// Its drop closes the connection.
     connection: Option<oneshot::Sender<()>>,
+}
+
+/// Something that is done again and again, one time after the other.
+#[derive(Debug, Clone, Copy, Default)]
+struct Again {
+    is_under_way: bool,
+    is_wanted: bool,
+}
+
+impl Again {
+    /// It is to be done. True when it is to begin now; otherwise it follows what is under way.
+    fn begin(&mut self) -> bool {
+        self.is_wanted = self.is_under_way;
+        !std::mem::replace(&mut self.is_under_way, true)
+    }
+
+    /// It was done. True when it is to be done once more.
+    fn end(&mut self) -> bool {
+        self.is_under_way = false;
+        std::mem::take(&mut self.is_wanted)
+    }
 }
 
 /// What a session knows of a client that has said who it is.
@@ -150,6 +174,8 @@ impl GrpcSession {
             waiting: Vec::new(),
             alarm: None,
             is_leaving: false,
+            reading: Again::default(),
+            matching: Again::default(),
             connection: Some(connection),
             setup,
         }
@@ -192,9 +218,10 @@ impl GrpcSession {
         let (asking, stream) = (async move { ask(&coordinator, attend, ASK_DEADLINE).await }, self.streams);
         context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| match seat {
             Ok(Ok(_)) if session.streams != stream || session.stream.is_none() => {
-                // The stream on which it said so has ended meanwhile.
-                session.is_seating = false;
-                session.setup.neighbours.coordinator.do_send(Leave(session.number));
+                // The stream on which it said so has ended meanwhile. The seat is of the number, whoever took it.
+                if session.talk.is_none() && !session.is_seating {
+                    session.setup.neighbours.coordinator.do_send(Leave(session.number));
+                }
             }
             Ok(Ok(held)) => {
                 let again = Arc::clone(&client);
@@ -372,6 +399,7 @@ impl Handler<OpenStream> for GrpcSession {
 
     fn handle(&mut self, OpenStream(outlet): OpenStream, _: &mut Context<Self>) -> Self::Result {
         self.forget();
+        self.is_seating = false;
         self.streams += 1;
         self.stream = Some(Stream::new(outlet));
         MessageResult(self.streams)
@@ -403,6 +431,7 @@ impl Handler<StreamEnded> for GrpcSession {
     fn handle(&mut self, StreamEnded(stream): StreamEnded, _: &mut Context<Self>) {
         if stream == self.streams {
             self.forget();
+            self.is_seating = false;
             self.stream = None;
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::{Addr, System};
 use callboard_protocol::config::{ConfigState, SharedState, Version};
 use callboard_protocol::content::Md5;
+use callboard_protocol::nacos::listens::Reported;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
 use callboard_protocol::watch::Selector;
@@ -22,6 +23,7 @@ use world::{World, text};
 use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
 use crate::runtime::{Observe, ask};
+use crate::session::grpc::words::{Enter, Entered, Listen, Listening, Notice, Query, Told, Word};
 use crate::session::stream::Frame;
 use crate::session::wait::{Differs, WaitOutcome, WaitSession};
 
@@ -245,6 +247,44 @@ fn assert_rebuilt(world: &World, broken: &[String]) {
             assert!(report.panics > 0 && report.restarts == report.panics, "{report:?}");
         }
     }
+}
+
+/// Those whom a Nacos client's session talks to panic, one after the other, with a publish after each: the client is told
+/// each time, on the same connection, by a notice that it may get more than once.
+#[test]
+fn a_nacos_client_hears_whatever_breaks_around_its_session() {
+    run(async |world| {
+        let deadline = Duration::from_secs(20);
+        let (session, mut notices, _closed) = world.nacos_client().await;
+        let enter = || Enter { class: "test", bytes: 0, needs_setup: true };
+        let query = async || {
+            let found =
+                ask(&session, Entered { enter: enter(), asks: Query(world::key("a")) }, deadline).await.unwrap();
+            text(&found.expect("it is set up").unwrap().state)
+        };
+        let listening =
+            Listening { key: Some(world::key("a")), tenant: String::new(), reported: Reported::Content(None) };
+        let listen = Entered { enter: enter(), asks: Listen(vec![listening]) };
+        assert_eq!(ask(&session, listen, deadline).await.unwrap().unwrap().unwrap(), [false]);
+        let names = ["coordinator-1", "reader-1", "event_bus", "change_feed", "cluster_notify", "coordinator-1"];
+        for (round, broken) in names.into_iter().enumerate() {
+            assert!(world.node.registry.panic_in(broken), "{broken} can't be broken");
+            let content = format!("{round} after {broken}");
+            world.settle("a", &content).await;
+            let heard = async {
+                loop {
+                    let notice = notices.recv().await.expect("the stream goes on");
+                    let Notice::Changed { number, .. } = *notice else { panic!("{notice:?}") };
+                    session.do_send(Told { stream: 1, bytes: 0, word: Word::Acknowledged(number, true) });
+                    if query().await.as_ref() == Some(&content) {
+                        break;
+                    }
+                }
+            };
+            tokio::time::timeout(deadline, heard).await.unwrap_or_else(|_| panic!("nothing was heard after {broken}"));
+        }
+        assert!(session.connected());
+    });
 }
 
 /// Each kind of actor panics in turn, several times, while publishers, a stream and long polls go on: publishers get

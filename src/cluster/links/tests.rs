@@ -158,7 +158,7 @@ async fn nodes_without_a_common_version_do_not_link_and_say_why() {
     a.set_peers(&[("b", b.address)]);
     b.set_peers(&[("a", a.address)]);
     a.fails_to_link("b", "node b (0.1.0) speaks versions 5 to 6, this one speaks 1 to 4").await;
-    b.fails_to_link("a", "node a (0.1.0) speaks versions 1 to 3, this one speaks 4 to 5").await;
+    b.fails_to_link("a", "node a (0.1.0) speaks versions 1 to 4, this one speaks 5 to 6").await;
     assert_eq!((a.metrics.linked.get(), b.metrics.linked.get()), (0, 0));
 }
 

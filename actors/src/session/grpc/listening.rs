@@ -45,9 +45,9 @@ impl Act<Listen> for GrpcSession {
             }
         }
         let keys: Vec<ConfigKey> = contexts.iter().filter_map(|listening| listening.key.clone()).collect();
-        let registering = self.register(new, context);
+        let (registering, stream) = (self.register(new, context), self.streams);
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
-            let noted = session.take_registered(registered);
+            let noted = session.take_registered(registered, stream);
             let began = session.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
             let (reader, limit) = (session.setup.neighbours.reader.clone(), session.setup.limits.read);
             wrap_future(async move {
@@ -114,10 +114,12 @@ impl GrpcSession {
         }
     }
 
-    /// Takes note of watches. Where one was refused, the client does not listen: it is told so, and comes again.
-    pub(super) fn take_registered(&mut self, registered: Registered) -> Result<(), Fault> {
+    /// Takes note of watches that were registered while this stream was open. Where one was refused, the client does not
+    /// listen: it is told so, and comes again.
+    pub(super) fn take_registered(&mut self, registered: Registered, stream: u64) -> Result<(), Fault> {
         let coordinator = &self.setup.neighbours.coordinator;
-        let Some(talk) = &mut self.talk else { return Err(Fault::Leaving) };
+        // What was registered before the client began anew went with its former seat.
+        let Some(talk) = self.talk.as_mut().filter(|_| self.streams == stream) else { return Err(Fault::Leaving) };
         let mut refused = None;
         for (watching, answer) in registered {
             let is_wanted = match &watching {
@@ -157,9 +159,10 @@ impl GrpcSession {
             .patterns()
             .filter_map(|(text, pattern)| Some((Watching::Pattern(text.into()), super::matching::selector(pattern)?)));
         let all = keys.chain(patterns).collect();
-        let registering = self.register(all, context);
-        context.spawn(wrap_future(registering).map(|registered, session: &mut Self, context| {
-            match session.take_registered(registered) {
+        let (registering, stream) = (self.register(all, context), self.streams);
+        context.spawn(wrap_future(registering).map(move |registered, session: &mut Self, context| {
+            match session.take_registered(registered, stream) {
+                Err(_) if session.streams != stream => {}
                 Ok(()) => session.look_again(context),
                 Err(_fault) => session.end("refused", context),
             }
@@ -168,12 +171,18 @@ impl GrpcSession {
 
     /// Changes may have been missed, or lost by the database after they were told: everything is read again.
     pub(super) fn look_again(&mut self, context: &mut Context<Self>) {
-        self.match_again(context);
-        let Some(talk) = &self.talk else { return };
-        let (keys, began) = (talk.listens.keys().cloned().collect::<Vec<_>>(), talk.listens.moment());
-        if keys.is_empty() {
-            return;
+        if self.matching.begin() {
+            self.match_again(context);
         }
+        if self.reading.begin() {
+            self.read_again(context);
+        }
+    }
+
+    fn read_again(&mut self, context: &mut Context<Self>) {
+        let listens = self.talk.as_ref().map(|talk| &talk.listens);
+        let keys: Vec<ConfigKey> = listens.into_iter().flat_map(|listens| listens.keys().cloned()).collect();
+        let began = listens.map(|listens| listens.moment()).unwrap_or_default();
         let reader = self.setup.neighbours.reader.clone();
         let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
@@ -185,9 +194,12 @@ impl GrpcSession {
                     }
                 }
                 session.tell(context);
+                if session.reading.end() && session.reading.begin() {
+                    session.read_again(context);
+                }
             }
             Err(_away) => {
-                context.run_later(RETRY, Self::look_again);
+                context.run_later(RETRY, Self::read_again);
             }
         }));
     }

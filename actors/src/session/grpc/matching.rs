@@ -66,9 +66,9 @@ impl Act<WatchPattern> for GrpcSession {
         talk.fuzzy.watch(&text, pattern.clone(), is_initial, received);
         let watching = Watching::Pattern(text.as_str().into());
         let new = selector(&pattern).filter(|_| is_new).map(|selector| (watching, selector));
-        let registering = self.register(new.into_iter().collect(), context);
+        let (registering, stream) = (self.register(new.into_iter().collect(), context), self.streams);
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
-            let noted = session.take_registered(registered);
+            let noted = session.take_registered(registered, stream);
             let store = session.setup.neighbours.store.clone();
             wrap_future(async move {
                 noted?;
@@ -112,13 +112,11 @@ impl GrpcSession {
 
     /// Searches for what each pattern matches again.
     pub(super) fn match_again(&mut self, context: &mut Context<Self>) {
-        let Some(talk) = &mut self.talk else { return };
-        if talk.fuzzy.is_empty() {
-            return;
+        let mut patterns = Vec::new();
+        if let Some(talk) = &mut self.talk {
+            talk.fuzzy.look_again();
+            patterns.extend(talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())));
         }
-        talk.fuzzy.look_again();
-        let patterns: Vec<_> =
-            talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())).collect();
         let store = self.setup.neighbours.store.clone();
         let finding = async move {
             let mut found = Vec::with_capacity(patterns.len());
@@ -136,6 +134,9 @@ impl GrpcSession {
                     }
                 }
                 session.tell(context);
+                if session.matching.end() && session.matching.begin() {
+                    session.match_again(context);
+                }
             }
             Err(_away) => {
                 context.run_later(RETRY, Self::match_again);

@@ -45,7 +45,8 @@ impl GrpcSession {
                 break;
             }
             if stream.outlet.capacity() == 0 {
-                return self.wait_for_room(context);
+                self.wait_for_room(context);
+                break;
             }
             let Some(sending) = self.outbox.next(now) else { break };
             let Some(notice) = self.notice(sending) else { continue };
@@ -53,7 +54,7 @@ impl GrpcSession {
                 && stream.outlet.try_send(Box::new(notice)).is_err()
             {
                 // There was room: the stream is about to be known as ended.
-                return;
+                break;
             }
         }
         self.setup.grpc.notices.given_up.inc_by(self.outbox.take_given_up());

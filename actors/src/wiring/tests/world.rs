@@ -16,6 +16,7 @@ use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::push_ledger::SessionNumber;
 use callboard_protocol::session::client::{Client, ClientId, ClientKind};
+use callboard_protocol::session::pace::Allowance;
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
 use callboard_protocol::watch::Selector;
@@ -29,7 +30,9 @@ use crate::clock::SystemClock;
 use crate::conf_manager::Publish;
 use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
-use crate::runtime::{Spec, ask, start};
+use crate::runtime::{Spec, ask, start, start_once};
+use crate::session::grpc::words::{Notice, OpenStream, Told, Word};
+use crate::session::grpc::{self, GrpcSession};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::session::wait::{self, Differs, WaitOutcome, WaitRequest, WaitSession};
 use crate::store;
@@ -253,6 +256,41 @@ impl World {
         let spec = Spec::new(&self.node.registry, "stream");
         start(&spec, move |_| StreamSession::new(request.clone(), neighbours.clone()));
         frames
+    }
+
+    /// A Nacos client that has set its connection up, and what it is told. The connection closes when the last of the answer
+    /// drops.
+    pub(super) async fn nacos_client(&self) -> (Addr<GrpcSession>, mpsc::Receiver<Box<Notice>>, oneshot::Receiver<()>) {
+        let worker = &self.workers[1];
+        let setup = Arc::new(grpc::Setup {
+            limits: grpc::Limits {
+                listens: 100,
+                allowance: Allowance { frames: 1_000_000, bytes: 1 << 40 },
+                write: DEADLINE,
+                read: DEADLINE,
+                publish: DEADLINE,
+                serve_stale: false,
+            },
+            neighbours: worker.neighbours(),
+            cluster: self.node.cluster_listener.clone(),
+            clock: self.node.clock.clone(),
+            push: self.node.metrics.push.clone(),
+            grpc: self.node.metrics.grpc.clone(),
+        });
+        let number = SessionNumber(self.streams.replace(self.streams.get() + 1));
+        let (closing, closed) = oneshot::channel();
+        let spec = Spec::new(&self.node.registry, "nacos");
+        let session = start_once(&spec, move |_| GrpcSession::new(setup, number, closing));
+        let (outlet, notices) = mpsc::channel(4);
+        let stream = ask(&session, OpenStream(outlet), DEADLINE).await.unwrap();
+        let client = Box::new(Client {
+            id: ClientId("nacos".into()),
+            kind: ClientKind::Grpc,
+            identity: ClientIdentity::default(),
+            software: String::new(),
+        });
+        session.do_send(Told { stream, bytes: 0, word: Word::SetUp { client, wants_ready: false } });
+        (session, notices, closed)
     }
 
     /// Waits until the publishers have published this many values in all.
