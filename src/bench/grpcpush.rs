@@ -160,6 +160,8 @@ async fn open_all(
 struct Listener {
     connection: Connection,
     stream: StreamId,
+    /// How often it was told that something changed.
+    noticed: u64,
 }
 
 impl Listener {
@@ -173,7 +175,7 @@ impl Listener {
             "labels": { "source": "sdk", "module": "config", "AppName": "bench" },
         });
         connection.say(stream, &message("ConnectionSetupRequest", &setup), false).await?;
-        let mut listener = Self { connection, stream };
+        let mut listener = Self { connection, stream, noticed: 0 };
         // As SDKs do that set up first: asked again until the server has taken that in.
         for attempt in 0_u32.. {
             let health = listener.ask("HealthCheckRequest", &json!({ "module": "internal" })).await?;
@@ -228,6 +230,7 @@ impl Listener {
         let (stream, bytes) = self.connection.next().await?;
         let (class, body) = parts(&bytes)?;
         if stream == self.stream {
+            self.noticed += u64::from(class == "ConfigChangeNotifyRequest");
             let answer = format!("{}Response", class.trim_end_matches("Request"));
             let good = json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
             self.connection.say(self.stream, &message(&answer, &good), false).await?;
@@ -394,11 +397,11 @@ async fn one_life(address: SocketAddr, key: &Key, number: u64, turn: u64) -> any
     listener.listen(key, "").await?;
     listener.publish(key, &format!("worker {number}, turn {turn}, {}", turn.wrapping_mul(2_654_435_761))).await?;
     let heard = pin!(timeout(ANSWER, async {
-        loop {
-            if listener.next().await?.1.0 == "ConfigChangeNotifyRequest" {
-                return Ok::<_, anyhow::Error>(());
-            }
+        // It may have been told before the publish was answered.
+        while listener.noticed == 0 {
+            listener.next().await?;
         }
+        Ok::<_, anyhow::Error>(())
     }));
     match heard.await {
         Ok(heard) => heard,
