@@ -112,7 +112,7 @@ pub struct TypeLabel {
     pub r#type: &'static str,
 }
 
-/// The label of [`GrpcMetrics::connections`].
+/// The label of the connections of [`GrpcMetrics`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SdkLabel {
     /// `java`, `go`, `python`, `rust`, `csharp` or `other`.
