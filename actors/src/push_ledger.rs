@@ -28,8 +28,8 @@ use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
 use crate::subscription::{Held, Holder, subscription, until_forgotten};
 
-/// Rows that are kept.
-const MAX_ROWS: usize = 200_000;
+/// Rows that are kept, of up to a kilobyte each where every one is of another client.
+const MAX_ROWS: usize = 100_000;
 /// How long a worker thread may take to say who is there.
 const ASK: Duration = Duration::from_secs(2);
 /// How soon the revision is asked for again that the account begins at.
