@@ -1,7 +1,7 @@
 //! Nacos over gRPC, as its clients since version 2 speak it: the service, the connections and the forms under the session
 //! actor (`callboard_actors::session::grpc`).
 //!
-//! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `service` (the two
+//! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `incoming` (what has not come whole) · `service` (the two
 //! methods) · `request` (what came, as the actor takes it) · `answer` (what is answered and told, as it is sent).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
@@ -9,6 +9,7 @@
 
 mod access;
 mod answer;
+mod incoming;
 mod request;
 mod service;
 pub(crate) mod transport;
@@ -28,6 +29,8 @@ const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 const READ: Duration = Duration::from_millis(2_500);
 /// How long a publish may take until its outcome counts as unknown. Clients give up after three seconds.
 const PUBLISH: Duration = Duration::from_millis(2_500);
+
+pub(crate) use incoming::Coming;
 
 /// What the settings say about clients of Nacos.
 pub(crate) fn limits(settings: &Settings) -> Limits {

@@ -55,7 +55,7 @@ use prometheus_client::registry::Registry;
 pub use draining::Draining;
 
 use self::connection::Connection;
-use crate::grpc::{self, transport};
+use crate::grpc::{self, Coming, transport};
 use crate::session::{Sessions, tcp};
 use crate::settings::Settings;
 
@@ -91,8 +91,9 @@ pub(crate) struct Shared {
     exposition: Registry,
     pub(crate) draining: Draining,
     pub(crate) sessions: Arc<Sessions>,
-    /// What each client of Nacos may do.
+    /// What each client of Nacos may do, and what all of them share.
     grpc: GrpcLimits,
+    nacos: transport::Shared,
 }
 
 /// What each worker thread has.
@@ -121,8 +122,9 @@ impl Shared {
         };
         let figures = metrics::Figures::default();
         let exposition = figures.exposition(node);
-        let grpc = grpc::limits(settings);
-        Self { address, limits, figures, exposition, draining, sessions, grpc }
+        let (grpc, patience) = (grpc::limits(settings), settings.http.body_timeout);
+        let nacos = transport::Shared { coming: Coming::default(), patience, stopping: draining.stopping() };
+        Self { address, limits, figures, exposition, draining, sessions, grpc, nacos }
     }
 }
 
@@ -243,7 +245,7 @@ pub fn serve(
         let state = nacos.here();
         fn_service(move |stream: TcpStream| {
             let (shared, spec) = (&state.shared, state.spec_of_many("grpc_session"));
-            transport::serve(&shared.sessions, &state.grpc, &spec, stream, shared.draining.stopping());
+            transport::serve(&shared.sessions, &state.grpc, &spec, stream, &shared.nacos);
             std::future::ready(Ok::<_, DispatchError>(()))
         })
     })?;

@@ -244,7 +244,8 @@ fn node_options(
         max_session_watches_per_worker: WATCHES_PER_SESSION
             .saturating_mul(settings.session.max_sessions)
             .div_ceil(settings.http.worker_count())
-            .max(settings.session.max_watches),
+            .max(settings.session.max_watches)
+            .max(settings.grpc.max_listens),
     }
 }
 

@@ -11,6 +11,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::fut::wrap_future;
@@ -66,7 +67,11 @@ pub struct Watching {
     pub held: Held,
 }
 
-/// Names a watch within its coordinator.
+/// The number of the next watch. It goes on over the lives of a coordinator: whoever takes back a watch of an earlier life
+/// must not end another one.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Names a watch, within the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchId(u64);
 
@@ -111,7 +116,6 @@ struct Registered {
 pub struct Coordinator {
     bus: Addr<EventBus>,
     limits: Limits,
-    next: u64,
     watches: HashMap<WatchId, Registered>,
     /// Watches of named keys.
     exact: HashMap<ConfigKey, Vec<WatchId>>,
@@ -140,7 +144,6 @@ impl Coordinator {
             bus,
             limits,
             seats: Seats::new(node),
-            next: 0,
             watches: HashMap::new(),
             exact: HashMap::new(),
             prefixes: HashMap::new(),
@@ -293,8 +296,7 @@ impl Handler<Watch> for Coordinator {
         if self.is_full(seat.is_some_and(|seat| self.seats.is_session(seat))) {
             return MessageResult(Err(WatchRefused::Full));
         }
-        self.next += 1;
-        let id = WatchId(self.next);
+        let id = WatchId(NEXT.fetch_add(1, Ordering::Relaxed));
         if let Some(seat) = seat
             && !self.seats.watched(seat, id)
         {

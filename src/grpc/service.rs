@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::access::{self, Kind, Row};
 use super::answer::{self, Refused};
+use super::incoming::Coming;
 use super::request::{self, Body, Watching};
 use crate::http::access::Principal;
 
@@ -38,6 +39,7 @@ const OUTLET: usize = 16;
 pub(super) struct Service {
     session: Addr<GrpcSession>,
     facts: Arc<Facts>,
+    coming: Coming,
 }
 
 /// Why a request is not answered as its client wants.
@@ -76,13 +78,19 @@ fn parts(payload: Payload) -> (String, Vec<u8>, String) {
 }
 
 impl Service {
-    pub(super) fn new(session: Addr<GrpcSession>, facts: Facts) -> Self {
-        Self { session, facts: Arc::new(facts) }
+    pub(super) fn new(session: Addr<GrpcSession>, facts: Facts, coming: Coming) -> Self {
+        Self { session, facts: Arc::new(facts), coming }
     }
 
     async fn answer(&self, payload: Payload) -> Payload {
         let (class, body, _) = parts(payload);
         let row = access::find(access::simple(&class));
+        let mut share = self.coming.share();
+        if let Some(row) = row
+            && !share.take(body.len())
+        {
+            return answer::refused(row.answer, "", &Fault::Busy.into());
+        }
         let needs_setup = row.is_some_and(Row::needs_setup);
         let enter = Enter { class: row.map_or("other", |row| row.class), bytes: body.len(), needs_setup };
         let (row, body) = match (row, Body::read(&body)) {
@@ -163,10 +171,12 @@ impl Service {
     }
 
     async fn make(&self, enter: Enter, unit: Unit) -> Result<(), Refusal> {
-        match self.ask(enter, Make(Box::new(unit))).await? {
-            // What is not there is removed, too.
-            Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })) => Ok(()),
-            Err(fault) => Err(fault.into()),
+        let id = unit.request_id.clone();
+        match self.session.send(Entered { enter, asks: Make(Box::new(unit)) }).await {
+            // The session has ended; what it had handed over goes on.
+            Err(_ended) => Err(Fault::Unknown(id).into()),
+            Ok(None) => Err(Refusal::Unregistered),
+            Ok(Some(made)) => self::made(made),
         }
     }
 
@@ -175,7 +185,7 @@ impl Service {
             Ok(key) => key,
             Err(refused) => return self.refuse(enter, refused).await,
         };
-        let found = self.ask(enter, Query(key)).await??;
+        let found = self.ask(enter, Query { key, is_for_all: body.tag().is_none() }).await??;
         // A tag is insisted on, and no configuration has tagged contents yet.
         match found.content.as_ref().filter(|_| body.tag().is_none()) {
             Some(content) => Ok(answer::queried(id, &found, content)),
@@ -233,6 +243,15 @@ impl Service {
             }
         }
         self.session.do_send(StreamEnded(stream));
+    }
+}
+
+/// How a change came out for its client.
+fn made(made: Result<(), Fault>) -> Result<(), Refusal> {
+    match made {
+        // What is not there is removed, too.
+        Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })) => Ok(()),
+        Err(fault) => Err(fault.into()),
     }
 }
 

@@ -17,37 +17,57 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{oneshot, watch};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Service as _, http};
 
 use super::MAX_MESSAGE;
+use super::incoming::Coming;
 use super::service::{Facts, Service};
 use crate::session::Sessions;
 
 /// Requests of one connection that may be under way.
 const MAX_STREAMS: u32 = 128;
+/// Longest message on a stream, in bytes: who the client is, and acknowledgements.
+const MAX_WORD: usize = 1024 * 1024;
+/// How long a request may take once its body has come.
+const ANSWERING: Duration = Duration::from_secs(30);
 /// Longest head of a request, in bytes.
 const MAX_HEAD: u32 = 16 * 1024;
 /// How long what is under way may take when the connection is to close.
 const CLOSING: Duration = Duration::from_secs(3);
+
+/// What all connections of a node share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    /// What is coming in.
+    pub(crate) coming: Coming,
+    /// How long a body may take to come.
+    pub(crate) patience: Duration,
+    /// Tells when the node stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
 
 /// Both methods.
 #[derive(Debug, Clone)]
 struct Methods {
     unary: RequestServer<Service>,
     stream: BiRequestStreamServer<Service>,
+    coming: Coming,
+    /// How long a request may take.
+    patience: Duration,
 }
 
 impl Methods {
-    fn new(service: Service) -> Self {
+    fn new(service: Service, shared: &Shared) -> Self {
         let unary = RequestServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .accept_compressed(CompressionEncoding::Gzip);
         let stream = BiRequestStreamServer::new(service)
-            .max_decoding_message_size(MAX_MESSAGE)
+            .max_decoding_message_size(MAX_WORD)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self { unary, stream }
+        Self { unary, stream, coming: shared.coming.clone(), patience: shared.patience + ANSWERING }
     }
 }
 
@@ -59,27 +79,27 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         // Whatever is neither method, either of them answers as not implemented.
         if request.uri().path().starts_with("/BiRequestStream/") {
-            self.stream.clone().call(request)
-        } else {
-            self.unary.clone().call(request)
+            return self.stream.clone().call(request);
         }
+        let answering = self.unary.clone().call(request.map(|body| self.coming.counted(body)));
+        let patience = self.patience;
+        Box::pin(async move {
+            tokio::time::timeout(patience, answering)
+                .await
+                .unwrap_or_else(|_late| Ok(Status::deadline_exceeded("the request did not come in time").into_http()))
+        })
     }
 }
 
 /// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client can't
 /// be told why before it has asked something, and tries another node.
-pub(crate) fn serve(
-    sessions: &Sessions,
-    setup: &Arc<Setup>,
-    spec: &Spec,
-    stream: TcpStream,
-    stopping: watch::Receiver<bool>,
-) {
+pub(crate) fn serve(sessions: &Sessions, setup: &Arc<Setup>, spec: &Spec, stream: TcpStream, shared: &Shared) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
     }
     let Ok(peer) = stream.peer_addr() else { return };
     let Some(place) = sessions.admit() else { return };
+    let stopping = shared.stopping.clone();
     if *stopping.borrow() {
         return;
     }
@@ -88,7 +108,8 @@ pub(crate) fn serve(
     let (closing, closed) = oneshot::channel();
     let own = Arc::clone(setup);
     let session = start_once(spec, move |_| GrpcSession::new(own, number, closing));
-    let methods = Methods::new(Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }));
+    let service = Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }, shared.coming.clone());
+    let methods = Methods::new(service, shared);
     drop(actix_rt::spawn(async move {
         carry(stream, methods, closed, stopping, &session).await;
         session.do_send(ConnectionEnded);

@@ -209,6 +209,16 @@ impl Coordinator {
         watches.filter(|watch| watch.selector.matches(key)).filter_map(|watch| watch.seat).collect()
     }
 
+    /// Takes a seat back, and ends its watches.
+    fn leave(&mut self, number: SessionNumber) {
+        let watches: Vec<WatchId> =
+            self.seats.seats.get(&number).into_iter().flat_map(|seat| &seat.watches).copied().collect();
+        for watch in watches {
+            self.unwatch(watch);
+        }
+        self.seats.seats.remove(&number);
+    }
+
     fn pass_on(&mut self) {
         let gathered = std::mem::take(&mut self.seats.gathered);
         if !gathered.is_empty() {
@@ -225,6 +235,7 @@ impl Handler<Attend> for Coordinator {
         if self.stopping {
             return MessageResult(Err(WatchRefused::Stopping));
         }
+        self.leave(attend.number);
         MessageResult(Ok(self.seats.take(attend)))
     }
 }
@@ -233,12 +244,7 @@ impl Handler<Leave> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Leave(number): Leave, _: &mut Context<Self>) {
-        let watches: Vec<WatchId> =
-            self.seats.seats.get(&number).into_iter().flat_map(|seat| &seat.watches).copied().collect();
-        for watch in watches {
-            self.unwatch(watch);
-        }
-        self.seats.seats.remove(&number);
+        self.leave(number);
     }
 }
 

@@ -118,6 +118,7 @@ pub struct GrpcSession {
     /// Looks after the notices.
     alarm: Option<(Mono, SpawnHandle)>,
     is_leaving: bool,
+    is_stopping: bool,
     /// Everything that is listened to is being read again, and everything that patterns match.
     reading: Again,
     matching: Again,
@@ -174,6 +175,7 @@ impl GrpcSession {
             waiting: Vec::new(),
             alarm: None,
             is_leaving: false,
+            is_stopping: false,
             reading: Again::default(),
             matching: Again::default(),
             connection: Some(connection),
@@ -237,7 +239,11 @@ impl GrpcSession {
             }
             Ok(Err(_refused)) => session.end("refused", context),
             Err(_away) => {
-                context.run_later(RETRY, move |session, context| session.take_seat(client, first, context));
+                context.run_later(RETRY, move |session, context| {
+                    if session.streams == stream && session.stream.is_some() {
+                        session.take_seat(client, first, context);
+                    }
+                });
             }
         }));
     }
@@ -266,6 +272,14 @@ impl GrpcSession {
         self.outbox = Notices::new(Policy::default());
         // A coordinator that is gone has no seat to give back.
         self.setup.neighbours.coordinator.do_send(Leave(self.number));
+    }
+
+    /// Ends a session of a node that stops when the client has not said who it is: the others are told where to go.
+    fn end_if_stopping(&mut self, context: &mut Context<Self>) {
+        if self.is_stopping && self.talk.is_none() {
+            self.is_leaving = true;
+            self.end("drained", context);
+        }
     }
 
     /// Ends the session and its connection.
@@ -312,6 +326,10 @@ impl Actor for GrpcSession {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.forget();
+        if self.is_seating {
+            // The answer to its asking may have been on its way.
+            self.setup.neighbours.coordinator.do_send(Leave(self.number));
+        }
     }
 }
 
@@ -397,11 +415,12 @@ where
 impl Handler<OpenStream> for GrpcSession {
     type Result = MessageResult<OpenStream>;
 
-    fn handle(&mut self, OpenStream(outlet): OpenStream, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, OpenStream(outlet): OpenStream, context: &mut Context<Self>) -> Self::Result {
         self.forget();
         self.is_seating = false;
         self.streams += 1;
         self.stream = Some(Stream::new(outlet));
+        self.end_if_stopping(context);
         MessageResult(self.streams)
     }
 }
@@ -428,11 +447,12 @@ impl Handler<Told> for GrpcSession {
 impl Handler<StreamEnded> for GrpcSession {
     type Result = ();
 
-    fn handle(&mut self, StreamEnded(stream): StreamEnded, _: &mut Context<Self>) {
+    fn handle(&mut self, StreamEnded(stream): StreamEnded, context: &mut Context<Self>) {
         if stream == self.streams {
             self.forget();
             self.is_seating = false;
             self.stream = None;
+            self.end_if_stopping(context);
         }
     }
 }
@@ -449,11 +469,8 @@ impl Handler<Stopping> for GrpcSession {
     type Result = ();
 
     fn handle(&mut self, Stopping: Stopping, context: &mut Context<Self>) {
-        // The others are told where to go.
-        if self.talk.is_none() {
-            self.is_leaving = true;
-            self.end("drained", context);
-        }
+        self.is_stopping = true;
+        self.end_if_stopping(context);
     }
 }
 

@@ -258,8 +258,13 @@ fn a_nacos_client_hears_whatever_breaks_around_its_session() {
         let (session, mut notices, _closed) = world.nacos_client().await;
         let enter = || Enter { class: "test", bytes: 0, needs_setup: true };
         let query = async || {
-            let found =
-                ask(&session, Entered { enter: enter(), asks: Query(world::key("a")) }, deadline).await.unwrap();
+            let found = ask(
+                &session,
+                Entered { enter: enter(), asks: Query { key: world::key("a"), is_for_all: true } },
+                deadline,
+            )
+            .await
+            .unwrap();
             text(&found.expect("it is set up").unwrap().state)
         };
         let listening =

@@ -109,6 +109,10 @@ pub struct Sync {
     pub total: u32,
 }
 
+/// A point in the sequence of live changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(u64);
+
 #[derive(Debug)]
 struct Watched {
     pattern: Pattern,
@@ -116,17 +120,39 @@ struct Watched {
     known: BTreeSet<ConfigKey>,
     /// What the client says that it knows: it is to be told the difference. `None` when it has been.
     received: Option<BTreeSet<ConfigKey>>,
-    /// What happened while a read is under way.
-    reading: Option<BTreeMap<ConfigKey, bool>>,
+    /// Reads that are under way, and what happened since the first of them began.
+    reads: u32,
+    told: BTreeMap<ConfigKey, (Moment, bool)>,
     is_initial: bool,
     batches: BTreeMap<u32, Vec<(ConfigKey, bool)>>,
     total: u32,
+}
+
+impl Watched {
+    fn read_ended(&mut self) {
+        self.reads = self.reads.saturating_sub(1);
+        if self.reads == 0 {
+            self.told = BTreeMap::new();
+        }
+    }
 }
 
 /// The patterns of one client.
 #[derive(Debug, Default)]
 pub struct Fuzzy {
     patterns: BTreeMap<Box<str>, Watched>,
+    now: Moment,
+}
+
+/// What a read of what a pattern matches brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The configurations, or the first of them.
+    pub keys: BTreeSet<ConfigKey>,
+    /// Whether there are no others.
+    pub is_complete: bool,
+    /// When the read began.
+    pub began: Moment,
 }
 
 impl Fuzzy {
@@ -153,13 +179,15 @@ impl Fuzzy {
         self.patterns.iter().map(|(text, watched)| (&**text, &watched.pattern))
     }
 
-    /// The client watches a pattern, and says which configurations it knows of.
-    pub fn watch(&mut self, text: &str, pattern: Pattern, is_initial: bool, received: BTreeSet<ConfigKey>) {
+    /// The client watches a pattern, and says which configurations it knows of. A read of what it matches begins after this
+    /// moment.
+    pub fn watch(&mut self, text: &str, pattern: Pattern, is_initial: bool, received: BTreeSet<ConfigKey>) -> Moment {
         let new = Watched {
             pattern,
             known: BTreeSet::new(),
             received: None,
-            reading: None,
+            reads: 0,
+            told: BTreeMap::new(),
             is_initial: false,
             batches: BTreeMap::new(),
             total: 0,
@@ -167,13 +195,22 @@ impl Fuzzy {
         let watched = self.patterns.entry(text.into()).or_insert(new);
         watched.is_initial |= is_initial;
         watched.received = Some(received);
-        watched.reading = Some(BTreeMap::new());
+        watched.reads += 1;
+        self.now
     }
 
-    /// Everything is about to be read again.
-    pub fn look_again(&mut self) {
+    /// Everything is about to be read again, from this moment on.
+    pub fn look_again(&mut self) -> Moment {
         for watched in self.patterns.values_mut() {
-            watched.reading = Some(BTreeMap::new());
+            watched.reads += 1;
+        }
+        self.now
+    }
+
+    /// A read failed.
+    pub fn not_found(&mut self, text: &str) {
+        if let Some(watched) = self.patterns.get_mut(text) {
+            watched.read_ended();
         }
     }
 
@@ -191,16 +228,23 @@ impl Fuzzy {
         outbox.forget(&Subject::Sync(text.into(), Part::Finish));
     }
 
-    /// What a pattern matches, read since [`Self::watch`] or [`Self::look_again`].
-    pub fn matched(&mut self, now: Mono, outbox: &mut Outbox, text: &str, mut keys: BTreeSet<ConfigKey>) {
+    /// What a pattern matches, read since [`Self::watch`] or [`Self::look_again`]. What a read leaves out that is not complete
+    /// says nothing: it is there as far as is known.
+    pub fn matched(&mut self, now: Mono, outbox: &mut Outbox, text: &str, found: Found) {
         let Some(watched) = self.patterns.get_mut(text) else { return };
-        for (key, is_there) in watched.reading.take().unwrap_or_default() {
-            if is_there {
-                keys.insert(key);
+        let Found { mut keys, is_complete, began } = found;
+        if !is_complete {
+            let received = watched.received.iter().flatten();
+            keys.extend(watched.known.iter().chain(received).filter(|key| watched.pattern.matches(key)).cloned());
+        }
+        for (key, (_, is_there)) in watched.told.iter().filter(|(_, (moment, _))| *moment > began) {
+            if *is_there {
+                keys.insert(key.clone());
             } else {
-                keys.remove(&key);
+                keys.remove(key);
             }
         }
+        watched.read_ended();
         let before = std::mem::replace(&mut watched.known, keys);
         let Some(received) = watched.received.take() else {
             for key in before.symmetric_difference(&watched.known) {
@@ -226,10 +270,11 @@ impl Fuzzy {
     /// A change that was told live.
     pub fn changed(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState) {
         let (key, is_there) = (&state.key, !state.is_absent());
+        self.now.0 += 1;
         let mut is_news = false;
         for watched in self.patterns.values_mut().filter(|watched| watched.pattern.matches(key)) {
-            if let Some(reading) = &mut watched.reading {
-                reading.insert(key.clone(), is_there);
+            if watched.reads > 0 {
+                watched.told.insert(key.clone(), (self.now, is_there));
             } else if is_there {
                 is_news |= watched.known.insert(key.clone());
             } else {

@@ -60,6 +60,8 @@ struct Listen {
     told: Moment,
     /// What the last query was answered.
     given: Option<Mark>,
+    /// The version that the client was told of by the answer to its listening.
+    answered: Option<Version>,
     /// The last version that the client proved to have.
     proven: Option<Mark>,
     noticed: Option<Pushed>,
@@ -147,6 +149,7 @@ impl Listens {
             present: None,
             told: self.now,
             given: None,
+            answered: None,
             proven: None,
             noticed: None,
         };
@@ -175,25 +178,38 @@ impl Listens {
             self.react(&state.key, Reaction::Applied);
             return false;
         }
-        if matches!(listen.reported, Reported::Content(Some(_))) && !outbox.holds(&subject) {
+        listen.answered = listen.present.map(|present| present.version);
+        if !outbox.holds(&subject) {
             outbox.repeat(now, subject, 1);
         }
         true
     }
 
-    /// A query was answered with what was read since `began`.
+    /// A query was answered with what was read since `began`. It may have been asked by another part of the client than the
+    /// one that listens: a version of which that was told nothing is told all the same.
     pub fn given(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) {
         let mark = mark_of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
         listen.learn(mark, began);
+        let was_told = listen.noticed.is_some_and(|noticed| noticed.version == mark.version)
+            || listen.answered == Some(mark.version)
+            || listen.held == Some(mark.md5);
         (listen.held, listen.given) = (Some(mark.md5), Some(mark));
         let subject = Subject::Config(state.key.clone());
-        if listen.is_current() {
+        if listen.is_current() && was_told {
             listen.proven = listen.present;
             outbox.settle(&subject);
             self.react(&state.key, Reaction::Received);
         } else {
             outbox.want(now, subject);
+        }
+    }
+
+    /// A query was answered with what may be old: what the client has is not known.
+    pub fn given_old(&mut self, state: &ConfigState) {
+        let mark = mark_of(state, &self.client);
+        if let Some(listen) = self.keys.get_mut(&state.key) {
+            (listen.held, listen.given) = (None, Some(mark));
         }
     }
 
@@ -220,12 +236,14 @@ impl Listens {
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
         listen.learn(mark, began);
         let subject = Subject::Config(state.key.clone());
-        let is_noticed = listen
-            .noticed
-            .is_some_and(|noticed| listen.present.is_some_and(|present| present.version == noticed.version));
+        let is_under_way = outbox.holds(&subject)
+            && listen
+                .noticed
+                .is_some_and(|noticed| listen.present.is_some_and(|present| present.version == noticed.version));
         if listen.is_current() {
             outbox.settle(&subject);
-        } else if !is_noticed {
+        } else if !is_under_way {
+            // It may have asked in vain after an earlier notice.
             outbox.want(now, subject);
         }
     }

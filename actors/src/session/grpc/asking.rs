@@ -24,21 +24,29 @@ enum Read {
 }
 
 impl Act<Query> for GrpcSession {
-    fn act(&mut self, Query(key): Query, _: &mut Context<Self>) -> ResponseActFuture<Self, Result<Found, Fault>> {
+    fn act(
+        &mut self,
+        Query { key, is_for_all }: Query,
+        _: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<Found, Fault>> {
         let began = self.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
-        let reading = self.read(key);
+        let (reading, stream) = (self.read(key), self.streams);
         Box::pin(wrap_future(reading).map(move |read, session: &mut Self, context| {
             let now = session.now();
             // The connection was set up when it was asked; it is given up before it is answered.
-            let Some(talk) = &mut session.talk else { return Err(Fault::Leaving) };
+            let is_former = session.streams != stream;
+            let Some(talk) = session.talk.as_mut().filter(|_| !is_former) else { return Err(Fault::Leaving) };
             match read? {
                 Read::Present(state) => {
-                    talk.listens.given(now, &mut session.outbox, &state, began);
+                    if is_for_all {
+                        talk.listens.given(now, &mut session.outbox, &state, began);
+                    }
                     let content = content_for(&state, &talk.client).cloned();
                     session.tell(context);
                     Ok(Found { state, content, age: None })
                 }
                 Read::Old(Stale { state, age }) => {
+                    talk.listens.given_old(&state);
                     let content = content_for(&state, &talk.client).cloned();
                     Ok(Found { state, content, age: Some(age) })
                 }

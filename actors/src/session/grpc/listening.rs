@@ -57,8 +57,8 @@ impl Act<Listen> for GrpcSession {
         });
         Box::pin(then.map(move |read: Result<_, Fault>, session: &mut Self, context| {
             let (states, began) = read?;
-            let now = session.now();
-            let Some(talk) = &mut session.talk else { return Err(Fault::Leaving) };
+            let (now, is_former) = (session.now(), session.streams != stream);
+            let Some(talk) = session.talk.as_mut().filter(|_| !is_former) else { return Err(Fault::Leaving) };
             let mut states = states.iter();
             let changed = contexts.iter().map(|listening| match &listening.key {
                 // They were read in the order in which they are named.
@@ -183,12 +183,13 @@ impl GrpcSession {
         let listens = self.talk.as_ref().map(|talk| &talk.listens);
         let keys: Vec<ConfigKey> = listens.into_iter().flat_map(|listens| listens.keys().cloned()).collect();
         let began = listens.map(|listens| listens.moment()).unwrap_or_default();
-        let reader = self.setup.neighbours.reader.clone();
+        let (reader, stream) = (self.setup.neighbours.reader.clone(), self.streams);
         let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
             Ok(states) => {
                 let now = session.now();
-                if let Some(talk) = &mut session.talk {
+                let is_former = session.streams != stream;
+                if let Some(talk) = session.talk.as_mut().filter(|_| !is_former) {
                     for state in &states {
                         talk.listens.look_again(now, &mut session.outbox, state, began);
                     }

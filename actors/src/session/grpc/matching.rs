@@ -1,11 +1,8 @@
 //! The patterns that a Nacos client watches: registered first, searched second, told third.
 
-use std::collections::BTreeSet;
-
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture};
-use callboard_protocol::key::ConfigKey;
-use callboard_protocol::nacos::fuzzy::{MAX_MATCHES, MAX_PATTERNS, Pattern};
+use callboard_protocol::nacos::fuzzy::{Found, MAX_MATCHES, MAX_PATTERNS, Moment, Pattern};
 use callboard_protocol::watch::Selector;
 
 use super::words::{Fault, UnwatchPattern, WatchPattern};
@@ -38,12 +35,13 @@ fn search(pattern: &Pattern) -> Search {
     }
 }
 
-/// What a pattern matches, the first of it, and about how many there are.
-async fn find(store: &Addr<StoreReader>, pattern: &Pattern) -> Result<(BTreeSet<ConfigKey>, u64), Fault> {
+/// What a pattern matches, and about how many there are.
+async fn find(store: &Addr<StoreReader>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
     match ask(store, SearchConfigs(search(pattern)), ASK_DEADLINE).await {
         Ok(Ok(found)) => {
-            let keys = found.page.into_iter().map(|(key, _)| key).filter(|key| pattern.matches(key));
-            Ok((keys.collect(), found.total))
+            let is_complete = found.total <= found.page.len() as u64;
+            let keys = found.page.into_iter().map(|(key, _)| key).filter(|key| pattern.matches(key)).collect();
+            Ok((Found { keys, is_complete, began }, found.total))
         }
         Ok(Err(failure)) => Err(Fault::Read(failure)),
         Err(error) => Err(Fault::Ask(error)),
@@ -63,7 +61,7 @@ impl Act<WatchPattern> for GrpcSession {
         if is_new && talk.fuzzy.len() >= MAX_PATTERNS {
             return refuse(Fault::TooManyWatches(MAX_PATTERNS));
         }
-        talk.fuzzy.watch(&text, pattern.clone(), is_initial, received);
+        let began = talk.fuzzy.watch(&text, pattern.clone(), is_initial, received);
         let watching = Watching::Pattern(text.as_str().into());
         let new = selector(&pattern).filter(|_| is_new).map(|selector| (watching, selector));
         let (registering, stream) = (self.register(new.into_iter().collect(), context), self.streams);
@@ -72,15 +70,16 @@ impl Act<WatchPattern> for GrpcSession {
             let store = session.setup.neighbours.store.clone();
             wrap_future(async move {
                 noted?;
-                find(&store, &pattern).await
+                find(&store, &pattern, began).await
             })
         });
         Box::pin(then.map(move |found: Result<_, Fault>, session: &mut Self, context| {
             let now = session.now();
-            let Some(talk) = &mut session.talk else { return Err(Fault::Leaving) };
+            let is_former = session.streams != stream;
+            let Some(talk) = session.talk.as_mut().filter(|_| !is_former) else { return Err(Fault::Leaving) };
             match found {
-                Ok((keys, total)) => {
-                    talk.fuzzy.matched(now, &mut session.outbox, &text, keys);
+                Ok((found, total)) => {
+                    talk.fuzzy.matched(now, &mut session.outbox, &text, found);
                     session.tell(context);
                     Ok(total)
                 }
@@ -112,34 +111,38 @@ impl GrpcSession {
 
     /// Searches for what each pattern matches again.
     pub(super) fn match_again(&mut self, context: &mut Context<Self>) {
-        let mut patterns = Vec::new();
+        let (mut patterns, mut began) = (Vec::new(), Moment::default());
         if let Some(talk) = &mut self.talk {
-            talk.fuzzy.look_again();
+            began = talk.fuzzy.look_again();
             patterns.extend(talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())));
         }
-        let store = self.setup.neighbours.store.clone();
+        let (store, stream) = (self.setup.neighbours.store.clone(), self.streams);
         let finding = async move {
             let mut found = Vec::with_capacity(patterns.len());
             for (text, pattern) in patterns {
-                found.push((text, find(&store, &pattern).await?.0));
+                let one = find(&store, &pattern, began).await.map(|(found, _)| found);
+                found.push((text, one));
             }
-            Ok::<_, Fault>(found)
+            found
         };
-        context.spawn(wrap_future(finding).map(|found, session: &mut Self, context| match found {
-            Ok(found) => {
-                let now = session.now();
-                if let Some(talk) = &mut session.talk {
-                    for (text, keys) in found {
-                        talk.fuzzy.matched(now, &mut session.outbox, &text, keys);
+        context.spawn(wrap_future(finding).map(move |found, session: &mut Self, context| {
+            let (now, mut is_away) = (session.now(), false);
+            if let Some(talk) = session.talk.as_mut().filter(|_| session.streams == stream) {
+                for (text, found) in found {
+                    match found {
+                        Ok(found) => talk.fuzzy.matched(now, &mut session.outbox, &text, found),
+                        Err(_away) => {
+                            talk.fuzzy.not_found(&text);
+                            is_away = true;
+                        }
                     }
                 }
-                session.tell(context);
-                if session.matching.end() && session.matching.begin() {
-                    session.match_again(context);
-                }
             }
-            Err(_away) => {
+            session.tell(context);
+            if is_away {
                 context.run_later(RETRY, Self::match_again);
+            } else if session.matching.end() && session.matching.begin() {
+                session.match_again(context);
             }
         }));
     }

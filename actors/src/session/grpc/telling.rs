@@ -130,7 +130,9 @@ impl GrpcSession {
     /// Looks again when the next thing is due. An alarm that is too early does no harm: most notices are acknowledged long
     /// before anything is to be done about them.
     fn set_alarm(&mut self, context: &mut Context<Self>) {
-        let Some(due) = self.outbox.wakeup().filter(|_| self.stream.is_some() && self.talk.is_some()) else { return };
+        // What waits for room in the stream is looked after when there is some.
+        let may_tell = self.talk.is_some() && self.stream.as_ref().is_some_and(|stream| !stream.is_full);
+        let Some(due) = self.outbox.wakeup().filter(|_| may_tell) else { return };
         match self.alarm {
             Some((set, _)) if set <= due => return,
             Some((_, alarm)) => {

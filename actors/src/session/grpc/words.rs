@@ -47,7 +47,12 @@ impl<M: Message> Message for Entered<M> {
 /// The state of a configuration.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Found, Fault>")]
-pub struct Query(pub ConfigKey);
+pub struct Query {
+    /// Which.
+    pub key: ConfigKey,
+    /// The client gets the content for everybody: from then on it has that.
+    pub is_for_all: bool,
+}
 
 /// The state of a configuration, and what this client gets of it.
 #[derive(Debug, Clone)]

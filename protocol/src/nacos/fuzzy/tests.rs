@@ -19,6 +19,10 @@ fn keys(data_ids: &[&str]) -> BTreeSet<ConfigKey> {
     data_ids.iter().map(|data_id| key(data_id)).collect()
 }
 
+fn found(began: Moment, keys: BTreeSet<ConfigKey>) -> Found {
+    Found { keys, is_complete: true, began }
+}
+
 fn state(data_id: &str, is_there: bool) -> ConfigState {
     ConfigState {
         key: key(data_id),
@@ -93,8 +97,8 @@ fn names_are_written_and_read() {
 fn a_new_pattern_is_told_in_batches_and_then_that_it_was_all() {
     let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
     let all: BTreeSet<ConfigKey> = (0..45).map(|number| key(&format!("a{number}"))).collect();
-    fuzzy.watch("p", Pattern::parse("public>>shop>>a*").expect("it is one"), true, BTreeSet::new());
-    fuzzy.matched(now(), &mut outbox, "p", all);
+    let began = fuzzy.watch("p", Pattern::parse("public>>shop>>a*").expect("it is one"), true, BTreeSet::new());
+    fuzzy.matched(now(), &mut outbox, "p", found(began, all));
     let expected = [
         "1/3: 20 of 20, first true",
         "2/3: 20 of 20, first true",
@@ -107,8 +111,8 @@ fn a_new_pattern_is_told_in_batches_and_then_that_it_was_all() {
 #[test]
 fn nothing_that_matches_is_told_as_well() {
     let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
-    fuzzy.watch("p", Pattern::parse("public>>shop>>a*").expect("it is one"), true, BTreeSet::new());
-    fuzzy.matched(now(), &mut outbox, "p", BTreeSet::new());
+    let began = fuzzy.watch("p", Pattern::parse("public>>shop>>a*").expect("it is one"), true, BTreeSet::new());
+    fuzzy.matched(now(), &mut outbox, "p", found(began, BTreeSet::new()));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["finish/0: 0 of 0, first true"]);
 }
 
@@ -116,22 +120,22 @@ fn nothing_that_matches_is_told_as_well() {
 fn who_comes_again_is_told_the_difference() {
     let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
     let pattern = || Pattern::parse("public>>shop>>*").expect("it is one");
-    fuzzy.watch("p", pattern(), false, keys(&["a", "b"]));
-    fuzzy.matched(now(), &mut outbox, "p", keys(&["b", "c"]));
+    let began = fuzzy.watch("p", pattern(), false, keys(&["a", "b"]));
+    fuzzy.matched(now(), &mut outbox, "p", found(began, keys(&["b", "c"])));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["1/1: 1 of 2, first false"]);
-    fuzzy.watch("p", pattern(), false, keys(&["b", "c"]));
-    fuzzy.matched(now(), &mut outbox, "p", keys(&["b", "c"]));
+    let began = fuzzy.watch("p", pattern(), false, keys(&["b", "c"]));
+    fuzzy.matched(now(), &mut outbox, "p", found(began, keys(&["b", "c"])));
     assert_eq!(told(&mut fuzzy, &mut outbox), [""; 0]);
 }
 
 #[test]
 fn what_comes_and_goes_is_told_once_and_changes_of_content_are_not() {
     let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
-    fuzzy.watch("p", Pattern::parse("public>>shop>>a*").expect("it is one"), false, BTreeSet::new());
+    let began = fuzzy.watch("p", Pattern::parse("public>>shop>>a*").expect("it is one"), false, BTreeSet::new());
     fuzzy.changed(now(), &mut outbox, &state("a1", true));
     fuzzy.changed(now(), &mut outbox, &state("a2", false));
     // The read is older than what happened while it ran.
-    fuzzy.matched(now(), &mut outbox, "p", keys(&["a2"]));
+    fuzzy.matched(now(), &mut outbox, "p", found(began, keys(&["a2"])));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["1/1: 1 of 1, first false"]);
     fuzzy.changed(now(), &mut outbox, &state("a1", true));
     fuzzy.changed(now(), &mut outbox, &state("b", true));
@@ -139,9 +143,43 @@ fn what_comes_and_goes_is_told_once_and_changes_of_content_are_not() {
     fuzzy.changed(now(), &mut outbox, &state("a1", false));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["a1 Some(false)"]);
     fuzzy.changed(now(), &mut outbox, &state("a3", true));
-    fuzzy.look_again();
-    fuzzy.matched(now(), &mut outbox, "p", keys(&["a4"]));
+    let began = fuzzy.look_again();
+    fuzzy.matched(now(), &mut outbox, "p", found(began, keys(&["a4"])));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["a3 Some(false)", "a4 Some(true)"]);
     assert!(fuzzy.cancel("p", &mut outbox) && !fuzzy.cancel("p", &mut outbox));
     assert_eq!(fuzzy.is_there(&key("a4")), None);
+}
+
+#[test]
+fn a_read_that_is_not_complete_takes_nobody_for_gone() {
+    let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
+    let pattern = || Pattern::parse("public>>shop>>*").expect("it is one");
+    let began = fuzzy.watch("p", pattern(), false, keys(&["a", "z"]));
+    let first = |began| Found { is_complete: false, ..found(began, keys(&["a", "b"])) };
+    fuzzy.matched(now(), &mut outbox, "p", first(began));
+    assert_eq!(told(&mut fuzzy, &mut outbox), ["1/1: 1 of 1, first false"]);
+    let began = fuzzy.look_again();
+    fuzzy.matched(now(), &mut outbox, "p", first(began));
+    assert_eq!(told(&mut fuzzy, &mut outbox), [""; 0]);
+    assert_eq!(fuzzy.is_there(&key("z")), Some(true));
+    fuzzy.changed(now(), &mut outbox, &state("z", false));
+    assert_eq!(told(&mut fuzzy, &mut outbox), ["z Some(false)"]);
+}
+
+#[test]
+fn an_older_read_undoes_nothing_that_was_told_since() {
+    let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
+    let pattern = || Pattern::parse("public>>shop>>*").expect("it is one");
+    let older = fuzzy.watch("p", pattern(), false, BTreeSet::new());
+    let newer = fuzzy.look_again();
+    fuzzy.changed(now(), &mut outbox, &state("a", true));
+    fuzzy.matched(now(), &mut outbox, "p", found(newer, keys(&[])));
+    fuzzy.changed(now(), &mut outbox, &state("b", true));
+    fuzzy.matched(now(), &mut outbox, "p", found(older, keys(&[])));
+    told(&mut fuzzy, &mut outbox);
+    assert_eq!([fuzzy.is_there(&key("a")), fuzzy.is_there(&key("b"))], [Some(true); 2]);
+    fuzzy.look_again();
+    fuzzy.not_found("p");
+    fuzzy.changed(now(), &mut outbox, &state("c", true));
+    assert_eq!(told(&mut fuzzy, &mut outbox), ["c Some(true)"], "no read is under way any more");
 }

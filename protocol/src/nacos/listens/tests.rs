@@ -200,6 +200,34 @@ fn a_read_is_right_about_what_a_database_has_lost() {
 }
 
 #[test]
+fn a_query_of_another_part_of_the_client_takes_no_notice_away() {
+    let (mut scene, _) = Scene::listening(digest("a"), &state(1, Some("a")));
+    // The answer is there before the news.
+    scene.given(&state(2, Some("b")), scene.listens.moment());
+    scene.changed(&state(2, Some("b")));
+    let number = scene.send().expect("the part that listens is told");
+    scene.given(&state(2, Some("b")), scene.listens.moment());
+    scene.acknowledge(number);
+    assert_eq!(scene.outbox.wakeup(), None, "and no more often");
+    // A notice that waits for the connection is not taken away either.
+    scene.changed(&state(3, Some("c")));
+    scene.given(&state(3, Some("c")), scene.listens.moment());
+    assert!(scene.send().is_some());
+}
+
+#[test]
+fn who_asked_in_vain_is_told_again_once_things_are_right() {
+    let (mut scene, _) = Scene::listening(digest("a"), &state(1, Some("a")));
+    scene.changed(&state(2, Some("b")));
+    let number = scene.send().expect("it is told");
+    scene.acknowledge(number);
+    scene.listens.given_old(&state(1, Some("a")));
+    let began = scene.listens.moment();
+    scene.listens.look_again(scene.now, &mut scene.outbox, &state(2, Some("b")), began);
+    assert!(scene.send().is_some());
+}
+
+#[test]
 fn who_does_not_listen_any_longer_is_told_nothing() {
     let (mut scene, _) = Scene::listening(digest("a"), &state(1, Some("a")));
     scene.changed(&state(2, Some("b")));
