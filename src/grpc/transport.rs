@@ -110,7 +110,8 @@ pub(crate) fn serve(sessions: &Sessions, setup: &Arc<Setup>, spec: &Spec, stream
     let session = start_once(spec, move |_| GrpcSession::new(own, number, closing));
     let service = Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }, shared.coming.clone());
     let methods = Methods::new(service, shared);
-    drop(actix_rt::spawn(async move {
+    // On this thread as well, which has no other.
+    drop(tokio::spawn(async move {
         carry(stream, methods, closed, stopping, &session).await;
         session.do_send(ConnectionEnded);
         drop(place);
