@@ -16,6 +16,13 @@ fn parsed(line: &str) -> Result<Request, clap::Error> {
 }
 
 #[test]
+fn every_kind_of_client_can_be_asked_for() {
+    for kind in callboard_protocol::session::client::ClientKind::ALL {
+        assert!(parsed(&format!("clients --kind {}", kind.as_str())).is_ok(), "{kind:?}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_wrong_usage() {
     for line in [
         "get",
