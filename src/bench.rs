@@ -1,7 +1,7 @@
 //! `callboard bench`: measures any server that speaks Nacos's interfaces, this one and its peers alike.
 //!
 //! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `grpcpush`, `fixed` (one measure each) ·
-//! `load` (the closed loop that they share) · `connection`, `answer`, `h2` (small HTTP clients that cost little) ·
+//! `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`, `answer`, `h2` (small HTTP clients that cost little) ·
 //! `template`, `content`, `contents` (what is sent) · `histogram`, `process`, `report` (what comes out).
 //!
 //! It is a client: it opens no data directory, reads no settings, and knows nothing of the server but its address and,
@@ -23,6 +23,7 @@ mod process;
 mod publish;
 mod publisher;
 mod report;
+mod rounds;
 mod session;
 mod template;
 

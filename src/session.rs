@@ -22,7 +22,7 @@ use callboard_actors::wiring::{Node, Worker};
 use callboard_proto::SESSION_VERSIONS;
 use callboard_protocol::link::Versions;
 use callboard_protocol::push_ledger::SessionNumber;
-use callboard_protocol::roster::NodeState;
+use callboard_protocol::roster;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::session::pace::Allowance;
 
@@ -150,7 +150,6 @@ pub(crate) async fn elsewhere(node: &Node) -> Vec<String> {
     let Ok(view) = ask(&node.cluster_listener, callboard_actors::cluster_listener::GetCluster, ASK).await else {
         return Vec::new();
     };
-    let lives = |state: NodeState| matches!(state, NodeState::Up | NodeState::Suspect);
-    let others = view.nodes.into_iter().filter(|seen| seen.id != view.node && lives(seen.state));
+    let others = roster::elsewhere(&view.nodes, &view.node);
     others.filter_map(|seen| seen.addresses.session).map(|address| address.to_string()).collect()
 }

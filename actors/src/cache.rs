@@ -8,6 +8,7 @@ mod entries;
 mod fill;
 pub mod keeper;
 pub mod reader;
+pub mod reading;
 mod shards;
 
 pub use shards::{Cache, CacheOptions};

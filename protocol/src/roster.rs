@@ -20,7 +20,7 @@ mod sight;
 mod view;
 
 pub use sight::{Addresses, Life, ProtocolRange, RowSight, Sighting, Status};
-pub use view::{MemberEvent, NodeState, NodeView};
+pub use view::{MemberEvent, NodeState, NodeView, elsewhere, http_elsewhere};
 
 /// A node that is down and has no row is removed after this long.
 pub const REMOVE_AFTER: Duration = Duration::from_secs(60);

@@ -18,16 +18,16 @@ use prost_types::Any;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::arguments::GrpcPushOptions;
 use super::contents::Contents;
 use super::h2::{Connection, StreamId};
-use super::histogram::Histogram;
 use super::load;
 use super::process::{self, Times};
-use super::publisher::{Published, Publisher};
-use super::report::{Report, median, micros_per, millis};
+use super::publisher::Publisher;
+use super::report::{Report, micros_per, millis};
+use super::rounds::{Heard, Rounds};
 use super::template::Read;
 
 /// How the name of the key begins.
@@ -64,26 +64,6 @@ struct Key {
     others: u64,
 }
 
-/// A listener was told of a change, and got the content.
-#[derive(Debug)]
-struct Heard {
-    content: String,
-    told: Instant,
-    got: Instant,
-}
-
-/// What one round saw.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    heard: u64,
-    publisher: Duration,
-    first: Option<Duration>,
-    last: Option<Duration>,
-    told: [Option<Duration>; 3],
-    got: [Option<Duration>; 2],
-    got_last: Option<Duration>,
-}
-
 async fn run(options: &GrpcPushOptions) -> anyhow::Result<Report> {
     let publisher =
         Publisher::start(options.target.url.address()?, Read::new(&options.target, PREFIX).bytes().to_vec())?;
@@ -94,24 +74,17 @@ async fn run(options: &GrpcPushOptions) -> anyhow::Result<Report> {
     let key = Arc::new(key(options, &contents));
     let held = Md5::of(contents.present().as_bytes()).hex();
     let (mut open, listened) = open_all(options, &key, &held, &news).await?;
-    let (mut rounds, mut server_cpu, mut own_cpu, mut memory) =
-        (Vec::new(), None::<Duration>, Duration::ZERO, Vec::new());
-    for _ in 0..options.listening.rounds {
-        sleep(options.listening.settle).await;
-        memory.extend(options.target.pid.map(process::resident).transpose()?);
-        let times = Times::now(options.target.pid)?;
-        let published = publisher.publish(contents.publish()).await?;
-        rounds.push(Round::collect(&mut heard, options, contents.present(), published).await);
-        let (server, own) = Times::now(options.target.pid)?.since(&times);
-        server_cpu = server.map(|cpu| cpu + server_cpu.unwrap_or_default());
-        own_cpu += own;
-    }
+    let scene = (&options.target, &options.listening);
+    let rounds = Rounds::run(scene, (&publisher, &mut contents), &mut heard, || {}).await?;
     if let Some(ended) = open.try_join_next() {
         let reason = ended.context("a listener panicked")?;
         eprintln!("callboard: a listener ended early: {reason:#}");
     }
     open.shutdown().await;
-    Ok(report(options, &rounds, listened, (server_cpu, own_cpu), (before, &memory)))
+    let [content_p50_ms, content_p99_ms, content_last_ms] = rounds.then();
+    let listened_ms = Some(millis(listened));
+    let report = rounds.report("grpcpush", &options.listening, before);
+    Ok(Report { content_p50_ms, content_p99_ms, content_last_ms, listened_ms, ..report })
 }
 
 fn key(options: &GrpcPushOptions, contents: &Contents<'_>) -> Key {
@@ -248,7 +221,7 @@ impl Listener {
                 let (stream, (class, body)) = self.next().await?;
                 if Some(stream) == asked {
                     let content = body["content"].as_str().with_context(|| format!("no content: {body}"))?;
-                    let heard = Heard { content: content.to_owned(), told, got: Instant::now() };
+                    let heard = Heard { content: content.to_owned(), at: told, then: Some(Instant::now()) };
                     news.send(heard).context("the measure is over")?;
                 } else if class == "ConfigChangeNotifyRequest" {
                     told = Instant::now();
@@ -278,76 +251,6 @@ fn parts(message: &[u8]) -> anyhow::Result<(String, Value)> {
     let class = payload.metadata.map(|metadata| metadata.r#type).unwrap_or_default();
     let body = payload.body.map(|body| body.value).unwrap_or_default();
     Ok((class, serde_json::from_slice(&body).context("the server sends no JSON")?))
-}
-
-impl Round {
-    /// Waits until all listeners have `content`, or long enough.
-    async fn collect(
-        heard: &mut mpsc::UnboundedReceiver<Heard>,
-        options: &GrpcPushOptions,
-        content: &str,
-        Published { began, answered }: Published,
-    ) -> Self {
-        let deadline = Deadline::from_std(began + options.listening.wait);
-        let (mut told, mut got) = (Histogram::default(), Histogram::default());
-        let (mut first, mut last, mut got_last) = (None::<Duration>, None::<Duration>, None::<Duration>);
-        while told.total() < options.listening.listeners {
-            let Ok(Some(heard)) = timeout_at(deadline, heard.recv()).await else { break };
-            if heard.content != content {
-                continue;
-            }
-            let latency = heard.told - began;
-            told.record(latency);
-            got.record(heard.got - began);
-            first = Some(first.map_or(latency, |first| first.min(latency)));
-            last = last.max(Some(latency));
-            got_last = got_last.max(Some(heard.got - began));
-        }
-        Self {
-            heard: told.total(),
-            publisher: answered - began,
-            first,
-            last,
-            told: [0.5, 0.99, 0.999].map(|part| told.quantile(part)),
-            got: [0.5, 0.99].map(|part| got.quantile(part)),
-            got_last,
-        }
-    }
-}
-
-fn report(
-    options: &GrpcPushOptions,
-    rounds: &[Round],
-    listened: Duration,
-    (server_cpu, own_cpu): (Option<Duration>, Duration),
-    (before, memory): (Option<u64>, &[u64]),
-) -> Report {
-    let heard: u64 = rounds.iter().map(|round| round.heard).sum();
-    let listeners = options.listening.listeners;
-    let median = |figure: fn(&Round) -> Option<Duration>| median(rounds.iter().filter_map(figure));
-    let grown = before.zip(memory.first()).map(|(before, held)| *held as f64 - before as f64);
-    Report {
-        measure: "grpcpush",
-        connections: listeners,
-        operations: heard,
-        p50_ms: median(|round| round.told[0]),
-        p99_ms: median(|round| round.told[1]),
-        p999_ms: median(|round| round.told[2]),
-        missed: Some(listeners * options.listening.rounds - heard),
-        first_ms: median(|round| round.first),
-        last_ms: median(|round| round.last),
-        content_p50_ms: median(|round| round.got[0]),
-        content_p99_ms: median(|round| round.got[1]),
-        content_last_ms: median(|round| round.got_last),
-        listened_ms: Some(millis(listened)),
-        publisher_ms: median(|round| Some(round.publisher)),
-        server_cpu_us_per_op: server_cpu.and_then(|cpu| micros_per(cpu, heard)),
-        generator_cpu_us_per_op: micros_per(own_cpu, heard),
-        bytes_per_listener: grown.map(|bytes| bytes / listeners as f64),
-        server_bytes_before: before,
-        server_bytes_after: memory.last().copied(),
-        ..Report::default()
-    }
 }
 
 /// Connections come, listen, publish, hear and go, for so long.

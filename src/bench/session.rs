@@ -17,15 +17,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::arguments::{Answers, SessionOptions};
 use super::contents::Contents;
-use super::histogram::Histogram;
 use super::load;
-use super::process::{self, Times};
-use super::publisher::{Published, Publisher};
-use super::report::{Report, median, micros_per};
+use super::process;
+use super::publisher::Publisher;
+use super::report::Report;
+use super::rounds::{Heard, Rounds};
 use super::template::Read;
 
 /// How the name of the key begins.
@@ -44,29 +44,6 @@ pub(super) fn measure(options: &SessionOptions) -> anyhow::Result<Report> {
     load::runtime()?.block_on(run(options))
 }
 
-/// A session heard of a version.
-#[derive(Debug, Clone)]
-struct Heard {
-    content: String,
-    at: Instant,
-    /// When it had answered; `None` when it answers later.
-    applied: Option<Instant>,
-}
-
-/// What one round saw.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    heard: u64,
-    publisher: Duration,
-    first: Option<Duration>,
-    last: Option<Duration>,
-    p50: Option<Duration>,
-    p99: Option<Duration>,
-    p999: Option<Duration>,
-    applied_p50: Option<Duration>,
-    applied_p99: Option<Duration>,
-}
-
 async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
     let http = options.target.url.address()?;
     let address = options.session.address()?;
@@ -79,26 +56,16 @@ async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
     let (over, _) = watch::channel(0);
     let ends = Ends { news, over: (options.answers == Answers::Later).then(|| over.subscribe()) };
     let mut sessions = open_all(address, options, &contents, &ends).await?;
-    let mut rounds = Vec::new();
-    let (mut server_cpu, mut own_cpu, mut held) = (None::<Duration>, Duration::ZERO, Vec::new());
-    for _ in 0..options.listening.rounds {
-        sleep(options.listening.settle).await;
-        held.extend(options.target.pid.map(process::resident).transpose()?);
-        let times = Times::now(options.target.pid)?;
-        let published = publisher.publish(contents.publish()).await?;
-        let round = Round::collect(&mut heard, options, contents.present(), published).await;
-        let (server, own) = Times::now(options.target.pid)?.since(&times);
-        server_cpu = server.map(|cpu| cpu + server_cpu.unwrap_or_default());
-        own_cpu += own;
-        rounds.push(round);
-        over.send_modify(|rounds| *rounds += 1);
-    }
+    let scene = (&options.target, &options.listening);
+    let rounds =
+        Rounds::run(scene, (&publisher, &mut contents), &mut heard, || over.send_modify(|rounds| *rounds += 1)).await?;
     if let Some(ended) = sessions.try_join_next() {
         let reason = ended.context("a session panicked")?;
         eprintln!("callboard: a session ended early: {reason:#}");
     }
     sessions.shutdown().await;
-    Ok(report(options, &rounds, (server_cpu, own_cpu), (before, &held)))
+    let [applied_p50_ms, applied_p99_ms, _] = rounds.then();
+    Ok(Report { applied_p50_ms, applied_p99_ms, ..rounds.report("session", &options.listening, before) })
 }
 
 /// Opens the sessions; each goes on by itself, and reports what it hears, until it breaks.
@@ -192,11 +159,11 @@ impl Session {
                 let (at, content) = (Instant::now(), push.content.clone().unwrap_or_default());
                 let Some(over) = &mut self.ends.over else {
                     self.apply(push).await?;
-                    let heard = Heard { content, at, applied: Some(Instant::now()) };
+                    let heard = Heard { content, at, then: Some(Instant::now()) };
                     return self.ends.news.send(heard).context("the measure is over");
                 };
                 over.mark_unchanged();
-                self.ends.news.send(Heard { content, at, applied: None }).context("the measure is over")?;
+                self.ends.news.send(Heard { content, at, then: None }).context("the measure is over")?;
                 over.changed().await.context("the measure is over")?;
                 self.apply(push).await
             }
@@ -225,74 +192,5 @@ impl Session {
                 bail!("the server closed the connection");
             }
         }
-    }
-}
-
-impl Round {
-    /// Waits until all sessions have heard of `content`, or long enough.
-    async fn collect(
-        heard: &mut mpsc::UnboundedReceiver<Heard>,
-        options: &SessionOptions,
-        content: &str,
-        Published { began, answered }: Published,
-    ) -> Self {
-        let deadline = Deadline::from_std(began + options.listening.wait);
-        let (mut latencies, mut applied) = (Histogram::default(), Histogram::default());
-        let (mut first, mut last) = (None::<Duration>, None::<Duration>);
-        while latencies.total() < options.listening.listeners {
-            let Ok(Some(heard)) = timeout_at(deadline, heard.recv()).await else { break };
-            if heard.content != content {
-                continue;
-            }
-            let latency = heard.at - began;
-            latencies.record(latency);
-            if let Some(at) = heard.applied {
-                applied.record(at - began);
-            }
-            first = Some(first.map_or(latency, |first| first.min(latency)));
-            last = last.max(Some(latency));
-        }
-        Self {
-            heard: latencies.total(),
-            publisher: answered - began,
-            first,
-            last,
-            p50: latencies.quantile(0.5),
-            p99: latencies.quantile(0.99),
-            p999: latencies.quantile(0.999),
-            applied_p50: applied.quantile(0.5),
-            applied_p99: applied.quantile(0.99),
-        }
-    }
-}
-
-fn report(
-    options: &SessionOptions,
-    rounds: &[Round],
-    (server_cpu, own_cpu): (Option<Duration>, Duration),
-    (before, held): (Option<u64>, &[u64]),
-) -> Report {
-    let heard: u64 = rounds.iter().map(|round| round.heard).sum();
-    let median = |figure: fn(&Round) -> Option<Duration>| median(rounds.iter().filter_map(figure));
-    let grown = before.zip(held.first()).map(|(before, held)| *held as f64 - before as f64);
-    Report {
-        measure: "session",
-        connections: options.listening.listeners,
-        operations: heard,
-        p50_ms: median(|round| round.p50),
-        p99_ms: median(|round| round.p99),
-        p999_ms: median(|round| round.p999),
-        missed: Some(options.listening.listeners * options.listening.rounds - heard),
-        first_ms: median(|round| round.first),
-        last_ms: median(|round| round.last),
-        applied_p50_ms: median(|round| round.applied_p50),
-        applied_p99_ms: median(|round| round.applied_p99),
-        publisher_ms: median(|round| Some(round.publisher)),
-        server_cpu_us_per_op: server_cpu.and_then(|cpu| micros_per(cpu, heard)),
-        generator_cpu_us_per_op: micros_per(own_cpu, heard),
-        bytes_per_listener: grown.map(|bytes| bytes / options.listening.listeners as f64),
-        server_bytes_before: before,
-        server_bytes_after: held.last().copied(),
-        ..Report::default()
     }
 }

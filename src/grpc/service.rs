@@ -46,6 +46,8 @@ pub(super) struct Service {
 enum Refusal {
     /// Its connection is not set up.
     Unregistered,
+    /// Its body can't be read, for this reason.
+    Undecodable(String),
     /// Something else.
     Refused(Refused),
 }
@@ -93,67 +95,62 @@ impl Service {
         }
         let needs_setup = row.is_some_and(Row::needs_setup);
         let enter = Enter { class: row.map_or("other", |row| row.class), bytes: body.len(), needs_setup };
-        let (row, body) = match (row, Body::read(&body)) {
-            (Some(row), Ok(body)) => (row, body),
-            (row, body) => {
-                let is_set_up = self.enter(enter).await;
-                return match (row, body) {
-                    (None, _) => answer::no_handler(""),
-                    (Some(_), Err(error)) if is_set_up || !needs_setup => answer::undecodable(&error.to_string()),
-                    (Some(_), _) => answer::unregistered(""),
-                };
-            }
+        let Some(row) = row else {
+            // It needs no set-up: that nobody knows it is all there is to say.
+            drop(self.enter(enter).await);
+            return answer::no_handler("");
         };
-        // Tokens are not looked at as long as there is nobody whom they could make known.
-        let principal = Principal::Anonymous;
-        match principal.require(row.access) {
-            Ok(()) => self.act(row, enter, body, &principal).await,
-            Err(problem) if self.enter(enter).await || !needs_setup => {
-                answer::refused(row.answer, "", &Refused::no_right(problem.detail()))
+        let (id, acted) = match Body::read(&body) {
+            Ok(mut body) => {
+                let id = body.request_id.take().unwrap_or_default();
+                let acted = self.act(row, enter, &id, body).await;
+                (id, acted)
             }
-            Err(_) => answer::unregistered(""),
-        }
-    }
-
-    async fn act(&self, row: &'static Row, enter: Enter, mut body: Body, principal: &Principal) -> Payload {
-        let id = body.request_id.take().unwrap_or_default();
-        let from = &self.facts.from;
-        let acted = match row.kind {
-            Kind::ServerCheck => {
-                self.enter(enter).await;
-                return answer::checked(&id, &self.facts.id);
-            }
-            Kind::HealthCheck | Kind::PushAck => match self.enter(enter).await {
-                true => Ok(answer::done(row.answer, &id)),
-                false => Err(Refusal::Unregistered),
-            },
-            Kind::Query => self.query(enter, &id, &body).await,
-            Kind::Publish => match body.publish(request::origin(principal, from)) {
-                Ok(unit) => self.make(enter, unit).await.map(|()| answer::done(row.answer, &id)),
-                Err(refused) => self.refuse(enter, refused).await,
-            },
-            Kind::Remove => match body.remove(request::origin(principal, from)) {
-                Ok(unit) => self.make(enter, unit).await.map(|()| answer::done(row.answer, &id)),
-                Err(refused) => self.refuse(enter, refused).await,
-            },
-            Kind::Listen => self.listen(enter, &id, body).await,
-            Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, &id)),
+            Err(error) => (String::new(), self.refuse(enter, Refusal::Undecodable(error.to_string())).await),
         };
         match acted {
             Ok(answer) => answer,
             Err(Refusal::Unregistered) => answer::unregistered(&id),
+            Err(Refusal::Undecodable(why)) => answer::undecodable(&why),
             Err(Refusal::Refused(refused)) => answer::refused(row.answer, &id, &refused),
         }
     }
 
-    /// Whether the connection is set up.
-    async fn enter(&self, enter: Enter) -> bool {
-        self.session.send(enter).await.unwrap_or(false)
+    async fn act(&self, row: &'static Row, enter: Enter, id: &str, body: Body) -> Result<Payload, Refusal> {
+        // Tokens are not looked at as long as there is nobody whom they could make known.
+        let principal = Principal::Anonymous;
+        if let Err(problem) = principal.require(row.access) {
+            return self.refuse(enter, Refused::no_right(problem.detail())).await;
+        }
+        let origin = || request::origin(&principal, &self.facts.from);
+        match row.kind {
+            Kind::ServerCheck => {
+                self.enter(enter).await?;
+                Ok(answer::checked(id, &self.facts.id))
+            }
+            Kind::HealthCheck | Kind::PushAck => {
+                self.enter(enter).await?;
+                Ok(answer::done(row.answer, id))
+            }
+            Kind::Query => self.query(enter, id, &body).await,
+            Kind::Publish => self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id)),
+            Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id)),
+            Kind::Listen => self.listen(enter, id, body).await,
+            Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id)),
+        }
     }
 
-    /// A refusal, to one whose connection is set up.
-    async fn refuse<T>(&self, enter: Enter, refused: Refused) -> Result<T, Refusal> {
-        Err(if self.enter(enter).await { Refusal::Refused(refused) } else { Refusal::Unregistered })
+    /// Lets a request in. Refused when the connection has to be set up for it, and is not.
+    async fn enter(&self, enter: Enter) -> Result<(), Refusal> {
+        let needs_setup = enter.needs_setup;
+        let is_set_up = self.session.send(enter).await.unwrap_or(false);
+        if is_set_up || !needs_setup { Ok(()) } else { Err(Refusal::Unregistered) }
+    }
+
+    /// A refusal, for one that was let in.
+    async fn refuse<T>(&self, enter: Enter, refusal: impl Into<Refusal>) -> Result<T, Refusal> {
+        self.enter(enter).await?;
+        Err(refusal.into())
     }
 
     /// Asks the session.
@@ -170,13 +167,19 @@ impl Service {
         }
     }
 
-    async fn make(&self, enter: Enter, unit: Unit) -> Result<(), Refusal> {
+    async fn make(&self, enter: Enter, unit: Result<Unit, Refused>) -> Result<(), Refusal> {
+        let unit = match unit {
+            Ok(unit) => unit,
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
         let id = unit.request_id.clone();
         match self.session.send(Entered { enter, asks: Make(Box::new(unit)) }).await {
             // The session has ended; what it had handed over goes on.
             Err(_ended) => Err(Fault::Unknown(id).into()),
             Ok(None) => Err(Refusal::Unregistered),
-            Ok(Some(made)) => self::made(made),
+            // What is not there is removed, too.
+            Ok(Some(Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })))) => Ok(()),
+            Ok(Some(Err(fault))) => Err(fault.into()),
         }
     }
 
@@ -243,15 +246,6 @@ impl Service {
             }
         }
         self.session.do_send(StreamEnded(stream));
-    }
-}
-
-/// How a change came out for its client.
-fn made(made: Result<(), Fault>) -> Result<(), Refusal> {
-    match made {
-        // What is not there is removed, too.
-        Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })) => Ok(()),
-        Err(fault) => Err(fault.into()),
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn read(call: Call) -> Answer {
     {
         reading.state = until_different(&call.state, key, wait, held.clone(), client.clone().into_owned()).await?;
     }
-    Ok(reading.mark(answer(&reading.state, &held, &client)?))
+    Ok(stale::mark(&reading, answer(&reading.state, &held, &client)?))
 }
 
 /// Who reads, for the choice among gray contents.

@@ -8,6 +8,7 @@ use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use callboard_actors::cache::ReadFailure;
+use callboard_actors::cache::reading::Unread;
 use callboard_actors::coordinator::WatchRefused;
 use callboard_actors::runtime::AskError;
 use callboard_protocol::config::{MetadataError, Version};
@@ -19,7 +20,6 @@ use callboard_protocol::wire::cursor::CursorError;
 use serde_json::{Map, Value, json};
 
 use super::answer::VERSION;
-use super::stale::Unread;
 
 /// The media type of every refusal.
 pub(crate) const PROBLEM: &str = "application/problem+json";

@@ -13,6 +13,13 @@ use super::error::Invalid;
 /// Where native sessions are listened for when `tcp.addr` is empty.
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8850);
 
+fn check_address(key: &'static str, address: &str) -> Result<(), Invalid> {
+    if address.is_empty() || address.parse::<SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    Err(Invalid::new(key, "must be an IP address and a port, such as 127.0.0.1:8850, or empty"))
+}
+
 /// Where native sessions are listened for. The manual, `config/default.toml`, says more about each value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,10 +34,7 @@ impl TcpOptions {
     /// # Errors
     /// Anything else.
     pub fn validate(&self) -> Result<(), Invalid> {
-        if self.addr.is_empty() || self.addr.parse::<SocketAddr>().is_ok() {
-            return Ok(());
-        }
-        Err(Invalid::new("tcp.addr", "must be an IP address and a port, such as 127.0.0.1:8850, or empty"))
+        check_address("tcp.addr", &self.addr)
     }
 
     /// The address to listen on.
@@ -70,12 +74,7 @@ impl GrpcOptions {
     /// # Errors
     /// The first value that is refused.
     pub fn validate(&self) -> Result<(), Invalid> {
-        if !self.addr.is_empty() && self.addr.parse::<SocketAddr>().is_err() {
-            return Err(Invalid::new(
-                "grpc.addr",
-                "must be an IP address and a port, such as 127.0.0.1:9848, or empty",
-            ));
-        }
+        check_address("grpc.addr", &self.addr)?;
         bounds::count("grpc.max_listens", self.max_listens, 1..=100_000)
     }
 

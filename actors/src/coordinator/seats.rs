@@ -85,6 +85,26 @@ pub struct Watched {
     pub prefixes: Vec<PrefixSeen>,
 }
 
+impl Watched {
+    /// The answer of a session that says how far its client is with `one` key, and with the first of `all`.
+    pub(crate) fn of(
+        GetWatched { key, limit }: GetWatched,
+        one: impl FnOnce(&ConfigKey) -> Option<Position>,
+        all: impl FnOnce(usize) -> (Vec<(ConfigKey, Position)>, usize),
+        prefixes: Vec<PrefixSeen>,
+    ) -> Self {
+        let (keys, count) = match key {
+            Some(key) => {
+                let keys: Vec<_> = one(&key).map(|position| (key, position)).into_iter().collect();
+                let count = keys.len();
+                (keys, count)
+            }
+            None => all(limit),
+        };
+        Self { keys, count, prefixes }
+    }
+}
+
 /// Asks for a page of the clients that are connected here.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Page<ClientSeen>")]

@@ -20,11 +20,12 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, ActorResponse, Addr, AsyncContext as _, Handler, Message,
     MessageResult, ResponseActFuture, SpawnHandle,
 };
-use callboard_protocol::nacos::fuzzy::Fuzzy;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::nacos::fuzzy::{Fuzzy, Pattern};
 use callboard_protocol::nacos::listens::Listens;
 use callboard_protocol::nacos::notices::{Notices, Policy};
 use callboard_protocol::nacos::{Outbox, Subject};
-use callboard_protocol::push_ledger::SessionNumber;
+use callboard_protocol::push_ledger::{PushStep, SessionNumber};
 use callboard_protocol::session::client::Client;
 use callboard_protocol::session::liveness::{Beat, Liveness};
 use callboard_protocol::session::pace::{Allowance, Pace};
@@ -93,7 +94,7 @@ pub struct Setup {
 /// A watch of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Watching {
-    Key(callboard_protocol::key::ConfigKey),
+    Key(ConfigKey),
     Pattern(Box<str>),
 }
 
@@ -266,7 +267,7 @@ impl GrpcSession {
         let Some(talk) = self.talk.take() else { return };
         let lost: Vec<_> = talk.listens.unanswered().map(|(key, version)| (key.clone(), version)).collect();
         for (key, version) in lost {
-            self.report(&talk.client, key, version, callboard_protocol::push_ledger::PushStep::Lost);
+            self.report(&talk.client, key, version, PushStep::Lost);
         }
         self.setup.grpc.disconnected(&talk.sdk);
         self.outbox = Notices::new(Policy::default());
@@ -498,21 +499,15 @@ impl Handler<SessionEvent> for GrpcSession {
 impl Handler<GetWatched> for GrpcSession {
     type Result = MessageResult<GetWatched>;
 
-    fn handle(&mut self, GetWatched { key, limit }: GetWatched, _: &mut Context<Self>) -> Self::Result {
-        let Some(talk) = &self.talk else { return MessageResult(Watched::default()) };
-        let (keys, count) = match key {
-            Some(key) => {
-                let keys: Vec<_> = talk.listens.position(&key).map(|position| (key, position)).into_iter().collect();
-                let count = keys.len();
-                (keys, count)
-            }
-            None => talk.listens.positions(limit),
+    fn handle(&mut self, asked: GetWatched, _: &mut Context<Self>) -> Self::Result {
+        let Some(Talk { listens, fuzzy, .. }) = self.talk.as_deref() else {
+            return MessageResult(Watched::default());
         };
-        let prefixes = talk
-            .fuzzy
-            .patterns()
-            .map(|(_, pattern)| (pattern.namespace.clone(), Some(pattern.group.clone()), pattern.data_id.clone()));
-        MessageResult(Watched { keys, count, prefixes: prefixes.collect() })
+        let prefix = |(_, pattern): (&str, &Pattern)| {
+            (pattern.namespace.clone(), Some(pattern.group.clone()), pattern.data_id.clone())
+        };
+        let (one, all) = (|key: &ConfigKey| listens.position(key), |limit| listens.positions(limit));
+        MessageResult(Watched::of(asked, one, all, fuzzy.patterns().map(prefix).collect()))
     }
 }
 
@@ -522,7 +517,7 @@ fn at_once<T: 'static>(answer: T) -> ResponseActFuture<GrpcSession, T> {
 }
 
 /// The configuration that a notice is about, if it is about one that is listened to.
-fn listened(subject: &Subject) -> Option<&callboard_protocol::key::ConfigKey> {
+fn listened(subject: &Subject) -> Option<&ConfigKey> {
     match subject {
         Subject::Config(key) => Some(key),
         Subject::Match(_) | Subject::Sync(..) => None,

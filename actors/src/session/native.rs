@@ -501,16 +501,10 @@ impl Handler<SessionEvent> for NativeSession {
 impl Handler<GetWatched> for NativeSession {
     type Result = MessageResult<GetWatched>;
 
-    fn handle(&mut self, GetWatched { key, limit }: GetWatched, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, asked: GetWatched, _: &mut Context<Self>) -> Self::Result {
         let Some(talk) = &self.talk else { return MessageResult(Watched::default()) };
-        let (keys, count) = match key {
-            Some(key) => {
-                let keys: Vec<_> = talk.pushes.position(&key).map(|position| (key, position)).into_iter().collect();
-                let count = keys.len();
-                (keys, count)
-            }
-            None => talk.pushes.positions(limit),
-        };
-        MessageResult(Watched { keys, count, prefixes: talk.pushes.prefixes() })
+        let pushes = &talk.pushes;
+        let (one, all) = (|key: &ConfigKey| pushes.position(key), |limit| pushes.positions(limit));
+        MessageResult(Watched::of(asked, one, all, pushes.prefixes()))
     }
 }

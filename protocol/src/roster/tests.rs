@@ -280,3 +280,31 @@ fn addresses_are_read_back_from_the_text_of_a_row_and_anything_else_is_left_out(
         assert_eq!(Addresses::parse(other), Addresses::default(), "{other}");
     }
 }
+
+#[test]
+fn clients_are_sent_to_others_that_live() {
+    let view = |id: &str, state, port: Option<u16>| NodeView {
+        id: NodeId(id.into()),
+        state,
+        generation: None,
+        incarnation: None,
+        addresses: Addresses { http: port.map(|port| ([10, 0, 0, 1], port).into()), ..Addresses::default() },
+        lease: None,
+        suspected_by: Vec::new(),
+        version: None,
+        protocols: None,
+    };
+    let nodes = [
+        view("me", NodeState::Up, Some(1)),
+        view("a", NodeState::Up, Some(2)),
+        view("b", NodeState::Leaving, Some(3)),
+        view("c", NodeState::Suspect, Some(4)),
+        view("d", NodeState::Down, Some(5)),
+        view("e", NodeState::Up, None),
+    ];
+    let me = NodeId("me".into());
+    assert_eq!(elsewhere(&nodes, &me).map(|seen| &*seen.id.0).collect::<Vec<_>>(), ["a", "c", "e"]);
+    let ports: Vec<_> = (0..4).filter_map(|chance| http_elsewhere(&nodes, &me, chance)).map(|at| at.port()).collect();
+    assert_eq!(ports, [2, 4, 2, 4]);
+    assert_eq!(http_elsewhere(&nodes[..1], &me, 7), None);
+}

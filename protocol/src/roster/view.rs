@@ -1,5 +1,6 @@
 //! What the roster says: the state of each node, for people and for metrics, and what happened to it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::sight::{Addresses, ProtocolRange, Status};
@@ -48,6 +49,14 @@ impl From<Status> for NodeState {
             Status::Up => Self::Up,
             Status::Leaving => Self::Leaving,
         }
+    }
+}
+
+impl NodeState {
+    /// True when clients may be sent to a node that stands so.
+    #[must_use]
+    pub fn takes_clients(self) -> bool {
+        matches!(self, Self::Up | Self::Suspect)
     }
 }
 
@@ -127,4 +136,17 @@ pub struct NodeView {
     pub version: Option<Arc<str>>,
     /// The protocol it speaks; `None` when it was never heard of.
     pub protocols: Option<ProtocolRange>,
+}
+
+/// The other nodes that clients of `me` can be sent to.
+pub fn elsewhere<'a>(nodes: &'a [NodeView], me: &NodeId) -> impl Iterator<Item = &'a NodeView> {
+    nodes.iter().filter(move |seen| seen.id != *me && seen.state.takes_clients())
+}
+
+/// Where one of them serves HTTP; different chances give different ones.
+#[must_use]
+pub fn http_elsewhere(nodes: &[NodeView], me: &NodeId, chance: u64) -> Option<SocketAddr> {
+    let addresses: Vec<SocketAddr> = elsewhere(nodes, me).filter_map(|seen| seen.addresses.http).collect();
+    let place = chance.checked_rem(u64::try_from(addresses.len()).ok()?)?;
+    addresses.get(usize::try_from(place).ok()?).copied()
 }

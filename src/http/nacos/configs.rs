@@ -48,7 +48,7 @@ pub(in crate::http) async fn get(call: Call) -> Answer {
         return Err(Fault::no_config());
     }
     let missing_tag = filled_header(&call.request, &client::TAG);
-    Ok(reading.mark(content(&reading.state, &client, missing_tag)?))
+    Ok(stale::mark(&reading, content(&reading.state, &client, missing_tag)?))
 }
 
 fn content(state: &ConfigState, client: &ClientIdentity, missing_tag: Option<&str>) -> Answer {

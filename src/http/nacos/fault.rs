@@ -9,6 +9,7 @@ use actix_web::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use callboard_actors::cache::ReadFailure;
+use callboard_actors::cache::reading::Unread;
 use callboard_actors::clock::{Clock as _, SystemClock};
 use callboard_actors::runtime::AskError;
 use callboard_protocol::config::MetadataError;
@@ -16,7 +17,6 @@ use serde_json::json;
 
 use super::super::answer::rfc3339;
 use super::super::problem::Problem;
-use super::super::stale::Unread;
 use super::answer::{JSON, TEXT};
 
 /// A refusal on its way to the client.

@@ -84,7 +84,11 @@ impl Act<WatchPattern> for GrpcSession {
                     Ok(total)
                 }
                 Err(fault) => {
-                    session.unwatch_pattern(&text);
+                    if is_new {
+                        session.unwatch_pattern(&text);
+                    } else {
+                        talk.fuzzy.not_found(&text);
+                    }
                     Err(fault)
                 }
             }

@@ -1,7 +1,6 @@
 //! What a session says by itself: notices as long as the connection takes them, their acknowledgements, and the word to go
 //! elsewhere.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
@@ -11,14 +10,14 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::Subject;
 use callboard_protocol::nacos::notices::Sending;
 use callboard_protocol::push_ledger::{PushEvent, PushStep};
-use callboard_protocol::roster::NodeState;
+use callboard_protocol::roster::http_elsewhere;
 use callboard_protocol::session::client::Client;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::words::Notice;
 use super::{GrpcSession, LINGER, listened};
-use crate::cluster_listener::{ClusterView, GetCluster};
+use crate::cluster_listener::GetCluster;
 use crate::coordinator::seats::Report;
 use crate::runtime::{Context, ask};
 use crate::session::RETRY;
@@ -189,19 +188,10 @@ impl GrpcSession {
         let cluster = self.setup.cluster.clone();
         let asking = async move { ask(&cluster, GetCluster, RETRY).await.ok() };
         context.spawn(wrap_future(asking).map(|view, session: &mut Self, context| {
-            let another = view.and_then(|view| another(&view, session.number.0));
+            let another = view.and_then(|view| http_elsewhere(&view.nodes, &view.node, session.number.0));
             let number = session.outbox.number();
             session.say(Notice::Reset(number, another), context);
         }));
         context.run_later(LINGER, |session, context| session.end("drained", context));
     }
-}
-
-/// One of the other nodes that clients can be sent to; different clients are sent to different ones.
-fn another(view: &ClusterView, chance: u64) -> Option<SocketAddr> {
-    let lives = |state: NodeState| matches!(state, NodeState::Up | NodeState::Suspect);
-    let others = view.nodes.iter().filter(|seen| seen.id != view.node && lives(seen.state));
-    let addresses: Vec<SocketAddr> = others.filter_map(|seen| seen.addresses.http).collect();
-    let place = usize::try_from(chance).unwrap_or_default().checked_rem(addresses.len())?;
-    addresses.get(place).copied()
 }
