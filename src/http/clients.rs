@@ -88,7 +88,7 @@ pub(super) struct Who {
     node: String,
     /// The number of its connection there.
     session: String,
-    /// `tcp`, `websocket`, `stream` or `long_poll`.
+    /// `tcp`, `websocket`, `stream`, `long_poll` or `grpc`.
     kind: &'static str,
     application: Option<String>,
     address: String,
@@ -107,7 +107,7 @@ pub(super) struct WatchedKey {
     /// The version that the client holds; null when that is not known.
     version: Option<u64>,
     md5: Option<String>,
-    /// What became of the last push: `sent`, `applied` or `rejected`; null when there was none.
+    /// What became of the last push: `sent`, `received`, `applied` or `rejected`; null when there was none.
     state: Option<&'static str>,
 }
 
@@ -211,7 +211,7 @@ pub(super) async fn pushes(call: Call) -> Answer {
     let limit = query.count("limit", PAGE, MAX_PAGE)?;
     let state = match query.get("state") {
         None => None,
-        Some(text) => Some(state(text)?),
+        Some(text) => Some(one_of("state", text, PushState::ALL, PushState::as_str)?),
     };
     let version = match query.get("version") {
         Some(text) => {
@@ -242,15 +242,7 @@ fn filter(query: &Query<'_>) -> Result<ClientFilter, Problem> {
             Some((parts.0.to_owned(), parts.1.to_owned()))
         }
     };
-    let kind = match query.get("kind") {
-        None => None,
-        Some(text) => Some(
-            ClientKind::ALL
-                .into_iter()
-                .find(|kind| kind.as_str() == text)
-                .ok_or_else(|| Problem::parameter("kind", "known are tcp, websocket, stream and long_poll"))?,
-        ),
-    };
+    let kind = query.get("kind").map(|text| one_of("kind", text, ClientKind::ALL, ClientKind::as_str)).transpose()?;
     let key = match (query.get("group"), query.get("dataId")) {
         (Some(group), Some(data_id)) => {
             Some(ConfigKey::new(query.get("namespace").unwrap_or(PUBLIC_NAMESPACE), group, data_id)?)
@@ -269,12 +261,15 @@ fn filter(query: &Query<'_>) -> Result<ClientFilter, Problem> {
     })
 }
 
-fn state(text: &str) -> Result<PushState, Problem> {
-    let known = PushState::ALL.into_iter().find(|state| state.as_str() == text);
-    known.ok_or_else(|| {
-        let names = PushState::ALL.map(PushState::as_str).join(", ");
-        Problem::parameter("state", format!("known are {names}"))
-    })
+/// The one of `all` that is called so.
+fn one_of<T: Copy, const N: usize>(
+    name: &'static str,
+    text: &str,
+    all: [T; N],
+    called: fn(T) -> &'static str,
+) -> Result<T, Problem> {
+    let known = all.into_iter().find(|one| called(*one) == text);
+    known.ok_or_else(|| Problem::parameter(name, format!("known are {}", all.map(called).join(", "))))
 }
 
 fn after(query: &Query<'_>, digest: &FilterDigest) -> Result<Option<Place>, Problem> {
