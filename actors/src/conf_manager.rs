@@ -12,7 +12,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, SpawnHa
 use callboard_protocol::commit::{BatchId, Standing};
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
-    CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Publisher, Resolution,
+    Again, CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Publisher, Resolution,
 };
 use callboard_protocol::time::Mono;
 use callboard_protocol::unit::{RequestId, Unit, UnitOutcome};
@@ -26,7 +26,7 @@ use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
 use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::store::CommitError;
+use crate::store::{Cause, CommitError};
 use crate::store_writer::{Commit, StoreWriter};
 use crate::subscription::until_forgotten;
 
@@ -159,8 +159,11 @@ impl ConfManager {
         context.spawn(wrap_future(committing).map(move |result, manager: &mut Self, context| {
             let result = match result {
                 Ok(Ok(decision)) => CommitResult::Decided(decision),
-                Ok(Err(CommitError::Aborted { reason, retry })) => CommitResult::Aborted { reason, retry },
-                Ok(Err(CommitError::Unknown { reason })) => CommitResult::Unknown { reason },
+                // What the database said is in the log; callers are told the kind.
+                Ok(Err(CommitError::Aborted { cause, .. })) => {
+                    CommitResult::Aborted { reason: cause.to_string(), again: again_after(cause) }
+                }
+                Ok(Err(CommitError::Unknown { cause, .. })) => CommitResult::Unknown { reason: cause.to_string() },
                 Err(error) => CommitResult::Unknown { reason: error.to_string() },
             };
             manager.step(Event::Committed { batch, result }, context);
@@ -188,6 +191,7 @@ impl ConfManager {
             PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
             PublishOutcome::Busy => "busy",
             PublishOutcome::Failed { .. } => "failed",
+            PublishOutcome::Rejected { .. } => "rejected",
             PublishOutcome::Unknown { .. } => "unknown",
         };
         self.metrics.outcomes.get_or_create(&OutcomeLabel { outcome: label }).inc();
@@ -233,6 +237,15 @@ impl ConfManager {
         context.spawn(
             wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_membership(context)),
         );
+    }
+}
+
+/// What to expect of a transaction that was undone for this.
+fn again_after(cause: Cause) -> Again {
+    match cause {
+        Cause::Refused => Again::RefusesOne,
+        cause if cause.passes() => Again::MayHelp,
+        _ => Again::IsFutile,
     }
 }
 

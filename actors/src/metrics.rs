@@ -226,6 +226,8 @@ pub struct StoreMetrics {
     pub read_seconds: Histogram,
     /// Failures by kind.
     pub failures: Family<FailureLabel, Counter>,
+    /// 1 as long as commits go through, 0 while they fail or hang.
+    pub writable: Gauge,
 }
 
 /// The label of [`StoreMetrics::failures`].
@@ -328,6 +330,13 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_05, 2.0, 20))
 }
 
+/// A gauge that begins at 1.
+fn up() -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(1);
+    gauge
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -337,6 +346,7 @@ impl Default for Metrics {
                 commit_seconds: seconds(),
                 read_seconds: seconds(),
                 failures: Family::default(),
+                writable: up(),
             },
             publish: PublishMetrics {
                 outcomes: Family::default(),
@@ -413,6 +423,8 @@ impl StoreMetrics {
             self.read_seconds.clone(),
         );
         registry.register("callboard_store_failures", "Database failures by kind", self.failures.clone());
+        let help = "1 as long as commits go through, 0 while they fail or hang";
+        registry.register("callboard_store_writable", help, self.writable.clone());
     }
 }
 

@@ -31,7 +31,7 @@ mod transaction;
 mod writer;
 
 pub use dialect::Backend;
-pub use error::{CommitError, OpenError, ReadError, WriteError};
+pub use error::{Cause, CommitError, OpenError, ReadError, WriteError};
 pub use feed::{Change, Feed, Snapshot};
 pub use history::HistoryEntry;
 pub use list::{ListFilter, NamespaceSummary, Summary};

@@ -1,7 +1,10 @@
 //! The writing side of the store as an actor: every transaction of a node passes here.
 //!
 //! Owns the writer connection. A commit runs to its end whether or not anybody still waits for it; what it writes is
-//! decided by `callboard_protocol::commit`, not here.
+//! decided by `callboard_protocol::commit`, not here. It knows whether commits go through (`health`), says so in the log
+//! when that changes, and has the log of SQLite copied in time.
+
+mod health;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,12 +12,18 @@ use std::time::Instant;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseActFuture};
 use callboard_protocol::commit::{Decision, Standing};
+use callboard_protocol::commit_health::End;
 use callboard_protocol::config::Version;
+use callboard_protocol::log_growth::LogGrowth;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{RequestId, Unit};
 use serde_json::json;
 
+pub use health::ProveWritable;
+use health::Health;
+
+use crate::clock::SharedClock;
 use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
@@ -100,41 +109,62 @@ pub struct Prune {
     pub at_most: u64,
 }
 
+/// What a batch adds to the log.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    units: usize,
+    /// Of content.
+    bytes: usize,
+}
+
 /// The writing side of the store.
-#[derive(Debug)]
 pub struct StoreWriter {
     writer: Writer,
     metrics: StoreMetrics,
-    /// Units since the log was last copied into the file.
-    since_checkpoint: usize,
-    checkpointing: bool,
+    clock: SharedClock,
+    health: Health,
+    log: LogGrowth,
 }
-
-/// Units after which the log is copied into the file, beside the commits that follow.
-const CHECKPOINT_AFTER: usize = 12_000;
 
 impl StoreWriter {
     /// Writes through `writer`.
     #[must_use]
-    pub fn new(writer: Writer, metrics: StoreMetrics) -> Self {
-        Self { writer, metrics, since_checkpoint: 0, checkpointing: false }
+    pub fn new(writer: Writer, metrics: StoreMetrics, clock: SharedClock) -> Self {
+        Self { writer, metrics, clock, health: Health::default(), log: LogGrowth::default() }
     }
 
     /// Copies the log into the file from time to time, so that no commit has to do it.
-    fn committed(&mut self, units: usize, context: &mut Context<Self>) {
-        self.since_checkpoint += units;
-        if self.since_checkpoint < CHECKPOINT_AFTER || self.checkpointing {
-            return;
-        }
-        (self.since_checkpoint, self.checkpointing) = (0, true);
+    fn copy_log(&mut self, context: &mut Context<Self>) {
+        let Some(share) = self.log.due(self.clock.mono()) else { return };
         let writer = self.writer.clone();
         let copying = wrap_future(async move { writer.checkpoint().await });
-        context.spawn(copying.map(|result, store: &mut Self, _| {
-            store.checkpointing = false;
-            if let Err(error) = result {
-                tracing::debug!(%error, "the log could not be copied; a commit will do it");
+        context.spawn(copying.map(move |result, store: &mut Self, _| match result {
+            Ok(pages) => store.log.copied(share, pages.unwrap_or_default()),
+            Err(error) => {
+                store.log.failed(share);
+                tracing::debug!(%error, "the log could not be copied; it is tried again");
             }
         }));
+    }
+
+    /// A commit ended.
+    fn committed(&mut self, size: Size, result: &Result<Decision, CommitError>, context: &mut Context<Self>) -> End {
+        match result {
+            Ok(Decision::Write(writes)) if !writes.is_empty() => {
+                self.log.committed(size.units, size.bytes);
+                self.copy_log(context);
+                End::Durable
+            }
+            Ok(_) => End::Neutral,
+            Err(error) => {
+                let kind = match error {
+                    CommitError::Aborted { .. } => "aborted",
+                    CommitError::Unknown { .. } => "unknown",
+                };
+                self.metrics.failures.get_or_create(&FailureLabel { kind }).inc();
+                health::end_of(error)
+            }
+        }
     }
 
     fn write<T: 'static>(&self, action: impl AsyncFnOnce(&Writer) -> T + 'static) -> ResponseActFuture<Self, T> {
@@ -151,32 +181,33 @@ monitored!(StoreWriter, "store_writer");
 
 impl Observable for StoreWriter {
     fn observe(&self) -> serde_json::Value {
-        json!({ "backend": self.writer.backend().as_str() })
+        json!({ "backend": self.writer.backend().as_str(), "trouble": self.health.trouble() })
     }
 }
 
 impl Handler<Commit> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<Decision, CommitError>>;
 
-    fn handle(&mut self, commit: Commit, _: &mut Context<Self>) -> Self::Result {
-        let (metrics, units) = (self.metrics.clone(), commit.units.len());
-        metrics.batch_units.observe(units as f64);
+    fn handle(&mut self, commit: Commit, context: &mut Context<Self>) -> Self::Result {
+        let metrics = self.metrics.clone();
+        let units = commit.units.iter();
+        let size = Size { units: units.len(), bytes: units.map(|unit| unit.content_bytes()).sum() };
+        let alone = (size.units == 1).then(|| commit.units.first().map(Arc::clone)).flatten();
+        metrics.batch_units.observe(size.units as f64);
+        let ticket = self.begin_commit(context);
         let committing = self.write(async move |writer| {
             let begun = Instant::now();
             let Commit { units, timeline, standing, acks, at } = commit;
             let result = writer.commit(CommitRequest { units, timeline, standing, acks, at }).await;
             metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
-            if let Err(error) = &result {
-                let kind = match error {
-                    CommitError::Aborted { .. } => "aborted",
-                    CommitError::Unknown { .. } => "unknown",
-                };
-                metrics.failures.get_or_create(&FailureLabel { kind }).inc();
-            }
             result
         });
         Box::pin(committing.map(move |result, store, context| {
-            store.committed(units, context);
+            let end = store.committed(size, &result, context);
+            if let (Err(error), Some(unit)) = (&result, alone) {
+                health::tell_of_refusal(&unit, error);
+            }
+            store.end_commit(ticket, end, result.as_ref().err(), context);
             result
         }))
     }

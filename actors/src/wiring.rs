@@ -172,7 +172,9 @@ impl Node {
         let (reads, counts) = (database.clone(), metrics.store.clone());
         let reader = scene.start("store_reader-core", move |_| StoreReader::new(reads.clone(), counts.clone()));
         let counts = metrics.store.clone();
-        let store_writer = scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone()));
+        let time = clock.clone();
+        let store_writer =
+            scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
         let keeper = scene.start("cache", move |_| Keeper::new(kept.clone(), loads.clone()));

@@ -10,11 +10,13 @@
 //! others) · [`cache`] (when memory may
 //! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) ·
 //! [`session`] (what a native client is sent) · [`push_ledger`], [`clients`] (who got what) · [`retention`]
-//! (what is old) · [`link`] (when a way to a peer lives) · [`wire`] (hand-written decoders)
+//! (what is old) · [`link`] (when a way to a peer lives) · [`commit_health`], [`log_growth`] (how the database is) ·
+//! [`wire`] (hand-written decoders)
 
 pub mod cache;
 pub mod clients;
 pub mod commit;
+pub mod commit_health;
 pub mod config;
 pub mod content;
 pub mod feed;
@@ -22,6 +24,7 @@ pub mod gray;
 pub mod key;
 pub mod lease;
 pub mod link;
+pub mod log_growth;
 pub mod long_poll;
 pub mod member;
 pub mod nacos;

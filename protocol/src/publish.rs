@@ -28,7 +28,7 @@ mod batch;
 mod message;
 mod queue;
 
-pub use message::{CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Resolution};
+pub use message::{Again, CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Resolution};
 
 use batch::{Batch, Phase, Waiting};
 use queue::Queue;
@@ -111,7 +111,8 @@ impl Publisher {
             out.push(Effect::Reply { caller, outcome: PublishOutcome::Busy });
             return;
         }
-        self.queue.push(Waiting { unit, caller, deadline: now.after(self.options.deadline) });
+        let deadline = now.after(self.options.deadline);
+        self.queue.push(Waiting { unit, caller, deadline, company: usize::MAX });
     }
 
     fn acked(&mut self, now: Mono, batch: BatchId, ack: Ack, out: &mut Vec<Effect>) {
@@ -145,9 +146,17 @@ impl Publisher {
                 batch.withdraw(Phase::Adrift, out);
                 out.push(Effect::Rejoin);
             }
-            CommitResult::Aborted { retry: true, .. } if batch.aborts < self.options.commit_retries => {
+            CommitResult::Aborted { again: Again::MayHelp, .. } if batch.aborts < self.options.commit_retries => {
                 batch.gather_again(now, &self.options);
             }
+            CommitResult::Aborted { again, .. } if again != Again::MayHelp && batch.waiting.len() > 1 => {
+                self.isolate(index, out);
+            }
+            CommitResult::Aborted { again: Again::RefusesOne, reason } => self.remove(index, |batch| {
+                let outcome = PublishOutcome::Rejected { reason };
+                batch.waiting.iter().for_each(|waiting| waiting.reply(outcome.clone(), out));
+                out.push(Effect::Withdraw { batch: batch.id });
+            }),
             CommitResult::Aborted { reason, .. } => self.remove(index, |batch| {
                 batch.waiting.iter().for_each(|waiting| waiting.fail(&reason, out));
                 out.push(Effect::Withdraw { batch: batch.id });
@@ -157,6 +166,15 @@ impl Publisher {
                 out.push(Effect::Resolve { batch: id, request_ids: batch.request_ids(), ack: own_ack });
             }
         }
+    }
+
+    /// The database does not take one unit of the batch: halves of it are tried by themselves, and halves of those, until
+    /// the guilty one is alone. The others go through.
+    fn isolate(&mut self, index: usize, out: &mut Vec<Effect>) {
+        let Some(batch) = self.batches.remove(index) else { return };
+        out.push(Effect::Withdraw { batch: batch.id });
+        let company = batch.waiting.len() / 2;
+        self.queue.put_back(batch.waiting.into_iter().map(|waiting| Waiting { company, ..waiting }));
     }
 
     /// Answers the callers of a commit whose outcome was unknown. When some of it landed, nobody here knows the changes:
@@ -169,7 +187,7 @@ impl Publisher {
                 if landed.is_empty() {
                     out.push(Effect::Withdraw { batch: id });
                 }
-                let reason = "the commit was lost before it reached the database; nothing was written".to_owned();
+                let reason = "the commit was lost before it reached the database".to_owned();
                 batch.waiting.iter().for_each(|waiting| {
                     waiting.reply_recorded(&landed, PublishOutcome::Failed { reason: reason.clone() }, out);
                 });
@@ -212,7 +230,7 @@ impl Publisher {
 
     /// Fails the units whose time is up and whose commit is not under way.
     fn expire(&mut self, now: Mono, out: &mut Vec<Effect>) {
-        const REASON: &str = "no commit could be sent in time; nothing was written";
+        const REASON: &str = "no commit could be sent in time";
         self.queue.expire(now).iter().for_each(|waiting| waiting.fail(REASON, out));
         for batch in &mut self.batches {
             if batch.is_at_the_database() {

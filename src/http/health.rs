@@ -1,4 +1,4 @@
-//! Whether the process lives and whether the node can serve. Asks, never repairs.
+//! Whether the process lives and whether the node can serve: one rule for every interface. Asks, never repairs.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use actix_web::http::StatusCode;
 use callboard_actors::lease_keeper::{GetStanding, Standing};
 use callboard_actors::runtime::ask;
 use callboard_actors::store_reader::Probe;
+use callboard_actors::store_writer::ProveWritable;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::access::{Answer, Call};
-use super::answer;
+use super::{State, answer};
 use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
 
@@ -37,6 +38,7 @@ pub(super) struct Ready {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Checks {
     database: &'static str,
+    commits: &'static str,
     migrations: &'static str,
     membership: &'static str,
 }
@@ -47,25 +49,65 @@ pub(super) async fn up(call: Call) -> Answer {
     answer::json(StatusCode::OK, &Health { status: "up" })
 }
 
+/// Whether the node can serve everything: the one rule for every interface that is asked.
+pub(super) struct Readiness {
+    /// The database answers.
+    database: bool,
+    /// Why commits do not go through, as a sentence for anybody.
+    commits: Result<(), String>,
+    /// The node takes part as it shall.
+    membership: bool,
+}
+
+impl Readiness {
+    /// Asks the database and the parts of the node. A commit that went through a moment ago proves that others do; else
+    /// one is tried.
+    pub(super) async fn of(state: &State) -> Self {
+        let worker = &state.worker;
+        let (database, commits, standing) = futures_util::future::join3(
+            ask(&worker.store, Probe, CHECK_DEADLINE),
+            ask(&worker.node.store_writer, ProveWritable, CHECK_DEADLINE),
+            ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE),
+        )
+        .await;
+        Self {
+            database: matches!(database, Ok(Ok(()))),
+            commits: commits.unwrap_or_else(|_late| Err("the database did not answer in time".to_owned())),
+            membership: matches!(standing, Ok(Standing::Settled)),
+        }
+    }
+
+    /// Why the node can't serve everything; `None` when it can.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match &self.commits {
+            _ if !self.database => Some("the database does not answer".to_owned()),
+            Err(reason) => Some(format!("no publish can succeed: {reason}")),
+            Ok(()) if !self.membership => Some("the node has not joined the cluster; its log says why".to_owned()),
+            Ok(()) => None,
+        }
+    }
+
+    fn checks(&self) -> Checks {
+        let word = |up: bool| if up { "up" } else { "down" };
+        Checks {
+            database: word(self.database),
+            commits: word(self.commits.is_ok()),
+            // A database that lacks migrations is refused at the start, before anything is served.
+            migrations: word(true),
+            membership: word(self.membership),
+        }
+    }
+}
+
 /// `GET /readyz`.
 pub(super) async fn ready(call: Call) -> Answer {
     call.query(&[])?;
-    let worker = &call.state.worker;
-    let (database, settled) = futures_util::future::join(
-        ask(&worker.store, Probe, CHECK_DEADLINE),
-        ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE),
-    )
-    .await;
-    let (database, membership) = (matches!(database, Ok(Ok(()))), !matches!(settled, Ok(Standing::Unknown) | Err(_)));
-    let word = |up: bool| if up { "up" } else { "down" };
-    // A database that lacks migrations is refused at the start, before anything is served.
-    let checks = Checks { database: word(database), migrations: word(true), membership: word(membership) };
-    let refusal = match call.state.shared.draining.refuse_new() {
-        Err(stopping) => stopping,
-        Ok(()) if database && membership => {
-            return answer::json(StatusCode::OK, &Ready { status: "ready", checks });
-        }
-        Ok(()) => Problem::new(ErrorCode::Unavailable, "the node can't serve everything at present"),
+    let readiness = Readiness::of(&call.state).await;
+    let checks = readiness.checks();
+    let refusal = match (call.state.shared.draining.refuse_new(), readiness.refusal()) {
+        (Err(stopping), _) => stopping,
+        (Ok(()), Some(reason)) => Problem::new(ErrorCode::Unavailable, reason),
+        (Ok(()), None) => return answer::json(StatusCode::OK, &Ready { status: "ready", checks }),
     };
     Err(refusal.with("checks", json!(checks)))
 }

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use callboard_actors::clock::{Clock as _, SystemClock};
 use callboard_actors::runtime::ask;
-use callboard_actors::store::{CommitError, Namespace, NamespaceSummary, WriteError};
+use callboard_actors::store::{Cause, CommitError, Namespace, NamespaceSummary, WriteError};
 use callboard_actors::store_reader::ListNamespaces;
 use callboard_actors::store_writer::{CreateNamespace, DeleteNamespace, EditNamespace};
 use callboard_protocol::config::check_text;
@@ -177,8 +177,11 @@ fn refused(error: WriteError) -> Problem {
         WriteError::NamespaceMissing { .. } => ErrorCode::NotFound,
         WriteError::NamespaceInUse { .. } => ErrorCode::NamespaceInUse,
         WriteError::NamespaceBuiltIn { .. } => ErrorCode::NamespaceProtected,
-        WriteError::Failed(CommitError::Aborted { .. }) => {
-            return Problem::new(ErrorCode::Unavailable, "the database did not do it; nothing was written");
+        WriteError::Failed(CommitError::Aborted { cause: Cause::Refused, .. }) => {
+            return Problem::rejected(&Cause::Refused.to_string());
+        }
+        WriteError::Failed(CommitError::Aborted { cause, .. }) => {
+            return Problem::new(ErrorCode::Unavailable, format!("{cause}; nothing was written"));
         }
         WriteError::Failed(CommitError::Unknown { .. }) => return unknown(),
     };

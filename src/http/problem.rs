@@ -63,6 +63,8 @@ pub(crate) enum ErrorCode {
     UnsupportedType,
     /// The same idempotency key was used for another request.
     IdempotencyKeyReused,
+    /// The database does not take what the request holds.
+    Rejected,
     /// As much is queued or held as is allowed.
     Overloaded,
     /// A fault of the server.
@@ -103,6 +105,7 @@ impl ErrorCode {
             Self::IdempotencyKeyReused => {
                 ("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used before")
             }
+            Self::Rejected => ("rejected", StatusCode::UNPROCESSABLE_ENTITY, "The database refuses it"),
             Self::Overloaded => ("overloaded", StatusCode::TOO_MANY_REQUESTS, "Too much at once"),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "A fault of the server"),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
@@ -197,10 +200,16 @@ impl Problem {
         Self::new(ErrorCode::Overloaded, "too many publishes wait; nothing was written")
     }
 
-    /// A publish that failed for certain.
+    /// A publish that failed for certain, and why, in words that anybody may read.
     #[must_use]
-    pub(crate) fn publish_failed() -> Self {
-        Self::new(ErrorCode::Unavailable, "the publish failed; nothing was written")
+    pub(crate) fn publish_failed(reason: &str) -> Self {
+        Self::new(ErrorCode::Unavailable, format!("the publish failed: {reason}; nothing was written"))
+    }
+
+    /// A publish that the database refuses, and will again.
+    #[must_use]
+    pub(crate) fn rejected(reason: &str) -> Self {
+        Self::new(ErrorCode::Rejected, format!("{reason}; nothing was written, and the log says what it was"))
     }
 
     /// A fault of the server; what it was is for the log.

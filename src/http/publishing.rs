@@ -164,8 +164,9 @@ fn settled(key: &ConfigKey, outcome: PublishOutcome, request_id: &RequestId) -> 
         PublishOutcome::Busy => Err(Problem::busy()),
         PublishOutcome::Failed { reason } => {
             tracing::debug!(config.key = %key, reason, "a publish failed");
-            Err(Problem::publish_failed())
+            Err(Problem::publish_failed(&reason))
         }
+        PublishOutcome::Rejected { reason } => Err(Problem::rejected(&reason)),
         PublishOutcome::Unknown { reason } => {
             tracing::debug!(config.key = %key, reason, "the outcome of a publish is not known");
             Err(unknown(request_id))
@@ -240,7 +241,9 @@ fn described(id: &str, summary: &str) -> Described {
             ErrorCode::NotFound,
             ErrorCode::ConditionFailed,
             ErrorCode::IdempotencyKeyReused,
+            ErrorCode::Rejected,
             ErrorCode::Overloaded,
+            ErrorCode::Unavailable,
             ErrorCode::ShuttingDown,
             ErrorCode::OutcomeUnknown,
         ])

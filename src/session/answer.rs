@@ -188,7 +188,8 @@ pub(crate) fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
         Fault::Watch(refused) => refused.into(),
         Fault::Refused(refusal) => refusal.into(),
         Fault::Busy => Problem::busy(),
-        Fault::Failed => Problem::publish_failed(),
+        Fault::Failed(reason) => Problem::publish_failed(&reason),
+        Fault::Rejected(reason) => Problem::rejected(&reason),
         Fault::Unknown(_) => {
             let text = "it is not known whether this was written; repeat it with requestId as its idempotency key";
             Problem::new(ErrorCode::OutcomeUnknown, text)

@@ -17,8 +17,9 @@ pub(super) fn settled(outcome: Option<PublishOutcome>, request_id: RequestId) ->
         Some(PublishOutcome::Busy) => Err(Fault::Busy),
         Some(PublishOutcome::Failed { reason }) => {
             tracing::debug!(reason, "a publish failed");
-            Err(Fault::Failed)
+            Err(Fault::Failed(reason))
         }
+        Some(PublishOutcome::Rejected { reason }) => Err(Fault::Rejected(reason)),
         Some(PublishOutcome::Unknown { .. }) | None => Err(Fault::Unknown(request_id)),
     }
 }

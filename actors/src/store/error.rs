@@ -78,17 +78,75 @@ pub enum CommitError {
     /// Nothing was written, for certain.
     #[error("nothing was written: {reason}")]
     Aborted {
-        /// What happened.
+        /// What kind of failure it was.
+        cause: Cause,
+        /// What the database said; for the log, not for clients.
         reason: String,
-        /// True when the same transaction may go through if it is tried again.
-        retry: bool,
     },
     /// The commit was sent and no answer came: written as a whole, or not at all.
     #[error("it is not known whether anything was written: {reason}")]
     Unknown {
-        /// What happened.
+        /// What kind of failure it was.
+        cause: Cause,
+        /// What the database said; for the log, not for clients.
         reason: String,
     },
+}
+
+impl CommitError {
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Aborted { cause, .. } | Self::Unknown { cause, .. } => *cause,
+        }
+    }
+}
+
+/// Why the database did not do what it was asked, as a sentence that anybody may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The volume, the quota or the file is full.
+    #[error("the database has no room left")]
+    NoRoom,
+    /// The file, the file system or the server takes no writes.
+    #[error("the database takes no writes")]
+    ReadOnly,
+    /// Reading from or writing to the storage failed.
+    #[error("the database's storage fails")]
+    Storage,
+    /// The connection is gone or none could be made.
+    #[error("the database can't be reached")]
+    Unreachable,
+    /// No answer came in the time allowed.
+    #[error("the database did not answer in time")]
+    Slow,
+    /// Another transaction was in the way.
+    #[error("other transactions were in the way")]
+    Contention,
+    /// The database will never take what it was given.
+    #[error("the database refuses what this holds")]
+    Refused,
+    /// A row holds what this program can't have written.
+    #[error("the database holds something that can't be read")]
+    Damaged,
+    /// The database will say the same again, whatever it is given: a table or a right is missing.
+    #[error("the database is not as it should be")]
+    Unusable,
+}
+
+impl Cause {
+    /// True when the same transaction may go through if it is tried again.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        !matches!(self, Self::Refused | Self::Damaged | Self::Unusable)
+    }
+
+    /// True when it says something of the database, not of what was asked or of who else asked.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        !matches!(self, Self::Refused | Self::Damaged | Self::Contention)
+    }
 }
 
 /// Why a write other than a commit of units did not happen.
@@ -153,17 +211,6 @@ pub(super) enum Fault {
     Broken(String),
 }
 
-/// What a fault means for what to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
-    /// The connection is gone or none could be made.
-    Connection,
-    /// Another transaction was in the way, or it took too long.
-    Contention,
-    /// The database will say the same again.
-    Lasting,
-}
-
 impl From<DbErr> for Fault {
     fn from(error: DbErr) -> Self {
         Self::Database(error)
@@ -171,11 +218,11 @@ impl From<DbErr> for Fault {
 }
 
 impl Fault {
-    fn nature(&self) -> Nature {
+    fn cause(&self) -> Cause {
         match self {
-            Self::TimedOut => Nature::Connection,
-            Self::Broken(_) => Nature::Lasting,
-            Self::Database(error) => nature(error),
+            Self::TimedOut => Cause::Slow,
+            Self::Broken(_) => Cause::Damaged,
+            Self::Database(error) => cause(error),
         }
     }
 
@@ -183,11 +230,11 @@ impl Fault {
     pub(super) fn is_dead_connection(&self) -> bool {
         match self {
             Self::Database(DbErr::ConnectionAcquire(_)) | Self::TimedOut | Self::Broken(_) => false,
-            Self::Database(error) => nature(error) == Nature::Connection,
+            Self::Database(error) => matches!(cause(error), Cause::Unreachable | Cause::ReadOnly),
         }
     }
 
-    /// True when the commit that failed with this has certainly not happened.
+    /// True when the commit that failed with this has certainly not happened, and will not by itself.
     pub(super) fn refutes_commit(&self, backend: Backend) -> bool {
         let Self::Database(error) = self else { return false };
         let Some(code) = database_code(error) else { return false };
@@ -195,8 +242,10 @@ impl Fault {
             // Serialization failures, deadlocks and constraints are judged before the commit record is written.
             Backend::Postgres => code.starts_with("40") || code.starts_with("23"),
             Backend::MySql => code == "40001",
-            // Busy and full: SQLite keeps or rolls back the transaction, it never half commits.
-            Backend::Sqlite => primary_code(&code).is_some_and(|code| matches!(code, 5 | 13)),
+            // Busy, full, and a frame of the log that could not be written: the frame that commits is the last one, and
+            // a part of it is none. A log that could not be synced is another matter: all frames stand in it, and who
+            // recovers from it after a crash finds the commit.
+            Backend::Sqlite => code.parse().is_ok_and(|code: u32| matches!(code & 0xff, 5 | 13) || code == 778),
         }
     }
 
@@ -212,7 +261,7 @@ impl Fault {
 impl From<Fault> for CommitError {
     /// For faults before the commit was sent.
     fn from(fault: Fault) -> Self {
-        Self::Aborted { reason: fault.reason(), retry: fault.nature() != Nature::Lasting }
+        Self::Aborted { cause: fault.cause(), reason: fault.reason() }
     }
 }
 
@@ -224,9 +273,10 @@ impl From<Fault> for WriteError {
 
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> Self {
-        match fault.nature() {
-            Nature::Connection | Nature::Contention => Self::Unavailable { reason: fault.reason() },
-            Nature::Lasting => Self::Broken { what: fault.reason() },
+        if fault.cause().passes() {
+            Self::Unavailable { reason: fault.reason() }
+        } else {
+            Self::Broken { what: fault.reason() }
         }
     }
 }
@@ -235,9 +285,9 @@ impl Fault {
     /// For a commit that was sent and failed with this.
     pub(super) fn after_commit(&self, backend: Backend) -> CommitError {
         if self.refutes_commit(backend) {
-            CommitError::Aborted { reason: self.reason(), retry: true }
+            CommitError::Aborted { cause: self.cause(), reason: self.reason() }
         } else {
-            CommitError::Unknown { reason: self.reason() }
+            CommitError::Unknown { cause: self.cause(), reason: self.reason() }
         }
     }
 }
@@ -261,51 +311,89 @@ fn mysql_number(error: &DbErr) -> Option<u16> {
     error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(sqlx::mysql::MySqlDatabaseError::number)
 }
 
-fn primary_code(code: &str) -> Option<u32> {
-    code.parse::<u32>().map(|code| code & 0xff).ok()
-}
-
-fn nature(error: &DbErr) -> Nature {
+fn cause(error: &DbErr) -> Cause {
     if matches!(error, DbErr::ConnectionAcquire(_)) {
-        return Nature::Connection;
+        return Cause::Unreachable;
     }
-    let Some(driver) = driver_error(error) else { return Nature::Lasting };
+    let Some(driver) = driver_error(error) else { return Cause::Unusable };
     if driver.as_database_error().is_none() {
-        return match driver {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::BeginFailed
-            | sqlx::Error::WorkerCrashed => Nature::Connection,
-            _ => Nature::Lasting,
-        };
+        return cause_in_driver(driver);
     }
     if let Some(number) = mysql_number(error) {
-        return match number {
-            // Lock wait, deadlock, a statement or transaction that ran too long.
-            1_205 | 1_213 | 1_969 | 3_024 => Nature::Contention,
-            // Server shut down or shutting down, session killed, too many connections, read-only after a fail-over.
-            1_040 | 1_053 | 1_080 | 1_290 | 1_317 | 1_836 | 1_927 | 1_928 | 2_006 | 2_013 | 4_031 => Nature::Connection,
-            _ => Nature::Lasting,
-        };
+        return cause_of_mysql(number);
     }
-    let Some(code) = database_code(error) else { return Nature::Lasting };
-    if let Some(code) = Some(code.as_str()).filter(|code| code.len() < 5).and_then(primary_code) {
-        // SQLite: busy and locked pass; an I/O error, a full disk or a file that can't be opened may pass.
-        return match code {
-            5 | 6 => Nature::Contention,
-            10 | 13 | 14 => Nature::Connection,
-            _ => Nature::Lasting,
-        };
+    match database_code(error) {
+        // SQLite's result codes are numbers; the others' are SQLSTATEs of five characters.
+        Some(code) if code.len() < 5 => code.parse().map_or(Cause::Unusable, cause_of_sqlite),
+        Some(code) => cause_of_postgres(&code),
+        None => Cause::Unusable,
     }
-    match code.as_str() {
-        "55P03" | "57014" => Nature::Contention,
+}
+
+fn cause_in_driver(error: &sqlx::Error) -> Cause {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => Cause::Unreachable,
+        sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Cause::Refused,
+        _ => Cause::Unusable,
+    }
+}
+
+/// By the result code; its low byte says the kind (<https://sqlite.org/rescode.html>).
+fn cause_of_sqlite(code: u32) -> Cause {
+    match code & 0xff {
+        5 | 6 => Cause::Contention,
+        8 => Cause::ReadOnly,
+        10 | 14 => Cause::Storage,
+        13 => Cause::NoRoom,
+        // Too long, a constraint, another type, out of range.
+        18 | 19 | 20 | 25 => Cause::Refused,
+        _ => Cause::Unusable,
+    }
+}
+
+/// By the server's own number, which MySQL and MariaDB share where it matters.
+fn cause_of_mysql(number: u16) -> Cause {
+    match number {
+        // Lock wait, deadlock, a statement or transaction that ran too long.
+        1_205 | 1_213 | 1_969 | 3_024 => Cause::Contention,
+        // Read-only by a setting or after a fail-over.
+        1_290 | 1_792 | 1_836 => Cause::ReadOnly,
+        // Server shut down or shutting down, session killed, too many connections.
+        1_040 | 1_053 | 1_080 | 1_317 | 1_927 | 1_928 | 2_006 | 2_013 | 4_031 => Cause::Unreachable,
+        // Disk full, table full, which InnoDB says of a volume without room.
+        1_021 | 1_114 => Cause::NoRoom,
+        // A file can't be read, written or synced; an engine that fails; an error at the commit itself.
+        3 | 1_023..=1_026 | 1_030 | 1_180 | 1_181 => Cause::Storage,
+        // Data that the columns, the character set, a constraint, a trigger or the packet's limit do not take.
+        1_048 | 1_062 | 1_153 | 1_264 | 1_292 | 1_366 | 1_406 | 1_451 | 1_452 | 1_644 | 3_819 | 3_988 | 4_025 => {
+            Cause::Refused
+        }
+        _ => Cause::Unusable,
+    }
+}
+
+/// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn cause_of_postgres(code: &str) -> Cause {
+    match code {
+        "55P03" | "57014" => Cause::Contention,
+        "53100" => Cause::NoRoom,
         // Read-only transaction: the primary became a standby.
-        "25006" | "25P03" => Nature::Connection,
-        code if code.starts_with("40") => Nature::Contention,
-        code if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => Nature::Connection,
-        _ => Nature::Lasting,
+        "25006" => Cause::ReadOnly,
+        "25P03" => Cause::Unreachable,
+        _ => match code.get(..2) {
+            Some("40") => Cause::Contention,
+            Some("08" | "53") => Cause::Unreachable,
+            Some("57") if code.starts_with("57P") => Cause::Unreachable,
+            Some("58") => Cause::Storage,
+            // Data, integrity, a limit of the program, a trigger that raises.
+            Some("22" | "23" | "44" | "54" | "P0") => Cause::Refused,
+            _ => Cause::Unusable,
+        },
     }
 }

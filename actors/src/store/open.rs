@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sea_orm::sqlx::{self, ConnectOptions, Connection, Executor, Row};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
@@ -120,12 +122,40 @@ async fn close(connection: impl Connection) {
 /// Whether a connection that comes back to its pool still answers. A statement that was abandoned half-way can leave
 /// one that waits for ever, and a server that vanished one that waits for many minutes; either would be missing from
 /// the pool. An error closes it.
-async fn in_order(answer: impl Future<Output = Result<(), sqlx::Error>>) -> Result<bool, sqlx::Error> {
+async fn in_order(answer: impl Future<Output = Result<bool, sqlx::Error>>) -> Result<bool, sqlx::Error> {
     const PATIENCE: Duration = Duration::from_secs(2);
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(answer) => answer.map(|()| true),
+        Ok(answer) => answer,
         Err(_elapsed) => Err(sqlx::Error::Protocol("the connection did not answer when it was given back".to_owned())),
     }
+}
+
+/// Whether a pool may give a connection out: not one inside a transaction. What is begun there would be a savepoint, and
+/// its "commit" would acknowledge what a transaction that nobody ends still holds.
+fn is_outside_of_transactions(connection: &impl Connection) -> Result<bool, sqlx::Error> {
+    Ok(!connection.is_in_transaction())
+}
+
+/// Whether a SQLite connection that comes back is outside of every transaction, by its own word and by the driver's. The
+/// two differ after a COMMIT that failed: SQLite has rolled back by itself, and the driver still counts one transaction.
+async fn is_settled_sqlite(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    const NO_TRANSACTION: &str = "1";
+    match connection.execute("ROLLBACK").await {
+        // There was one that nobody had ended.
+        Ok(_) => Ok(false),
+        Err(error) if error.as_database_error().and_then(|error| error.code()).as_deref() == Some(NO_TRANSACTION) => {
+            is_outside_of_transactions(connection)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a PostgreSQL session that comes back answers, and is outside of every transaction by the server's word: inside
+/// of one the time stands still. The driver's own count knows nothing of a BEGIN whose answer was abandoned.
+async fn is_settled_postgres(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let question = "SELECT transaction_timestamp() = statement_timestamp()";
+    let outside = connection.fetch_one(question).await?.try_get::<bool, _>(0)?;
+    Ok(outside && is_outside_of_transactions(connection)?)
 }
 
 async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
@@ -138,8 +168,10 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Pages of the log before a commit has to copy it into the file, 200 MiB: it is copied beside the commits before.
-        .pragma("wal_autocheckpoint", "50000")
+        // Pages of the log before a commit has to copy it into the file, 64 MiB: it is copied beside the commits before,
+        // and given back down to 16 MiB when it begins anew.
+        .pragma("wal_autocheckpoint", "16384")
+        .pragma("journal_size_limit", "16777216")
         .busy_timeout(options.statement_timeout)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
@@ -155,7 +187,10 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
     close(first).await;
     let pool = || {
         let pool = SqlitePoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
-        pool.idle_timeout(None).max_lifetime(None)
+        pool.idle_timeout(None)
+            .max_lifetime(None)
+            .before_acquire(|connection, _| Box::pin(async { is_outside_of_transactions(connection) }))
+            .after_release(|connection, _| Box::pin(is_settled_sqlite(connection)))
     };
     // Exactly one connection writes: writers would only wait for each other, and worse than in a queue.
     let writes = pool().max_connections(1).connect_lazy_with(settings.clone());
@@ -193,7 +228,8 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
                 refuse_postgres_standby(connection).await
             })
         })
-        .after_release(|connection, _| Box::pin(in_order(connection.ping())))
+        .before_acquire(|connection, _| Box::pin(async { is_outside_of_transactions(connection) }))
+        .after_release(|connection, _| Box::pin(in_order(is_settled_postgres(connection))))
     };
     let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
     let joins = pool().max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
@@ -270,7 +306,13 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
             })
         })
         // Not a ping: a begin that was abandoned may have left a transaction that the driver knows nothing of.
-        .after_release(|connection, _| Box::pin(in_order(async { connection.execute("ROLLBACK").await.map(|_| ()) })))
+        .before_acquire(|connection, _| Box::pin(async { is_outside_of_transactions(connection) }))
+        .after_release(|connection, _| {
+            Box::pin(in_order(async {
+                connection.execute("ROLLBACK").await?;
+                is_outside_of_transactions(connection)
+            }))
+        })
     };
     let writes =
         pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());

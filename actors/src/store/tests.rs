@@ -12,6 +12,7 @@ mod members;
 mod outages;
 mod reads;
 mod settings;
+mod storage;
 mod upkeep;
 
 /// Makes a test of each scenario for each database.

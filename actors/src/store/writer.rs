@@ -107,16 +107,30 @@ impl Writer {
         Ok(decision)
     }
 
+    /// Makes a durable commit that changes nothing anybody sees: proves that others would go through.
+    ///
+    /// # Errors
+    /// [`CommitError`]; after an unknown outcome ask again, it does no harm.
+    pub async fn try_commit(&self) -> Result<(), CommitError> {
+        let transaction = self.begin().await?;
+        let touch = transaction.sql("UPDATE cc_meta SET member_epoch = member_epoch + 1 WHERE id = 1");
+        transaction.within(transaction.run(touch)).await?;
+        transaction.commit().await
+    }
+
     /// Copies what SQLite's log holds into the file, as far as can be done without making a commit wait. Commits do it
     /// themselves when the log has grown long, and then publishes wait; asked for in time, they find little to do.
-    /// Does nothing on other databases.
+    /// Returns how many pages the log held; `None` on databases that have no such log.
     ///
     /// # Errors
     /// [`CommitError::Aborted`]; the log stays as it is.
-    pub async fn checkpoint(&self) -> Result<(), CommitError> {
-        let Some(connection) = &self.apart.checkpoints else { return Ok(()) };
-        connection.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await.map_err(Fault::from)?;
-        Ok(())
+    pub async fn checkpoint(&self) -> Result<Option<usize>, CommitError> {
+        let Some(connection) = &self.apart.checkpoints else { return Ok(None) };
+        let copy = self.sql("PRAGMA wal_checkpoint(PASSIVE)").statement();
+        let row = connection.query_one_raw(copy).await.map_err(Fault::from)?;
+        let pages = row.map(|row| row.try_get_by_index::<i64>(1)).transpose().map_err(Fault::from)?;
+        // Below zero when the log was never used.
+        Ok(Some(pages.and_then(|pages| usize::try_from(pages).ok()).unwrap_or_default()))
     }
 
     /// Begins a transaction that holds the meta row's lock.

@@ -20,6 +20,8 @@ pub(super) struct Waiting {
     pub(super) unit: Arc<Unit>,
     pub(super) caller: CallerId,
     pub(super) deadline: Mono,
+    /// The most units of a batch that it may be part of: fewer after each one that the database refused.
+    pub(super) company: usize,
 }
 
 impl Waiting {
@@ -350,7 +352,7 @@ impl Batch {
         if helpless {
             let names: Vec<&str> = lacking.iter().map(|row| &*row.node.0).collect();
             let names = names.join(", ");
-            let reason = format!("nothing was written: no acknowledgement came from {names}; ask another node");
+            let reason = format!("no acknowledgement came from {names}; ask another node");
             self.withdraw(Phase::Adrift, out);
             self.waiting.drain(..).for_each(|waiting| waiting.fail(&reason, out));
             return;

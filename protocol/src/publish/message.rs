@@ -118,16 +118,27 @@ pub enum CommitResult {
     Decided(Decision),
     /// The transaction is undone: nothing was written.
     Aborted {
-        /// What the database said.
+        /// Why, as a sentence that callers may read.
         reason: String,
-        /// True when trying again may help.
-        retry: bool,
+        /// What to expect of another try.
+        again: Again,
     },
     /// Nobody knows: the transaction may have landed, or may still.
     Unknown {
         /// What happened.
         reason: String,
     },
+}
+
+/// What to expect when a transaction that was undone is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// It may go through as it is.
+    MayHelp,
+    /// The database refuses what one of the units holds; without that one it may go through.
+    RefusesOne,
+    /// The same will come of it: the database is not in order, perhaps only where one of the units touches it.
+    IsFutile,
 }
 
 /// What a look after a commit of unknown outcome found.
@@ -217,6 +228,11 @@ pub enum Effect {
 pub enum PublishOutcome {
     /// Done or refused, for good.
     Settled(UnitOutcome),
+    /// The database refuses what the unit holds, and will again. Nothing was written.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
     /// Turned away: too much waits already. Nothing was written.
     Busy,
     /// Given up. Nothing was written, nor will be.

@@ -22,6 +22,14 @@ impl Queue {
         self.waiting.push_back(waiting);
     }
 
+    /// Puts units that were taken out back where they were, by their deadlines.
+    pub(super) fn put_back(&mut self, units: impl DoubleEndedIterator<Item = Waiting>) {
+        for unit in units.rev() {
+            let place = self.waiting.partition_point(|waiting| waiting.deadline < unit.deadline);
+            self.waiting.insert(place, unit);
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.waiting.front().map(|waiting| waiting.deadline)
     }
@@ -41,7 +49,7 @@ impl Queue {
         max_bytes: usize,
     ) -> Vec<Waiting> {
         let (mut chosen, mut left) = (Vec::new(), VecDeque::new());
-        let (mut items, mut bytes) = (0, 0);
+        let (mut items, mut bytes, mut company) = (0, 0, usize::MAX);
         while let Some(waiting) = self.waiting.pop_front() {
             if waiting.keys().any(|key| taken.contains(key)) {
                 taken.extend(waiting.keys().cloned());
@@ -50,7 +58,8 @@ impl Queue {
             }
             items += waiting.unit.items.len();
             bytes += waiting.unit.content_bytes();
-            if !chosen.is_empty() && (items > max_items || bytes > max_bytes) {
+            company = company.min(waiting.company);
+            if !chosen.is_empty() && (items > max_items || bytes > max_bytes || chosen.len() >= company) {
                 left.push_back(waiting);
                 break;
             }

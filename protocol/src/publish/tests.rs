@@ -154,6 +154,7 @@ fn told(effect: &Effect) -> String {
                 PublishOutcome::Settled(UnitOutcome::Done { .. }) => "done",
                 PublishOutcome::Settled(UnitOutcome::Refused(Refusal::RequestIdReused { .. })) => "reused",
                 PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
+                PublishOutcome::Rejected { .. } => "rejected",
                 PublishOutcome::Busy => "busy",
                 PublishOutcome::Failed { .. } => "failed",
                 PublishOutcome::Unknown { .. } => "unknown",
@@ -282,14 +283,41 @@ fn an_undone_commit_is_tried_again_a_few_times() {
     let mut script = Script::member(&[row("a", 1, 0)]);
     script.publish(1, &["x"]);
     script.acked(0, ack("a", 1, 1));
-    let undone = |retry| CommitResult::Aborted { reason: "lock timeout".into(), retry };
     for _ in 0..3 {
-        assert_eq!(script.committed(0, undone(true)), ["commit 0 [r1] by a1"]);
+        assert_eq!(script.committed(0, undone(Again::MayHelp)), ["commit 0 [r1] by a1"]);
     }
-    assert_eq!(script.committed(0, undone(true)), ["reply 1 failed", "withdraw 0"]);
+    assert_eq!(script.committed(0, undone(Again::MayHelp)), ["reply 1 failed", "withdraw 0"]);
     script.publish(2, &["x"]);
     script.acked(1, ack("a", 1, 2));
-    assert_eq!(script.committed(1, undone(false)), ["reply 2 failed", "withdraw 1"]);
+    assert_eq!(script.committed(1, undone(Again::IsFutile)), ["reply 2 failed", "withdraw 1"]);
+}
+
+fn undone(again: Again) -> CommitResult {
+    CommitResult::Aborted { reason: "lock timeout".into(), again }
+}
+
+#[test]
+fn what_the_database_refuses_fails_alone_and_the_others_of_its_batch_go_through() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    // These wait for the first one, and make the next batch.
+    (2..=6).for_each(|id| assert!(script.publish(id, &[&format!("k{id}")]).is_empty()));
+    script.acked(0, ack("a", 1, 1));
+    let next = script.committed(0, written(1));
+    assert_eq!(next.last().unwrap(), "notify 1 [k2/r2 k3/r3 k4/r4 k5/r5 k6/r6] to a");
+    script.acked(1, ack("a", 1, 2));
+    let refused = || undone(Again::RefusesOne);
+    assert_eq!(script.committed(1, refused()), ["withdraw 1", "notify 2 [k2/r2 k3/r3] to a"]);
+    script.acked(2, ack("a", 1, 3));
+    let next = script.committed(2, written(2));
+    assert_eq!(next, ["reply 2 done", "reply 3 done", "confirm 2", "notify 3 [k4/r4 k5/r5] to a"]);
+    script.acked(3, ack("a", 1, 4));
+    assert_eq!(script.committed(3, refused()), ["withdraw 3", "notify 4 [k4/r4] to a"]);
+    script.acked(4, ack("a", 1, 5));
+    assert_eq!(script.committed(4, refused()), ["reply 4 rejected", "withdraw 4", "notify 5 [k5/r5] to a"]);
+    script.acked(5, ack("a", 1, 6));
+    let next = script.committed(5, written(1));
+    assert_eq!(next, ["reply 5 done", "confirm 5", "notify 6 [k6/r6] to a"]);
 }
 
 #[test]

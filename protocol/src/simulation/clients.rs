@@ -118,9 +118,10 @@ impl World {
                 let versions: Vec<Version> = items.iter().map(|item| item.version).collect();
                 self.succeeded_at(request, &versions);
             }
-            PublishOutcome::Settled(UnitOutcome::Refused(_)) | PublishOutcome::Busy | PublishOutcome::Failed { .. } => {
-                self.failed_at(request)
-            }
+            PublishOutcome::Settled(UnitOutcome::Refused(_))
+            | PublishOutcome::Rejected { .. }
+            | PublishOutcome::Busy
+            | PublishOutcome::Failed { .. } => self.failed_at(request),
             PublishOutcome::Unknown { .. } => {
                 self.checks.asked[request].unsure = true;
                 if self.chance.one_in(2) {

@@ -8,7 +8,7 @@ use super::work::{Looked, Resolving, Task};
 use super::world::World;
 use crate::commit::Decision;
 use crate::lease::{self, FenceResult, JoinResult, RenewResult};
-use crate::publish::{self, CommitResult, Resolution};
+use crate::publish::{self, Again, CommitResult, Resolution};
 use crate::receiver::{self, FloorResult, Found, LookResult};
 use crate::unit::{Recorded, RequestId};
 
@@ -78,7 +78,7 @@ impl World {
                 self.checks.counters.unknown += u64::from(unknown.is_some());
                 let result = match unknown {
                     Some(_) => CommitResult::Unknown { reason },
-                    None => CommitResult::Aborted { reason, retry: true },
+                    None => CommitResult::Aborted { reason, again: Again::MayHelp },
                 };
                 self.mail(node, Mail::Publisher(publish::Event::Committed { batch, result }));
             }

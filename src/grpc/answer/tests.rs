@@ -61,7 +61,7 @@ fn every_answer_says_in_each_way_how_it_went() {
     }
     let faults: [Refused; 6] = [
         Fault::Busy.into(),
-        Fault::Failed.into(),
+        Fault::Failed("the database has no room left".to_owned()).into(),
         Fault::Leaving.into(),
         Fault::TooManyWatches(3).into(),
         Refused::no_config(),

@@ -127,8 +127,8 @@ fn verdict(answer: Result<Result<(), WriteError>, AskError>) -> Answer {
     let unknown = || Fault::caused(StatusCode::GATEWAY_TIMEOUT, "outcome unknown, read the list of namespaces to see");
     match answer {
         Ok(Ok(())) => Ok(truth(true)),
-        Ok(Err(WriteError::Failed(CommitError::Aborted { .. }))) => {
-            Err(Fault::overloaded("the database did not do it, nothing was written"))
+        Ok(Err(WriteError::Failed(CommitError::Aborted { cause, .. }))) => {
+            Err(Fault::overloaded(format!("{cause}, nothing was written")))
         }
         Ok(Err(WriteError::Failed(CommitError::Unknown { .. }))) | Err(_) => Err(unknown()),
         Ok(Err(refused)) => {

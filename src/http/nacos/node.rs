@@ -1,19 +1,15 @@
 //! What clients and tools look at before they trust a server: health, version, the members of the cluster, as this node
 //! sees them. Asks, never repairs.
 
-use std::time::Duration;
-
 use actix_web::http::StatusCode;
 use callboard_actors::clock::{Clock as _, SystemClock};
-use callboard_actors::lease_keeper::{GetStanding, Standing};
-use callboard_actors::runtime::ask;
-use callboard_actors::store_reader::Probe;
 use callboard_protocol::content::MAX_CONTENT;
 use serde_json::{Value, json};
 
 use super::super::State;
 use super::super::access::Call;
 use super::super::cluster::{self, NacosMember};
+use super::super::health::Readiness;
 use super::Answer;
 use super::answer::{TEXT, bare, enveloped, word};
 use super::fault::Fault;
@@ -22,8 +18,6 @@ use super::parameters::Parameters;
 /// The version of Nacos that this interface is as good as.
 const VERSION: &str = "2.5.1";
 const DAY: u64 = 24 * 60 * 60;
-/// How long each check may take.
-const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// `GET` of the liveness.
 pub(in crate::http) async fn live(_call: Call) -> Answer {
@@ -49,17 +43,10 @@ pub(in crate::http) async fn metrics(call: Call) -> Answer {
 }
 
 /// Why the node can't serve everything at present.
-async fn unready(state: &State) -> Option<&'static str> {
-    if state.shared.draining.refuse_new().is_err() {
-        return Some("the server is stopping");
-    }
-    let worker = &state.worker;
-    let database = ask(&worker.store, Probe, CHECK_DEADLINE);
-    let settled = ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE);
-    match futures_util::future::join(database, settled).await {
-        (Ok(Ok(())), Ok(Standing::Settled | Standing::Direct)) => None,
-        (Ok(Ok(())), _) => Some("the server has not joined yet"),
-        (_, _) => Some("the database does not answer"),
+async fn unready(state: &State) -> Option<String> {
+    match state.shared.draining.refuse_new() {
+        Err(_stopping) => Some("the server is stopping".to_owned()),
+        Ok(()) => Readiness::of(state).await.refusal(),
     }
 }
 

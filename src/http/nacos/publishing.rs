@@ -125,7 +125,10 @@ async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
         Some(PublishOutcome::Busy) => Err(Fault::overloaded("too many publishes wait, nothing was written")),
         Some(PublishOutcome::Failed { reason }) => {
             tracing::debug!(config.key = %key, reason, "a publish failed");
-            Err(Fault::overloaded("the publish failed, nothing was written"))
+            Err(Fault::overloaded(format!("the publish failed: {reason}, nothing was written")))
+        }
+        Some(PublishOutcome::Rejected { reason }) => {
+            Err(Fault::caused(StatusCode::UNPROCESSABLE_ENTITY, format!("{reason}, nothing was written")))
         }
         Some(PublishOutcome::Unknown { .. }) | None => {
             tracing::debug!(config.key = %key, request.id = %request_id, "the outcome of a publish is not known");

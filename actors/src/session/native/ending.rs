@@ -100,7 +100,8 @@ fn reason(fault: &Fault) -> &'static str {
         | Fault::Ask(_)
         | Fault::Refused(_)
         | Fault::Busy
-        | Fault::Failed
+        | Fault::Failed(_)
+        | Fault::Rejected(_)
         | Fault::Unknown(_) => "failed",
     }
 }

@@ -202,8 +202,10 @@ pub enum Fault {
     Refused(Refusal),
     /// Too many publishes wait; nothing was written.
     Busy,
-    /// The publish failed; nothing was written.
-    Failed,
+    /// The publish failed, for this reason; nothing was written.
+    Failed(String),
+    /// The database refuses what the change holds, and will again; nothing was written.
+    Rejected(String),
     /// It is not known whether the change was made.
     Unknown(RequestId),
     /// The node takes no more changes.

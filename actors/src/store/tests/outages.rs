@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::ground::{Ground, Kind, administer, key, options, put, request, unit};
 use super::on_every_database;
-use crate::store::{CommitError, OpenError, OpenOptions, ReadError, open};
+use crate::store::{Cause, CommitError, OpenError, OpenOptions, ReadError, open};
 
 on_every_database!(
     sessions_ended_by_the_server_are_replaced,
@@ -53,7 +53,7 @@ async fn a_transaction_whose_session_ends_is_aborted(ground: Arc<Ground>) {
     let transaction = ground.writer.begin().await.unwrap();
     end_sessions(&ground).await;
     let fault = transaction.run(transaction.sql("UPDATE cc_meta SET rev = 77 WHERE id = 1")).await.unwrap_err();
-    assert!(matches!(CommitError::from(fault), CommitError::Aborted { retry: true, .. }));
+    assert!(matches!(CommitError::from(fault), CommitError::Aborted { cause: Cause::Unreachable, .. }));
     drop(transaction);
     let transaction = ground.writer.begin().await.unwrap();
     transaction.run(transaction.sql("UPDATE cc_meta SET rev = 77 WHERE id = 1")).await.unwrap();
@@ -117,7 +117,7 @@ async fn an_outage_is_survived_without_opening_again(ground: Arc<Ground>) {
     assert!(matches!(transaction.commit().await, Err(CommitError::Unknown { .. })));
     assert!(matches!(reader.fill(&[key("a")]).await, Err(ReadError::Unavailable { .. })));
     assert!(matches!(reader.probe().await, Err(ReadError::Unavailable { .. })));
-    assert!(matches!(publish("2").await, Err(CommitError::Aborted { retry: true, .. })));
+    assert!(matches!(publish("2").await, Err(CommitError::Aborted { cause, .. }) if cause.passes()));
     let refused = open(impatient).await.unwrap_err();
     assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused}");
     let mut line = line.mend().await;

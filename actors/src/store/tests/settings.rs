@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, Statement};
 
 use super::ground::{Ground, Kind, key, options, play_on_empty, put, request, unit};
 use super::on_every_database;
-use crate::store::{CommitError, OpenError, ReadError, open};
+use crate::store::{Cause, CommitError, OpenError, ReadError, open};
 
 on_every_database!(
     a_newer_schema_is_refused,
@@ -37,7 +37,7 @@ async fn sqlite_runs_with_a_write_ahead_log_and_full_synchronisation() {
             assert_eq!(value.unwrap(), wanted, "{pragma}");
         }
         let written = reader.ask(reader.sql("UPDATE cc_meta SET rev = 9")).await;
-        assert!(matches!(written.map_err(ReadError::from), Err(ReadError::Broken { .. })), "a reader can write");
+        assert!(matches!(written.map_err(ReadError::from), Err(ReadError::Unavailable { .. })), "a reader can write");
         writer.close().await;
         reader.close().await;
         Ok(())
@@ -133,7 +133,7 @@ async fn a_row_that_nobody_wrote_is_reported(ground: Arc<Ground>) {
     ground.administer("UPDATE cc_config SET kind = 'sonnet' WHERE data_id = 'a'").await;
     assert!(matches!(ground.reader.fill(&[key("a")]).await, Err(ReadError::Broken { .. })));
     let aborted = ground.writer.commit(request(vec![unit(vec![put(&key("a"), "2")])])).await;
-    assert!(matches!(aborted, Err(CommitError::Aborted { retry: false, .. })), "{aborted:?}");
+    assert!(matches!(aborted, Err(CommitError::Aborted { cause: Cause::Damaged, .. })), "{aborted:?}");
     let filter = crate::store::ListFilter { namespace: "public".to_owned(), ..Default::default() };
     assert_eq!(ground.reader.list(&filter, None, 10).await.unwrap().len(), 1);
 }
@@ -144,7 +144,7 @@ async fn a_held_lock_is_not_waited_for_for_ever(ground: Arc<Ground>) {
     let (other, reader) = open(impatient).await.unwrap();
     let held = ground.writer.begin().await.unwrap();
     let late = other.commit(request(vec![unit(vec![put(&key("a"), "2")])])).await;
-    assert!(matches!(late, Err(CommitError::Aborted { retry: true, .. })), "{late:?}");
+    assert!(matches!(late, Err(CommitError::Aborted { cause: Cause::Contention, .. })), "{late:?}");
     assert_eq!(reader.fill(&[key("a")]).await.unwrap().states.len(), 1, "reads wait for no lock");
     held.roll_back().await;
     ground.publish(&key("a"), "2").await;

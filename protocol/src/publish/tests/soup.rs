@@ -142,9 +142,11 @@ impl World {
         let id = RequestId::new(&format!("r{}", caller.0)).unwrap();
         let present = self.requests.contains_key(&id);
         match outcome {
-            PublishOutcome::Failed { .. } | PublishOutcome::Busy if present => Err(format!("{id} landed and failed")),
+            PublishOutcome::Failed { .. } | PublishOutcome::Rejected { .. } | PublishOutcome::Busy if present => {
+                Err(format!("{id} landed and failed"))
+            }
             PublishOutcome::Settled(_) if !present => Err(format!("{id} is done and not there")),
-            PublishOutcome::Failed { .. } | PublishOutcome::Busy => {
+            PublishOutcome::Failed { .. } | PublishOutcome::Rejected { .. } | PublishOutcome::Busy => {
                 self.failed.insert(id);
                 Ok(())
             }
@@ -225,7 +227,14 @@ impl World {
         let Some(commit) = chance.take(&mut self.commits) else { return Ok(()) };
         let batch = commit.batch;
         let result = match chance.below(8) {
-            0 => CommitResult::Aborted { reason: "lock".into(), retry: chance.below(2) == 0 },
+            0 => {
+                let again = match chance.below(4) {
+                    0 => Again::IsFutile,
+                    1 => Again::RefusesOne,
+                    _ => Again::MayHelp,
+                };
+                CommitResult::Aborted { reason: "lock".into(), again }
+            }
             1 => {
                 self.zombies.push(commit);
                 CommitResult::Unknown { reason: "lost".into() }

@@ -1,0 +1,76 @@
+//! Storage that fails amid a transaction: what is acknowledged after that is there, and what failed is not.
+
+use std::sync::Arc;
+
+use callboard_protocol::config::Version;
+use sea_orm::ConnectionTrait as _;
+
+use super::ground::{Ground, Kind, key, put, request, unit};
+use super::on_every_database;
+use crate::store::{Cause, CommitError, open};
+
+on_every_database!(
+    what_is_acknowledged_after_a_full_database_is_there,
+    a_transaction_that_was_left_open_holds_nothing_that_is_acknowledged,
+    a_commit_that_fails_leaves_no_transaction_behind,
+);
+
+/// The pages of the file, which is as many as the writing connection may then have, and `more` of them.
+async fn leave_room(ground: &Ground, more: u32) {
+    let row = ground
+        .writer
+        .connection()
+        .query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "PRAGMA page_count".to_owned()));
+    let pages = row.await.unwrap().unwrap().try_get_by_index::<i64>(0).unwrap();
+    let limit = format!("PRAGMA max_page_count = {}", pages + i64::from(more));
+    ground.writer.connection().execute_unprepared(&limit).await.unwrap();
+}
+
+/// A page more each time lets the transaction come one page further before it fails, through all of its statements.
+async fn what_is_acknowledged_after_a_full_database_is_there(ground: Arc<Ground>) {
+    if ground.kind != Kind::Sqlite {
+        return;
+    }
+    let (mut failed, mut expected) = (0, 0);
+    for more in 0..60 {
+        leave_room(&ground, more).await;
+        let units = (0..12).map(|number| unit(vec![put(&key(&format!("{more}-{number}")), &"x".repeat(9_000))]));
+        match ground.writer.commit(request(units.collect())).await {
+            Ok(_) => expected += 12,
+            Err(CommitError::Aborted { cause: Cause::NoRoom, .. }) => failed += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        // The limit went with its connection; what is acknowledged now has to be there for everybody.
+        expected += 1;
+        assert_eq!(ground.publish(&key("later"), &format!("after {more}")).await, Version(expected));
+        assert_eq!(ground.state(&key("later")).await.version, Version(expected), "after {failed} failures");
+    }
+    assert!(failed > 40, "{failed}");
+    let (writer, reader) = open(super::ground::options(&ground.url)).await.unwrap();
+    assert_eq!(reader.fill(&[]).await.unwrap().revision, Version(expected));
+    writer.close().await;
+    reader.close().await;
+}
+
+/// What a driver that loses count would leave behind: the next transaction must not become a part of it.
+async fn a_transaction_that_was_left_open_holds_nothing_that_is_acknowledged(ground: Arc<Ground>) {
+    let begin = if ground.kind == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    ground.writer.connection().execute_unprepared(begin).await.unwrap();
+    for turn in 1..=3_u64 {
+        assert_eq!(ground.publish(&key("a"), &turn.to_string()).await, Version(turn));
+        assert_eq!(ground.state(&key("a")).await.version, Version(turn));
+    }
+}
+
+/// SQLite may end a transaction by itself when a statement or the COMMIT fails; the driver does not hear of it.
+async fn a_commit_that_fails_leaves_no_transaction_behind(ground: Arc<Ground>) {
+    for turn in 1..=3_u64 {
+        let transaction = ground.writer.begin().await.unwrap();
+        transaction.run(transaction.sql("UPDATE cc_meta SET rev = 77 WHERE id = 1")).await.unwrap();
+        transaction.run(transaction.sql("ROLLBACK")).await.unwrap();
+        let ended = transaction.commit().await;
+        assert!(ground.kind != Kind::Sqlite || ended.is_err(), "{ended:?}");
+        assert_eq!(ground.publish(&key("a"), &turn.to_string()).await, Version(turn));
+        assert_eq!(ground.state(&key("a")).await.version, Version(turn));
+    }
+}
