@@ -34,6 +34,18 @@ pub enum Command {
         /// Its id.
         id: String,
     },
+    /// Copy the SQLite file of a node, which may serve it meanwhile.
+    Backup {
+        /// Where to.
+        file: PathBuf,
+    },
+    /// Put a copy in the place of the SQLite file of a node that is stopped.
+    Restore {
+        /// Where from.
+        file: PathBuf,
+    },
+    /// Say that the database was restored: a new line of history begins.
+    Restored,
     /// Ask something of a running cluster. Takes no settings.
     Client(Box<Request>),
     /// Print the completions of the command line for a shell. Takes no settings.
@@ -86,7 +98,13 @@ pub fn manual() -> io::Result<Vec<u8>> {
 
 fn takes_settings(command: &Command) -> bool {
     match command {
-        Command::Serve | Command::Migrate | Command::ShowConfig { .. } | Command::RemoveNode { .. } => true,
+        Command::Serve
+        | Command::Migrate
+        | Command::ShowConfig { .. }
+        | Command::RemoveNode { .. }
+        | Command::Backup { .. }
+        | Command::Restore { .. }
+        | Command::Restored => true,
         Command::Bench(_) | Command::ClusterKey | Command::Client(_) | Command::Completions(_) | Command::Manual => {
             false
         }
@@ -118,6 +136,18 @@ fn grammar(with: WithSettings) -> clap::Command {
         .subcommand(node_command("serve", "Run the node (the default)"))
         .subcommands(client_commands())
         .subcommand(node_command("migrate", "Bring the database to the form this version expects"))
+        .subcommand(
+            node_command("backup", "Copy the SQLite file of a node to FILE, while it serves or not")
+                .arg(file_argument()),
+        )
+        .subcommand(
+            node_command("restore", "Put the copy FILE in the place of the SQLite file of a stopped node")
+                .arg(file_argument()),
+        )
+        .subcommand(node_command(
+            "restored",
+            "Say that the database was restored by its own tools: a new timeline begins, and every cache is emptied",
+        ))
         .subcommand(config_commands(node_command))
         .subcommand(clap::Command::new("cluster").about("Prepare a cluster").subcommand_required(true).subcommand(
             clap::Command::new("key").about("Print a new cluster key, the line of a file for --cluster-key-file"),
@@ -143,6 +173,11 @@ fn grammar(with: WithSettings) -> clap::Command {
             ),
         )
         .subcommand(clap::Command::new("man").about("Print the manual page; read it by: callboard man | man -l -"))
+}
+
+fn file_argument() -> Arg {
+    let parser = clap::value_parser!(PathBuf);
+    Arg::new("file").required(true).value_name("FILE").value_parser(parser).help("The file of the copy")
 }
 
 fn config_commands(node_command: impl Fn(&'static str, &'static str) -> clap::Command) -> clap::Command {
@@ -188,6 +223,9 @@ fn command_of(matches: &ArgMatches) -> Result<Command, clap::Error> {
     Ok(match matches.subcommand() {
         Some(("serve", _)) | None => Command::Serve,
         Some(("migrate", _)) => Command::Migrate,
+        Some(("backup", backup)) => Command::Backup { file: file_of(backup) },
+        Some(("restore", restore)) => Command::Restore { file: file_of(restore) },
+        Some(("restored", _)) => Command::Restored,
         Some(("cluster", _)) => Command::ClusterKey,
         Some(("node", node)) => {
             let id = node.subcommand().and_then(|(_, remove)| remove.get_one::<String>("id")).cloned();
@@ -205,6 +243,10 @@ fn command_of(matches: &ArgMatches) -> Result<Command, clap::Error> {
         Some(("man", _)) => Command::Manual,
         Some((_, _)) => Command::Client(Box::new(Request::from_arg_matches(matches)?)),
     })
+}
+
+fn file_of(matches: &ArgMatches) -> PathBuf {
+    matches.get_one::<PathBuf>("file").cloned().unwrap_or_default()
 }
 
 /// The settings given at any word of the command line, the innermost last: it wins.

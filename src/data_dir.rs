@@ -1,8 +1,8 @@
 //! The data directory of a node: its lock, its identity and the addresses it serves on.
 //!
-//! Owns the files `lock`, `node-id` and `addresses.json`, and `<database>.lock` beside a SQLite file, wherever that is.
-//! Holds an exclusive lock for as long as the value lives, so no two processes ever write to the same directory, or serve
-//! the same file. Never touches the database file itself.
+//! Owns the files `lock`, `node-id` and `addresses.json`, and beside a SQLite file, wherever that is, `<database>.lock` and
+//! `<database>.reserve`. Holds an exclusive lock for as long as the value lives, so no two processes ever write to the same
+//! directory, or serve the same file. Locks the database file, and never reads or writes it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -10,6 +10,8 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+mod reserve;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -159,24 +161,65 @@ impl DataDir {
     }
 }
 
-/// A SQLite file that this process alone serves, in its data directory or elsewhere. The lock ends when the value is dropped.
+/// A SQLite file that this process alone serves, in its data directory or elsewhere. The lock ends when the value is
+/// dropped, and not before every connection to the file is closed: closing a descriptor of it would end SQLite's own locks.
 #[derive(Debug)]
 pub struct DatabaseLock {
-    _lock: File,
+    /// Named after the file; says who holds it.
+    _name: File,
+    /// The file itself, whatever it is called: another name of it may lead here too.
+    _file: File,
 }
 
 impl DatabaseLock {
-    /// Locks the file beside `database` that is named after it. Two nodes with data directories of their own would
-    /// otherwise each take themselves for the only one.
+    /// Locks the file that `database` means, by whatever name, and the one beside it that is named after it. Two nodes with
+    /// data directories of their own would otherwise each take themselves for the only one. Makes an empty file when there
+    /// is none. Sees to the room that is kept for a start on a full volume.
     ///
     /// # Errors
-    /// [`Error::Held`] if another process has it, [`Error::File`] if its directory can't be used.
+    /// [`Error::Held`] if another process has it, [`Error::File`] if it or its directory can't be used.
     pub fn take(database: &Path) -> Result<Self, Error> {
-        let directory = database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = fs::canonicalize(directory).map_err(failed("open the directory", directory))?;
-        let mut name = database.file_name().unwrap_or_default().to_owned();
-        name.push(".lock");
-        Ok(Self { _lock: take_lock(&directory.join(name), database)? })
+        // A link leads to the name beside which SQLite keeps its log.
+        let real = match fs::canonicalize(database) {
+            Ok(real) => real,
+            Err(_missing) => {
+                let parent =
+                    database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let parent = fs::canonicalize(parent).map_err(failed("open the directory", parent))?;
+                parent.join(database.file_name().unwrap_or_default())
+            }
+        };
+        let name = take_lock(&beside(&real, ".lock"), database)?;
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&real);
+        let file = opened.map_err(failed("open", database))?;
+        if !is_locked_now(&file, &real)? {
+            return Err(Error::Held { path: database.to_owned(), holder: None });
+        }
+        if file.metadata().is_ok_and(|facts| facts.nlink() > 1) {
+            tracing::warn!(
+                path = %real.display(),
+                "the database file has several names (hard links), and its log lies beside one of them: start through this \
+                 name only, or remove the others"
+            );
+        }
+        reserve::keep(&beside(&real, ".reserve"));
+        Ok(Self { _name: name, _file: file })
+    }
+}
+
+/// The path with something appended to the name.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Locks an open file. False when another has it.
+fn is_locked_now(file: &File, path: &Path) -> Result<bool, Error> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(failed("lock", path)(error.into())),
     }
 }
 
@@ -184,20 +227,18 @@ impl DatabaseLock {
 fn take_lock(path: &Path, held: &Path) -> Result<File, Error> {
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let mut file = opened.map_err(failed("open", path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            file.read_to_string(&mut text).map_err(failed("read", path))?;
-            // The holder may not have written its pid yet; the message says so then.
-            let holder = text.trim().parse().ok();
-            return Err(Error::Held { path: held.to_owned(), holder });
-        }
-        Err(error) => return Err(failed("lock", path)(error.into())),
+    if !is_locked_now(&file, path)? {
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed("read", path))?;
+        // The holder may not have written its pid yet; the message says so then.
+        let holder = text.trim().parse().ok();
+        return Err(Error::Held { path: held.to_owned(), holder });
     }
     let pid = std::process::id();
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{pid}"));
-    written.map_err(failed("write", path))?;
+    if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{pid}")) {
+        // The lock holds without it: a node starts on a full volume, too.
+        tracing::warn!(%error, path = %path.display(), "the lock file does not say who holds it");
+    }
     Ok(file)
 }
 

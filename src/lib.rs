@@ -1,9 +1,10 @@
 //! Callboard's outer layer: settings, command line, data directory, sockets and wiring around the actors.
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
-//! · [`cluster`] (its way to other nodes) · [`serve`] (the running node) · `http`, `session`, `grpc` (its interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and others). This crate takes no decision about
+//! · [`cluster`] (its way to other nodes) · [`serve`] (the running node) · `http`, `session`, `grpc` (its interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and others) · [`backup`] (copies of its file). This crate takes no decision about
 //! configuration data; those live in `callboard-protocol` and are carried out by `callboard-actors`.
 
+pub mod backup;
 pub mod bench;
 pub mod cli;
 pub mod cluster;

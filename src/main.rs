@@ -10,7 +10,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{bench, command, logging, open_files, serve};
+use callboard::{backup, bench, command, logging, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -49,6 +49,21 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
             let InForce { settings, .. } = in_force()?;
             logging::start(&settings.log)?;
             actix_rt::System::new().block_on(serve::remove_node(settings, &id))
+        }
+        Command::Backup { file } => {
+            let InForce { settings, .. } = in_force()?;
+            logging::start(&settings.log)?;
+            actix_rt::System::new().block_on(backup::back_up(&settings, &file))
+        }
+        Command::Restore { file } => {
+            let InForce { settings, .. } = in_force()?;
+            logging::start(&settings.log)?;
+            actix_rt::System::new().block_on(backup::restore(settings, &file))
+        }
+        Command::Restored => {
+            let InForce { settings, .. } = in_force()?;
+            logging::start(&settings.log)?;
+            actix_rt::System::new().block_on(backup::restored(settings))
         }
         Command::ShowConfig { with_origin } => {
             let text = in_force()?.to_toml(with_origin)?;

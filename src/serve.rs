@@ -44,6 +44,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When a part can't come up; nothing is left running or locked.
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
+    let _survived = survive_full_files()?;
     let (listeners, bound) = bind_all(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
@@ -75,7 +76,9 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
-    data_dir.write_addresses(&addresses)?;
+    if let Err(error) = data_dir.write_addresses(&addresses) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the addresses are in the log alone");
+    }
     announce(&settings, &data_dir, &node_id, &addresses);
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -153,6 +156,13 @@ async fn fence_dead(writer: &store::Writer, node: &NodeId) -> anyhow::Result<Uui
     }
 }
 
+/// A file that may not grow (`ulimit -f`) is a full disk, not the end of the process: the signal that comes with it is
+/// taken and overlooked, for as long as the value lives.
+fn survive_full_files() -> anyhow::Result<tokio::signal::unix::Signal> {
+    let number = rustix::process::Signal::XFSZ.as_raw();
+    signal(SignalKind::from_raw(number)).context("cannot take the signal of files that may not grow")
+}
+
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     http::listen(address).with_context(|| {
         format!("cannot listen on {address} (http.addr): stop what uses the port, or choose another with --http-addr")
@@ -196,7 +206,7 @@ async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Resul
     Ok(store::open(open_options(settings, url)).await?)
 }
 
-fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
+pub(crate) fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
     store::OpenOptions {
         url,
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
@@ -294,7 +304,7 @@ fn describe(settings: &Settings, data_dir: &DataDir) -> String {
 }
 
 /// Closes the connections to the database while everything that uses them still stands.
-async fn close((writer, reader): (store::Writer, store::Reader)) {
+pub(crate) async fn close((writer, reader): (store::Writer, store::Reader)) {
     let closing = async {
         reader.close().await;
         writer.close().await;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use byte_size::{ByteSize, NotAByteSize};
 pub use cluster::{AdvertiseOptions, ClusterOptions, PeerOptions};
+pub(crate) use database::sqlite_url;
 pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl};
 pub use error::{Error, Invalid, Origin};
 pub use http::HttpOptions;

@@ -6,11 +6,12 @@
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
 //! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
-//! `namespaces`, `prune` · `transaction`, `rows`, `dialect`, `error` below them · `open`.
+//! `namespaces`, `prune`, `backup` · `transaction`, `rows`, `dialect`, `error` below them · `open`.
 
 use std::fmt;
 use std::time::Duration;
 
+mod backup;
 mod batch;
 mod dialect;
 mod error;
@@ -30,6 +31,7 @@ mod selector;
 mod transaction;
 mod writer;
 
+pub use backup::{BackupError, Extent, Held, back_up, examine};
 pub use dialect::Backend;
 pub use error::{Cause, CommitError, OpenError, ReadError, WriteError};
 pub use feed::{Change, Feed, Snapshot};

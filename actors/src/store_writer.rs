@@ -20,8 +20,8 @@ use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{RequestId, Unit};
 use serde_json::json;
 
-pub use health::ProveWritable;
 use health::Health;
+pub use health::ProveWritable;
 
 use crate::clock::SharedClock;
 use crate::metrics::{FailureLabel, StoreMetrics};

@@ -113,10 +113,10 @@ impl CommitHealth {
             End::Failed(reason) => Step { note: self.failed(now, reason), probe: false },
             End::Durable => {
                 self.last_durable = Some(now);
-                let over = self.outage.take().map(|outage| Note::Over {
-                    lasted: now.since(outage.since),
-                    failed: outage.failed,
-                });
+                let over = self
+                    .outage
+                    .take()
+                    .map(|outage| Note::Over { lasted: now.since(outage.since), failed: outage.failed });
                 Step { note: over, probe: false }
             }
         }

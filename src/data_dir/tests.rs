@@ -99,3 +99,25 @@ fn a_database_file_serves_one_node_whatever_its_data_directory() {
     drop(held);
     DatabaseLock::take(&database).unwrap();
 }
+
+#[test]
+fn a_database_file_serves_one_node_by_whatever_name_it_is_called() {
+    let directory = tempfile::tempdir().unwrap();
+    let [database, symbolic, hard] = ["cc.db", "symbolic.db", "hard.db"].map(|name| directory.path().join(name));
+    let held = DatabaseLock::take(&database).unwrap();
+    std::os::unix::fs::symlink(&database, &symbolic).unwrap();
+    fs::hard_link(&database, &hard).unwrap();
+    let refused = DatabaseLock::take(&symbolic).unwrap_err().to_string();
+    assert!(refused.contains("symbolic.db") && refused.contains(&std::process::id().to_string()), "{refused}");
+    let refused = DatabaseLock::take(&hard).unwrap_err();
+    assert!(matches!(refused, Error::Held { holder: None, .. }), "{refused}");
+    drop(held);
+    DatabaseLock::take(&hard).unwrap();
+}
+
+#[test]
+fn room_is_kept_beside_a_database_file() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(DatabaseLock::take(&directory.path().join("cc.db")).unwrap());
+    assert_eq!(fs::metadata(directory.path().join("cc.db.reserve")).unwrap().len(), 1024 * 1024);
+}

@@ -12,9 +12,9 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::access::{Answer, Call};
-use super::{State, answer};
 use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
+use super::{State, answer};
 
 /// How long each check may take.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);

@@ -191,7 +191,7 @@ fn mask_parameter(parameter: &str) -> String {
 }
 
 /// Escapes every byte that is not plain in a URL, so that any directory name survives the driver's parsing.
-fn sqlite_url(file: &Path) -> String {
+pub(crate) fn sqlite_url(file: &Path) -> String {
     let mut url = String::from("sqlite:");
     for byte in file.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {

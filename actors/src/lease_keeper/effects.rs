@@ -108,7 +108,7 @@ impl LeaseKeeper {
             boot_id: options.boot_id,
             address: options.address,
             versions: options.versions,
-            replace: options.lease.terms == Terms::Forever,
+            is_alone: options.lease.terms == Terms::Forever,
         };
         self.ahead = self.clock.lease().since(self.clock.mono());
         let joining = async move {

@@ -7,6 +7,7 @@ use callboard_protocol::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline
 use sea_orm::ConnectionTrait as _;
 use sea_orm::QueryResult;
 
+use super::backup::Extent;
 use super::batch;
 use super::dialect::Sql;
 use super::error::{Fault, ReadError, WriteError};
@@ -85,12 +86,7 @@ impl Writer {
             if timeline != lost || revision >= known {
                 return Ok(false);
             }
-            let next = rows::signed(known.0.saturating_add(SKIPPED));
-            // Who resumes from before it begins anew: what was known up to there may be lost.
-            let mut sql = transaction.sql("UPDATE cc_meta SET timeline = timeline + 1, rev = ");
-            sql.bind(next).push(", pruned_rev = ").bind(next).push(" WHERE id = 1");
-            transaction.run(sql).await?;
-            transaction.run(transaction.sql("DELETE FROM cc_node")).await?;
+            begin_after(&transaction, known, timeline).await?;
             Ok(true)
         });
         let began = began.await?;
@@ -99,6 +95,25 @@ impl Writer {
         } else {
             transaction.roll_back().await;
         }
+        Ok(began)
+    }
+
+    /// Begins a new line of history because the database was restored from a copy: whatever was seen of it before may be
+    /// lost, and no revision of then is ever given again. Every row goes, so that every cache is emptied. `known` is how far
+    /// the database went before, as far as that is known. Returns how far it goes now.
+    ///
+    /// # Errors
+    /// [`WriteError::Failed`]; after an unknown outcome ask again, it does no harm.
+    pub async fn declare_restored(&self, known: Option<Extent>) -> Result<Extent, WriteError> {
+        let transaction = self.begin().await?;
+        let began = transaction.within(async {
+            let (revision, timeline, _) = batch::members(&transaction).await?;
+            let highest = known.map_or(revision, |known| known.revision.max(revision));
+            let last = known.map_or(timeline, |known| known.timeline.max(timeline));
+            begin_after(&transaction, highest, last).await
+        });
+        let began = began.await?;
+        transaction.commit().await?;
         Ok(began)
     }
 
@@ -120,6 +135,20 @@ impl Writer {
             left -= 1;
         }
     }
+}
+
+/// Begins the line of history after `last`, above every revision up to `highest`.
+async fn begin_after(transaction: &Transaction, highest: Version, last: Timeline) -> Result<Extent, Fault> {
+    let began =
+        Extent { timeline: Timeline(last.0.saturating_add(1)), revision: Version(highest.0.saturating_add(SKIPPED)) };
+    // Who resumes from before it begins anew: what was known up to there may be lost.
+    let next = rows::signed(began.revision.0);
+    let mut sql = transaction.sql("UPDATE cc_meta SET timeline = ");
+    sql.bind(rows::signed(began.timeline.0)).push(", rev = ").bind(next).push(", pruned_rev = ").bind(next);
+    sql.push(" WHERE id = 1");
+    transaction.run(sql).await?;
+    transaction.run(transaction.sql("DELETE FROM cc_node")).await?;
+    Ok(began)
 }
 
 /// Every row, as a transaction sees them.

@@ -29,8 +29,9 @@ pub struct JoinRequest {
     pub address: String,
     /// The lowest and the highest version of the node-to-node protocol that it speaks.
     pub versions: (u16, u16),
-    /// True when the caller has proof that the process of any older row is dead.
-    pub replace: bool,
+    /// True when the caller has proof that no other process serves this database: every row that it finds is of a dead
+    /// one, also under the name of another node.
+    pub is_alone: bool,
 }
 
 /// How a join came out.
@@ -144,6 +145,10 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
         let life = batch::incarnation(&columns.take::<String>()?)?;
         let (boot_id, versions) = (columns.take::<String>()?, columns.take::<i32>()?);
         if node != request.node {
+            if request.is_alone {
+                remove_row(transaction, &node).await?;
+                continue;
+            }
             if !overlap(unpacked(versions), request.versions) {
                 return Ok(Joined::Incompatible { node });
             }
@@ -153,14 +158,12 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
         let may_replace = if is_of_one_process(request.first_life, life) {
             life <= request.incarnation
         } else {
-            request.replace || (!boot_id.is_empty() && boot_id == request.boot_id)
+            request.is_alone || (!boot_id.is_empty() && boot_id == request.boot_id)
         };
         if !may_replace {
             return Ok(Joined::Held(leases::observed(transaction).await?));
         }
-        let mut old = transaction.sql("DELETE FROM cc_node WHERE node = ");
-        old.bind(&*request.node.0);
-        transaction.run(old).await?;
+        remove_row(transaction, &request.node).await?;
     }
     let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto)";
     let mut new = transaction.sql(&format!("INSERT INTO cc_node {columns} VALUES "));
@@ -176,6 +179,12 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
     ]);
     transaction.run(new).await?;
     Ok(Joined::Member(leases::observed(transaction).await?))
+}
+
+async fn remove_row(transaction: &Transaction, node: &NodeId) -> Result<(), Fault> {
+    let mut old = transaction.sql("DELETE FROM cc_node WHERE node = ");
+    old.bind(&*node.0);
+    transaction.run(old).await.map(|_| ())
 }
 
 /// True when a life is one of the process whose first life is given: they are counted up from a random number.

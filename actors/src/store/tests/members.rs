@@ -16,6 +16,7 @@ on_every_database!(
     a_commit_needs_the_ack_of_every_row,
     a_member_whose_row_is_gone_is_told,
     an_old_row_is_replaced_with_proof_only,
+    the_only_node_of_a_database_takes_the_rows_of_others_away,
     a_node_that_no_member_understands_is_not_let_in,
     raising_the_floor_to_where_it_is_still_finds_the_row,
     a_fenced_node_can_not_raise_its_floor,
@@ -39,7 +40,7 @@ pub(super) fn request_for(name: &str, boot_id: &str) -> JoinRequest {
         boot_id: boot_id.to_owned(),
         address: "127.0.0.1:8851".to_owned(),
         versions: (1, 2),
-        replace: false,
+        is_alone: false,
     }
 }
 
@@ -117,12 +118,22 @@ async fn an_old_row_is_replaced_with_proof_only(ground: Arc<Ground>) {
     let next = |incarnation| JoinRequest { incarnation, first_life: first, ..request_for("one", "") };
     member(ground.writer.join(next(second)).await.unwrap());
     let late = JoinRequest { boot_id: "here".to_owned(), ..next(first) };
-    for late in [next(first), late, JoinRequest { replace: true, ..next(first) }] {
+    for late in [next(first), late, JoinRequest { is_alone: true, ..next(first) }] {
         let joined = ground.writer.join(late).await.unwrap();
         assert!(matches!(joined, Joined::Held(_)), "{joined:?}");
     }
     // Whatever stands there, the lock of the only node's file is proof.
-    member(ground.writer.join(JoinRequest { replace: true, ..request_for("one", "") }).await.unwrap());
+    member(ground.writer.join(JoinRequest { is_alone: true, ..request_for("one", "") }).await.unwrap());
+}
+
+async fn the_only_node_of_a_database_takes_the_rows_of_others_away(ground: Arc<Ground>) {
+    // Rows of a process that was killed under other names, one of them of a program that nobody understands any more.
+    member(ground.writer.join(JoinRequest { versions: (1, 1), ..request_for("old", "there") }).await.unwrap());
+    member(ground.writer.join(JoinRequest { versions: (1, 1), ..request_for("older", "there") }).await.unwrap());
+    let alone = JoinRequest { is_alone: true, versions: (2, 3), ..request_for("new", "here") };
+    let seen = member(ground.writer.join(alone.clone()).await.unwrap());
+    assert_eq!(seen.rows.iter().map(|row| row.node.clone()).collect::<Vec<_>>(), [node("new")]);
+    ground.publish_as(&node("new"), alone.incarnation).await;
 }
 
 async fn a_node_that_no_member_understands_is_not_let_in(ground: Arc<Ground>) {
