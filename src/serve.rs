@@ -18,6 +18,7 @@ use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::push_ledger::HasBegun;
 use callboard_actors::runtime::ask;
 use callboard_actors::store;
+use callboard_actors::store_writer::ProveWritable;
 use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, Terms};
 use callboard_protocol::member::{MemberRow, NodeId};
@@ -262,7 +263,10 @@ fn node_options(
 /// The first answers should not be refusals, and the first pushes should be accounted for: waits for the membership and for
 /// the account, and starts without them when the database is slow.
 async fn wait_until_ready(node: &Node, at_most: Duration) -> anyhow::Result<()> {
-    let end = Instant::now() + at_most;
+    /// Most nodes have joined within milliseconds.
+    const SLOW_START: Duration = Duration::from_secs(1);
+    let begun = Instant::now();
+    let end = begun + at_most;
     loop {
         let standing =
             ask(&node.lease_keeper, GetStanding, at_most).await.context("the lease keeper did not answer")?;
@@ -272,6 +276,12 @@ async fn wait_until_ready(node: &Node, at_most: Duration) -> anyhow::Result<()> 
         }
         if Instant::now() >= end {
             tracing::warn!("the node has not joined yet; it goes on trying");
+            return Ok(());
+        }
+        if begun.elapsed() >= SLOW_START
+            && let Ok(Err(reason)) = ask(&node.store_writer, ProveWritable, at_most).await
+        {
+            tracing::warn!(reason, "no publish can succeed yet; the node is there to be read from");
             return Ok(());
         }
         actix_rt::time::sleep(Duration::from_millis(1)).await;

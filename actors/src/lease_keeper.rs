@@ -140,6 +140,8 @@ pub struct LeaseKeeper {
     /// What has come in before the cache was emptied for the first time.
     early: Option<Vec<Event>>,
     wakeup: Option<(Mono, SpawnHandle)>,
+    /// How the last join came out; empty before the first.
+    last_join: &'static str,
 }
 
 impl LeaseKeeper {
@@ -171,6 +173,7 @@ impl LeaseKeeper {
             ahead: Duration::ZERO,
             early: Some(Vec::new()),
             wakeup: None,
+            last_join: "",
         }
     }
 

@@ -137,6 +137,11 @@ impl Node {
         Ok(())
     }
 
+    /// Starts otherwise from the next [`Node::start_again`] on.
+    pub fn set_up(&mut self, setup: Setup) {
+        self.setup = setup;
+    }
+
     fn look_for_addresses(&mut self, addresses: &Path) -> anyhow::Result<Option<Addresses>> {
         if let Some(status) = self.process.as_mut().context("the node was started")?.try_wait()? {
             self.process = None;

@@ -131,10 +131,16 @@ impl LeaseKeeper {
                     ("incompatible", JoinResult::Incompatible { node })
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the node could not join; it tries again");
+                    // One line for all tries of an outage.
+                    if keeper.last_join == "failed" {
+                        tracing::debug!(%error, "the node could not join again");
+                    } else {
+                        tracing::warn!(%error, "the node could not join; it tries again");
+                    }
                     ("failed", JoinResult::Failed)
                 }
             };
+            keeper.last_join = word;
             keeper.count("join", word);
             Event::Joined { incarnation, result }
         });

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use callboard_protocol::config::Version;
+use callboard_protocol::member::Timeline;
 use sea_orm::ConnectionTrait as _;
 
 use super::ground::{Ground, Kind, key, put, request, unit};
 use super::on_every_database;
-use crate::store::{Cause, CommitError, open};
+use crate::store::{Cause, CommitError, Extent, open};
 
 on_every_database!(
     what_is_acknowledged_after_a_full_database_is_there,
     a_transaction_that_was_left_open_holds_nothing_that_is_acknowledged,
     a_commit_that_fails_leaves_no_transaction_behind,
+    what_the_database_refuses_is_told_from_an_outage,
+    a_restored_database_begins_a_timeline_above_all_that_is_known,
 );
 
 /// The pages of the file, which is as many as the writing connection may then have, and `more` of them.
@@ -73,4 +76,34 @@ async fn a_commit_that_fails_leaves_no_transaction_behind(ground: Arc<Ground>) {
         assert_eq!(ground.publish(&key("a"), &turn.to_string()).await, Version(turn));
         assert_eq!(ground.state(&key("a")).await.version, Version(turn));
     }
+}
+
+/// Nobody is to be told to come again with what will be refused again, nor that the database is down.
+async fn what_the_database_refuses_is_told_from_an_outage(ground: Arc<Ground>) {
+    let rule = match ground.kind {
+        Kind::Sqlite => {
+            "CREATE TRIGGER no_poison BEFORE INSERT ON cc_config WHEN NEW.data_id = 'poison' \
+             BEGIN SELECT RAISE(ABORT, 'no'); END"
+        }
+        Kind::Postgres | Kind::MySql => "ALTER TABLE cc_config ADD CONSTRAINT no_poison CHECK (data_id <> 'poison')",
+    };
+    ground.administer(rule).await;
+    let poisoned = ground.writer.commit(request(vec![unit(vec![put(&key("poison"), "1")])])).await;
+    assert!(matches!(poisoned, Err(CommitError::Aborted { cause: Cause::Refused, .. })), "{poisoned:?}");
+    assert_eq!(ground.publish(&key("a"), "1").await, Version(1));
+    ground.administer("DROP TABLE cc_request").await;
+    let broken = ground.writer.commit(request(vec![unit(vec![put(&key("a"), "2")])])).await;
+    assert!(matches!(broken, Err(CommitError::Aborted { cause: Cause::Unusable, .. })), "{broken:?}");
+    ground.writer.try_commit().await.unwrap();
+}
+
+async fn a_restored_database_begins_a_timeline_above_all_that_is_known(ground: Arc<Ground>) {
+    ground.publish(&key("a"), "1").await;
+    let first = ground.writer.declare_restored(None).await.unwrap();
+    assert!(first.timeline.0 == 2 && first.revision > Version(1_000_000), "{first:?}");
+    let known = Extent { timeline: Timeline(7), revision: Version(5_000_000) };
+    let second = ground.writer.declare_restored(Some(known)).await.unwrap();
+    assert!(second.timeline.0 == 8 && second.revision > Version(6_000_000 - 1), "{second:?}");
+    let seen = ground.writer.observe().await.unwrap();
+    assert_eq!((seen.timeline, seen.revision, seen.rows.len()), (second.timeline, second.revision, 0));
 }
