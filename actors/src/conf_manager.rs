@@ -64,6 +64,15 @@ pub struct Nacked {
 #[rtype(result = "usize")]
 pub struct CountOpen;
 
+/// Asks why publishes fail, if the last one that ended did so a moment ago. Nothing is said any more after a while without
+/// another one: whether the next would succeed is not known then.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<String>")]
+pub struct GetStall;
+
+/// How long a publish that failed says that others would.
+const STALL_IS_NEWS_FOR: Duration = Duration::from_secs(30);
+
 /// The actors below.
 #[derive(Debug, Clone)]
 pub struct Down {
@@ -90,6 +99,8 @@ pub struct ConfManager {
     next_caller: u64,
     /// When each batch was notified, for the figures.
     notified: HashMap<BatchId, Mono>,
+    /// When the last publish ended, and why, if that one failed before its commit.
+    stall: Option<(Mono, String)>,
     wakeup: Option<(Mono, SpawnHandle)>,
 }
 
@@ -105,6 +116,7 @@ impl ConfManager {
             callers: HashMap::new(),
             next_caller: 0,
             notified: HashMap::new(),
+            stall: None,
             wakeup: None,
         }
     }
@@ -166,7 +178,12 @@ impl ConfManager {
                 Ok(Err(CommitError::Unknown { cause, .. })) => CommitResult::Unknown { reason: cause.to_string() },
                 Err(error) => CommitResult::Unknown { reason: error.to_string() },
             };
+            // What the database does not do the writer of the store knows, and when it does it again.
+            let stall = matches!(result, CommitResult::Aborted { .. }).then(|| manager.stall.take());
             manager.step(Event::Committed { batch, result }, context);
+            if let Some(before) = stall {
+                manager.stall = before;
+            }
         }));
     }
 
@@ -186,6 +203,11 @@ impl ConfManager {
 
     fn reply(&mut self, now: Mono, caller: CallerId, outcome: PublishOutcome) {
         let Some(caller) = self.callers.remove(&caller) else { return };
+        match &outcome {
+            PublishOutcome::Settled(_) => self.stall = None,
+            PublishOutcome::Failed { reason } => self.stall = Some((now, reason.clone())),
+            PublishOutcome::Rejected { .. } | PublishOutcome::Busy | PublishOutcome::Unknown { .. } => {}
+        }
         let label = match &outcome {
             PublishOutcome::Settled(UnitOutcome::Done { .. }) => "done",
             PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
@@ -307,6 +329,15 @@ impl Handler<MembershipChanged> for ConfManager {
         let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
         let membership = Membership { standing, timeline, nodes };
         self.step(Event::Membership(membership), context);
+    }
+}
+
+impl Handler<GetStall> for ConfManager {
+    type Result = Option<String>;
+
+    fn handle(&mut self, GetStall: GetStall, _: &mut Context<Self>) -> Option<String> {
+        let is_news = |since: Mono| self.clock.mono().since(since) < STALL_IS_NEWS_FOR;
+        self.stall.as_ref().filter(|(since, _)| is_news(*since)).map(|(_, reason)| reason.clone())
     }
 }
 

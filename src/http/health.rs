@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use callboard_actors::conf_manager::GetStall;
 use callboard_actors::lease_keeper::{GetStanding, Standing};
 use callboard_actors::runtime::ask;
 use callboard_actors::store_reader::Probe;
@@ -61,18 +62,23 @@ pub(super) struct Readiness {
 
 impl Readiness {
     /// Asks the database and the parts of the node. A commit that went through a moment ago proves that others do; else
-    /// one is tried.
+    /// one is tried. Publishes that fail all the same, for want of acknowledgements, say that the next one will.
     pub(super) async fn of(state: &State) -> Self {
         let worker = &state.worker;
-        let (database, commits, standing) = futures_util::future::join3(
+        let (database, commits, stall, standing) = futures_util::future::join4(
             ask(&worker.store, Probe, CHECK_DEADLINE),
             ask(&worker.node.store_writer, ProveWritable, CHECK_DEADLINE),
+            ask(&worker.node.conf_manager, GetStall, CHECK_DEADLINE),
             ask(&worker.node.lease_keeper, GetStanding, CHECK_DEADLINE),
         )
         .await;
         Self {
             database: matches!(database, Ok(Ok(()))),
-            commits: commits.unwrap_or_else(|_late| Err("the database did not answer in time".to_owned())),
+            commits: match (commits, stall) {
+                (Ok(Ok(())), Ok(None)) => Ok(()),
+                (Ok(Err(reason)), _) | (Ok(Ok(())), Ok(Some(reason))) => Err(reason),
+                (Err(_late), _) | (_, Err(_late)) => Err("the database did not answer in time".to_owned()),
+            },
             membership: matches!(standing, Ok(Standing::Settled)),
         }
     }

@@ -56,8 +56,14 @@ pub(super) fn tell_of_refusal(unit: &Unit, error: &CommitError) {
 
 /// What a database says of a value that it does not take, without the value: that may be a part of a content.
 fn without_values(reason: &str) -> String {
-    let outside = reason.split('\'').enumerate().filter(|(index, _)| index % 2 == 0).map(|(_, part)| part);
-    outside.collect::<Vec<_>>().join("'…'")
+    const VALUE: &str = "'…'";
+    let parts: Vec<&str> = reason.split('\'').collect();
+    let mut told = parts.iter().step_by(2).copied().collect::<Vec<_>>().join(VALUE);
+    // What is quoted to the end is a value, too.
+    if parts.len() % 2 == 0 {
+        told.push_str(VALUE);
+    }
+    told
 }
 
 impl StoreWriter {
