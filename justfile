@@ -8,6 +8,14 @@ run *arguments:
 test *arguments:
     cargo test --workspace {{arguments}}
 
+# All tests, or what is named instead, beside a PostgreSQL and a MariaDB of our own; installs them as root when missing
+test-databases *command='cargo test --workspace':
+    scripts/databases run -- {{command}}
+
+# Install PostgreSQL, MariaDB and faketime where they are missing; Debian or Ubuntu, as root
+install-databases:
+    scripts/databases install
+
 # Everything that must pass, with PostgreSQL and MariaDB
 ci:
     .ci/run
