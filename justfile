@@ -28,6 +28,10 @@ deny:
 crash-proof *arguments:
     cargo run --release -p callboard-integration-tests --bin crash-proof -- {{arguments}}
 
+# Let storage fail at every call in turn, that of SQLite and of the database servers that are installed
+storage-proof *arguments:
+    cargo run --release -p callboard-integration-tests --bin crash-proof -- --failing-storage {{arguments}}
+
 # Hammer a few keys under a tiny cache and check every read
 hammer *arguments:
     cargo run --release -p callboard-integration-tests --bin hammer -- {{arguments}}

@@ -26,7 +26,7 @@ pub use self::round::{Round, table};
 use self::stage::{Director, Recording, Stage};
 use crate::checker::{self, Violation};
 use crate::cluster::{Cluster, Wiring};
-use crate::database_server::{DatabaseServer, Engine};
+use crate::database_server::{DatabaseServer, Engine, Options};
 use crate::history::{History, Record, Stored, What};
 use crate::metrics::{CacheReads, Tally};
 use crate::node::Setup;
@@ -85,7 +85,7 @@ pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Res
     let begin = Instant::now();
     let mut rng = Rng::with_seed(plan.seed);
     let mut server = if plan.faults.contains(&Fault::ClockStep) {
-        DatabaseServer::start_with_stepping_clock(plan.engine).await?
+        DatabaseServer::start_with(plan.engine, Options { clock_can_step: true, ..Options::default() }).await?
     } else {
         DatabaseServer::start(plan.engine).await?
     };

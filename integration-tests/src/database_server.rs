@@ -3,13 +3,14 @@
 //! port of loopback and on a Unix socket, and syncs every commit.
 
 mod engine;
+mod options;
 mod programs;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -17,9 +18,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use self::engine::Place;
-use self::programs::User;
+pub use self::options::Options;
+use self::programs::{User, run};
 use crate::poll;
 use crate::process;
+use crate::volume::Volume;
 
 /// The user of our databases, and on MariaDB its password.
 const USER: &str = "callboard";
@@ -64,11 +67,13 @@ impl fmt::Display for Engine {
 #[derive(Debug)]
 pub struct DatabaseServer {
     engine: Engine,
+    // Before the directory that it is mounted in.
+    volume: Option<Volume>,
     home: TempDir,
     user: Option<User>,
     port: u16,
     process: Option<Child>,
-    clock_can_step: bool,
+    options: Options,
 }
 
 /// Whether a test can start a server of this kind: where its programs are not installed, it says so and should end. With
@@ -100,29 +105,27 @@ impl DatabaseServer {
     /// # Errors
     /// It does not start; the end of its log is in the message.
     pub async fn start(engine: Engine) -> anyhow::Result<Self> {
-        Self::start_with(engine, false).await
+        Self::start_with(engine, Options::default()).await
     }
 
-    /// As [`DatabaseServer::start`], with a clock that [`DatabaseServer::step_clock`] can step. That takes libfaketime,
-    /// and costs every reading of the clock a little.
-    ///
-    /// # Errors
-    /// As [`DatabaseServer::start`]; also when libfaketime is not installed.
-    pub async fn start_with_stepping_clock(engine: Engine) -> anyhow::Result<Self> {
-        anyhow::ensure!(programs::faketime().is_some(), "libfaketime is not installed");
-        Self::start_with(engine, true).await
-    }
-
-    /// Whether [`DatabaseServer::start_with_stepping_clock`] can be had here.
+    /// Whether [`Options::clock_can_step`] can be had here.
     #[must_use]
     pub fn clock_can_step() -> bool {
         programs::faketime().is_some()
     }
 
-    async fn start_with(engine: Engine, clock_can_step: bool) -> anyhow::Result<Self> {
+    /// As [`DatabaseServer::start`], in another way.
+    ///
+    /// # Errors
+    /// As [`DatabaseServer::start`]; also when libfaketime is not installed, or no volume can be mounted.
+    pub async fn start_with(engine: Engine, options: Options) -> anyhow::Result<Self> {
+        anyhow::ensure!(!options.clock_can_step || Self::clock_can_step(), "libfaketime is not installed");
         let user = programs::ordinary_user(engine)?;
         let home = tempfile::Builder::new().prefix("callboard-db-").tempdir()?;
-        let mut server = Self { engine, home, user, port: 0, process: None, clock_can_step };
+        let owner = user.map(|User { uid, gid }| (uid, gid));
+        let mount = |mib| Volume::mount(&home.path().join("data"), mib, owner);
+        let volume = options.volume.map(mount).transpose()?;
+        let mut server = Self { engine, volume, home, user, port: 0, process: None, options };
         server.set_clock(0)?;
         if let Some(User { uid, gid }) = user {
             std::os::unix::fs::chown(server.home.path(), Some(uid), Some(gid))?;
@@ -153,9 +156,10 @@ impl DatabaseServer {
     /// It runs, or does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(self.process.is_none(), "{} still runs", self.engine);
-        let log = OpenOptions::new().create(true).append(true).open(self.home.path().join("server.log"))?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = self.engine.serve(&self.place())?;
-        if self.clock_can_step {
+        command.args(&self.options.arguments).envs(self.options.environment.iter().cloned());
+        if self.options.clock_can_step {
             let library = programs::faketime().context("libfaketime is not installed")?;
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
             command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -164,7 +168,7 @@ impl DatabaseServer {
         self.process = Some(command.spawn().with_context(|| format!("start {}", self.engine))?);
         let ready = poll::until("the database takes connections", PATIENCE, async || self.look_whether_ready().await);
         if let Err(error) = ready.await {
-            let log = fs::read_to_string(self.home.path().join("server.log")).unwrap_or_default();
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
             self.end(Signal::KILL).await?;
             bail!("{error:#}; its log ends, newest first:\n{}", tail.join("\n"));
@@ -177,6 +181,36 @@ impl DatabaseServer {
             bail!("{} ended with {status}", self.engine);
         }
         Ok(run(self.engine.probe(&self.place())?).await.is_ok().then_some(()))
+    }
+
+    /// Whether its process was started and not ended by us.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Whether it has ended by itself. It can be started again then.
+    ///
+    /// # Errors
+    /// It was not started.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        let ended = self.process.as_mut().context("the database server was started")?.try_wait()?.is_some();
+        if ended {
+            self.process = None;
+        }
+        Ok(ended)
+    }
+
+    /// The volume of [`Options::volume`].
+    #[must_use]
+    pub fn volume(&self) -> Option<&Volume> {
+        self.volume.as_ref()
+    }
+
+    /// The file with everything it wrote to standard output and standard error.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.home().join("server.log")
     }
 
     /// Ends it in good order, without waiting for its clients.
@@ -251,7 +285,7 @@ impl DatabaseServer {
     /// # Errors
     /// The server was not started with a stepping clock.
     pub fn step_clock(&self, seconds: i64) -> anyhow::Result<()> {
-        anyhow::ensure!(self.clock_can_step, "this server's clock can't be stepped");
+        anyhow::ensure!(self.options.clock_can_step, "this server's clock can't be stepped");
         self.set_clock(seconds)
     }
 
@@ -262,7 +296,7 @@ impl DatabaseServer {
         Ok(fs::rename(new, self.clock_file())?)
     }
 
-    fn clock_file(&self) -> std::path::PathBuf {
+    fn clock_file(&self) -> PathBuf {
         self.home.path().join("clock")
     }
 
@@ -348,19 +382,6 @@ impl Drop for DatabaseServer {
             eprintln!("a database server may be left behind: {error:#}");
         }
     }
-}
-
-/// Runs a helper to its end; its output is the answer.
-async fn run(mut command: Command) -> anyhow::Result<String> {
-    command.stdin(Stdio::null());
-    let name = command.get_program().to_string_lossy().into_owned();
-    let mut command = tokio::process::Command::from(command);
-    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
-    let output = output.with_context(|| format!("{name} still runs"))?.with_context(|| format!("start {name}"))?;
-    if !output.status.success() {
-        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A port of loopback that is free now, and that no outgoing connection takes by chance.

@@ -1,10 +1,10 @@
 //! Black-box tests of Callboard: real processes, real databases, real clients.
 //!
-//! What the tests and the two proof programs share. Nothing here knows the inside of the server; only names, digests
+//! What the tests and the proof programs share. Nothing here knows the inside of the server; only names, digests
 //! and limits come from the protocol crate, so that a test cannot disagree about them by accident.
 //!
 //! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`] and [`grpc`] (talking to it) · [`history`] and [`checker`] (what
-//! was observed, and whether it may be) · [`crash`] and [`hammer`] (the two proofs built from these).
+//! was observed, and whether it may be) · [`crash`], [`failing_storage`] and [`hammer`] (proofs built from these).
 
 pub mod binary;
 pub mod chaos;
@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod cluster_hammer;
 pub mod crash;
 pub mod database_server;
+pub mod failing_storage;
 pub mod grpc;
 pub mod hammer;
 pub mod heard;
@@ -27,3 +28,4 @@ pub mod proxy;
 pub mod raw;
 pub mod session;
 pub mod sse;
+pub mod volume;

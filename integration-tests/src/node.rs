@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ use crate::binary;
 use crate::client::Client;
 use crate::poll;
 use crate::process;
+use crate::volume::Volume;
 
 /// Lines of the node's log that an error shows.
 const TAIL: usize = 30;
@@ -29,6 +30,7 @@ pub struct Setup {
     grpc: Option<SocketAddr>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    volume: Option<u32>,
 }
 
 impl Setup {
@@ -59,6 +61,13 @@ impl Setup {
         self
     }
 
+    /// Keeps the data directory on a volume of its own, of so many MiB. Only where [`Volume::can_mount`].
+    #[must_use]
+    pub fn on_volume(mut self, mib: u32) -> Self {
+        self.volume = Some(mib);
+        self
+    }
+
     /// Adds `--name value`.
     #[must_use]
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -78,6 +87,8 @@ impl Setup {
 #[derive(Debug)]
 pub struct Node {
     setup: Setup,
+    // Before the directory that it is mounted in.
+    volume: Option<Volume>,
     home: TempDir,
     process: Option<Child>,
     at: Addresses,
@@ -101,7 +112,8 @@ impl Node {
         let home = tempfile::tempdir().context("make a directory for the node")?;
         let http = setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let at = Addresses { http, tcp: http, grpc: http, peer: None };
-        let mut node = Self { setup, home, process: None, at };
+        let volume = setup.volume.map(|mib| Volume::mount(&home.path().join("data"), mib, None)).transpose()?;
+        let mut node = Self { setup, volume, home, process: None, at };
         node.start_again().await?;
         Ok(node)
     }
@@ -112,6 +124,34 @@ impl Node {
     /// # Errors
     /// As [`Node::start`]; also when it still runs.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        let addresses = self.spawn()?;
+        let ready = poll::until("the node serves", poll::SOON, async || self.look_for_addresses(&addresses)).await;
+        self.at = ready.with_context(|| self.log_tail())?;
+        Ok(())
+    }
+
+    /// As [`Node::start_again`] for a node that may be unable to write down where it serves; [`Setup`] has fixed that.
+    ///
+    /// # Errors
+    /// As [`Node::start_again`].
+    pub async fn start_where_told(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        let http = self.setup.http.context("the address is fixed")?;
+        let client = Client::new(format!("http://{http}"));
+        let ready = poll::until("the node serves", poll::SOON, async || {
+            if let Some(status) = self.has_ended()? {
+                bail!("the node ended with {status}");
+            }
+            let alive = client.get_path("/healthz").limit(poll::SOON).send().await;
+            Ok(alive.is_ok_and(|answer| answer.status == 200).then_some(()))
+        });
+        ready.await.with_context(|| self.log_tail())?;
+        self.at.http = http;
+        Ok(())
+    }
+
+    /// Starts the process. Tells where it will write down its addresses.
+    fn spawn(&mut self) -> anyhow::Result<PathBuf> {
         if self.process.is_some() {
             bail!("the node still runs");
         }
@@ -132,9 +172,7 @@ impl Node {
         command.args(&self.setup.arguments).envs(self.setup.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(command.spawn().context("start callboard")?);
-        let ready = poll::until("the node serves", poll::SOON, async || self.look_for_addresses(&addresses)).await;
-        self.at = ready.with_context(|| self.log_tail())?;
-        Ok(())
+        Ok(addresses)
     }
 
     /// Starts otherwise from the next [`Node::start_again`] on.
@@ -143,8 +181,7 @@ impl Node {
     }
 
     fn look_for_addresses(&mut self, addresses: &Path) -> anyhow::Result<Option<Addresses>> {
-        if let Some(status) = self.process.as_mut().context("the node was started")?.try_wait()? {
-            self.process = None;
+        if let Some(status) = self.has_ended()? {
             bail!("the node ended with {status}");
         }
         if !addresses.exists() {
@@ -206,6 +243,34 @@ impl Node {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// How it ended, if it ended by itself since it was started and nobody has asked yet.
+    ///
+    /// # Errors
+    /// It was not started, or has ended before.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let ended = self.process.as_mut().context("the node was started")?.try_wait()?;
+        if ended.is_some() {
+            self.process = None;
+        }
+        Ok(ended)
+    }
+
+    /// The volume of [`Setup::on_volume`].
+    #[must_use]
+    pub fn volume(&self) -> Option<&Volume> {
+        self.volume.as_ref()
+    }
+
+    /// Lets it make no file longer than so many bytes, as `ulimit -f` does, or as long as it likes.
+    ///
+    /// # Errors
+    /// It does not run, or the system refuses.
+    pub fn limit_file_sizes(&self, bytes: Option<u64>) -> anyhow::Result<()> {
+        let limit = Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(Some(process::numbered(self.pid()?)?), Resource::Fsize, limit)?;
+        Ok(())
     }
 
     /// Its data directory.

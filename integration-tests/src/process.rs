@@ -55,8 +55,16 @@ pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
 /// # Errors
 /// There is no such process, or the system refuses.
 pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process has a number")?;
+    let pid = numbered(pid)?;
     kill_process(pid, signal).with_context(|| format!("send {signal:?} to process {}", pid.as_raw_nonzero()))
+}
+
+/// The process with this number.
+///
+/// # Errors
+/// No process can have it.
+pub fn numbered(pid: u32) -> anyhow::Result<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process has a number")
 }
 
 /// The fields of `/proc/…/stat` behind the command's name, which stands in parentheses and may hold blanks.

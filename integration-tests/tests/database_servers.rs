@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
+use callboard_integration_tests::database_server::{DatabaseServer, Engine, Options, can_start};
 use callboard_integration_tests::poll;
 
 const HOUR: i64 = 3600;
@@ -42,7 +42,7 @@ async fn steps_its_clock(engine: Engine) -> Result<()> {
         println!("not run: libfaketime is not installed");
         return Ok(());
     }
-    let server = DatabaseServer::start_with_stepping_clock(engine).await?;
+    let server = DatabaseServer::start_with(engine, Options { clock_can_step: true, ..Options::default() }).await?;
     let now = match engine {
         Engine::Postgres => "SELECT extract(epoch FROM clock_timestamp())::bigint",
         Engine::MariaDb => "SELECT unix_timestamp()",

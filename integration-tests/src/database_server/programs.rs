@@ -4,11 +4,11 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
-use super::Engine;
+use super::{Engine, PATIENCE};
 
 /// Debian keeps PostgreSQL out of the PATH, and MariaDB in a directory that only root has there.
 const POSTGRES_HOME: &str = "/usr/lib/postgresql";
@@ -71,6 +71,19 @@ pub(super) fn command(program: &Path, user: Option<User>, directory: &Path) -> C
         command.uid(uid).gid(gid);
     }
     command
+}
+
+/// Runs a helper to its end; its output is the answer.
+pub(super) async fn run(mut command: Command) -> anyhow::Result<String> {
+    command.stdin(Stdio::null());
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut command = tokio::process::Command::from(command);
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
+    let output = output.with_context(|| format!("{name} still runs"))?.with_context(|| format!("start {name}"))?;
+    if !output.status.success() {
+        bail!("{name} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -1,0 +1,15 @@
+//! How a database server is started besides what its kind takes. Owns no default that matters; starts nothing.
+
+/// How to start a server, besides what its kind takes.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Lets [`super::DatabaseServer::step_clock`] step its clock. That takes libfaketime, and costs every reading of the clock a
+    /// little.
+    pub clock_can_step: bool,
+    /// For the server's environment.
+    pub environment: Vec<(String, String)>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// Keeps its files on a volume of their own, of so many MiB. Only where [`crate::volume::Volume::can_mount`].
+    pub volume: Option<u32>,
+}
