@@ -108,6 +108,8 @@ pub struct ClusterListener {
     incarnation: Option<Incarnation>,
     /// The node has been a member, and has said that it is up.
     was_member: bool,
+    /// Another process has the id of this node.
+    has_namesake: bool,
 }
 
 impl ClusterListener {
@@ -115,7 +117,8 @@ impl ClusterListener {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let roster = Roster::new(setup.node.clone(), setup.clock.mono());
-        Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation: None, was_member: false }
+        let (incarnation, was_member, has_namesake) = (None, false, false);
+        Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation, was_member, has_namesake }
     }
 
     /// Subscribes to gossip, and again whenever it forgets; the present sightings are told each time.
@@ -136,11 +139,17 @@ impl ClusterListener {
         for event in events {
             self.publish(event);
         }
-        let peers = PeersKnown(self.roster.peers());
+        let peers = self.peers();
         if self.told.as_ref() != Some(&peers) {
             self.tell(peers);
         }
         self.count();
+    }
+
+    /// Whom to link with: nobody while another process has the id of this node, for the others would take its links for
+    /// those of that one.
+    fn peers(&self) -> PeersKnown {
+        PeersKnown(if self.has_namesake { BTreeMap::new() } else { self.roster.peers() })
     }
 
     fn publish(&mut self, event: MemberEvent) {
@@ -240,7 +249,7 @@ impl Handler<RosterTick> for ClusterListener {
         self.step(Notice::Tick);
         self.ticks = (self.ticks + 1) % TELL_AGAIN;
         if self.ticks == 0 {
-            self.tell(PeersKnown(self.roster.peers()));
+            self.tell(self.peers());
         }
     }
 }

@@ -377,7 +377,7 @@ impl Handler<MembershipChanged> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline, rows } = changed;
+        let MembershipChanged { node, incarnation, timeline, rows, .. } = changed;
         self.know_members(&rows);
         (self.incarnation, self.timeline) = (incarnation, timeline);
         let event = match incarnation {

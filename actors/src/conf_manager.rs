@@ -324,7 +324,7 @@ impl Handler<MembershipChanged> for ConfManager {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline, rows } = changed;
+        let MembershipChanged { node, incarnation, timeline, rows, .. } = changed;
         let standing = incarnation.map_or(Standing::Direct, |_| Standing::Member(node));
         let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
         let membership = Membership { standing, timeline, nodes };

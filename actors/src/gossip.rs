@@ -5,8 +5,10 @@
 //! socket: datagrams come in opened as [`Datagram`] and go out through an [`Outlet`].
 
 mod announcing;
+mod config;
 mod engine;
 mod identity;
+mod overtaking;
 mod timers;
 mod wire;
 
@@ -106,12 +108,18 @@ pub struct SetStatus(pub Status);
 #[rtype(result = "()")]
 pub struct Leave;
 
+/// Tells whether the membership row of the node's id belongs to this process. A second process under one id must not be
+/// taken for the one that has the row.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetOwnsId(pub bool);
+
 /// Replaces the addresses that membership rows tell of other nodes: they are asked like seeds.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SetPeers(pub Vec<SocketAddr>);
 
-/// Every node that is known at present, the local one included.
+/// Every node that is known at present, the local one included; one that is seen at several addresses several times.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Sighted(pub Vec<Sighting>);
@@ -136,6 +144,7 @@ struct TimerTick;
 #[derive(Debug, Clone, Copy)]
 struct Kept {
     intent: Intent,
+    owns_id: bool,
     /// The latest that was told.
     generation: u64,
 }
@@ -164,7 +173,7 @@ impl Gossip {
     /// Builds each life of the gossip of the node that `setup` names, for `runtime::start_in`. A later life is a later
     /// generation and has the status of the one before.
     pub fn factory(setup: Setup) -> impl Fn(&mut Context<Self>) -> Self + Send + 'static {
-        let kept = Arc::new(Mutex::new(Kept { intent: Intent::Be(Status::Joining), generation: 0 }));
+        let kept = Arc::new(Mutex::new(Kept { intent: Intent::Be(Status::Joining), owns_id: false, generation: 0 }));
         move |_| Self::new(setup.clone(), Arc::clone(&kept))
     }
 
@@ -182,6 +191,7 @@ impl Gossip {
             tracing::error!(node.id = %identity.node, "other nodes will refuse what this node tells of itself");
         }
         let mut engine = Engine::new(identity, rand::make_rng());
+        engine.set_owns_id(before.owns_id);
         let born = Instant::now();
         if matches!(before.intent, Intent::Gone) {
             engine.leave(Mono::default());
@@ -309,6 +319,15 @@ impl Handler<Leave> for Gossip {
     }
 }
 
+impl Handler<SetOwnsId> for Gossip {
+    type Result = ();
+
+    fn handle(&mut self, SetOwnsId(owns_id): SetOwnsId, _: &mut Context<Self>) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).owns_id = owns_id;
+        self.engine.set_owns_id(owns_id);
+    }
+}
+
 impl Handler<SetPeers> for Gossip {
     type Result = ();
 
@@ -340,6 +359,7 @@ impl Handler<PollTick> for Gossip {
             self.engine.begin_round(now);
             self.resolve(context);
         }
+        self.engine.overtake(now);
         self.tell();
         self.settle(context);
     }

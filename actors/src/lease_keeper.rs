@@ -59,6 +59,8 @@ pub struct MembershipChanged {
     pub timeline: Timeline,
     /// Every row, the own one among them when there is one.
     pub rows: Vec<(MemberRow, LeaseSight)>,
+    /// Another process has the id of this node: where its row says that it is reached.
+    pub namesake: Option<String>,
 }
 
 /// Subscribes to membership; the present one is told at once. The answer tells when the keeper forgot the subscriber.
@@ -215,9 +217,18 @@ impl LeaseKeeper {
     }
 
     fn tell(&mut self, membership: Membership) {
-        let Membership { incarnation, timeline, rows, .. } = membership;
-        let changed = MembershipChanged { node: self.options.node.clone(), incarnation, timeline, rows };
+        let Membership { incarnation, timeline, rows, namesake, .. } = membership;
+        let changed = MembershipChanged { node: self.options.node.clone(), incarnation, timeline, rows, namesake };
         let before = self.told.as_ref().map(|told| told.incarnation);
+        let known = self.told.as_ref().and_then(|told| told.namesake.as_ref());
+        if let Some(address) = changed.namesake.as_ref().filter(|address| known != Some(address)) {
+            tracing::error!(
+                node.id = %changed.node,
+                peer.address = address,
+                "the id of this node is taken: another process has it and renews its membership, so that this one can't \
+                 publish; stop one of the two, or give this one another node.id"
+            );
+        }
         if before != Some(incarnation) {
             tracing::info!(
                 node.id = %changed.node,

@@ -138,7 +138,22 @@ impl Cluster {
         if self.network.is_some() { self.run.public_peer(number) } else { self.run.peer(number) }
     }
 
+    /// Starts a second process under the id of a node, with ports and a data directory of its own. It is no member of
+    /// this cluster's; the caller ends it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_namesake(&mut self, number: u8) -> anyhow::Result<Node> {
+        let place = self.members.keys().last().map_or(1, |last| last + 1);
+        self.open_network(place).await?;
+        Node::start(self.setup_under(place, &id(number))).await
+    }
+
     fn setup_of(&self, number: u8) -> Setup {
+        self.setup_under(number, &id(number))
+    }
+
+    fn setup_under(&self, number: u8, id: &str) -> Setup {
         let url = match self.network {
             Some(_) => self.engine.url(self.run.database(number), &self.database),
             None => self.direct.clone(),
@@ -147,7 +162,7 @@ impl Cluster {
         let setup = self.setup.clone().serve_on(self.run.http(number)).sessions_on(self.run.session(number));
         let setup = setup.variable("CALLBOARD_DATABASE_URL", &url);
         setup
-            .flag("node-id", &id(number))
+            .flag("node-id", id)
             .flag("peer-addr", &self.run.peer(number).to_string())
             .flag("advertise-addr", &self.advertised(number).ip().to_string())
             .flag("seeds", &seeds.join(","))

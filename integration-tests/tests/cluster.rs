@@ -168,6 +168,50 @@ async fn news_travels_and_nodes_are_seen(engine: Engine) -> Result<()> {
     Ok(())
 }
 
+/// While another process runs under the id of node 1, and for longer after it than the others need to see it die.
+async fn an_id_that_is_used_twice_comes_back(engine: Engine) -> Result<()> {
+    if !can_start(engine)? {
+        return Ok(());
+    }
+    let _alone = alone().await;
+    let server = DatabaseServer::start(engine).await?;
+    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, Setup::new()).await?;
+    let mut second = cluster.start_namesake(1).await?;
+    let key = ConfigKey::new("public", "G", "twice")?;
+    let mut published = 0;
+    let mut publish = async || {
+        for (index, client) in cluster.clients().iter().enumerate() {
+            published += 1;
+            let put = client.put(&key, format!("{published}")).send().await?;
+            anyhow::ensure!(put.status == 200 || put.status == 201, "n{}: {}", index + 1, put.text());
+        }
+        anyhow::Ok(())
+    };
+    let logs = [
+        (cluster.member(1)?.node.log(), "was started with the id of this node"),
+        (second.log(), "the id of this node is taken"),
+    ];
+    poll::until("both say so loudly", poll::SOON, async || {
+        publish().await?;
+        let said = logs.iter().all(|(log, words)| std::fs::read_to_string(log).is_ok_and(|log| log.contains(words)));
+        Ok(said.then_some(()))
+    })
+    .await
+    .with_context(|| second.log_tail())?;
+    second.kill()?;
+    let end = Instant::now() + FENCED + SOON * 4;
+    while Instant::now() < end {
+        publish().await?;
+        for viewer in [2, 3] {
+            assert_eq!(cluster.view(viewer).await?["n1"], "up", "{engine}: n{viewer}");
+        }
+    }
+    let owner = &cluster.member(1)?.node;
+    let joins = std::fs::read_to_string(owner.log())?.matches("the node is a member").count();
+    assert_eq!(joins, 1, "{engine}: it lost its row: {}", owner.log_tail());
+    Ok(())
+}
+
 async fn keeps_its_promise(engine: Engine) -> Result<()> {
     if !can_start(engine)? {
         return Ok(());
@@ -208,6 +252,16 @@ async fn news_travels_and_nodes_are_seen_on_postgresql() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn news_travels_and_nodes_are_seen_on_mariadb() -> Result<()> {
     news_travels_and_nodes_are_seen(Engine::MariaDb).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_used_twice_comes_back_on_postgresql() -> Result<()> {
+    an_id_that_is_used_twice_comes_back(Engine::Postgres).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_used_twice_comes_back_on_mariadb() -> Result<()> {
+    an_id_that_is_used_twice_comes_back(Engine::MariaDb).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

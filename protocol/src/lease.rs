@@ -375,7 +375,19 @@ impl Lease {
 
     fn membership(&self, now: Mono, incarnation: Option<Incarnation>) -> Membership {
         let rows: Vec<(MemberRow, LeaseSight)> = self.watched.sights(now, incarnation);
-        Membership { incarnation, timeline: self.timeline.unwrap_or_default(), revision: self.known, rows }
+        let namesake = self.watched.renewed(now, &self.node).filter(|row| !self.is_own(row.incarnation));
+        Membership {
+            incarnation,
+            timeline: self.timeline.unwrap_or_default(),
+            revision: self.known,
+            rows,
+            namesake: namesake.map(|row| row.address.clone()),
+        }
+    }
+
+    /// A life of this process.
+    fn is_own(&self, incarnation: Incarnation) -> bool {
+        (self.first_life..self.next_life).contains(&incarnation.0.as_u128())
     }
 }
 

@@ -48,6 +48,10 @@ impl fmt::Display for Versions {
     }
 }
 
+/// A peer that was heard on a link no longer ago than this has not given that link up: another one that says it is the
+/// same peer is turned away. The peer pings every second.
+pub const SPEAKS: Duration = Duration::from_millis(1_500);
+
 /// True when the peer was heard a moment ago.
 #[must_use]
 pub fn is_heard(heard: Option<Mono>, now: Mono) -> bool {

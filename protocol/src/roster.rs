@@ -8,6 +8,9 @@
 //! and `removed` when it had said that it leaves, when its row is gone as well, or when it was down for
 //! [`REMOVE_AFTER`] without a row. A node that has a row and was never heard of is `down`. Whoever is removed can come
 //! back as anything; one that does not is forgotten after [`FORGET_AFTER`].
+//!
+//! Gossip may see one id at several addresses: the node has moved, or a second process was started under its id. Which
+//! sighting counts is decided by [`foremost`].
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,7 +22,7 @@ use crate::time::Mono;
 mod sight;
 mod view;
 
-pub use sight::{Addresses, Life, ProtocolRange, RowSight, Sighting, Status};
+pub use sight::{Addresses, Life, ProtocolRange, RowSight, Sighting, Status, foremost};
 pub use view::{MemberEvent, NodeState, NodeView, elsewhere, http_elsewhere};
 
 /// A node that is down and has no row is removed after this long.
@@ -33,7 +36,8 @@ pub const MISSING_AFTER: Duration = Duration::from_secs(10);
 /// What the roster is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Every node that gossip knows at present, the local one included; at most one sighting of each.
+    /// Every node that gossip knows at present, the local one included; several sightings of one that is seen at several
+    /// addresses.
     Gossip(Vec<Sighting>),
     /// Every membership row at present.
     Rows(Vec<RowSight>),
@@ -51,7 +55,9 @@ pub struct Roster {
 /// What is known of one node.
 #[derive(Debug)]
 struct Known {
-    /// How gossip saw it last.
+    /// Every sighting that gossip has of it at present.
+    sightings: Vec<Sighting>,
+    /// The one of them that counts, or the last that did.
     sighting: Option<Sighting>,
     /// Since when gossip names it no more, although it was not down.
     missing_since: Option<Mono>,
@@ -100,16 +106,20 @@ impl Roster {
     }
 
     fn take_sightings(&mut self, now: Mono, sightings: Vec<Sighting>, out: &mut Vec<MemberEvent>) {
-        let mut present: BTreeMap<NodeId, Sighting> =
-            sightings.into_iter().map(|sighting| (sighting.node.clone(), sighting)).collect();
-        for (id, known) in &mut self.nodes {
-            known.see(now, present.remove(id));
+        let mut present: BTreeMap<NodeId, Vec<Sighting>> = BTreeMap::new();
+        for sighting in sightings {
+            present.entry(sighting.node.clone()).or_default().push(sighting);
         }
-        for (id, sighting) in present {
+        for (id, known) in &mut self.nodes {
+            known.see(now, present.remove(id).unwrap_or_default());
+        }
+        for (id, sightings) in present {
             // A node that was down before it was heard of is nobody's business, unless it has a row.
-            let Some(state) = state_in_life(&sighting) else { continue };
+            let Some(state) = foremost(&sightings, None).and_then(state_in_life) else { continue };
             out.extend(MemberEvent::entering(state, id.clone()));
-            self.nodes.insert(id, Known { sighting: Some(sighting), ..Known::new(state, now) });
+            let mut known = Known::new(state, now);
+            known.see(now, sightings);
+            self.nodes.insert(id, known);
         }
     }
 
@@ -118,6 +128,7 @@ impl Roster {
         for (id, known) in &mut self.nodes {
             known.row = present.remove(id);
             known.had_row |= known.row.is_some();
+            known.choose();
         }
         for (id, row) in present {
             self.nodes.insert(id, Known { row: Some(row), had_row: true, ..Known::new(NodeState::Down, now) });
@@ -127,20 +138,34 @@ impl Roster {
 
 impl Known {
     fn new(state: NodeState, now: Mono) -> Self {
-        Self { sighting: None, missing_since: None, row: None, had_row: false, row_when_left: None, state, since: now }
+        Self {
+            sightings: Vec::new(),
+            sighting: None,
+            missing_since: None,
+            row: None,
+            had_row: false,
+            row_when_left: None,
+            state,
+            since: now,
+        }
     }
 
-    /// Takes what gossip says, or that it says nothing.
-    fn see(&mut self, now: Mono, sighting: Option<Sighting>) {
-        match sighting {
-            Some(sighting) => {
-                self.missing_since = None;
-                self.sighting = Some(sighting);
-            }
-            None if self.in_life().is_some() => {
-                self.missing_since.get_or_insert(now);
-            }
-            None => {}
+    /// Takes what gossip says, which may be nothing.
+    fn see(&mut self, now: Mono, sightings: Vec<Sighting>) {
+        self.sightings = sightings;
+        self.choose();
+        if !self.sightings.is_empty() {
+            self.missing_since = None;
+        } else if self.in_life().is_some() {
+            self.missing_since.get_or_insert(now);
+        }
+    }
+
+    /// Finds the sighting that counts. Without any the last one stays.
+    fn choose(&mut self) {
+        let row = self.row.as_ref().and_then(|row| row.peer);
+        if let Some(sighting) = foremost(&self.sightings, row) {
+            self.sighting = Some(sighting.clone());
         }
     }
 

@@ -12,7 +12,7 @@ use callboard_protocol::roster::{Addresses, RowSight, Status};
 
 use super::{ClusterListener, PeersKnown, RowsSeen};
 use crate::change_feed::GetCursor;
-use crate::gossip::SetStatus;
+use crate::gossip::{SetOwnsId, SetStatus};
 use crate::lease_keeper::{self, MembershipChanged};
 use crate::peer_links::{PeerAsked, PeerLinks, PeerQuery, PeerReply, PeerStatus, SetPeers, SubscribeQueries};
 use crate::push_ledger::{GetClients, GetPushes};
@@ -41,7 +41,7 @@ impl ClusterListener {
         let me = context.address().recipient();
         let forgotten = until_forgotten(async move { links.send(SubscribeQueries(me)).await });
         context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
-            listener.tell(PeersKnown(listener.roster.peers()));
+            listener.tell(listener.peers());
             listener.subscribe_to_queries(context);
         }));
     }
@@ -56,7 +56,13 @@ impl Handler<MembershipChanged> for ClusterListener {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        self.incarnation = changed.incarnation;
+        if self.incarnation.is_some() != changed.incarnation.is_some()
+            && let Some(gossip) = &self.setup.gossip
+        {
+            // Gossip that is rebuilt remembers it.
+            gossip.do_send(SetOwnsId(changed.incarnation.is_some()));
+        }
+        (self.incarnation, self.has_namesake) = (changed.incarnation, changed.namesake.is_some());
         if changed.incarnation.is_some() && !self.was_member {
             self.was_member = true;
             if let Some(gossip) = &self.setup.gossip {

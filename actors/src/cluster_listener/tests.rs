@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use actix::System;
 use callboard_protocol::lease::LeaseSight;
-use callboard_protocol::member::Incarnation;
-use callboard_protocol::roster::{ProtocolRange, Status};
+use callboard_protocol::member::{AckNo, Incarnation, MemberRow, Timeline};
+use callboard_protocol::roster::{Addresses, ProtocolRange, Status};
 use callboard_protocol::time::{Mono, WallMillis};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::event_bus::{MemberNews, SubscribeMembers};
 use crate::gossip::{Advertised, Datagram, Leave, Outlet, Resolving, Seeds, SetStatus};
+use crate::lease_keeper::MembershipChanged;
 use crate::metrics::{DirectionLabel, Metrics};
 use crate::runtime::{Panic, Registry, Spec, ask, start};
 
@@ -125,12 +126,17 @@ fn row(index: u8) -> RowSight {
 
 impl TestNode {
     async fn start(hub: Option<&Hub>, index: u8, seeds: &[u8]) -> Self {
+        Self::start_under_id_of(hub, index, index, seeds).await
+    }
+
+    /// At the address of `index`, under the id of `named`.
+    async fn start_under_id_of(hub: Option<&Hub>, index: u8, named: u8, seeds: &[u8]) -> Self {
         let (registry, metrics, witness) = (Registry::new(), Metrics::default(), Witness::default());
         let clock: SharedClock = Arc::new(TestClock(Instant::now()));
         let gossip = hub.map(|hub| {
             let setup = gossip::Setup {
                 advertised: Advertised {
-                    node: id(index),
+                    node: id(named),
                     peer: address(index),
                     http: SocketAddr::from(([10, 0, 0, index], 8848)),
                     grpc: None,
@@ -153,7 +159,7 @@ impl TestNode {
         let held = bus.send(SubscribeMembers(addr.clone().recipient())).await.unwrap();
         actix_rt::spawn(held.lost());
         let setup = Setup {
-            node: id(index),
+            node: id(named),
             gossip: gossip.clone(),
             bus: bus.clone(),
             peers: Some(addr.recipient()),
@@ -293,6 +299,57 @@ fn gossip_that_is_rebuilt_is_the_same_node_and_nobody_dies_of_it() {
             assert_eq!(node.news(), [""; 0]);
             assert_eq!(node.states().await.into_values().collect::<Vec<_>>(), ["up", "up", "up"]);
         }
+    });
+}
+
+/// What the lease keeper of node 1 says: of rows of all three, and of another process.
+fn membership(own_row: bool, namesake: Option<&str>) -> MembershipChanged {
+    let member = |index: u8| MemberRow {
+        node: id(index),
+        incarnation: row(index).incarnation,
+        renew_seq: 1,
+        ack_floor: AckNo::default(),
+        revoked: false,
+        address: Addresses { peer: Some(address(index)), ..Addresses::default() }.to_text(),
+    };
+    MembershipChanged {
+        node: id(1),
+        incarnation: own_row.then(|| row(1).incarnation),
+        timeline: Timeline(1),
+        rows: [1, 2, 3].map(|index| (member(index), LeaseSight::Held)).into(),
+        namesake: namesake.map(str::to_owned),
+    }
+}
+
+#[test]
+fn a_second_process_under_the_id_of_a_node_changes_nothing_for_the_others() {
+    run(|hub| async move {
+        let nodes = three(&hub).await;
+        for node in &nodes {
+            node.listener.do_send(RowsSeen([1, 2, 3].map(row).into()));
+        }
+        nodes[0].listener.do_send(membership(true, None));
+        let second = TestNode::start_under_id_of(Some(&hub), 4, 1, &[1, 2, 3]).await;
+        second.listener.do_send(membership(false, Some("peer=10.0.0.1:8851")));
+        second.until(3, "up").await;
+        assert_eq!(
+            second.witness.peers.borrow().last().unwrap().len(),
+            0,
+            "its links would be taken for those of the node"
+        );
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        hub.0.lock().unwrap().remove(&second.address);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        for node in &nodes[1..] {
+            assert_eq!(node.news(), [""; 0]);
+            assert_eq!(node.sees(1).await, Some("up"));
+            let ways = node.witness.peers.borrow();
+            assert!(ways.iter().flat_map(|peers| peers.get(&id(1))).all(|way| *way == address(1)), "{ways:?}");
+        }
+        // When the other process is gone the second one is a node like any.
+        second.listener.do_send(membership(false, None));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(second.witness.peers.borrow().last().unwrap().len(), 2);
     });
 }
 

@@ -7,20 +7,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::roster::{Life, Sighting, Status};
 use callboard_protocol::time::Mono;
-use foca::{AccumulatingRuntime, Codec as _, Foca, NoCustomBroadcast, OwnedNotification, Timer};
+use foca::{AccumulatingRuntime, Codec as _, Foca, Header, NoCustomBroadcast, OwnedNotification, Timer};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::MAX_DATAGRAM;
 use super::announcing::Announcing;
+use super::config::config;
 use super::identity::Identity;
+use super::overtaking::{Namesakes, Renewals};
 use super::timers::Timers;
 use super::wire::Wire;
 
@@ -35,12 +35,6 @@ const HEARD_AS_SUSPECT: Duration = Duration::from_secs(1);
 /// dead.
 const TELLINGS: u8 = 2;
 const DEAF_AFTER: Duration = Duration::from_millis(3_500);
-/// Renewals of the identity that follow each other within this time mean that a later one of this node is known, from
-/// before its clock was set back.
-const RENEWALS_WITHIN: Duration = Duration::from_secs(10);
-/// How many of them are ordinary.
-const ORDINARY_RENEWALS: u32 = 2;
-
 /// What a datagram was refused for. Nothing of it was believed, or only its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -63,6 +57,9 @@ pub(super) struct Engine {
     has_left: bool,
     has_changed: bool,
     renewals: Renewals,
+    /// The membership row of this id belongs to this process.
+    owns_id: bool,
+    namesakes: Namesakes,
     /// Suspects that were heard.
     heard: BTreeMap<NodeId, Heard>,
 }
@@ -74,43 +71,6 @@ struct Heard {
     /// When it was last told, or first heard.
     since: Mono,
     told: u8,
-}
-
-/// How often the identity was renewed of late.
-#[derive(Debug, Default)]
-struct Renewals {
-    last: Option<Mono>,
-    count: u32,
-}
-
-impl Renewals {
-    /// Counts one; returns how far the generation has to leap to overtake the one that is known.
-    fn count(&mut self, now: Mono) -> u64 {
-        if self.last.is_none_or(|last| now.since(last) >= RENEWALS_WITHIN) {
-            self.count = 0;
-        }
-        (self.last, self.count) = (Some(now), self.count.saturating_add(1));
-        match self.count.checked_sub(ORDINARY_RENEWALS + 1) {
-            None => 0,
-            Some(beyond) => 1_000_u64 << beyond.min(40),
-        }
-    }
-}
-
-fn config() -> foca::Config {
-    let mut config = foca::Config::new_lan(NonZeroU32::new(3).expect("three is not zero"));
-    // The default would be two: too few for the suspected to hear of it in time, so that a short pause kills.
-    config.max_transmissions = NonZeroU8::new(10).expect("ten is not zero");
-    // Without it a node that was wrongly taken for dead never hears of it.
-    config.notify_down_members = true;
-    // A node that stops is down within eight seconds of it, in a cluster of nine too, where the chance that nobody
-    // probes it for a while is larger; one that pauses for three seconds is not.
-    config.probe_period = Duration::from_millis(750);
-    config.probe_rtt = Duration::from_millis(350);
-    config.suspect_to_down_after = Duration::from_millis(3_500);
-    config.remove_down_after = Some(Duration::from_secs(3_600));
-    config.max_packet_size = NonZeroUsize::new(MAX_DATAGRAM).expect("a datagram has room");
-    config
 }
 
 impl Engine {
@@ -128,6 +88,8 @@ impl Engine {
             has_left: false,
             has_changed: true,
             renewals: Renewals::default(),
+            owns_id: false,
+            namesakes: Namesakes::default(),
             heard: BTreeMap::new(),
         }
     }
@@ -167,7 +129,10 @@ impl Engine {
         }
         let result = self.foca.handle_data(bytes, &mut self.runtime);
         self.absorb(now);
-        self.tell_suspect(now, bytes);
+        if let Ok(Header { src, .. }) = Wire.decode_header(bytes) {
+            self.hear_namesake(now, &src);
+            self.tell_suspect(now, src);
+        }
         match result {
             Ok(()) => Ok(()),
             // The own address may be among the seeds.
@@ -247,18 +212,12 @@ impl Engine {
         self.has_changed = true;
     }
 
-    /// Every node that is known, the local one included: of each its latest word.
+    /// Every node that is known, the local one included: its latest word at each of its addresses.
     pub(super) fn sightings(&self) -> Vec<Sighting> {
         let me = self.foca.identity();
-        let mut latest: BTreeMap<&NodeId, &foca::Member<Identity>> = BTreeMap::new();
-        for member in self.foca.iter_membership_state().filter(|member| member.id().node != me.node) {
-            let held = latest.entry(&member.id().node).or_insert(member);
-            if held.id().generation < member.id().generation {
-                *held = member;
-            }
-        }
         let own = me.sighting(if self.has_left { Life::Down } else { Life::Alive });
-        let others = latest.into_values().map(|member| {
+        let others = self.foca.iter_membership_state().filter(|member| member.id().node != me.node);
+        let others = others.map(|member| {
             member.id().sighting(match member.state() {
                 foca::State::Alive => Life::Alive,
                 foca::State::Suspect => Life::Suspect,
@@ -266,6 +225,46 @@ impl Engine {
             })
         });
         [own].into_iter().chain(others).collect()
+    }
+
+    /// Says whether the membership row of this id belongs to this process.
+    pub(super) fn set_owns_id(&mut self, owns_id: bool) {
+        self.owns_id = owns_id;
+    }
+
+    /// Becomes later than every other word under the own id, if the id belongs to this process: those who go by the
+    /// latest word then go by its. One to whom it does not belong leaves the other one alone.
+    pub(super) fn overtake(&mut self, now: Mono) {
+        let me = self.foca.identity();
+        let (own, status) = (me.generation, me.status);
+        let others = self.foca.iter_membership_state().filter(|member| member.id().node == me.node);
+        let Some(latest) = others.map(|member| member.id().generation).max() else { return };
+        let leap = latest.saturating_add(1).saturating_sub(own);
+        if !self.owns_id || self.has_left || leap == 0 || own == u64::MAX {
+            return;
+        }
+        self.become_later(status, leap);
+        self.absorb(now);
+        self.begin_round(now);
+    }
+
+    /// Whoever speaks under the own id from another address is another process.
+    fn hear_namesake(&mut self, now: Mono, source: &Identity) {
+        let me = self.foca.identity();
+        if source.node != me.node || source.peer == me.peer || !self.namesakes.hear(now, source.peer) {
+            return;
+        }
+        tracing::error!(
+            node.id = %me.node,
+            peer.address = %source.peer,
+            http.address = %source.http,
+            "{}",
+            if self.owns_id {
+                "another process at this address was started with the id of this node; stop it, or give it another node.id"
+            } else {
+                "another process at this address has the id of this node; stop one of the two, or give it another node.id"
+            }
+        );
     }
 
     /// Nobody is known, or nobody is known to know the present identity.
@@ -281,9 +280,8 @@ impl Engine {
     /// Has a suspect told that it is one, when it was heard again and again and has not objected. The word is of a later
     /// incarnation than the suspicion before, so that foca takes it for news, which the suspect then outdoes. As it
     /// starts foca's time-out anew it is not said for ever.
-    fn tell_suspect(&mut self, now: Mono, mut bytes: &[u8]) {
-        let Ok(header) = Wire.decode_header(&mut bytes) else { return };
-        let (id, source) = (header.src.node.clone(), header.src);
+    fn tell_suspect(&mut self, now: Mono, source: Identity) {
+        let id = source.node.clone();
         let known = self.foca.iter_membership_state().find(|member| *member.id() == source);
         let Some(suspect) = known.filter(|member| member.state() == foca::State::Suspect) else {
             self.heard.remove(&id);

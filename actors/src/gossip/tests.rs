@@ -228,3 +228,84 @@ fn a_split_heals() {
         assert_eq!(down, None, "seed {seed}, sides {sides:?}");
     }
 }
+
+/// Every one of `observers` sees node 1 alive, at this address.
+fn is_seen_at(world: &World, observers: [usize; 2], place: usize) -> bool {
+    observers.iter().all(|one| {
+        world.sees(*one, 1).is_some_and(|seen| seen.life == Life::Alive && seen.addresses.peer == Some(address(place)))
+    })
+}
+
+#[test]
+fn a_second_process_under_an_id_is_overtaken_by_the_one_that_owns_it() {
+    for seed in 0..20 {
+        let mut world = World::settled(seed, 3);
+        world.with(1, |engine, _| engine.set_owns_id(true));
+        let later = world.sees(1, 1).unwrap().generation + 50_000;
+        world.start_under_id_of(3, 1, later);
+        let overtaken = |world: &World| is_seen_at(world, [0, 2], 1) && world.sees(0, 1).unwrap().generation > later;
+        assert!(world.until(5 * SECOND, overtaken).is_some(), "seed {seed}");
+        let lost = world.until(5 * SECOND, |world| !is_seen_at(world, [0, 2], 1));
+        assert_eq!(lost, None, "seed {seed}: while it lives");
+        world.kill(3);
+        let lost = world.until(20 * SECOND, |world| !is_seen_at(world, [0, 2], 1));
+        assert_eq!(lost, None, "seed {seed}: when it is gone");
+    }
+}
+
+#[test]
+fn a_second_process_under_an_id_that_nobody_owns_is_no_trace_when_it_is_gone() {
+    for seed in 0..20 {
+        let mut world = World::settled(seed, 3);
+        let own = world.sees(1, 1).unwrap().generation;
+        world.start_under_id_of(3, 1, own + 50_000);
+        world.run(10 * SECOND);
+        assert_eq!(world.sees(1, 1).unwrap().generation, own, "who does not own the id leaves the other one alone");
+        assert_eq!(world.sees(3, 3), None);
+        world.kill(3);
+        assert!(world.until(10 * SECOND, |world| is_seen_at(world, [0, 2], 1)).is_some(), "seed {seed}");
+        assert_eq!(world.until(20 * SECOND, |world| !is_seen_at(world, [0, 2], 1)), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn two_that_both_take_an_id_for_theirs_do_not_flood_the_others() {
+    let mut world = World::settled(1, 3);
+    let later = world.sees(1, 1).unwrap().generation + 50_000;
+    world.start_under_id_of(3, 1, later);
+    for one in [1, 3] {
+        world.with(one, |engine, _| engine.set_owns_id(true));
+    }
+    world.run(SECOND);
+    let sent = world.sent();
+    world.run(10 * SECOND);
+    assert!(world.sent() - sent < 4_000, "{} datagrams in ten seconds", world.sent() - sent);
+}
+
+#[test]
+fn a_node_that_moved_with_its_clock_behind_is_seen_where_it_is() {
+    for seed in 0..20 {
+        let mut world = World::settled(seed, 3);
+        let before = world.sees(1, 1).unwrap().generation;
+        world.kill(1);
+        world.run(SECOND);
+        world.start_under_id_of(3, 1, before - 900_000);
+        assert!(world.until(12 * SECOND, |world| is_seen_at(world, [0, 2], 3)).is_some(), "seed {seed}");
+        assert_eq!(world.until(20 * SECOND, |world| !is_seen_at(world, [0, 2], 3)), None, "seed {seed}");
+        world.with(3, |engine, _| engine.set_owns_id(true));
+        let latest = |world: &World| world.sees(0, 1).unwrap().generation > before;
+        assert!(world.until(5 * SECOND, latest).is_some(), "seed {seed}: nodes of an older version see it, too");
+    }
+}
+
+#[test]
+fn a_namesake_is_news_once_until_it_was_quiet_for_a_while() {
+    let at = |seconds: u64| callboard_protocol::time::Mono(Duration::from_secs(seconds));
+    let mut namesakes = super::overtaking::Namesakes::default();
+    assert!(namesakes.hear(at(0), address(1)));
+    assert!(namesakes.hear(at(0), address(2)));
+    for second in 1..200 {
+        assert!(!namesakes.hear(at(second), address(1)));
+    }
+    assert!(namesakes.hear(at(200), address(2)));
+}

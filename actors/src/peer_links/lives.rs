@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::{AsyncContext, Handler};
-use callboard_protocol::link::{Backlog, SILENCE, is_heard};
+use callboard_protocol::link::{Backlog, SILENCE, SPEAKS, is_heard};
 use callboard_protocol::member::NodeId;
 
 use super::answer::Accepted;
@@ -101,8 +101,13 @@ impl PeerLinks {
             tracing::warn!(peer.id = %node, "a peer was turned away: {MAX_ACCEPTED} others have a link to this node");
             return;
         }
-        tracing::info!(peer.id = %node, version = opened.version, software = opened.software, "a peer has linked");
         let now = self.now();
+        if self.accepted.get(&node).is_some_and(|older| now.since(older.heard) <= SPEAKS) {
+            // A second process under the id of the peer, which must not take its place; or the peer, which dials again.
+            tracing::info!(peer.id = %node, "a second link of a peer was turned away: the first one lives");
+            return;
+        }
+        tracing::info!(peer.id = %node, version = opened.version, software = opened.software, "a peer has linked");
         // An older link of the same peer ends here: it has dialed anew because it gave that one up.
         self.accepted.insert(node.clone(), Accepted::new(opened, now, self.metrics.clone()));
         // A peer that dials can be dialed.

@@ -249,12 +249,32 @@ async fn what_can_not_be_understood_ends_no_link() {
 #[actix_rt::test]
 async fn an_accepted_link_ends_in_silence_or_by_a_newer_one() {
     let world = World::start();
-    let (older, newer) = (world.accept("a"), world.accept("a"));
+    let mut older = world.accept("a");
+    older.say(&Frame::Ping(0)).await;
+    older.next().await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let newer = world.accept("a");
     older.ended().await;
     newer.say(&Frame::Ping(1)).await;
     let heard = Instant::now();
     newer.ended().await;
     assert!(heard.elapsed() >= Duration::from_secs(4) && heard.elapsed() <= Duration::from_millis(4_500));
+}
+
+#[actix_rt::test]
+async fn a_link_that_lives_is_not_displaced_by_one_that_claims_to_be_the_same_peer() {
+    let world = World::start();
+    let mut first = world.accept("a");
+    for number in 0..5 {
+        world.accept("a").ended().await;
+        first.say(&Frame::Ping(number)).await;
+        assert!(matches!(first.next().await, Frame::Pong(answered) if answered == number));
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    first.close();
+    let mut second = world.accept("a");
+    second.say(&Frame::Ping(9)).await;
+    assert!(matches!(second.next().await, Frame::Pong(9)));
 }
 
 #[actix_rt::test]

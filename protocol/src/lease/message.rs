@@ -256,4 +256,7 @@ pub struct Membership {
     pub revision: Version,
     /// Every row, the own one among them when there is one.
     pub rows: Vec<(MemberRow, LeaseSight)>,
+    /// Another process has the id of this node: where its row says that it is reached. It was seen to renew the row,
+    /// which tells it from one that died and left the row behind.
+    pub namesake: Option<String>,
 }

@@ -144,7 +144,8 @@ fn told(effect: &Effect) -> String {
             };
             let rows: Vec<String> =
                 membership.rows.iter().map(|(row, state)| format!("{}{}", row.node, sight(state))).collect();
-            format!("tell {life} r{} [{}]", membership.revision, rows.join(" "))
+            let beside = membership.namesake.as_ref().map(|address| format!(" beside {address}")).unwrap_or_default();
+            format!("tell {life} r{} [{}]{beside}", membership.revision, rows.join(" "))
         }
         Effect::Left => "left".to_owned(),
     }

@@ -17,6 +17,8 @@ struct Seen {
     not_before: Mono,
     /// A fence was sent and not answered.
     fencing: bool,
+    /// It was seen to be renewed in this life.
+    is_renewed: bool,
 }
 
 /// The rows.
@@ -52,8 +54,9 @@ impl Watched {
                 Some(seen) if seen.row.incarnation == row.incarnation && seen.row.renew_seq == row.renew_seq => {
                     seen.row = row.clone();
                 }
-                _ => {
-                    let seen = Seen { row: row.clone(), since: now, not_before: now, fencing: false };
+                before => {
+                    let is_renewed = before.is_some_and(|before| before.row.incarnation == row.incarnation);
+                    let seen = Seen { row: row.clone(), since: now, not_before: now, fencing: false, is_renewed };
                     self.seen.insert(row.node.clone(), seen);
                 }
             }
@@ -68,6 +71,12 @@ impl Watched {
     pub(super) fn living(&self, now: Mono) -> impl Iterator<Item = &MemberRow> {
         let after = self.fenced_after;
         self.seen.values().filter(move |seen| now.since(seen.since) < after).map(|seen| &seen.row)
+    }
+
+    /// The row of `node` when it was seen to be renewed, and was within the time of a lease: its process lives.
+    pub(super) fn renewed(&self, now: Mono, node: &NodeId) -> Option<&MemberRow> {
+        let seen = self.seen.get(node).filter(|seen| seen.is_renewed && !seen.row.revoked)?;
+        (now.since(seen.since) < self.fenced_after).then_some(&seen.row)
     }
 
     /// The rows that have stood still long enough, each told once until it is answered; never the row of `own` life.

@@ -111,6 +111,22 @@ pub struct Sighting {
     pub protocols: ProtocolRange,
 }
 
+/// The sighting that counts, of all those of one id: one that lives before one that does not, then the one at the
+/// address of the membership row, then the latest. The row tells the node from a second process that was started
+/// under its id. Only between two that answer: a node that moved has an old row until it joins.
+#[must_use]
+pub fn foremost(sightings: &[Sighting], row: Option<SocketAddr>) -> Option<&Sighting> {
+    let life = |life| match life {
+        Life::Alive => 2,
+        Life::Suspect => 1,
+        Life::Down => 0,
+    };
+    sightings.iter().max_by_key(|seen| {
+        let has_row = row.is_some() && seen.addresses.peer == row;
+        (life(seen.life), has_row, seen.generation)
+    })
+}
+
 /// What the database says of one node at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSight {

@@ -308,3 +308,53 @@ fn clients_are_sent_to_others_that_live() {
     assert_eq!(ports, [2, 4, 2, 4]);
     assert_eq!(http_elsewhere(&nodes[..1], &me, 7), None);
 }
+
+/// `name` as gossip sees it at the address that ends in this port.
+fn seen_at(port: u16, name: &str, generation: u64, life: Life, status: Status) -> Sighting {
+    let addresses = Addresses { peer: address(port), http: address(2), grpc: None, session: None };
+    Sighting { addresses, ..seen(name, generation, life, status) }
+}
+
+#[test]
+fn a_second_process_under_an_id_that_is_gone_again_leaves_no_trace() {
+    let mut world = World::new();
+    let first = || seen_at(11, "b", 5, Life::Alive, Status::Up);
+    let second = |life| seen_at(7, "b", 9, life, Status::Joining);
+    world.gossip([first()]);
+    world.rows([row("b", 1)]);
+    assert_eq!(world.gossip([first(), second(Life::Alive)]), [""; 0], "the row tells which of them is the node");
+    assert_eq!(world.roster.peers(), [(node("b"), address(11).unwrap())].into());
+    for life in [Life::Suspect, Life::Down] {
+        assert_eq!(world.gossip([first(), second(life)]), [""; 0]);
+        assert_eq!(world.roster.peers(), [(node("b"), address(11).unwrap())].into());
+    }
+    assert_eq!(world.rows([]), [""; 0], "who lives is up without a row as well");
+    assert_eq!((world.state("b"), world.find("b").unwrap().generation), (Some(NodeState::Up), Some(5)));
+}
+
+#[test]
+fn a_row_that_is_read_later_tells_which_of_two_is_the_node() {
+    let mut world = World::new();
+    let second = seen_at(7, "b", 9, Life::Alive, Status::Joining);
+    world.gossip([seen_at(11, "b", 5, Life::Alive, Status::Up), second]);
+    assert_eq!(world.roster.peers(), [(node("b"), address(7).unwrap())].into());
+    assert_eq!(world.rows([row("b", 1)]), ["up b"]);
+    assert_eq!(world.roster.peers(), [(node("b"), address(11).unwrap())].into());
+}
+
+#[test]
+fn a_node_that_moved_with_its_clock_behind_is_seen() {
+    let mut world = World::new();
+    world.rows([row("b", 1)]);
+    world.gossip([seen_at(11, "b", 9, Life::Alive, Status::Up)]);
+    let here = || seen_at(7, "b", 5, Life::Alive, Status::Up);
+    assert_eq!(world.gossip([seen_at(11, "b", 9, Life::Suspect, Status::Up), here()]), [""; 0]);
+    for status in [Status::Up, Status::Leaving] {
+        assert_eq!(world.gossip([here(), seen_at(11, "b", 9, Life::Down, status)]), [""; 0]);
+        assert_eq!((world.state("b"), world.find("b").unwrap().generation), (Some(NodeState::Up), Some(5)));
+        assert_eq!(world.roster.peers(), [(node("b"), address(7).unwrap())].into(), "although the row is an old one");
+    }
+    // Of those that are gone the latest counts.
+    let gone = seen_at(7, "b", 5, Life::Down, Status::Up);
+    assert_eq!(world.gossip([gone, seen_at(11, "b", 9, Life::Down, Status::Leaving)]), ["removed b"]);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{Life, ProtocolRange, Sighting, Status};
+use callboard_protocol::roster::{Life, ProtocolRange, Sighting, Status, foremost};
 use callboard_protocol::time::Mono;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -107,8 +107,18 @@ impl World {
     }
 
     pub(super) fn start_at(&mut self, index: usize, generation: u64, seeds: Vec<SocketAddr>) {
+        self.start_as(index, identity(index, generation), seeds);
+    }
+
+    /// Starts a process at the address of `index` under the id of another node.
+    pub(super) fn start_under_id_of(&mut self, index: usize, other: usize, generation: u64) {
+        let seeds = (0..3).map(address).collect();
+        self.start_as(index, Identity { node: name(other), ..identity(index, generation) }, seeds);
+    }
+
+    fn start_as(&mut self, index: usize, identity: Identity, seeds: Vec<SocketAddr>) {
         let chance = StdRng::seed_from_u64(self.chance.random());
-        let engine = Engine::new(identity(index, generation), chance);
+        let engine = Engine::new(identity, chance);
         let node = Node { engine, process: Process::Running, next_poll: self.now, seeds };
         self.nodes.insert(index, node);
     }
@@ -140,8 +150,9 @@ impl World {
 
     /// How `observer` sees `node`.
     pub(super) fn sees(&self, observer: usize, node: usize) -> Option<Sighting> {
-        let sightings = self.nodes.get(&observer)?.engine.sightings();
-        sightings.into_iter().find(|seen| seen.node == name(node))
+        let mut sightings = self.nodes.get(&observer)?.engine.sightings();
+        sightings.retain(|seen| seen.node == name(node));
+        foremost(&sightings, None).cloned()
     }
 
     pub(super) fn life(&self, observer: usize, node: usize) -> Option<Life> {
@@ -212,6 +223,7 @@ impl World {
                     node.engine.begin_round(at);
                     node.engine.set_seeds(at, node.seeds.clone());
                 }
+                node.engine.overtake(at);
             }
             self.flush(index);
         }

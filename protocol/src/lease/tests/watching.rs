@@ -153,3 +153,38 @@ fn who_could_not_look_for_a_while_gives_the_others_time_to_renew() {
     }
     assert_eq!(script.at(20_250 + FENCED_AFTER), ["fence b1 at 7"]);
 }
+
+#[test]
+fn a_row_that_another_process_renews_under_the_own_id_is_told_until_it_stands_still() {
+    let held = |number| seen(0, &[MemberRow { address: "there".to_owned(), ..row("a", life(3), number) }]);
+    let mut script = Script::new(Terms::Renewed);
+    assert_eq!(script.tick(), ["observe"]);
+    assert_eq!(script.observed(&held(7)), ["tell - r0 [a]", "join 0"], "it may be that of a process that died");
+    let refused = |script: &mut Script, number: u128, renew_seq| {
+        let result = JoinResult::Held(held(renew_seq));
+        script.step(Event::Joined { incarnation: own(number), result })
+    };
+    assert_eq!(refused(&mut script, 0, 7), ["tell - r0 [a]"]);
+    script.now = 1_500;
+    script.tick();
+    assert_eq!(refused(&mut script, 1, 8), ["tell - r0 [a] beside there"]);
+    script.now = 3_000;
+    script.tick();
+    assert_eq!(refused(&mut script, 2, 8), ["tell - r0 [a] beside there"]);
+    script.now = 1_500 + FENCED_AFTER;
+    script.tick();
+    assert_eq!(refused(&mut script, 3, 8), ["tell - r0 [a~]"], "it died meanwhile");
+}
+
+#[test]
+fn the_own_row_is_that_of_nobody_else() {
+    let mut script = Script::member(&[]);
+    for number in 2..6 {
+        script.at(number * 1_500);
+        assert!(script.renewed(0, &script.rows(0, number, &[])).contains(&"tell 0 r0 [a]".to_owned()));
+    }
+    // A life that is over, in a row that is not given back yet.
+    script.step(Event::Rejoin);
+    let told = script.step(Event::Flushed);
+    assert!(!told.iter().any(|line| line.contains("beside")), "{told:?}");
+}
