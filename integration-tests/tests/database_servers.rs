@@ -1,12 +1,14 @@
 //! The tests' own database servers do what the faults need: they restart on the same port, keep what was committed, can
-//! be paused, and their clocks can be stepped.
+//! be paused, and their clocks can be stepped. And a node serves on a server whose settings are not the usual ones.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::time::Duration;
 
 use anyhow::Result;
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, Options, can_start};
+use callboard_integration_tests::node::{Node, Setup};
 use callboard_integration_tests::poll;
+use callboard_protocol::key::ConfigKey;
 
 const HOUR: i64 = 3600;
 
@@ -58,6 +60,65 @@ async fn steps_its_clock(engine: Engine) -> Result<()> {
         .await?;
     }
     Ok(())
+}
+
+/// Settings of servers and users that would change what our statements mean. Each of them is found in the field.
+fn unusual_settings(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Postgres => &["ALTER ROLE callboard SET default_transaction_isolation = 'serializable';
+             ALTER ROLE callboard SET default_transaction_deferrable = on;
+             ALTER ROLE callboard SET standard_conforming_strings = off;
+             ALTER ROLE callboard SET statement_timeout = '1ms';
+             ALTER ROLE callboard SET datestyle = 'German, DMY';
+             ALTER ROLE callboard SET timezone = 'Asia/Kathmandu';
+             ALTER ROLE callboard SET client_encoding = 'LATIN1'"],
+        Engine::MariaDb => &[
+            "SET GLOBAL sql_mode = 'ORACLE', GLOBAL autocommit = 0, GLOBAL completion_type = 2",
+            "SET GLOBAL sql_mode = 'ANSI,PAD_CHAR_TO_FULL_LENGTH,NO_BACKSLASH_ESCAPES,EMPTY_STRING_IS_NULL,\
+             SIMULTANEOUS_ASSIGNMENT,HIGH_NOT_PRECEDENCE,NO_ZERO_DATE,NO_UNSIGNED_SUBTRACTION', \
+             GLOBAL tx_isolation = 'SERIALIZABLE', GLOBAL tx_read_only = 1, GLOBAL sql_select_limit = 1, \
+             GLOBAL sql_safe_updates = 1, GLOBAL sql_auto_is_null = 1, GLOBAL max_join_size = 1, \
+             GLOBAL character_set_server = latin1, GLOBAL time_zone = '+05:45', GLOBAL default_storage_engine = MyISAM",
+        ],
+    }
+}
+
+/// A node makes its tables, publishes, and finds everything again after a restart.
+async fn serves_whatever_is_set(engine: Engine) -> Result<()> {
+    if !can_start(engine)? {
+        return Ok(());
+    }
+    for settings in unusual_settings(engine) {
+        let server = DatabaseServer::start(engine).await?;
+        server.create_database("d").await?;
+        server.query(engine_database(engine), settings).await?;
+        let mut node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
+        let keys = [ConfigKey::new("public", "G", "a")?, ConfigKey::new("public", "G", "b")?];
+        let content = "\u{00e4}\u{1f600} 'quoted' \\ \"x\"\r\n";
+        for key in &keys {
+            node.client().put(key, content).query("description", "").send().await?.expect(201)?;
+            node.client().put(key, format!("{content} ")).send().await?.expect(200)?;
+        }
+        assert_eq!(node.terminate().await?.code(), Some(0), "{settings}");
+        node.start_again().await?;
+        for key in &keys {
+            assert_eq!(node.client().get(key).send().await?.expect(200)?.text(), format!("{content} "), "{settings}");
+            assert_eq!(node.client().whole_history(key).await?.len(), 2, "{settings}");
+        }
+        node.client().delete(&keys[0]).send().await?.expect(200)?;
+        node.client().get(&keys[0]).send().await?.expect(404)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_serves_on_a_postgresql_with_unusual_settings() -> Result<()> {
+    serves_whatever_is_set(Engine::Postgres).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_serves_on_a_mariadb_with_unusual_settings() -> Result<()> {
+    serves_whatever_is_set(Engine::MariaDb).await
 }
 
 fn engine_database(engine: Engine) -> &'static str {

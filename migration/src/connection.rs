@@ -10,10 +10,23 @@ use sea_orm_migration::sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions
 use sea_orm_migration::sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm_migration::sea_orm::sqlx::{self, ConnectOptions, Database};
+use sea_orm_migration::sea_orm::sqlx::{self, ConnectOptions, Database, Executor as _};
 use sea_orm_migration::sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 
 use crate::MigrationError;
+
+/// What a session of PostgreSQL is told: servers, databases and users can have other settings than those that the
+/// statements of a migration are written for. The store tells its sessions the same.
+const POSTGRES_SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
+    SET default_transaction_deferrable = off; SET standard_conforming_strings = on; SET statement_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0";
+/// What a session of MySQL or MariaDB is told, for the same reason. The mode comes first: how the rest is read depends on
+/// it. `/*M!` is for MariaDB alone.
+const MYSQL_SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
+    SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
+    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
+    SET SESSION sql_auto_is_null = 0; SET SESSION sql_safe_updates = 0; SET SESSION sql_big_selects = 1; \
+    SET SESSION sql_select_limit = 18446744073709551615 /*M!100100 , SESSION max_statement_time = 0 */";
 
 /// The address of a database as it may be shown: without its password and without its parameters.
 #[must_use]
@@ -55,11 +68,15 @@ pub(crate) async fn open(
         }
         "postgres" | "postgresql" => {
             let options = PgConnectOptions::from_str(url).map_err(address)?.disable_statement_logging();
-            connect(PgPoolOptions::new(), options, url, timeout).await.map(DatabaseConnection::from)
+            let pool = PgPoolOptions::new()
+                .after_connect(|session, _| Box::pin(async { session.execute(POSTGRES_SESSION).await.map(|_| ()) }));
+            connect(pool, options, url, timeout).await.map(DatabaseConnection::from)
         }
         "mysql" | "mariadb" => {
             let options = MySqlConnectOptions::from_str(url).map_err(address)?.disable_statement_logging();
-            connect(MySqlPoolOptions::new(), options, url, timeout).await.map(DatabaseConnection::from)
+            let pool = MySqlPoolOptions::new()
+                .after_connect(|session, _| Box::pin(async { session.execute(MYSQL_SESSION).await.map(|_| ()) }));
+            connect(pool, options, url, timeout).await.map(DatabaseConnection::from)
         }
         _ => Err(MigrationError::Address {
             database: masked(url),

@@ -44,6 +44,15 @@ pub enum MigrationError {
         /// The address, password masked.
         database: String,
     },
+    /// Every statement succeeded, and the database has no record of it.
+    #[error(
+        "database {database} did not keep the record of its migration in {MIGRATION_TABLE}: look for a setting, a rule or a \
+         trigger there that undoes what is committed"
+    )]
+    NotKept {
+        /// The address, password masked.
+        database: String,
+    },
     /// A statement was refused. Steps that were finished before stay; running again continues.
     #[error(
         "database {database} could not be migrated: {reason}; the user needs the right to create and alter tables, \
@@ -75,7 +84,12 @@ pub async fn run(url: &str, connect_timeout: Duration) -> Result<usize, Migratio
     let session = connection::open(url, connect_timeout, true).await?;
     let applied = migrate(&session, url).await;
     connection::close(session, url).await;
-    applied
+    let applied = applied?;
+    // By another session: the first one sees its own work whether or not the database keeps it.
+    if applied > 0 && !pending(url, connect_timeout).await?.is_empty() {
+        return Err(MigrationError::NotKept { database: masked(url) });
+    }
+    Ok(applied)
 }
 
 /// The names of the migrations that [`run`] would apply, in order. Changes nothing.

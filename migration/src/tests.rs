@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{MigrationError, masked, pending, run};
+use sea_orm_migration::sea_orm::ConnectionTrait as _;
+
+use super::{MigrationError, connection, masked, pending, run};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,6 +32,19 @@ async fn a_fresh_file_is_migrated_once() {
     assert_eq!(run(&url, PATIENCE).await.unwrap(), 1);
     assert_eq!(run(&url, PATIENCE).await.unwrap(), 0);
     assert!(pending(&url, PATIENCE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_database_that_keeps_no_record_of_its_migration_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/cc.db", directory.path().display());
+    let session = connection::open(&url, PATIENCE, true).await.unwrap();
+    let forgets = "CREATE TABLE cc_migration (version VARCHAR PRIMARY KEY, applied_at BIGINT);
+        CREATE TRIGGER forget BEFORE INSERT ON cc_migration BEGIN SELECT RAISE(IGNORE); END";
+    session.execute_unprepared(forgets).await.unwrap();
+    connection::close(session, &url).await;
+    let error = run(&url, PATIENCE).await.unwrap_err();
+    assert!(matches!(error, MigrationError::NotKept { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -223,7 +223,11 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
                 // Statements differ in nothing but their values; planning each anew finds nothing new.
-                let told = format!("SET statement_timeout = {limit}; SET plan_cache_mode = force_generic_plan");
+                let told = format!(
+                    "SET statement_timeout = {limit}; SET plan_cache_mode = force_generic_plan; \
+                     SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; \
+                     SET standard_conforming_strings = on"
+                );
                 connection.execute(sqlx::AssertSqlSafe(told)).await?;
                 refuse_postgres_standby(connection).await
             })
@@ -282,9 +286,14 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
     close(first).await;
     let millis = options.statement_timeout.as_millis();
     let seconds = millis.div_ceil(1_000).max(1);
+    // Servers can have other settings than those that our statements are written for. The mode comes first: how the rest
+    // is read depends on it. A migration tells its session the same.
     let mut told = format!(
-        "SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
-         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
+         SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
+         SET SESSION sql_auto_is_null = 0; SET SESSION sql_safe_updates = 0; SET SESSION sql_big_selects = 1; \
+         SET SESSION sql_select_limit = 18446744073709551615; \
          SET SESSION innodb_lock_wait_timeout = {seconds}"
     );
     let mut told_writers = String::new();
