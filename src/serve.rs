@@ -128,7 +128,10 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
 pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
     let kind = settings.database.url.kind();
     if !matches!(kind, Some(DatabaseKind::Postgres | DatabaseKind::Mysql)) {
-        anyhow::bail!("nodes are rows of a shared database; name it with --database-url");
+        anyhow::bail!(
+            "nodes are rows of a shared database; name it with --database-url. On SQLite a start takes the rows of other \
+             nodes away by itself"
+        );
     }
     let (writer, reader) =
         store::open(open_options(&settings, settings.database.connection_url(&settings.data.dir))).await?;
