@@ -17,7 +17,7 @@ use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use super::{
-    State, actors, clients, cluster, configs, health, history, listing, metrics, nacos, namespaces, openapi,
+    State, actors, clients, cluster, configs, connection, health, history, listing, metrics, nacos, namespaces, openapi,
     publishing, watch,
 };
 use crate::session::websocket;
@@ -253,6 +253,7 @@ pub(super) fn register(services: &mut web::ServiceConfig) {
 
 async fn handle(row: &'static Row, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let begun = Instant::now();
+    connection::settle(&request);
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return row.family.broken();
     };
@@ -277,6 +278,7 @@ async fn handle(row: &'static Row, request: HttpRequest, payload: web::Payload) 
 
 /// Answers what the table does not hold.
 fn refuse(request: &HttpRequest, route: &'static str, problem: Problem) -> HttpResponse {
+    connection::settle(request);
     if let Some(state) = request.app_data::<web::Data<State>>() {
         let status = problem.code().status().as_u16();
         state.shared.figures.refused(route, status);

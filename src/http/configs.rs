@@ -26,7 +26,7 @@ use super::access::{Answer, Call};
 use super::answer::{TYPE, VERSION};
 use super::openapi::{Described, schema};
 use super::problem::{ErrorCode, Problem};
-use super::{READ_DEADLINE, State, headers, stale};
+use super::{READ_DEADLINE, State, connection, headers, stale};
 
 /// The media types that [`content_type::of`] gives.
 const MEDIA_TYPES: [&str; 6] =
@@ -51,6 +51,7 @@ pub(super) async fn read(call: Call) -> Answer {
         && reading.age.is_none()
         && has(&held, &reading.state, &client)
     {
+        let _held = connection::hold(&call.request);
         reading.state = until_different(&call.state, key, wait, held.clone(), client.clone().into_owned()).await?;
     }
     Ok(stale::mark(&reading, answer(&reading.state, &held, &client)?))

@@ -1,25 +1,35 @@
-//! A connection whose clients may write a whole configuration into the request line, as some SDKs of Nacos do. The
-//! framework takes no target beyond 64 KiB, so a longer query is taken out of the line before the framework sees it,
-//! and kept beside the connection until the request's handler asks for it. Everything else passes as it is.
+//! A connection as the framework gets to see it. Owns two things that the framework can't do.
 //!
-//! It looks at the bytes that come first on a connection or first after an answer, and only at `POST` of
-//! configurations: a request that was sent ahead of the answer to the one before is left to the framework. It decides
-//! nothing about what is allowed; a client can only change how its own requests are read.
+//! Its clients may write a whole configuration into the request line, as some SDKs of Nacos do. The framework takes no
+//! target beyond 64 KiB, so a longer query is taken out of the line before the framework sees it, and kept beside the
+//! connection for just this request, under a name that nobody can guess. Only `POST` of configurations is looked at.
+//! Everything else passes as it is.
+//!
+//! And a client that said all it will say, while it is held, is gone: nobody waits for the answer, so the connection
+//! ends, and with it what was held. (A client that still reads can't be told from one that closed.) A request that is
+//! not held is answered all the same.
+//!
+//! It decides nothing about what is allowed; a client can only change how its own requests are read.
 
-use std::cell::RefCell;
+mod framing;
+
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use actix_web::HttpRequest;
 use actix_web::rt::net::TcpStream;
+use actix_web::{HttpMessage as _, HttpRequest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use uuid::Uuid;
+
+use self::framing::{Framing, end_of_line};
 
 /// How the requests begin whose line may be long.
 const BEGINNING: &[u8] = b"POST /nacos/v1/cs/configs";
-/// What stands in the line in place of the query that was taken out.
-const MOVED: &str = "query-is-beside-the-connection";
+/// What stands in the line in place of the query that was taken out, before a number that nobody can guess.
+const MOVED: &str = "query-is-beside-the-connection-";
 /// A line up to here is left as it is, in bytes.
 const SHORT: usize = 32 * 1024;
 /// A longer line than this is left to the framework, which refuses it: a mebibyte whose every byte is written as three,
@@ -27,38 +37,117 @@ const SHORT: usize = 32 * 1024;
 const LONGEST: usize = 4 * 1024 * 1024;
 /// Bytes read at once of a long line.
 const PIECE: usize = 64 * 1024;
-/// An answer that only asks for the body of the same request.
-const CONTINUE: &[u8] = b"HTTP/1.1 100";
 
-/// The query that was taken out of the line of the present request.
-#[derive(Debug, Clone, Default)]
-struct Moved(Rc<RefCell<Option<String>>>);
+/// A query that was taken out of the line of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Moved {
+    /// What stands in its place.
+    name: String,
+    query: String,
+}
 
-/// What the next bytes from the client are.
-#[derive(Debug)]
-enum Incoming {
-    /// Perhaps the first of a request.
-    First,
-    /// The rest of a request.
-    Rest,
-    /// The first of a long line, up to here.
-    Line(Vec<u8>),
-    /// Already here; passed on from this place.
-    Ready(Vec<u8>, usize),
+/// What handlers and their connection know of each other.
+#[derive(Debug, Default)]
+struct Beside {
+    /// Of a request that no handler has yet.
+    moved: RefCell<Option<Moved>>,
+    /// Reads on when nothing is kept any more.
+    reader: RefCell<Option<Waker>>,
+    /// How many answers are held: one, as requests of a connection are answered in turn.
+    held: Cell<usize>,
+    /// The client says nothing more.
+    has_ended: Cell<bool>,
+}
+
+impl Beside {
+    /// Gives out what is kept under `name`.
+    fn take(&self, name: &str) -> Option<String> {
+        let moved = self.moved.borrow_mut().take_if(|moved| moved.name == name)?;
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+        Some(moved.query)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.has_ended.get() && self.held.get() > 0
+    }
+}
+
+/// What of a client came, and was not yet passed on.
+#[derive(Debug, Default)]
+struct Kept {
+    /// To be passed on, from this place.
+    ready: Vec<u8>,
+    from: usize,
+    /// From the beginning of a request whose line may be long.
+    line: Vec<u8>,
+    /// The place of the end of its line, once it came.
+    end: Option<usize>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Connection<S = TcpStream> {
     stream: S,
-    incoming: Incoming,
-    moved: Moved,
+    framing: Framing,
+    kept: Kept,
+    beside: Rc<Beside>,
+}
+
+/// Marks the answer of a request as held, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Held(Option<Rc<Beside>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(beside) = &self.0 {
+            beside.held.set(beside.held.get().saturating_sub(1));
+        }
+    }
+}
+
+/// Says that the answer may take long: when the client goes meanwhile, the connection ends and the handler is dropped.
+pub(super) fn hold(request: &HttpRequest) -> Held {
+    let beside = request.conn_data::<Rc<Beside>>().map(Rc::clone);
+    if let Some(beside) = &beside {
+        beside.held.set(beside.held.get() + 1);
+    }
+    Held(beside)
+}
+
+/// The query of a request that was too long for its line.
+struct LongQuery(String);
+
+/// Gives a request the query that was taken out of its line. Every request has to come by here: what is kept is kept
+/// for one that is still to come.
+pub(super) fn settle(request: &HttpRequest) {
+    let name = request.query_string();
+    if name.starts_with(MOVED)
+        && let Some(query) = request.conn_data::<Rc<Beside>>().and_then(|beside| beside.take(name))
+    {
+        request.extensions_mut().insert(LongQuery(query));
+    }
+}
+
+/// Takes the query of the request that was too long for its line.
+pub(super) fn take_moved_query(request: &HttpRequest) -> Option<String> {
+    request.extensions_mut().remove::<LongQuery>().map(|LongQuery(query)| query)
+}
+
+/// Takes the query out of a line that is long enough, up to its end. Gives the line that is left.
+fn shortened(line: &[u8]) -> Option<(String, Moved)> {
+    let line = std::str::from_utf8(line).ok().filter(|line| line.len() > SHORT)?;
+    let (target, version) = line.rsplit_once(' ')?;
+    let (path, query) = target.split_once('?')?;
+    let name = format!("{MOVED}{}", Uuid::new_v4().simple());
+    Some((format!("{path}?{name} {version}"), Moved { name, query: query.to_owned() }))
 }
 
 impl<S> Connection<S> {
     /// Reads and writes through `stream`.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, incoming: Incoming::First, moved: Moved::default() }
+        Self { stream, framing: Framing::new(BEGINNING), kept: Kept::default(), beside: Rc::default() }
     }
 
     /// What is under it.
@@ -66,71 +155,106 @@ impl<S> Connection<S> {
         &self.stream
     }
 
-    /// Makes the long queries known to the handlers.
+    /// Makes what is beside the connection known to the handlers.
     pub(super) fn remember(&self, data: &mut actix_web::dev::Extensions) {
-        data.insert(self.moved.clone());
+        data.insert(Rc::clone(&self.beside));
     }
 
-    /// The line has its end there: what goes on is known.
-    fn hand_on(&mut self, bytes: Vec<u8>, end: usize) {
-        let (bytes, query) = shortened(bytes, end);
-        *self.moved.0.borrow_mut() = query;
-        self.incoming = Incoming::Ready(bytes, 0);
-    }
-
-    /// After an answer comes another request.
-    fn answered(&mut self, bytes: &[u8]) {
-        if matches!(self.incoming, Incoming::Rest) && !bytes.starts_with(CONTINUE) {
-            self.incoming = Incoming::First;
+    /// Bytes came; those before a line that may be long can be passed on. Returns how many.
+    fn look(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        loop {
+            at += self.framing.pass(bytes.get(at..).unwrap_or_default());
+            let rest = bytes.get(at..).unwrap_or_default();
+            match end_of_line(rest).filter(|end| *end <= SHORT && rest.starts_with(BEGINNING)) {
+                Some(end) => {
+                    self.framing.begun();
+                    at += end + 1;
+                }
+                None => return at,
+            }
         }
     }
-}
 
-/// Takes the query of the request that was too long for its line.
-pub(super) fn take_moved_query(request: &HttpRequest) -> Option<String> {
-    if request.query_string() != MOVED {
-        return None;
+    /// More of a line came, from the place `new` on.
+    fn look_for_end(&mut self, new: usize) {
+        let fresh = self.kept.line.get(new..).unwrap_or_default();
+        self.kept.end = end_of_line(fresh).map(|end| new + end);
+        let line = &self.kept.line;
+        let may_be = line.starts_with(BEGINNING) || BEGINNING.starts_with(line);
+        if !may_be || (self.kept.end.is_none() && line.len() > LONGEST) {
+            self.pass_on(!may_be);
+        }
     }
-    request.conn_data::<Moved>()?.0.borrow_mut().take()
+
+    /// What is kept is no line that is looked for. With `goes_on`, others may follow.
+    fn pass_on(&mut self, goes_on: bool) {
+        let line = std::mem::take(&mut self.kept.line);
+        self.kept.end = None;
+        if !goes_on {
+            self.framing.give_up();
+        }
+        self.sort(&line);
+    }
+
+    /// Passes on what can be, and keeps the rest.
+    fn sort(&mut self, bytes: &[u8]) {
+        let passed = self.look(bytes);
+        self.kept.ready.extend_from_slice(bytes.get(..passed).unwrap_or_default());
+        self.kept.line = bytes.get(passed..).unwrap_or_default().to_vec();
+        self.kept.end = end_of_line(&self.kept.line);
+    }
+
+    /// Passes on a line that has its end, without its query if it is long, as soon as none is kept of a request before.
+    fn poll_hand_on(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        let Some(end) = self.kept.end else { return Poll::Ready(()) };
+        if end > SHORT && self.beside.moved.borrow().is_some() {
+            *self.beside.reader.borrow_mut() = Some(task.waker().clone());
+            return Poll::Pending;
+        }
+        let bytes = std::mem::take(&mut self.kept.line);
+        let (line, rest) = bytes.split_at_checked(end).unwrap_or((&bytes, b""));
+        match shortened(line) {
+            Some((line, moved)) => {
+                self.kept.ready.extend_from_slice(line.as_bytes());
+                *self.beside.moved.borrow_mut() = Some(moved);
+            }
+            None => self.kept.ready.extend_from_slice(line),
+        }
+        let (line_break, rest) = rest.split_at_checked(1).unwrap_or((rest, b""));
+        self.kept.ready.extend_from_slice(line_break);
+        self.framing.begun();
+        self.sort(rest);
+        Poll::Ready(())
+    }
 }
 
-fn end_of_line(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
-}
-
-/// Takes the query out of a finished line, with what came after it, when it is long enough.
-fn shortened(bytes: Vec<u8>, end: usize) -> (Vec<u8>, Option<String>) {
-    let split = || {
-        let line = std::str::from_utf8(bytes.get(..end).filter(|line| line.len() > SHORT)?).ok()?;
-        let (target, version) = line.rsplit_once(' ')?;
-        let (path, query) = target.split_once('?')?;
-        Some((format!("{path}?{MOVED} {version}"), query.to_owned()))
-    };
-    let Some((line, query)) = split() else { return (bytes, None) };
-    let mut rest = line.into_bytes();
-    rest.extend_from_slice(bytes.get(end..).unwrap_or_default());
-    (rest, Some(query))
+impl Kept {
+    /// Passes on as much as there is room for.
+    fn pass(&mut self, buffer: &mut ReadBuf<'_>) {
+        let left = self.ready.get(self.from..).unwrap_or_default();
+        let now = left.len().min(buffer.remaining());
+        buffer.put_slice(left.get(..now).unwrap_or_default());
+        self.from += now;
+        if self.from == self.ready.len() {
+            (self.ready, self.from) = (Vec::new(), 0);
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> Connection<S> {
-    /// Reads on until the line has its end, or can't have it any more.
+    /// Reads on in a line that has no end yet.
     fn poll_line(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !matches!(self.incoming, Incoming::Line(_)) {
+        let mut piece = vec![0; PIECE];
+        let mut read = ReadBuf::new(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(task, &mut read))?;
+        if read.filled().is_empty() {
+            self.pass_on(false);
             return Poll::Ready(Ok(()));
         }
-        let mut piece = vec![0; PIECE];
-        while let Incoming::Line(line) = &mut self.incoming {
-            let mut read = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut self.stream).poll_read(task, &mut read))?;
-            let end = end_of_line(read.filled()).map(|at| line.len() + at);
-            line.extend_from_slice(read.filled());
-            if let Some(end) = end {
-                let line = std::mem::take(line);
-                self.hand_on(line, end);
-            } else if read.filled().is_empty() || line.len() > LONGEST {
-                self.incoming = Incoming::Ready(std::mem::take(line), 0);
-            }
-        }
+        let new = self.kept.line.len();
+        self.kept.line.extend_from_slice(read.filled());
+        self.look_for_end(new);
         Poll::Ready(Ok(()))
     }
 }
@@ -138,45 +262,50 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if matches!(this.incoming, Incoming::First) {
+        loop {
+            if !this.kept.ready.is_empty() {
+                this.kept.pass(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            if this.kept.end.is_some() {
+                ready!(this.poll_hand_on(task));
+                continue;
+            }
+            if !this.kept.line.is_empty() {
+                ready!(this.poll_line(task))?;
+                continue;
+            }
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(task, buffer))?;
-            let first = buffer.filled().get(before..).unwrap_or_default();
-            if first.is_empty() {
+            let fresh = buffer.filled().get(before..).unwrap_or_default();
+            if fresh.is_empty() {
+                this.beside.has_ended.set(true);
                 return Poll::Ready(Ok(()));
             }
-            let end = if first.starts_with(BEGINNING) { end_of_line(first) } else { Some(0) };
-            if end.is_some_and(|end| end <= SHORT) {
-                this.incoming = Incoming::Rest;
+            let passed = this.look(fresh);
+            if passed < fresh.len() {
+                this.kept.line = fresh.get(passed..).unwrap_or_default().to_vec();
+                this.kept.end = end_of_line(&this.kept.line);
+                buffer.set_filled(before + passed);
+            }
+            if passed > 0 {
                 return Poll::Ready(Ok(()));
             }
-            let first = first.to_vec();
-            buffer.set_filled(before);
-            match end {
-                Some(end) => this.hand_on(first, end),
-                None => this.incoming = Incoming::Line(first),
-            }
         }
-        ready!(this.poll_line(task))?;
-        if let Incoming::Ready(bytes, from) = &mut this.incoming {
-            let left = bytes.get(*from..).unwrap_or_default();
-            let now = left.len().min(buffer.remaining());
-            buffer.put_slice(left.get(..now).unwrap_or_default());
-            *from += now;
-            if *from == bytes.len() {
-                this.incoming = Incoming::Rest;
-            }
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut this.stream).poll_read(task, buffer)
     }
+}
+
+/// Nobody waits for what would be written.
+fn gone() -> Poll<io::Result<()>> {
+    Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(task, bytes))?;
-        self.answered(bytes);
-        Poll::Ready(Ok(written))
+        if self.beside.is_abandoned() {
+            ready!(gone())?;
+        }
+        Pin::new(&mut self.stream).poll_write(task, bytes)
     }
 
     fn poll_write_vectored(
@@ -184,16 +313,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         task: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(task, parts))?;
-        self.answered(parts.first().map(|part| &**part).unwrap_or_default());
-        Poll::Ready(Ok(written))
+        if self.beside.is_abandoned() {
+            ready!(gone())?;
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(task, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
+    /// The framework asks for it each time it has looked at the connection and at the answer, whether it wrote or not.
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.beside.is_abandoned() {
+            return gone();
+        }
         Pin::new(&mut self.stream).poll_flush(task)
     }
 

@@ -27,7 +27,7 @@ use super::access::{Answer, Call};
 use super::openapi::{Described, schema};
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
-use super::{State, configs, headers};
+use super::{State, configs, connection, headers};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -52,7 +52,7 @@ pub(super) async fn watch(call: Call) -> Answer {
         Ok(Some(frame)) => frame,
         Ok(None) | Err(_) => return Err(Problem::new(ErrorCode::Unavailable, "the stream could not begin")),
     };
-    let events = Events { first: Some(first), coming, client };
+    let events = Events { first: Some(first), coming, client, _held: connection::hold(&call.request) };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -103,6 +103,7 @@ struct Events {
     first: Option<Frame>,
     coming: mpsc::Receiver<Frame>,
     client: ClientIdentity,
+    _held: connection::Held,
 }
 
 impl Stream for Events {

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::super::access::Call;
+use super::super::connection::hold;
 use super::super::problem::Problem;
 use super::super::{READ_DEADLINE, State};
 use super::answer::{JSON, uncached};
@@ -40,7 +41,9 @@ pub(in crate::http) async fn listen(mut call: Call) -> Answer {
         .map_err(|error| Fault::invalid(error.to_string()))?;
     let wait = wait(&call.request)?;
     let client = client::identity(&call.request, None).into_owned();
+    let held = wait.map(|_| hold(&call.request));
     let changed = changed(&call.state, &records, client, wait).await?;
+    drop(held);
     let is_old = !call.request.headers().contains_key(TIMEOUT)
         && filled_header(&call.request, &CLIENT_VERSION).is_some_and(listening::wants_headers);
     Ok(answer(&records, &changed, is_old))
