@@ -259,3 +259,30 @@ async fn bodies_of_a_hundred_mebibytes_are_refused_with_an_answer() -> Result<()
     get(&client, "a").await?.expect(404)?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_for_more_than_a_statement_holds_is_refused() -> Result<()> {
+    let node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    let many: Vec<String> = (0..1_000).map(|number| format!("t{number}")).collect();
+    let (many, long) = (many.join(","), format!("{}*", "x*".repeat(5_000)));
+    let some = [("dataId", "a"), ("group", "G"), ("content", "x"), ("config_tags", many.as_str())];
+    posted(&client, Method::POST, CONFIGS, &some).send().await?.expect(400)?;
+    let native = format!("/api/v1/namespaces/public/groups/G/configs/a?tags={many}");
+    client.request(Method::PUT, &native).body("x").send().await?.expect(400)?;
+    for (name, value, status) in [
+        ("config_tags", many.as_str(), 400),
+        ("appName", long.as_str(), 400),
+        ("types", many.as_str(), 400),
+        ("config_tags", "t1,t2,,t1", 200),
+        ("appName", "*", 200),
+    ] {
+        let pairs =
+            [("search", "blur"), ("dataId", ""), ("group", ""), ("pageNo", "1"), ("pageSize", "10"), (name, value)];
+        let answer = asked(&client, Method::GET, CONFIGS, &pairs).send().await?;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+    }
+    let log = std::fs::read_to_string(node.log())?;
+    assert!(!log.contains("ERROR"), "{}", node.log_tail());
+    Ok(())
+}

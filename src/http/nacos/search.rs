@@ -1,11 +1,13 @@
 //! Searching configurations and looking at one with all that is known of it. Owns the form of a page; every item
 //! carries its content, so a page is bounded in bytes, too.
 
+use std::collections::BTreeSet;
+
 use callboard_actors::cache::reader::Get;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{Found, Pattern, Search};
 use callboard_actors::store_reader::{Fill, SearchConfigs};
-use callboard_protocol::config::ConfigState;
+use callboard_protocol::config::{ConfigState, MAX_APPLICATION, check_text};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
 use serde::Serialize;
@@ -100,15 +102,23 @@ fn number(key: &ConfigKey) -> u64 {
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> 11
 }
 
+/// Values that a parameter may list; a statement holds only so many conditions.
+const MAX_LISTED: usize = 100;
+
 /// A page of the configurations that fit.
 pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -> Answer {
     let page_number = count(parameters, "pageNo", 1, u64::from(u32::MAX))?;
     let page_size = count(parameters, "pageSize", PAGE, MAX_PAGE)?;
     let listed = |name: &str| {
         let values = parameters.filled(name).unwrap_or_default().split(',').map(str::trim);
-        values.filter(|value| !value.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        let values: BTreeSet<&str> = values.filter(|value| !value.is_empty()).collect();
+        if values.len() > MAX_LISTED {
+            return Err(Fault::invalid(format!("invalid {name}, it names more than {MAX_LISTED}")));
+        }
+        Ok(values.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
-    let types = if mode == Mode::Blur { listed("types") } else { Vec::new() };
+    check_text("appName", parameters.filled("appName").unwrap_or_default(), MAX_APPLICATION)?;
+    let types = if mode == Mode::Blur { listed("types")? } else { Vec::new() };
     let kinds: Vec<_> = types.iter().filter_map(|text| text.parse().ok()).collect();
     if kinds.is_empty() && !types.is_empty() {
         return bare(&Page { total_count: 0, page_number, pages_available: 0, page_items: Vec::new() });
@@ -119,7 +129,7 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
         group: pattern(parameters, "group", mode),
         application: pattern(parameters, "appName", mode),
         kinds,
-        tags: listed("config_tags"),
+        tags: listed("config_tags")?,
         skip: (page_number - 1) * page_size,
         limit: u32::try_from(page_size).unwrap_or(u32::MAX),
     };
