@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use callboard_proto::session as wire;
 
-/// The namespace that an empty one stands for.
+/// The namespace that an empty one stands for, and others.
 pub(crate) const PUBLIC: &str = "public";
 /// Longest part of a name that is taken from a node, in bytes; far above what any node allows.
 const MAX_PART: usize = 1_024;
@@ -20,7 +20,7 @@ pub struct ConfigKey {
 }
 
 impl ConfigKey {
-    /// Names a configuration; an empty namespace stands for `public`.
+    /// Names a configuration; an empty namespace stands for `public`, and so does `null`, in any case.
     #[must_use]
     pub fn new(namespace: &str, group: &str, data_id: &str) -> Self {
         Self { namespace: or_public(namespace).into(), group: group.into(), data_id: data_id.into() }
@@ -189,8 +189,11 @@ impl<T: Into<Target>> FromIterator<T> for Selection {
     }
 }
 
+/// The namespace that is meant, by the rule of the nodes: blank, `public` and `null`, in any case, are one.
 pub(crate) fn or_public(namespace: &str) -> &str {
-    if namespace.is_empty() { PUBLIC } else { namespace }
+    let text = namespace.trim();
+    let is = |name: &str| text.eq_ignore_ascii_case(name);
+    if text.is_empty() || is(PUBLIC) || is("null") { PUBLIC } else { text }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The name of a configuration: namespace, group and data id, checked once at the edge and trusted afterwards.
-//! Owns the naming rules of the Nacos parameter checker; never lets an unchecked name through.
+//! Owns the naming rules of the Nacos parameter checker, and the names of the one namespace that has several; never
+//! lets an unchecked name through.
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +62,9 @@ pub enum KeyError {
         /// The alphabet, in words.
         allowed: &'static str,
     },
+    /// The part is one that a path leaves out (RFC 3986, 5.2.4): no client could ask for it.
+    #[error("{0} is . or .., which no path can name")]
+    Dots(Part),
 }
 
 impl KeyError {
@@ -68,7 +72,7 @@ impl KeyError {
     #[must_use]
     pub fn part(&self) -> Part {
         match self {
-            Self::Blank(part) | Self::TooLong { part, .. } | Self::Illegal { part, .. } => *part,
+            Self::Blank(part) | Self::Dots(part) | Self::TooLong { part, .. } | Self::Illegal { part, .. } => *part,
         }
     }
 }
@@ -97,12 +101,25 @@ fn name_byte(byte: u8) -> bool {
     namespace_byte(byte) || byte == b'.' || byte == b':'
 }
 
-/// Checks a namespace id.
+/// The namespace that is meant by `text`, on every door: none, blank, `public` and `null` (in any case) are the one
+/// that everybody has, as they are for clients of Nacos.
+#[must_use]
+pub fn namespace_of(text: Option<&str>) -> &str {
+    match text.map(str::trim) {
+        None | Some("") => PUBLIC_NAMESPACE,
+        Some(text) if text.eq_ignore_ascii_case("public") || text.eq_ignore_ascii_case("null") => PUBLIC_NAMESPACE,
+        Some(text) => text,
+    }
+}
+
+/// The namespace that is [meant](namespace_of) by `text`, checked.
 ///
 /// # Errors
 /// [`KeyError`] names the rule that is broken.
-pub fn check_namespace(text: &str) -> Result<(), KeyError> {
-    check(Part::Namespace, text, MAX_NAMESPACE, NAMESPACE_ALPHABET, namespace_byte)
+pub fn namespace(text: &str) -> Result<&str, KeyError> {
+    let meant = namespace_of(Some(text));
+    check_stored_namespace(meant)?;
+    Ok(meant)
 }
 
 /// Checks a group.
@@ -110,15 +127,37 @@ pub fn check_namespace(text: &str) -> Result<(), KeyError> {
 /// # Errors
 /// [`KeyError`] names the rule that is broken.
 pub fn check_group(text: &str) -> Result<(), KeyError> {
-    check(Part::Group, text, MAX_GROUP, NAME_ALPHABET, name_byte)
+    check_stored_group(text)?;
+    check_dots(Part::Group, text)
 }
 
-/// Checks a data id, or a non-empty prefix of one.
+/// Checks a data id.
 ///
 /// # Errors
 /// [`KeyError`] names the rule that is broken.
 pub fn check_data_id(text: &str) -> Result<(), KeyError> {
+    check_prefix(text)?;
+    check_dots(Part::DataId, text)
+}
+
+/// Checks a non-empty prefix of data ids.
+///
+/// # Errors
+/// [`KeyError`] names the rule that is broken.
+pub fn check_prefix(text: &str) -> Result<(), KeyError> {
     check(Part::DataId, text, MAX_DATA_ID, NAME_ALPHABET, name_byte)
+}
+
+fn check_dots(part: Part, text: &str) -> Result<(), KeyError> {
+    if matches!(text, "." | "..") { Err(KeyError::Dots(part)) } else { Ok(()) }
+}
+
+fn check_stored_namespace(text: &str) -> Result<(), KeyError> {
+    check(Part::Namespace, text, MAX_NAMESPACE, NAMESPACE_ALPHABET, namespace_byte)
+}
+
+fn check_stored_group(text: &str) -> Result<(), KeyError> {
+    check(Part::Group, text, MAX_GROUP, NAME_ALPHABET, name_byte)
 }
 
 /// The identity of one configuration. Cheap to clone; ordered by namespace, then group, then data id.
@@ -134,14 +173,26 @@ pub struct ConfigKey {
 const SEPARATOR: char = '\u{1}';
 
 impl ConfigKey {
-    /// Checks the three parts and makes a key of them.
+    /// Checks the three parts and makes a key of them; the namespace is the one that is [meant](namespace_of).
     ///
     /// # Errors
     /// [`KeyError`] names the first part that breaks its rule.
     pub fn new(namespace: &str, group: &str, data_id: &str) -> Result<Self, KeyError> {
-        check_namespace(namespace)?;
+        let namespace = self::namespace(namespace)?;
         check_group(group)?;
         check_data_id(data_id)?;
+        Self::stored(namespace, group, data_id)
+    }
+
+    /// Makes a key of three parts that a database or another node holds, as they are: what was let in by the rules of
+    /// an earlier version can still be read.
+    ///
+    /// # Errors
+    /// [`KeyError`] names the first part that no version ever let in.
+    pub fn stored(namespace: &str, group: &str, data_id: &str) -> Result<Self, KeyError> {
+        check_stored_namespace(namespace)?;
+        check_stored_group(group)?;
+        check_prefix(data_id)?;
         let mut joined = String::with_capacity(namespace.len() + group.len() + data_id.len() + 2);
         joined.push_str(namespace);
         joined.push(SEPARATOR);
@@ -209,7 +260,7 @@ impl TryFrom<(String, String, String)> for ConfigKey {
     type Error = KeyError;
 
     fn try_from((namespace, group, data_id): (String, String, String)) -> Result<Self, KeyError> {
-        Self::new(&namespace, &group, &data_id)
+        Self::stored(&namespace, &group, &data_id)
     }
 }
 

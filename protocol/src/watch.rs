@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::config::{SharedState, Version};
-use crate::key::{ConfigKey, KeyError, check_data_id, check_group, check_namespace};
+use crate::key::{self, ConfigKey, KeyError, check_data_id, check_group, check_prefix};
 
 /// Which keys of a namespace a subscriber wants to hear of. Its names are checked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ impl Selector {
         group: &str,
         data_ids: impl IntoIterator<Item = String>,
     ) -> Result<Self, SelectorError> {
-        check_namespace(namespace)?;
+        let namespace = key::namespace(namespace)?;
         check_group(group)?;
         let data_ids: BTreeSet<String> = data_ids.into_iter().collect();
         if data_ids.is_empty() {
@@ -81,12 +81,12 @@ impl Selector {
     /// # Errors
     /// [`SelectorError`] names the first part that breaks its rule.
     pub fn prefix(namespace: &str, group: Option<&str>, prefix: &str) -> Result<Self, SelectorError> {
-        check_namespace(namespace)?;
+        let namespace = key::namespace(namespace)?;
         if let Some(group) = group {
             check_group(group)?;
         }
         if !prefix.is_empty() {
-            check_data_id(prefix)?;
+            check_prefix(prefix)?;
         }
         Ok(Self {
             namespace: namespace.to_owned(),
@@ -125,7 +125,7 @@ impl Selector {
             (What::Exact(data_ids), Some(group)) => data_ids
                 .iter()
                 // The names were checked when the selector was made.
-                .filter_map(|data_id| ConfigKey::new(&self.namespace, group, data_id).ok())
+                .filter_map(|data_id| ConfigKey::stored(&self.namespace, group, data_id).ok())
                 .collect(),
             (What::Exact(_), None) | (What::Prefix(_), _) => Vec::new(),
         }

@@ -5,7 +5,7 @@ use callboard_actors::runtime::ask;
 use callboard_actors::store::{ListFilter, Summary};
 use callboard_actors::store_reader::ListConfigs;
 use callboard_protocol::config::check_text;
-use callboard_protocol::key::{check_data_id, check_group, check_namespace};
+use callboard_protocol::key::{self, check_group, check_prefix};
 use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -70,8 +70,7 @@ impl From<Summary> for ConfigSummary {
 
 /// `GET` of the configurations of a namespace.
 pub(super) async fn list(call: Call) -> Answer {
-    let namespace = call.part("namespace").to_owned();
-    check_namespace(&namespace)?;
+    let namespace = key::namespace(call.part("namespace"))?.to_owned();
     let query = call.query(&["group", "prefix", "q", "limit", "cursor"])?;
     let limit = query.count("limit", PAGE, MAX_PAGE)?;
     if let Some(group) = query.get("group") {
@@ -79,7 +78,7 @@ pub(super) async fn list(call: Call) -> Answer {
     }
     let prefix = query.get("prefix").filter(|prefix| !prefix.is_empty());
     if let Some(prefix) = prefix {
-        check_data_id(prefix)?;
+        check_prefix(prefix)?;
     }
     let text = query.get("q").filter(|text| !text.is_empty());
     if let Some(text) = text {

@@ -10,7 +10,7 @@ use callboard_actors::store::{Cause, CommitError, Namespace, NamespaceSummary, W
 use callboard_actors::store_reader::ListNamespaces;
 use callboard_actors::store_writer::{CreateNamespace, DeleteNamespace, EditNamespace};
 use callboard_protocol::config::check_text;
-use callboard_protocol::key::check_namespace;
+use callboard_protocol::key;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -99,7 +99,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     call.query(&[])?;
     let NewNamespace { id, name, description } = json_body(&mut call).await?;
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
-    check_namespace(&id)?;
+    let id = key::namespace(&id)?.to_owned();
     let namespace = named(id, name, description)?;
     let message = CreateNamespace { namespace: namespace.clone(), at: SystemClock.wall() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
@@ -116,8 +116,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 /// `PUT` of what people see.
 pub(super) async fn edit(mut call: Call) -> Answer {
     call.query(&[])?;
-    let id = call.part("namespace").to_owned();
-    check_namespace(&id)?;
+    let id = key::namespace(call.part("namespace"))?.to_owned();
     let NamespaceText { name, description } = json_body(&mut call).await?;
     let namespace = named(id, name, description)?;
     let message = EditNamespace { namespace: namespace.clone(), at: SystemClock.wall() };
@@ -131,8 +130,7 @@ pub(super) async fn edit(mut call: Call) -> Answer {
 /// `DELETE` of a namespace.
 pub(super) async fn remove(call: Call) -> Answer {
     call.query(&[])?;
-    let id = call.part("namespace").to_owned();
-    check_namespace(&id)?;
+    let id = key::namespace(call.part("namespace"))?.to_owned();
     let message = DeleteNamespace { id: id.clone() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
         Ok(Ok(())) => answer::json(StatusCode::OK, &DeletedNamespace { id }),

@@ -9,7 +9,7 @@ use callboard_proto::session::envelope::Kind;
 use callboard_protocol::config::{ConfigType, MetadataEdit, Version, check_text};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::gray::ClientIdentity;
-use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE, check_data_id, check_group, check_namespace};
+use callboard_protocol::key::{self, ConfigKey, check_group, check_prefix};
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::{Client, ClientError, ClientId, MAX_REASON};
 use callboard_protocol::session::pushes::Mark;
@@ -86,13 +86,9 @@ fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, Pr
     })
 }
 
-fn or_public(namespace: &str) -> &str {
-    if namespace.is_empty() { PUBLIC_NAMESPACE } else { namespace }
-}
-
 fn key(key: Option<proto::Key>) -> Result<ConfigKey, Problem> {
     let proto::Key { namespace, group, data_id } = key.ok_or_else(|| Problem::parameter("key", "a key is missing"))?;
-    Ok(ConfigKey::new(or_public(&namespace), &group, &data_id)?)
+    Ok(ConfigKey::new(&namespace, &group, &data_id)?)
 }
 
 fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, Problem> {
@@ -124,15 +120,14 @@ fn digest(name: &'static str, text: &str) -> Result<Option<Md5>, Problem> {
 }
 
 fn listing(list: proto::List) -> Result<Listing, Problem> {
-    let namespace = or_public(&list.namespace).to_owned();
-    check_namespace(&namespace)?;
+    let namespace = key::namespace(&list.namespace)?.to_owned();
     let group = Some(list.group).filter(|group| !group.is_empty());
     if let Some(group) = &group {
         check_group(group)?;
     }
     let prefix = Some(list.prefix).filter(|prefix| !prefix.is_empty());
     if let Some(prefix) = &prefix {
-        check_data_id(prefix)?;
+        check_prefix(prefix)?;
     }
     let limit = match list.limit {
         0 => PAGE,
@@ -158,7 +153,7 @@ fn selectors(keys: Vec<proto::Key>, prefixes: Vec<proto::Prefix>) -> Result<Vec<
     let exact = keys.into_iter().map(|named| Ok(Selector::of_key(&key(Some(named))?)));
     let by_prefix = prefixes.into_iter().map(|proto::Prefix { namespace, group, prefix }| {
         let group = Some(group.as_str()).filter(|group| !group.is_empty());
-        Selector::prefix(or_public(&namespace), group, &prefix).map_err(|error| match error {
+        Selector::prefix(&namespace, group, &prefix).map_err(|error| match error {
             SelectorError::Name(error) => error.into(),
             SelectorError::NoDataId => Problem::parameter("prefixes", error.to_string()),
         })

@@ -84,7 +84,7 @@ impl<'a> Columns<'a> {
     /// The rest of a key whose namespace was read already.
     pub(super) fn key_in(&mut self, namespace: &str) -> Result<ConfigKey, Fault> {
         let (group, data_id) = (self.take::<String>()?, self.take::<String>()?);
-        ConfigKey::new(namespace, &group, &data_id).map_err(|error| Fault::Broken(format!("a stored key: {error}")))
+        ConfigKey::stored(namespace, &group, &data_id).map_err(|error| Fault::Broken(format!("a stored key: {error}")))
     }
 
     pub(super) fn request_id(&mut self) -> Result<RequestId, Fault> {

@@ -3,7 +3,10 @@
 use super::{ConfigKey, Prefix, Selection, Target};
 
 #[test]
-fn an_empty_namespace_stands_for_public() {
+fn an_empty_namespace_stands_for_public_and_others_do() {
+    for name in [" ", "PUBLIC", "Public", "null", "NULL"] {
+        assert_eq!(ConfigKey::new(name, "shop", "a"), ConfigKey::public("shop", "a"), "{name}");
+    }
     assert_eq!(ConfigKey::new("", "shop", "a"), ConfigKey::public("shop", "a"));
     assert!(Prefix::new("", "shop", "a").matches(&ConfigKey::public("shop", "a.yaml")));
 }

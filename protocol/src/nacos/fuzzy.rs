@@ -13,9 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Outbox, Part, Subject};
 use crate::config::ConfigState;
-use crate::key::ConfigKey;
+use crate::key::{ConfigKey, namespace_of};
 use crate::time::Mono;
-use crate::wire::listening::namespace_of;
 
 /// Most patterns of one client.
 pub const MAX_PATTERNS: usize = 20;

@@ -45,13 +45,17 @@ fn a_selector_checks_its_names() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert!(Selector::exact("public", "g", names(&["a", "b", "a"])).is_ok());
     assert_eq!(Selector::exact("public", "g", names(&[])), Err(SelectorError::NoDataId));
-    for (namespace, group, data_id) in [("", "g", "a"), ("n", "", "a"), ("n", "g", ""), ("n", "g", "a b")] {
+    for (namespace, group, data_id) in
+        [("a.b", "g", "a"), ("n", "", "a"), ("n", "g", ""), ("n", "g", "a b"), ("n", ".", "a"), ("n", "g", "..")]
+    {
         assert!(matches!(Selector::exact(namespace, group, names(&[data_id])), Err(SelectorError::Name(_))));
     }
     assert!(Selector::prefix("public", None, "").is_ok());
     assert!(Selector::prefix("public", Some(""), "").is_err());
     assert!(Selector::prefix("public", None, "a/").is_err());
-    assert!(Selector::prefix("", None, "").is_err());
+    assert!(Selector::prefix("a.b", None, "").is_err());
+    assert!(Selector::prefix("n", None, ".").is_ok());
+    assert_eq!(Selector::prefix("NULL", None, ""), Selector::prefix("public", None, ""));
 }
 
 #[test]

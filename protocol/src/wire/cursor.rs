@@ -7,7 +7,7 @@
 use crate::clients::Place;
 use crate::config::Version;
 use crate::content::Md5;
-use crate::key::{check_data_id, check_group};
+use crate::key::{ConfigKey, PUBLIC_NAMESPACE};
 use crate::push_ledger::SessionNumber;
 use crate::session::client::{ClientId, MAX_CLIENT_ID};
 
@@ -75,7 +75,7 @@ impl ListCursor {
             return Err(CursorError::Malformed);
         };
         let digest_is_legal = digest.len() == filter.0.len() && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !digest_is_legal || check_group(group).is_err() || check_data_id(data_id).is_err() {
+        if !digest_is_legal || ConfigKey::stored(PUBLIC_NAMESPACE, group, data_id).is_err() {
             return Err(CursorError::Malformed);
         }
         if digest != filter.0 {

@@ -1,12 +1,12 @@
 //! The text with which Nacos clients ask, by long polling, whether what they hold has changed, and the text that
-//! tells them what has. Owns the two formats and the rule for the default namespace; compares nothing.
+//! tells them what has. Owns the two formats; compares nothing.
 //!
 //! The question is a row of records, each ended by `\x01`, its fields parted by `\x02`: data id, group, md5 and,
 //! for clients that name one, the tenant. The answer lists data id, group and tenant in the same form, URL-encoded.
 
 use std::time::Duration;
 
-use crate::key::{ConfigKey, KeyError, PUBLIC_NAMESPACE};
+use crate::key::{ConfigKey, KeyError, namespace_of};
 
 /// Most records of one question.
 pub const MAX_RECORDS: usize = 10_000;
@@ -44,17 +44,6 @@ impl Record {
     /// The tenant as it is echoed: a client finds its entry again by exactly what it sent.
     fn echoed_tenant(&self) -> Option<&str> {
         self.tenant.as_deref().filter(|tenant| !tenant.trim().is_empty())
-    }
-}
-
-/// The namespace that a Nacos client means by `tenant`: none, blank, `public` and `null` (in any case) are the
-/// default one.
-#[must_use]
-pub fn namespace_of(tenant: Option<&str>) -> &str {
-    match tenant.map(str::trim) {
-        None | Some("") => PUBLIC_NAMESPACE,
-        Some(text) if text.eq_ignore_ascii_case("public") || text.eq_ignore_ascii_case("null") => PUBLIC_NAMESPACE,
-        Some(text) => text,
     }
 }
 

@@ -9,8 +9,7 @@ use callboard_actors::store::{CommitError, Namespace, NamespaceSummary, WriteErr
 use callboard_actors::store_reader::ListNamespaces;
 use callboard_actors::store_writer::{CreateNamespace, DeleteNamespace, EditNamespace};
 use callboard_protocol::config::check_text;
-use callboard_protocol::key::{PUBLIC_NAMESPACE, check_namespace};
-use callboard_protocol::wire::listening::namespace_of;
+use callboard_protocol::key::{PUBLIC_NAMESPACE, namespace, namespace_of};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -60,7 +59,7 @@ pub(in crate::http) async fn get(call: Call) -> Answer {
     let parameters = Parameters::of_query(&call.request)?;
     let all = ask(&call.state.worker.store, ListNamespaces, READ_DEADLINE).await??;
     if parameters.is_on("checkNamespaceIdExist") {
-        let wanted = parameters.filled("customNamespaceId");
+        let wanted = parameters.filled("customNamespaceId").map(|id| namespace_of(Some(id)));
         return Ok(truth(wanted.is_some_and(|wanted| all.iter().any(|namespace| namespace.id == wanted))));
     }
     if parameters.get("show") == Some("all") {
@@ -116,7 +115,7 @@ pub(in crate::http) async fn remove(mut call: Call) -> Answer {
 /// A namespace whose texts keep their rules.
 fn named(id: String, name: Option<&str>, description: Option<String>) -> Option<Namespace> {
     let name = name.filter(|name| !name.trim().is_empty() && !name.contains(['@', '#', '$', '%', '^', '&', '*']))?;
-    check_namespace(&id).ok()?;
+    let id = namespace(&id).ok()?.to_owned();
     check_text("namespaceName", name, MAX_TEXT).ok()?;
     let description = description.filter(|description| !description.is_empty());
     check_text("namespaceDesc", description.as_deref().unwrap_or_default(), MAX_TEXT).ok()?;

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
-use callboard_protocol::key::{ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part};
-use callboard_protocol::wire::listening::namespace_of;
+use callboard_protocol::key::{ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, namespace_of};
 
 use super::super::connection::take_moved_query;
 use super::super::{State, body, query};
@@ -172,7 +171,7 @@ pub(super) fn refused_key(error: KeyError) -> Fault {
     match error {
         KeyError::Blank(_) => Fault::invalid(format!("invalid {name} : ")),
         KeyError::TooLong { max, .. } => Fault::checked(name, format!("the param length should not exceed {max}")),
-        KeyError::Illegal { .. } => Fault::checked(name, ILLEGAL),
+        KeyError::Illegal { .. } | KeyError::Dots(_) => Fault::checked(name, ILLEGAL),
     }
 }
 

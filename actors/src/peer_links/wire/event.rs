@@ -158,7 +158,7 @@ impl<'a> Key<'a> {
     }
 
     fn checked(self) -> Result<ConfigKey, WireError> {
-        Ok(ConfigKey::new(&self.0, &self.1, &self.2)?)
+        Ok(ConfigKey::stored(&self.0, &self.1, &self.2)?)
     }
 }
 

@@ -22,6 +22,7 @@ on_every_database!(
     the_feed_goes_on_after_a_revision,
     the_feed_never_tears_a_unit,
     a_snapshot_holds_what_exists,
+    names_that_are_refused_by_now_can_be_read,
 );
 
 async fn a_fill_says_as_of_which_revision_it_is(ground: Arc<Ground>) {
@@ -47,6 +48,19 @@ async fn versions_are_those_of_the_fill(ground: Arc<Ground>) {
     let md5 = Some(content("1").md5());
     let [gone, never, a] = asked;
     assert_eq!(versions, [(gone, Version(3), None), (never, Version(0), None), (a, Version(1), md5)]);
+}
+
+async fn names_that_are_refused_by_now_can_be_read(ground: Arc<Ground>) {
+    let stored = ConfigKey::stored("public", "..", ".").unwrap();
+    assert!(ConfigKey::new("public", "..", ".").is_err());
+    ground.publish(&stored, "1").await;
+    ground.publish(&key("a"), "1").await;
+    let listed = ground.reader.list(&filter(), None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|summary| &summary.key).collect::<Vec<_>>(), [&stored, &key("a")]);
+    let search = Search { namespace: "public".to_owned(), limit: 9, ..Search::default() };
+    assert_eq!(ground.reader.search(&search).await.unwrap().total, 2);
+    let filled = ground.reader.fill(std::slice::from_ref(&stored)).await.unwrap();
+    assert!(!filled.states[0].is_absent());
 }
 
 fn filter() -> ListFilter {
