@@ -15,6 +15,9 @@ const ENOUGH: usize = 256 * 1024;
 /// Room for bytes that is kept when nothing waits.
 const KEPT: usize = 64 * 1024;
 
+/// How every answer of an HTTP server begins, and no frame: as one it would hold a field that none can.
+const HTTP: &[u8] = b"HTTP/";
+
 /// Why a connection can't be used any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
@@ -27,6 +30,11 @@ pub(crate) enum Broken {
     /// What came is no message.
     #[error("the node sent what is no message: {0}")]
     Frame(#[from] FrameError),
+    /// An HTTP server listens there: some node's, most likely.
+    #[error(
+        "HTTP is spoken there; name the port for sessions, which is 8850 unless tcp.addr of the node says otherwise"
+    )]
+    Http,
 }
 
 /// Connects to `host:port`; each of its addresses is tried.
@@ -55,6 +63,9 @@ impl Reader {
 
     /// The next message, when it is there as a whole.
     pub(crate) fn message(&mut self) -> Result<Option<Envelope>, Broken> {
+        if self.buffer.starts_with(HTTP) {
+            return Err(Broken::Http);
+        }
         Ok(frame::split(&mut self.buffer)?.map(frame::decode).transpose()?)
     }
 

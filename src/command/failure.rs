@@ -14,7 +14,8 @@ pub enum Failure {
     /// No node gave an answer in time. No change was made.
     #[error(
         "no node is reachable at {nodes}: {reason}\n\
-         Name the nodes by --nodes, CALLBOARD_CLIENT_NODES, or `nodes` in ~/.config/callboard.toml."
+         Name the nodes by --nodes, CALLBOARD_CLIENT_NODES, or `nodes` in ~/.config/callboard.toml: \
+         HOST[:PORT], the port being that for sessions, 8850 by default."
     )]
     Unreachable {
         /// The addresses that were tried.

@@ -39,6 +39,20 @@ async fn an_unreachable_node_is_named_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_names_the_port_of_http_is_told_which_one_is_wanted() -> Result<()> {
+    let node = Node::start(Setup::new()).await?;
+    for address in [node.address(), node.grpc_address()] {
+        let terminal = Terminal::new(address.to_string())?;
+        for command in COMMANDS {
+            let said = terminal.run_with(&format!("{command} --timeout 2s"), "1").await?.expect(1)?;
+            assert!(said.contains("sessions") && said.contains("8850"), "{command}: {said}");
+            assert_eq!(said.contains("HTTP is spoken there"), address == node.address(), "{command}: {said}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_node_is_waited_for_as_long_as_was_said() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let terminal = Terminal::new(listener.local_addr()?.to_string())?;
