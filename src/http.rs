@@ -2,7 +2,7 @@
 //!
 //! Reading order: `access` (every route, one row each) · `problem` (every refusal) · `configs`, `publishing` (one
 //! configuration) · `listing`, `history`, `namespaces`, `watch` · `actors`, `cluster`, `health`, `metrics`, `openapi` · `query`,
-//! `headers`, `body`, `connection` (reading a request) · `nacos` (the routes of Nacos).
+//! `headers`, `body`, `connection`, `foreign` (reading a request) · `nacos` (the routes of Nacos).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations, and no header
 //! makes a caller somebody. A request whose head is no HTTP, too slow or too large is answered by the framework, with
@@ -17,6 +17,7 @@ mod cluster;
 pub(crate) mod configs;
 mod connection;
 pub mod draining;
+mod foreign;
 pub(crate) mod headers;
 mod health;
 mod history;
@@ -50,6 +51,7 @@ use callboard_actors::session::grpc::{Limits as GrpcLimits, Setup as GrpcSetup};
 use callboard_actors::session::native;
 use callboard_actors::wiring::{Node, Worker};
 use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::wire::hosts::OwnHosts;
 use prometheus_client::registry::Registry;
 
 pub use draining::Draining;
@@ -86,6 +88,8 @@ struct Limits {
 pub(crate) struct Shared {
     /// The address on which requests come in.
     address: SocketAddr,
+    /// Under which names it is asked.
+    hosts: OwnHosts,
     limits: Limits,
     figures: metrics::Figures,
     exposition: Registry,
@@ -124,7 +128,9 @@ impl Shared {
         let exposition = figures.exposition(node);
         let (grpc, patience) = (grpc::limits(settings), settings.http.body_timeout);
         let nacos = transport::Shared { coming: Coming::default(), patience, stopping: draining.stopping() };
-        Self { address, limits, figures, exposition, draining, sessions, grpc, nacos }
+        // There is no authentication: what reaches a loopback address is trusted, so it has to be known who does.
+        let hosts = OwnHosts::new(!address.ip().is_loopback(), &settings.http.allowed_hosts);
+        Self { address, hosts, limits, figures, exposition, draining, sessions, grpc, nacos }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod condition;
 pub mod content_type;
 pub mod cursor;
 pub mod event_id;
+pub mod hosts;
 pub mod listening;
 pub mod wait;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::dev::Payload;
-use actix_web::http::Method;
+use actix_web::http::header::ALLOW;
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 use callboard_protocol::key::ConfigKey;
 use futures_util::FutureExt as _;
@@ -17,8 +18,8 @@ use super::openapi::Described;
 use super::problem::{ErrorCode, Problem};
 use super::query::Query;
 use super::{
-    State, actors, clients, cluster, configs, connection, health, history, listing, metrics, nacos, namespaces, openapi,
-    publishing, watch,
+    State, actors, answer, clients, cluster, configs, connection, foreign, health, history, listing, metrics, nacos,
+    namespaces, openapi, publishing, watch,
 };
 use crate::session::websocket;
 
@@ -139,6 +140,18 @@ pub(super) struct Row {
     pub(super) describe: Option<fn() -> Described>,
 }
 
+impl Row {
+    /// The methods that lead here: what can be got can be asked for its headers alone.
+    fn methods(&self) -> Vec<Method> {
+        if self.method == Method::GET { vec![Method::GET, Method::HEAD] } else { vec![self.method.clone()] }
+    }
+
+    /// Whether more is done than to answer: something changes, or a session opens in which anything may.
+    pub(super) fn changes(&self) -> bool {
+        self.method != Method::GET || self.path == SESSION
+    }
+}
+
 macro_rules! row {
     ($method:ident $path:expr, $access:ident, $handler:path, $describe:path) => {
         Row {
@@ -171,15 +184,15 @@ const HISTORY_ENTRY: &str = "/api/v1/namespaces/{namespace}/groups/{group}/confi
 const PUSHES: &str = "/api/v1/namespaces/{namespace}/groups/{group}/configs/{dataId}/pushes";
 const LISTING: &str = "/api/v1/namespaces/{namespace}/configs";
 const NAMESPACES: &str = "/api/v1/namespaces";
+const SESSION: &str = "/api/v1/session";
 const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
 
 const NACOS_CONFIGS: &str = "/nacos/v1/cs/configs";
 const NACOS_NAMESPACES: &str = "/nacos/v1/console/namespaces";
 
 /// Every route there is.
-pub(super) static TABLE: [Row; 43] = [
-    row!(GET CONFIG, Read, configs::read, configs::describe_get),
-    row!(HEAD CONFIG, Read, configs::read, configs::describe_head),
+pub(super) static TABLE: [Row; 42] = [
+    row!(GET CONFIG, Read, configs::read, configs::describe),
     row!(PUT CONFIG, Write, publishing::put, publishing::describe_put),
     row!(DELETE CONFIG, Write, publishing::remove, publishing::describe_remove),
     row!(GET HISTORY, Read, history::list, history::describe_list),
@@ -190,7 +203,7 @@ pub(super) static TABLE: [Row; 43] = [
     row!(PUT NAMESPACE, Admin, namespaces::edit, namespaces::describe_edit),
     row!(DELETE NAMESPACE, Admin, namespaces::remove, namespaces::describe_remove),
     row!(GET "/api/v1/watch", Read, watch::watch, watch::describe),
-    row!(GET "/api/v1/session", Read, websocket::open, websocket::describe),
+    row!(GET SESSION, Read, websocket::open, websocket::describe),
     row!(GET "/api/v1/clients", Admin, clients::list, clients::describe_list),
     row!(GET "/api/v1/clients/{client}", Admin, clients::one, clients::describe_one),
     row!(GET PUSHES, Admin, clients::pushes, clients::describe_pushes),
@@ -235,15 +248,20 @@ pub(super) fn paths() -> Vec<&'static str> {
 pub(super) fn register(services: &mut web::ServiceConfig) {
     for path in paths() {
         let rows: Vec<&'static Row> = TABLE.iter().filter(|row| row.path == path).collect();
-        let allow = rows.iter().map(|row| row.method.as_str()).collect::<Vec<_>>().join(", ");
+        let methods = || rows.iter().flat_map(|row| row.methods().into_iter().map(move |method| (*row, method)));
+        let allow: String = methods().map(|(_, method)| format!("{method}, ")).chain(["OPTIONS".to_owned()]).collect();
         let mut resource = web::resource(path);
-        for row in rows {
+        for (row, method) in methods() {
             let handler = move |request, payload| handle(row, request, payload);
-            resource = resource.route(web::method(row.method.clone()).to(handler));
+            resource = resource.route(web::method(method).to(handler));
         }
         services.service(resource.default_service(web::to(move |request: HttpRequest| {
-            let problem = Problem::method_not_allowed(allow.clone());
-            async move { refuse(&request, path, problem) }
+            let answer = if request.method() == Method::OPTIONS {
+                options(&request, path, &allow)
+            } else {
+                refuse(&request, path, Problem::method_not_allowed(allow.clone()))
+            };
+            async move { answer }
         })));
     }
     services.default_service(web::to(|request: HttpRequest| async move {
@@ -258,8 +276,10 @@ async fn handle(row: &'static Row, request: HttpRequest, payload: web::Payload) 
         return row.family.broken();
     };
     let principal = Principal::of(&request);
+    let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
-    let response = match principal.require(row.access) {
+    let may = foreign::refuse(&request, &state.shared.hosts, row.changes());
+    let response = match may.and_then(|()| principal.require(row.access)) {
         Ok(()) => {
             let call = Call { request, payload: payload.into_inner(), state, principal };
             // A panic must not take the thread and all its connections along.
@@ -271,9 +291,21 @@ async fn handle(row: &'static Row, request: HttpRequest, payload: web::Payload) 
         Err(refused) => row.family.turned_away(refused, request.path()),
     };
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
-    shared.figures.count(row.path, row.method.as_str(), status, elapsed);
-    tracing::debug!(http.route = row.path, http.method = %row.method, http.status = status, ?elapsed, "answered");
+    let method = if is_head { "HEAD" } else { row.method.as_str() };
+    shared.figures.count(row.path, method, status, elapsed);
+    tracing::debug!(http.route = row.path, http.method = method, http.status = status, ?elapsed, "answered");
+    let response = if is_head { answer::without_body(response) } else { response };
+    let response = if version < Version::HTTP_11 { answer::in_one_piece(response) } else { response };
     counted.follow(response)
+}
+
+/// Says which methods a path takes.
+fn options(request: &HttpRequest, route: &'static str, allow: &str) -> HttpResponse {
+    connection::settle(request);
+    if let Some(state) = request.app_data::<web::Data<State>>() {
+        state.shared.figures.refused(route, StatusCode::NO_CONTENT.as_u16());
+    }
+    HttpResponse::NoContent().insert_header((ALLOW, allow)).finish()
 }
 
 /// Answers what the table does not hold.

@@ -1,10 +1,16 @@
-//! What answers have in common: JSON bodies, header names, times. Decides no status.
+//! What answers have in common: JSON bodies, header names, times, and the forms that a method or an old client needs.
+//! Decides no status.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
+use bytes::Bytes;
 use callboard_protocol::time::WallMillis;
 use serde::Serialize;
 
@@ -36,4 +42,38 @@ pub(super) fn rfc3339(at: WallMillis) -> String {
     const LAST: u64 = 253_402_300_799_999;
     let millis = u64::try_from(at.0).unwrap_or_default().min(LAST);
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
+}
+
+/// The head of an answer that is a stream.
+struct NoStream;
+
+impl MessageBody for NoStream {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(None)
+    }
+}
+
+/// The answer to `HEAD`: the framework sends no body of a known size, but a stream would go on for as long as it lives.
+pub(super) fn without_body(answer: HttpResponse) -> HttpResponse {
+    match answer.body().size() {
+        BodySize::Stream => answer.set_body(BoxBody::new(NoStream)),
+        BodySize::None | BodySize::Sized(_) => answer,
+    }
+}
+
+/// The answer to a client of HTTP/1.0, which knows no chunks: a stream ends with its connection.
+pub(super) fn in_one_piece(answer: HttpResponse) -> HttpResponse {
+    if answer.body().size() != BodySize::Stream || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return answer;
+    }
+    let mut answer = actix_http::Response::from(answer);
+    answer.head_mut().no_chunking(true);
+    answer.head_mut().set_connection_type(ConnectionType::Close);
+    answer.into()
 }

@@ -32,7 +32,7 @@ use super::{READ_DEADLINE, State, connection, headers, stale};
 const MEDIA_TYPES: [&str; 6] =
     ["text/plain", "application/json", "application/xml", "text/html", "application/yaml", "application/toml"];
 
-/// `GET` and `HEAD` of a configuration.
+/// `GET` of a configuration.
 pub(super) async fn read(call: Call) -> Answer {
     let key = call.key()?;
     let wait = match call.query(&["wait"])?.get("wait") {
@@ -149,20 +149,12 @@ pub(super) fn entity_tag(md5: Md5) -> String {
     format!("\"{md5}\"")
 }
 
-/// The description of `GET`.
-pub(super) fn describe_get() -> Described {
-    described("getConfig", "Read a configuration").with_content(200, "The content", &MEDIA_TYPES)
-}
-
-/// The description of `HEAD`.
-pub(super) fn describe_head() -> Described {
-    described("headConfig", "Read the headers of a configuration").answers(200, "The headers of the content")
-}
-
-fn described(id: &str, summary: &str) -> Described {
+/// The description of the route.
+pub(super) fn describe() -> Described {
     let tags = "What the client has: a list of \"<md5>\" or \"v<version>\", or *";
     let wait = "Hold the request until the configuration differs from what If-None-Match names, at most 60s";
-    Described::new("configs", id, summary)
+    Described::new("configs", "getConfig", "Read a configuration")
+        .with_content(200, "The content", &MEDIA_TYPES)
         .key()
         .query("wait", schema::text().pattern(Some("^(([0-9]|[1-5][0-9]|60)s?|[0-9]{1,4}ms|1m)$")), wait)
         .header("If-None-Match", schema::tags(), tags)

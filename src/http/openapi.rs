@@ -10,7 +10,7 @@ use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use utoipa::ToSchema;
 use utoipa::openapi::header::Header;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -24,7 +24,8 @@ use super::problem::{ErrorCode, PROBLEM};
 pub(crate) mod schema;
 
 /// What any route may answer.
-const COMMON: [ErrorCode; 5] = [
+const COMMON: [ErrorCode; 6] = [
+    ErrorCode::ForeignHost,
     ErrorCode::MalformedRequest,
     ErrorCode::NoSuchRoute,
     ErrorCode::MethodNotAllowed,
@@ -177,15 +178,38 @@ pub(crate) fn describe_all() -> OpenApi {
     components.schemas.insert(PROBLEM_SCHEMA.to_owned(), schema::problem().into());
     for row in &TABLE {
         let Some(describe) = row.describe else { continue };
-        let (operation, schemas) = describe().finish();
+        let described = if row.changes() { describe().refuses(&[ErrorCode::ForeignOrigin]) } else { describe() };
+        let (operation, schemas) = described.finish();
         let access = format!("Needs access: {:?}", row.access).to_lowercase();
-        paths.add_path_operation(row.path, vec![method(&row.method)], operation.description(Some(access)));
+        let operation = operation.description(Some(access)).build();
+        if row.method == Method::GET {
+            paths.add_path_operation(row.path, vec![HttpMethod::Head], headers_alone(operation.clone()));
+        }
+        paths.add_path_operation(row.path, vec![method(&row.method)], operation);
         components.schemas.extend(schemas);
     }
     let mut info = Info::new("Callboard", env!("CARGO_PKG_VERSION"));
-    info.description = Some("A configuration centre".to_owned());
+    let text = "A configuration centre. OPTIONS of any path is answered 204, with the methods that it takes in Allow.";
+    info.description = Some(text.to_owned());
     info.license = Some(License::new("Apache-2.0"));
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
+}
+
+/// What `HEAD` does where `GET` does this: the same, without a body. No session opens so.
+fn headers_alone(mut operation: Operation) -> Operation {
+    let id = operation.operation_id.unwrap_or_default();
+    let subject = id.strip_prefix("get").unwrap_or(&id);
+    let mut letters = subject.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    operation.operation_id = Some("head".chars().chain(first).chain(letters).collect());
+    operation.summary = operation.summary.map(|summary| format!("{summary}: the headers alone"));
+    operation.responses.responses.remove(StatusCode::SWITCHING_PROTOCOLS.as_str());
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.content.clear();
+        }
+    }
+    operation
 }
 
 fn method(method: &Method) -> HttpMethod {
@@ -193,7 +217,6 @@ fn method(method: &Method) -> HttpMethod {
         Method::PUT => HttpMethod::Put,
         Method::POST => HttpMethod::Post,
         Method::DELETE => HttpMethod::Delete,
-        Method::HEAD => HttpMethod::Head,
         _ => HttpMethod::Get,
     }
 }

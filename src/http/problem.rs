@@ -41,6 +41,8 @@ pub(crate) enum ErrorCode {
     MalformedRequest,
     /// A page of another host sends this.
     ForeignOrigin,
+    /// The request is for a host that this node is not.
+    ForeignHost,
     /// What was asked for does not exist.
     NotFound,
     /// No such path.
@@ -88,6 +90,7 @@ impl ErrorCode {
             Self::InvalidCursor => ("invalid_cursor", StatusCode::BAD_REQUEST, "Illegal cursor"),
             Self::MalformedRequest => ("malformed_request", StatusCode::BAD_REQUEST, "Malformed request"),
             Self::ForeignOrigin => ("foreign_origin", StatusCode::FORBIDDEN, "Another host's page"),
+            Self::ForeignHost => ("foreign_host", StatusCode::MISDIRECTED_REQUEST, "Another host"),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),
             Self::NoSuchRoute => ("no_such_route", StatusCode::NOT_FOUND, "No such path"),
             Self::MethodNotAllowed => {

@@ -1,5 +1,4 @@
-//! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection, and lets nobody in
-//! whom a page of another host sends. Decides nothing.
+//! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection. Decides nothing.
 
 mod announced;
 
@@ -10,8 +9,7 @@ use std::time::Duration;
 use actix_web::FromRequest as _;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{HOST, ORIGIN};
-use actix_web::{HttpRequest, web};
+use actix_web::web;
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason};
 use callboard_actors::session::native::words::{Broken, Ear, Fault, Heard, Mouth, Said};
 use callboard_proto::{MAX_FRAME, json};
@@ -23,14 +21,13 @@ use tokio::time::timeout;
 use self::announced::Announced;
 use super::{Facts, Peer, answer, request};
 use crate::http::access::{Answer, Call};
+use crate::http::configs;
 use crate::http::openapi::Described;
 use crate::http::problem::{ErrorCode, Problem};
-use crate::http::{configs, headers};
 
 /// Opens a session over WebSocket.
 pub(crate) async fn open(mut call: Call) -> Answer {
     call.query(&[])?;
-    refuse_other_hosts(&call.request)?;
     let shared = Arc::clone(&call.state.shared);
     shared.draining.refuse_new()?;
     let place = shared
@@ -55,18 +52,6 @@ pub(crate) async fn open(mut call: Call) -> Answer {
     let (setup, spec) = (&call.state.session, call.state.session_spec());
     shared.sessions.start(setup, &spec, (ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
     Ok(response)
-}
-
-/// A browser says which page sends it; a page of another host has no business here, though its reader may reach this node.
-fn refuse_other_hosts(request: &HttpRequest) -> Result<(), Problem> {
-    let lines = request.headers();
-    let Some(origin) = headers::single(lines, &ORIGIN)? else { return Ok(()) };
-    let host = headers::single(lines, &HOST)?.unwrap_or_default();
-    let page = std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    if page.is_some_and(|page| page.as_bytes().eq_ignore_ascii_case(host)) {
-        return Ok(());
-    }
-    Err(Problem::new(ErrorCode::ForeignOrigin, "a page of another host may not open a session"))
 }
 
 struct SocketEar {
@@ -184,7 +169,6 @@ pub(crate) fn describe() -> Described {
         .refuses(&[
             ErrorCode::InvalidParameter,
             ErrorCode::MalformedRequest,
-            ErrorCode::ForeignOrigin,
             ErrorCode::Overloaded,
             ErrorCode::ShuttingDown,
         ])

@@ -3,10 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use callboard_protocol::wire::hosts::is_host;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{self, HOUR, SHORTEST};
 use super::error::Invalid;
+
+/// Hosts that may be named.
+const MOST_HOSTS: usize = 64;
 
 /// How HTTP is served. The manual, `config/default.toml`, says more about each value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub struct HttpOptions {
     pub body_timeout: Duration,
     /// Waiting reads and streams held at the same time on this node.
     pub max_held: usize,
+    /// Further names under which this node may be asked, and whose pages may change something.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Default for HttpOptions {
@@ -37,6 +43,7 @@ impl Default for HttpOptions {
             read_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(15),
             max_held: 20_000,
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -51,7 +58,17 @@ impl HttpOptions {
         bounds::count("http.max_connections", self.max_connections, 1..=1_000_000)?;
         bounds::duration("http.read_timeout", self.read_timeout, SHORTEST..=HOUR)?;
         bounds::duration("http.body_timeout", self.body_timeout, SHORTEST..=HOUR)?;
-        bounds::count("http.max_held", self.max_held, 1..=1_000_000)
+        bounds::count("http.max_held", self.max_held, 1..=1_000_000)?;
+        if self.allowed_hosts.len() > MOST_HOSTS {
+            return Err(Invalid::new("http.allowed_hosts", format!("must be at most {MOST_HOSTS}")));
+        }
+        match self.allowed_hosts.iter().find(|host| !is_host(host)) {
+            Some(host) => {
+                let reason = format!("must be host names without a port, such as callboard.example; {host:?} is not");
+                Err(Invalid::new("http.allowed_hosts", reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The number of worker threads to start, the cores of the machine counted if `workers` is 0.

@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const ALL: [ErrorCode; 22] = [
+const ALL: [ErrorCode; 24] = [
     ErrorCode::InvalidName,
     ErrorCode::InvalidParameter,
     ErrorCode::InvalidContent,
     ErrorCode::InvalidCondition,
     ErrorCode::InvalidCursor,
     ErrorCode::MalformedRequest,
+    ErrorCode::ForeignOrigin,
+    ErrorCode::ForeignHost,
     ErrorCode::NotFound,
     ErrorCode::NoSuchRoute,
     ErrorCode::MethodNotAllowed,

@@ -1,0 +1,34 @@
+//! Keeps the pages of other hosts out: what a browser says of a request is read here, for every route. What is foreign
+//! is `callboard_protocol::wire::hosts`; nobody who is no browser is concerned, unless he names a host that is not ours.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HOST, HeaderName, ORIGIN};
+use callboard_protocol::wire::hosts::{OwnHosts, Page};
+
+use super::headers;
+use super::problem::{ErrorCode, Problem};
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses a request that a page of another host makes a browser send: under a name that is not this node's, and, where
+/// something `changes`, from a page of another host.
+///
+/// # Errors
+/// It is foreign; or one of the headers that say so is given twice.
+pub(super) fn refuse(request: &HttpRequest, own: &OwnHosts, changes: bool) -> Result<(), Problem> {
+    let text = |name: &HeaderName| -> Result<Option<&str>, Problem> {
+        let value = headers::single(request.headers(), name)?;
+        // What is no text is nobody's name.
+        Ok(value.map(|value| std::str::from_utf8(value).unwrap_or("?")))
+    };
+    let host = text(&HOST)?.unwrap_or_default();
+    let target = request.uri().authority().map_or("", |authority| authority.as_str());
+    if !own.serves(host) || !own.serves(target) {
+        let detail = "this node is not known under that host name; name it in http.allowed_hosts if it should be";
+        return Err(Problem::new(ErrorCode::ForeignHost, detail));
+    }
+    if changes && !own.admits(Page { origin: text(&ORIGIN)?, site: text(&FETCH_SITE)? }, host) {
+        return Err(Problem::new(ErrorCode::ForeignOrigin, "a page of another host may not do this"));
+    }
+    Ok(())
+}
