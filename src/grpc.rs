@@ -50,7 +50,6 @@ pub(crate) fn setup(worker: &Worker, limits: Limits) -> Arc<Setup> {
     Arc::new(Setup {
         limits,
         neighbours: worker.neighbours(),
-        cluster: worker.node.cluster_listener.clone(),
         clock: worker.node.clock.clone(),
         push: worker.node.metrics.push.clone(),
         grpc: worker.node.metrics.grpc.clone(),

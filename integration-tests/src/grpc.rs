@@ -279,6 +279,17 @@ impl Connection {
         }
     }
 
+    /// Waits until the server completes the stream, as one that has nothing more to say.
+    ///
+    /// # Errors
+    /// It says something, breaks the stream off, or does not end.
+    pub async fn completed(&mut self, limit: Duration) -> anyhow::Result<()> {
+        match timeout(limit, self.told()).await.context("the stream goes on")?? {
+            Some(message) => bail!("the server says {message:?}"),
+            None => Ok(()),
+        }
+    }
+
     async fn told(&mut self) -> anyhow::Result<Option<Message>> {
         let stream = self.stream.as_mut().context("the stream is open")?;
         stream.told.message().await?.map(message).transpose()

@@ -23,7 +23,7 @@ mod sight;
 mod view;
 
 pub use sight::{Addresses, Life, ProtocolRange, RowSight, Sighting, Status, foremost};
-pub use view::{MemberEvent, NodeState, NodeView, elsewhere, http_elsewhere};
+pub use view::{MemberEvent, NodeState, NodeView, elsewhere};
 
 /// A node that is down and has no row is removed after this long.
 pub const REMOVE_AFTER: Duration = Duration::from_secs(60);

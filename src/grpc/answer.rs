@@ -248,8 +248,8 @@ struct ConfigChanged<'a> {
     tenant: &'a str,
 }
 
-/// A notice, as it is sent over the stream of the connection of this id.
-pub(super) fn notice(notice: Notice, connection_id: &str) -> Payload {
+/// A notice, as it is sent over a stream.
+pub(super) fn notice(notice: Notice) -> Payload {
     let (class, module, number, mut fields) = match notice {
         Notice::Ready(number) => {
             let abilities =
@@ -257,17 +257,6 @@ pub(super) fn notice(notice: Notice, connection_id: &str) -> Payload {
             ("SetupAckRequest", "internal", number, json!({ "abilityTable": abilities }))
         }
         Notice::Detection(number) => ("ClientDetectionRequest", "internal", number, json!({})),
-        Notice::Reset(number, server) => {
-            let mut fields = json!({ "connectionId": connection_id });
-            if let Some(server) = server {
-                fields = json!({
-                    "connectionId": connection_id,
-                    "serverIp": server.ip().to_string(),
-                    "serverPort": server.port().to_string(),
-                });
-            }
-            ("ConnectResetRequest", "internal", number, fields)
-        }
         Notice::Changed { number, key, tenant } => {
             let (data_id, group) = (key.data_id(), key.group());
             let (request_id, module) = (number.to_string(), "config");

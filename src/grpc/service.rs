@@ -20,7 +20,7 @@ use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
 use callboard_protocol::unit::{self, Unit};
 use futures_util::Stream;
 use futures_util::stream::poll_fn;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::access::{self, Kind, Row};
@@ -60,7 +60,11 @@ impl From<Refused> for Refusal {
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
-        Self::Refused(fault.into())
+        match fault {
+            // Nothing was done, and clients ask again over their next connection.
+            Fault::Leaving => Self::Unregistered,
+            fault => Self::Refused(fault.into()),
+        }
     }
 }
 
@@ -223,10 +227,14 @@ impl Service {
         }
     }
 
-    /// Takes in what the client says over its stream, one word after the other, until it ends.
-    async fn hear(self, stream: u64, mut incoming: Streaming<Payload>) {
+    /// Takes in what the client says over its stream, one word after the other, until either side ends it.
+    async fn hear(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
         loop {
-            match incoming.message().await {
+            let message = tokio::select! {
+                message = incoming.message() => message,
+                _ = &mut is_complete => break,
+            };
+            match message {
                 Ok(Some(payload)) => {
                     let (class, body, claimed) = parts(payload);
                     let bytes = body.len();
@@ -267,10 +275,12 @@ impl BiRequestStream for Service {
         let (outlet, mut notices) = mpsc::channel::<Box<Notice>>(OUTLET);
         let gone = |_error| Status::unavailable("the connection is closing; connect again");
         let stream = ask(&self.session, OpenStream(outlet), ASK).await.map_err(gone)?;
-        drop(tokio::spawn(self.clone().hear(stream, request.into_inner())));
-        let facts = Arc::clone(&self.facts);
+        // Both go together with what is told: whoever hears ends with it.
+        let (complete, is_complete) = oneshot::channel();
+        drop(tokio::spawn(self.clone().hear(stream, request.into_inner(), is_complete)));
         let told = poll_fn(move |task| {
-            notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice, &facts.id))))
+            let _told_to_the_end: &oneshot::Sender<()> = &complete;
+            notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice))))
         });
         Ok(Response::new(Box::pin(told)))
     }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, ActorResponse, Addr, AsyncContext as _, Handler, Message,
-    MessageResult, ResponseActFuture, SpawnHandle,
+    Actor, ActorContext as _, ActorFutureExt as _, ActorResponse, AsyncContext as _, Handler, Message, MessageResult,
+    ResponseActFuture, SpawnHandle,
 };
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::fuzzy::{Fuzzy, Pattern};
@@ -38,7 +38,6 @@ use self::telling::Stream;
 use self::words::{ConnectionEnded, Enter, Entered, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
 use super::{ASK_DEADLINE, Neighbours, RETRY};
 use crate::clock::SharedClock;
-use crate::cluster_listener::ClusterListener;
 use crate::coordinator::seats::{Attend, GetWatched, Leave, Silent, Watched};
 use crate::coordinator::{SessionEvent, WatchId};
 use crate::metrics::{EndLabel, GrpcMetrics, HeldLabel, PushMetrics, SdkLabel, TypeLabel};
@@ -54,8 +53,6 @@ const GONE_AFTER: Duration = Duration::from_secs(25);
 const NOT_SET_UP: Duration = Duration::from_secs(60);
 /// What a session has behind it when it begins: it has saved up a burst that it may send at once.
 const SAVED: Duration = Duration::from_secs(1);
-/// How long a client may take to go once it was told to.
-const LINGER: Duration = Duration::from_secs(3);
 
 /// What a session may do.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +78,6 @@ pub struct Setup {
     pub limits: Limits,
     /// Whom they talk to.
     pub neighbours: Neighbours,
-    /// Knows the other nodes.
-    pub cluster: Addr<ClusterListener>,
     /// For people.
     pub clock: SharedClock,
     /// Counts.
@@ -275,21 +270,34 @@ impl GrpcSession {
         self.setup.neighbours.coordinator.do_send(Leave(self.number));
     }
 
-    /// Ends a session of a node that stops when the client has not said who it is: the others are told where to go.
-    fn end_if_stopping(&mut self, context: &mut Context<Self>) {
+    /// Closes the connection of a node that stops when the client has not said who it is: it has nothing to wait for.
+    fn leave_if_stopping(&mut self) {
         if self.is_stopping && self.talk.is_none() {
-            self.is_leaving = true;
-            self.end("drained", context);
+            self.leave();
         }
+    }
+
+    /// The node stops, or leaves its cluster: completes the stream and closes the connection, and answers what is under way
+    /// on it. Nothing is said before: a client that is told to go elsewhere while its stream stays open tries without a pause
+    /// and connects twice, and the second connection misses what it listens to. One whose stream ends connects once.
+    fn leave(&mut self) {
+        self.is_leaving = true;
+        self.close("drained");
+        // What waits for the connection to be set up waits in vain; their drop says so.
+        self.waiting = Vec::new();
+    }
+
+    /// Closes the connection. Its transport waits for the answers that are under way, and no longer than that.
+    fn close(&mut self, reason: &'static str) {
+        if self.connection.take().is_some() {
+            self.setup.grpc.ended.get_or_create(&EndLabel { reason }).inc();
+        }
+        self.stream = None;
     }
 
     /// Ends the session and its connection.
     fn end(&mut self, reason: &'static str, context: &mut Context<Self>) {
-        if self.connection.take().is_some() {
-            let reason = if self.is_leaving { "drained" } else { reason };
-            self.setup.grpc.ended.get_or_create(&EndLabel { reason }).inc();
-        }
-        self.stream = None;
+        self.close(reason);
         context.stop();
     }
 
@@ -416,12 +424,13 @@ where
 impl Handler<OpenStream> for GrpcSession {
     type Result = MessageResult<OpenStream>;
 
-    fn handle(&mut self, OpenStream(outlet): OpenStream, context: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, OpenStream(outlet): OpenStream, _: &mut Context<Self>) -> Self::Result {
         self.forget();
         self.is_seating = false;
         self.streams += 1;
-        self.stream = Some(Stream::new(outlet));
-        self.end_if_stopping(context);
+        // A stream whose outlet drops is complete.
+        self.stream = Some(Stream::new(outlet)).filter(|_| !self.is_leaving);
+        self.leave_if_stopping();
         MessageResult(self.streams)
     }
 }
@@ -448,12 +457,13 @@ impl Handler<Told> for GrpcSession {
 impl Handler<StreamEnded> for GrpcSession {
     type Result = ();
 
-    fn handle(&mut self, StreamEnded(stream): StreamEnded, context: &mut Context<Self>) {
-        if stream == self.streams {
+    fn handle(&mut self, StreamEnded(stream): StreamEnded, _: &mut Context<Self>) {
+        // The stream of a session that leaves is ended by the session: what was asked before is still answered.
+        if stream == self.streams && !self.is_leaving {
             self.forget();
             self.is_seating = false;
             self.stream = None;
-            self.end_if_stopping(context);
+            self.leave_if_stopping();
         }
     }
 }
@@ -469,9 +479,9 @@ impl Handler<ConnectionEnded> for GrpcSession {
 impl Handler<Stopping> for GrpcSession {
     type Result = ();
 
-    fn handle(&mut self, Stopping: Stopping, context: &mut Context<Self>) {
+    fn handle(&mut self, Stopping: Stopping, _: &mut Context<Self>) {
         self.is_stopping = true;
-        self.end_if_stopping(context);
+        self.leave_if_stopping();
     }
 }
 
@@ -491,7 +501,7 @@ impl Handler<SessionEvent> for GrpcSession {
                 self.tell(context);
             }
             SessionEvent::Recheck => self.look_again(context),
-            SessionEvent::Drain(_) => self.send_away(context),
+            SessionEvent::Drain(_) => self.leave(),
         }
     }
 }

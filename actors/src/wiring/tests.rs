@@ -292,6 +292,29 @@ fn a_nacos_client_hears_whatever_breaks_around_its_session() {
     });
 }
 
+#[test]
+fn a_node_that_stops_completes_the_stream_of_a_nacos_client_and_answers_what_it_asked() {
+    run(async |world| {
+        world.put("a", "1").await;
+        let deadline = Duration::from_secs(20);
+        let (session, mut notices, closed) = world.nacos_client().await;
+        let query = || {
+            let enter = Enter { class: "test", bytes: 0, needs_setup: true };
+            Entered { enter, asks: Query { key: world::key("a"), is_for_all: true } }
+        };
+        assert!(ask(&session, query(), deadline).await.unwrap().is_some(), "it is set up");
+        let under_way = session.send(query());
+        session.do_send(SessionEvent::Drain(Arc::default()));
+        let coming = session.send(query());
+        assert!(notices.recv().await.is_none(), "nothing is said");
+        assert!(closed.await.is_err(), "its transport closes the connection");
+        for answer in [under_way.await, coming.await] {
+            let found = answer.unwrap().expect("it is set up").unwrap();
+            assert_eq!(text(&found.state).as_deref(), Some("1"));
+        }
+    });
+}
+
 /// Each kind of actor panics in turn, several times, while publishers, a stream and long polls go on: publishers get
 /// every value in, nobody reads an older value after a newer one, and the stream and the polls end on the newest of
 /// every key.

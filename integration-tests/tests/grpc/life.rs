@@ -7,6 +7,7 @@ use callboard_integration_tests::grpc::{Connection, GROUP, Sdk};
 use callboard_integration_tests::nacos;
 use callboard_integration_tests::node::{Node, Setup};
 use callboard_integration_tests::poll;
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,20 +60,46 @@ async fn who_reads_nothing_is_dropped_and_delays_nobody() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_stops_sends_its_clients_away() -> Result<()> {
+async fn a_node_that_stops_completes_the_streams_at_once_and_says_nothing() -> Result<()> {
     let mut node = Node::start(Setup::new()).await?;
-    let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
+    let mut connections = Vec::new();
+    for sdk in Sdk::ALL {
+        let mut connection = Connection::of(sdk, node.grpc_address()).await?;
+        connection.listen(&[("none", "")], &json!("")).await?;
+        connections.push(connection);
+    }
     let mut unknown = Connection::open(node.grpc_address()).await?;
     unknown.check().await?;
     let began = Instant::now();
-    let (ended, reset) = tokio::join!(node.terminate(), connection.next());
-    ended?;
-    assert_eq!(reset?.class, "ConnectResetRequest");
-    assert!(began.elapsed() < Duration::from_secs(8), "it does not wait for those who stay: {:?}", began.elapsed());
-    connection.ended(Duration::from_secs(5)).await?;
+    let streams = async {
+        for connection in &mut connections {
+            connection.completed(Duration::from_secs(5)).await?;
+        }
+        anyhow::Ok(began.elapsed())
+    };
+    let (stopped, streams) = tokio::join!(node.terminate(), streams);
+    stopped?;
+    let streams = streams?;
+    // Nobody is waited for: each of them keeps its side of the stream open.
+    assert!(streams < Duration::from_secs(2), "the streams went on: {streams:?}");
+    assert!(began.elapsed() < Duration::from_millis(2_500), "it waits for those who stay: {:?}", began.elapsed());
     node.start_again().await?;
     let mut again = Connection::of(Sdk::Java, node.grpc_address()).await?;
     assert_eq!(again.query("none").await?.refusal()?, 300);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_its_cluster_completes_the_streams_and_says_nothing() -> Result<()> {
+    let node = Node::start(Setup::new()).await?;
+    let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
+    connection.listen(&[("none", "")], &json!("")).await?;
+    let client = node.client();
+    let drain = client.request(Method::POST, "/api/v1/cluster/drain");
+    let (drained, completed) = tokio::join!(drain.send(), connection.completed(Duration::from_secs(5)));
+    completed?;
+    let drained: serde_json::Value = drained?.expect(200)?.json()?;
+    assert_eq!(drained["released"], 1, "{drained}");
     Ok(())
 }
 

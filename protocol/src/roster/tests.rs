@@ -304,9 +304,6 @@ fn clients_are_sent_to_others_that_live() {
     ];
     let me = NodeId("me".into());
     assert_eq!(elsewhere(&nodes, &me).map(|seen| &*seen.id.0).collect::<Vec<_>>(), ["a", "c", "e"]);
-    let ports: Vec<_> = (0..4).filter_map(|chance| http_elsewhere(&nodes, &me, chance)).map(|at| at.port()).collect();
-    assert_eq!(ports, [2, 4, 2, 4]);
-    assert_eq!(http_elsewhere(&nodes[..1], &me, 7), None);
 }
 
 /// `name` as gossip sees it at the address that ends in this port.

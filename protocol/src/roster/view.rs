@@ -1,6 +1,5 @@
 //! What the roster says: the state of each node, for people and for metrics, and what happened to it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::sight::{Addresses, ProtocolRange, Status};
@@ -141,12 +140,4 @@ pub struct NodeView {
 /// The other nodes that clients of `me` can be sent to.
 pub fn elsewhere<'a>(nodes: &'a [NodeView], me: &NodeId) -> impl Iterator<Item = &'a NodeView> {
     nodes.iter().filter(move |seen| seen.id != *me && seen.state.takes_clients())
-}
-
-/// Where one of them serves HTTP; different chances give different ones.
-#[must_use]
-pub fn http_elsewhere(nodes: &[NodeView], me: &NodeId, chance: u64) -> Option<SocketAddr> {
-    let addresses: Vec<SocketAddr> = elsewhere(nodes, me).filter_map(|seen| seen.addresses.http).collect();
-    let place = chance.checked_rem(u64::try_from(addresses.len()).ok()?)?;
-    addresses.get(usize::try_from(place).ok()?).copied()
 }

@@ -1,5 +1,4 @@
-//! What a session says by itself: notices as long as the connection takes them, their acknowledgements, and the word to go
-//! elsewhere.
+//! What a session says by itself: notices as long as the connection takes them, and their acknowledgements.
 
 use std::sync::Arc;
 
@@ -10,17 +9,14 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::Subject;
 use callboard_protocol::nacos::notices::Sending;
 use callboard_protocol::push_ledger::{PushEvent, PushStep};
-use callboard_protocol::roster::http_elsewhere;
 use callboard_protocol::session::client::Client;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::words::Notice;
-use super::{GrpcSession, LINGER, listened};
-use crate::cluster_listener::GetCluster;
+use super::{GrpcSession, listened};
 use crate::coordinator::seats::Report;
-use crate::runtime::{Context, ask};
-use crate::session::RETRY;
+use crate::runtime::Context;
 
 /// The stream of a client.
 pub(super) struct Stream {
@@ -177,21 +173,5 @@ impl GrpcSession {
         let event = PushEvent { session: self.number, client: Arc::clone(client), key, version, step };
         // Lost only when the coordinator is rebuilt, which tells the account so.
         self.setup.neighbours.coordinator.do_send(Report(event));
-    }
-
-    /// Says where else to go, and closes when the client does not go by itself.
-    pub(super) fn send_away(&mut self, context: &mut Context<Self>) {
-        if self.is_leaving {
-            return;
-        }
-        self.is_leaving = true;
-        let cluster = self.setup.cluster.clone();
-        let asking = async move { ask(&cluster, GetCluster, RETRY).await.ok() };
-        context.spawn(wrap_future(asking).map(|view, session: &mut Self, context| {
-            let another = view.and_then(|view| http_elsewhere(&view.nodes, &view.node, session.number.0));
-            let number = session.outbox.number();
-            session.say(Notice::Reset(number, another), context);
-        }));
-        context.run_later(LINGER, |session, context| session.end("drained", context));
     }
 }

@@ -2,7 +2,6 @@
 //! serves the connection.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::Message;
@@ -117,8 +116,6 @@ pub enum Notice {
     Ready(u64),
     /// Is the client there?
     Detection(u64),
-    /// Connect again, to this node if it is one.
-    Reset(u64, Option<SocketAddr>),
     /// A configuration changed.
     Changed {
         /// The number of the notice.

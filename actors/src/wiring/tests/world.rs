@@ -272,7 +272,6 @@ impl World {
                 serve_stale: false,
             },
             neighbours: worker.neighbours(),
-            cluster: self.node.cluster_listener.clone(),
             clock: self.node.clock.clone(),
             push: self.node.metrics.push.clone(),
             grpc: self.node.metrics.grpc.clone(),
