@@ -22,6 +22,8 @@ pub(super) enum Kind {
     FuzzyWatch,
     /// An acknowledgement that old clients send so. It is not needed.
     PushAck,
+    /// A part of Nacos that is not here, for this reason.
+    Absent(&'static str),
 }
 
 /// A class of request.
@@ -48,8 +50,20 @@ const fn row(class: &'static str, answer: &'static str, kind: Kind, access: Acce
     Row { class, answer, kind, access }
 }
 
+/// What to do where an application asks for service discovery.
+const NO_NAMING: &str =
+    "there is no service discovery here: switch it off (spring.cloud.nacos.discovery.enabled=false)";
+/// What to do where an application asks for locks.
+const NO_LOCKS: &str = "there are no locks here: use another server for them";
+
+/// A class of request of a part that is not here. It is refused in the class that its client waits for: upon any other the
+/// Java SDK takes its connection for broken, and connects anew every few seconds.
+const fn absent(class: &'static str, answer: &'static str, why: &'static str) -> Row {
+    row(class, answer, Kind::Absent(why), Access::Public)
+}
+
 /// Every class of request with an answer.
-pub(super) static TABLE: [Row; 8] = [
+pub(super) static TABLE: [Row; 16] = [
     row("ServerCheckRequest", "ServerCheckResponse", Kind::ServerCheck, Access::Public),
     row("HealthCheckRequest", "HealthCheckResponse", Kind::HealthCheck, Access::Public),
     row("ConfigQueryRequest", "ConfigQueryResponse", Kind::Query, Access::Read),
@@ -58,6 +72,14 @@ pub(super) static TABLE: [Row; 8] = [
     row("ConfigBatchListenRequest", "ConfigChangeBatchListenResponse", Kind::Listen, Access::Read),
     row("ConfigFuzzyWatchRequest", "ConfigFuzzyWatchResponse", Kind::FuzzyWatch, Access::Read),
     row("PushAckRequest", "PushAckResponse", Kind::PushAck, Access::Public),
+    absent("InstanceRequest", "InstanceResponse", NO_NAMING),
+    absent("PersistentInstanceRequest", "InstanceResponse", NO_NAMING),
+    absent("BatchInstanceRequest", "BatchInstanceResponse", NO_NAMING),
+    absent("ServiceQueryRequest", "QueryServiceResponse", NO_NAMING),
+    absent("ServiceListRequest", "ServiceListResponse", NO_NAMING),
+    absent("SubscribeServiceRequest", "SubscribeServiceResponse", NO_NAMING),
+    absent("NamingFuzzyWatchRequest", "NamingFuzzyWatchResponse", NO_NAMING),
+    absent("LockOperationRequest", "LockOperationResponse", NO_LOCKS),
 ];
 
 /// The class of a message without the package that very old clients put in front of it.
@@ -82,8 +104,9 @@ mod tests {
     fn classes_are_found() {
         let found = find(simple("com.alibaba.nacos.api.config.remote.request.ConfigQueryRequest"));
         assert_eq!(found.map(|row| row.answer), Some("ConfigQueryResponse"));
-        assert!(find(simple("InstanceRequest")).is_none() && find(simple("")).is_none());
-        let classes: BTreeSet<_> = TABLE.iter().flat_map(|row| [row.class, row.answer]).collect();
-        assert_eq!(classes.len(), 2 * TABLE.len());
+        assert!(find(simple("MemberReportRequest")).is_none() && find(simple("")).is_none());
+        let classes: BTreeSet<_> = TABLE.iter().map(|row| row.class).collect();
+        assert_eq!(classes.len(), TABLE.len());
+        assert!(TABLE.iter().all(|row| row.class.ends_with("Request") && row.answer.ends_with("Response")));
     }
 }

@@ -53,6 +53,11 @@ impl Refused {
         Self::new(code::NOT_IMPLEMENTED, format!("{what} is not supported by this server yet"))
     }
 
+    /// A part of Nacos that is not here, and what to do instead.
+    pub(super) fn absent(why: &str) -> Self {
+        Self::new(code::NOT_IMPLEMENTED, why)
+    }
+
     /// There is no such configuration for this client.
     pub(super) fn no_config() -> Self {
         Self::new(code::NOT_FOUND, "config data not exist")

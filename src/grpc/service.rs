@@ -141,6 +141,7 @@ impl Service {
             Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id)),
             Kind::Listen => self.listen(enter, id, body).await,
             Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id)),
+            Kind::Absent(why) => self.refuse(enter, Refused::absent(why)).await,
         }
     }
 

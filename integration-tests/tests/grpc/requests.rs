@@ -123,13 +123,39 @@ async fn refusals_name_what_is_wrong_in_the_class_that_was_asked_for() -> Result
         assert!(refused.body["message"].as_str().unwrap().contains(text), "{class} {body}: {refused:?}");
     }
     assert_eq!(connection.query("formal").await?.body["content"], "x", "nothing was published as formal content");
-    for class in ["InstanceRequest", "SubscribeServiceRequest", "", "x.y."] {
+    for class in ["MemberReportRequest", "", "x.y."] {
         let refused = connection.ask(class, &json!({})).await?;
         assert_eq!((refused.class.as_str(), refused.refusal()?), ("ErrorResponse", 302), "{class}");
     }
     let old = "com.alibaba.nacos.api.config.remote.request.ConfigQueryRequest";
     assert_eq!(connection.ask(old, &named("formal", &json!({}))).await?.body["content"], "x");
     assert!(connection.ask("PushAckRequest", &json!({ "success": true })).await?.is_good());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_here_is_refused_in_the_class_that_its_client_waits_for() -> Result<()> {
+    let (_node, mut connection) = connected().await?;
+    let naming = "spring.cloud.nacos.discovery.enabled=false";
+    for (class, answer, text) in [
+        ("InstanceRequest", "InstanceResponse", naming),
+        ("PersistentInstanceRequest", "InstanceResponse", naming),
+        ("BatchInstanceRequest", "BatchInstanceResponse", naming),
+        ("ServiceQueryRequest", "QueryServiceResponse", naming),
+        ("ServiceListRequest", "ServiceListResponse", naming),
+        ("SubscribeServiceRequest", "SubscribeServiceResponse", naming),
+        ("NamingFuzzyWatchRequest", "NamingFuzzyWatchResponse", naming),
+        ("LockOperationRequest", "LockOperationResponse", "locks"),
+    ] {
+        let body = json!({
+            "namespace": "public", "serviceName": "a", "groupName": GROUP, "type": "registerInstance",
+            "instance": { "ip": "10.0.0.1", "port": 8080 }, "lockInstance": { "key": "a" }, "headers": {}, "module": "naming",
+        });
+        let refused = connection.ask(class, &body).await?;
+        assert_eq!((refused.class.as_str(), refused.refusal()?), (answer, 501), "{class}");
+        assert!(refused.body["message"].as_str().unwrap().contains(text), "{refused:?}");
+    }
+    assert!(connection.ask("HealthCheckRequest", &json!({})).await?.is_good(), "the connection is as it was");
     Ok(())
 }
 
