@@ -72,6 +72,8 @@ async fn p3_p4_n4_records_have_three_or_four_fields_and_the_answer_echoes_the_te
         (record("a:b", "G", &old, Some("NULL")), "a%3Ab%02G%02NULL%01\n"),
         (record("a", "G", "", Some("dev")), "a%02G%02dev%01\n"),
         (record("a:b", "G", "no digest", None), "a%3Ab%02G%01\n"),
+        (record("a:b", "G", &md5(""), None), "a%3Ab%02G%01\n"),
+        (record("missing", "G", &md5(""), None) + &record("a", "G", "", Some("dev")), "a%02G%02dev%01\n"),
         (record("missing", "G", "no digest", None), "missing%02G%01\n"),
         (
             record("a:b", "G", &md5("one").to_uppercase(), None) + &record("a", "G", "1", Some("dev")),

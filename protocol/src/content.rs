@@ -15,6 +15,10 @@ pub const MAX_CONTENT: usize = 10 * 1024 * 1024;
 pub struct Md5(pub [u8; 16]);
 
 impl Md5 {
+    /// The digest of no bytes, which no content has.
+    pub const OF_NOTHING: Self =
+        Self([0xd4, 0x1d, 0x8c, 0xd9, 0x8f, 0x00, 0xb2, 0x04, 0xe9, 0x80, 0x09, 0x98, 0xec, 0xf8, 0x42, 0x7e]);
+
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
@@ -66,6 +70,28 @@ impl fmt::Display for Md5 {
 impl fmt::Debug for Md5 {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
+    }
+}
+
+/// What a client says that it holds of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// A content of this digest, or none.
+    Content(Option<Md5>),
+    /// Something that is no digest.
+    Other,
+}
+
+impl Reported {
+    /// Reads the digest as clients write it: blank when they hold nothing. Some write the digest of the empty text then (Go's
+    /// SDK before 2.3 does so once a configuration was removed); as no content is empty, it is taken for the same.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        match text.trim() {
+            "" => Self::Content(None),
+            text => Md5::parse(text)
+                .map_or(Self::Other, |md5| Self::Content(Some(md5).filter(|md5| *md5 != Md5::OF_NOTHING))),
+        }
     }
 }
 

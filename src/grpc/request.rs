@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use callboard_actors::session::grpc::words::{Listening, Word};
 use callboard_protocol::config::{MetadataError, check_text};
-use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::content::{Content, Reported};
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::{ConfigKey, KeyError, namespace_of};
 use callboard_protocol::nacos::fuzzy::{Pattern, key_of};
-use callboard_protocol::nacos::listens::Reported;
 use callboard_protocol::session::client::{Client, ClientId, ClientKind, MAX_LABEL, MAX_LABELS, MAX_SOFTWARE};
 use callboard_protocol::unit::{Change, Channel, Condition, Item, MAX_ORIGIN_TEXT, Origin, Unit};
 use serde::Deserialize;
@@ -146,10 +145,7 @@ impl Body {
         let listens = contexts.into_iter().map(|ListenContext { data_id, group, md5, tenant }| {
             let (data_id, group) = (data_id.unwrap_or_default(), group.unwrap_or_default());
             let key = ConfigKey::new(namespace_of(tenant.as_deref()), &group, &data_id).ok();
-            let reported = match md5.as_deref().map(str::trim) {
-                None | Some("") => Reported::Content(None),
-                Some(text) => Md5::parse(text).map_or(Reported::Other, |md5| Reported::Content(Some(md5))),
-            };
+            let reported = Reported::read(md5.as_deref().unwrap_or_default());
             let tenant = tenant.unwrap_or_default();
             (Listening { key, tenant: tenant.clone(), reported }, Named { data_id, group, tenant })
         });

@@ -7,7 +7,7 @@ use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
 use callboard_protocol::config::{ConfigType, MetadataEdit, Version, check_text};
-use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::content::{Content, Md5, Reported};
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::{self, ConfigKey, check_group, check_prefix};
 use callboard_protocol::link::Versions;
@@ -105,7 +105,8 @@ fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, Problem> {
     let version = |version: u32| u16::try_from(version.max(1)).unwrap_or(u16::MAX);
     let versions = Versions { min: version(hello.min_version), max: version(hello.max_version) };
     let held = hello.held.into_iter().map(|held| {
-        let mark = Mark { version: Version(held.version), md5: digest("held.md5", &held.md5)? };
+        let Reported::Content(md5) = Reported::read(&held.md5) else { return Err(no_digest("held.md5")) };
+        let mark = Mark { version: Version(held.version), md5 };
         Ok((key(held.key)?, mark))
     });
     Ok(Hello { client, versions, held: held.collect::<Result<_, Problem>>()? })
@@ -115,8 +116,11 @@ fn digest(name: &'static str, text: &str) -> Result<Option<Md5>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    let refused = || Problem::parameter(name, "a digest is 32 hexadecimal digits");
-    Md5::parse(text).map(Some).ok_or_else(refused)
+    Md5::parse(text).map(Some).ok_or_else(|| no_digest(name))
+}
+
+fn no_digest(name: &'static str) -> Problem {
+    Problem::parameter(name, "a digest is 32 hexadecimal digits")
 }
 
 fn listing(list: proto::List) -> Result<Listing, Problem> {

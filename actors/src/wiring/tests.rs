@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix::{Addr, System};
 use callboard_protocol::config::{ConfigState, SharedState, Version};
 use callboard_protocol::content::Md5;
-use callboard_protocol::nacos::listens::Reported;
+use callboard_protocol::content::Reported;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
 use callboard_protocol::watch::Selector;

@@ -39,6 +39,10 @@ async fn what_can_not_exist_is_missing() -> Result<()> {
         connection.listen(&[("a b", ""), ("missing", ""), ("c d", "00"), ("gone", &md5("x"))], &json!("")).await?;
     let names: Vec<_> = changed.iter().map(|changed| changed["dataId"].as_str().unwrap()).collect();
     assert_eq!(names, ["c d", "gone"]);
+    // Go's SDK reports a removed configuration so, and would ask again and again.
+    assert!(connection.listen(&[("gone", &md5("")), ("a b", &md5(""))], &json!("")).await?.is_empty());
+    connection.publish("gone", "y").await?;
+    connection.noticed(Sdk::Go, "gone").await?;
     Ok(())
 }
 

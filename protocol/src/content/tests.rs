@@ -28,6 +28,19 @@ fn debug_shows_no_content() {
     assert!(!format!("{:?}", Content::new(Bytes::from_static(b"secret")).unwrap()).contains("secret"));
 }
 
+#[test]
+fn no_digest_and_the_digest_of_nothing_say_that_nothing_is_held() {
+    assert_eq!(Md5::OF_NOTHING, Md5::of(b""));
+    assert_eq!(Content::new(Bytes::new()), Err(ContentError::Blank), "no content has it");
+    for text in ["", " ", "d41d8cd98f00b204e9800998ecf8427e", " D41D8CD98F00B204E9800998ECF8427E "] {
+        assert_eq!(Reported::read(text), Reported::Content(None), "{text:?}");
+    }
+    assert_eq!(Reported::read(&Md5::of(b"a").hex()), Reported::Content(Some(Md5::of(b"a"))));
+    for text in ["00", "d41d8cd98f00b204e9800998ecf8427", "nothing"] {
+        assert_eq!(Reported::read(text), Reported::Other, "{text:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn parse_undoes_hex(bytes: [u8; 16]) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{Outbox, Subject};
 use crate::config::{ConfigState, Version};
-use crate::content::{Content, Md5};
+use crate::content::{Content, Md5, Reported};
 use crate::gray;
 use crate::key::ConfigKey;
 use crate::push_ledger::PushStep;
@@ -25,15 +25,6 @@ use crate::time::Mono;
 /// A point in the sequence of live changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Moment(u64);
-
-/// What a client says that it holds of a configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reported {
-    /// A content of this digest, or none.
-    Content(Option<Md5>),
-    /// Something that is no digest.
-    Other,
-}
 
 /// Something that became of a notice, for the account.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use callboard_actors::cache::ReadFailure;
 use callboard_actors::coordinator::WatchRefused;
 use callboard_actors::long_poll::{Hold, PollAnswer};
-use callboard_protocol::content::Md5;
+use callboard_protocol::content::Reported;
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::long_poll::Watched;
 use callboard_protocol::wire::listening::{self, Record};
@@ -67,15 +67,11 @@ async fn changed(
     let (mut watched, mut places, mut changed) = (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
     for (place, record) in records.iter().enumerate() {
         let key = record.key().map_err(refused_key)?;
-        match record.md5.as_deref().map(Md5::parse) {
-            // What is no digest is the digest of nothing.
-            Some(None) => changed.push(place),
-            Some(Some(md5)) => {
-                watched.push(Watched { key, held: Some(md5) });
-                places.push(place);
-            }
-            None => {
-                watched.push(Watched { key, held: None });
+        match Reported::read(record.md5.as_deref().unwrap_or_default()) {
+            // It differs from whatever there is.
+            Reported::Other => changed.push(place),
+            Reported::Content(held) => {
+                watched.push(Watched { key, held });
                 places.push(place);
             }
         }

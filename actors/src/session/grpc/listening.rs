@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _, ResponseActFuture};
 use callboard_protocol::config::SharedState;
+use callboard_protocol::content::Reported;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::nacos::listens::Reported;
 use callboard_protocol::watch::Selector;
 use futures_util::future::join_all;
 

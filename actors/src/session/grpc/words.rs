@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use actix::Message;
 use callboard_protocol::config::SharedState;
-use callboard_protocol::content::Content;
+use callboard_protocol::content::{Content, Reported};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::Part;
 use callboard_protocol::nacos::fuzzy::{Pattern, Sync};
-use callboard_protocol::nacos::listens::Reported;
 use callboard_protocol::session::client::Client;
 use callboard_protocol::unit::Unit;
 use tokio::sync::mpsc;
