@@ -116,7 +116,9 @@ async fn an_answer_that_was_overtaken_by_a_change_is_made_good() -> Result<()> {
     nacos::publish(&node.client(), "race", "2").await?;
     // The SDK takes the notice in, and forgets it because the answer to its question is still on its way.
     connection.noticed(Sdk::Python, "race").await?;
+    let noticed = Instant::now();
     let again = connection.next().await.context("it is told again")?;
+    assert!(noticed.elapsed() < Duration::from_secs(2), "{:?}", noticed.elapsed());
     assert_eq!(again.class, "ConfigChangeNotifyRequest");
     connection.acknowledge(&again, "NotifySubscriberResponse").await?;
     assert_eq!(connection.query("race").await?.body["content"], "2");

@@ -171,7 +171,7 @@ impl Listens {
         }
         listen.answered = listen.present.map(|present| present.version);
         if !outbox.holds(&subject) {
-            outbox.repeat(now, subject, 1);
+            outbox.want_later(now, subject);
         }
         true
     }
@@ -257,13 +257,17 @@ impl Listens {
         Some(&listen.tenant)
     }
 
-    /// A notice was acknowledged, sent for the time `tries`. When the client was last answered something else than what is
-    /// there, it has overlooked that notice: an answer that was on its way overtook it.
+    /// A notice was acknowledged, sent for the time `tries`. As long as the client was last answered something else than what is
+    /// there, it may have overlooked that notice: an answer that was on its way overtook it. So it may when it was answered
+    /// nothing yet, and has not reported that it has what is there.
     pub fn acknowledged(&mut self, now: Mono, outbox: &mut Outbox, key: &ConfigKey, tries: u32) {
         self.react(key, Reaction::Received);
         let Some(listen) = self.keys.get(key) else { return };
         let present = listen.present.map(|present| present.md5);
-        let is_behind = listen.given.is_some_and(|given| present.is_some_and(|present| present != given.md5));
+        let is_behind = present.is_some_and(|present| match listen.given {
+            Some(given) => given.md5 != present,
+            None => listen.reported != Reported::Content(present),
+        });
         if is_behind {
             outbox.repeat(now, Subject::Config(key.clone()), tries);
         }

@@ -1,7 +1,8 @@
 //! Notices that are sent until they are acknowledged: one at a time for each subject, so that a newer one takes the place
-//! of one that waits. A notice that is not acknowledged in time is repeated after a pause that grows, and given up
-//! silently after a few times: some clients never acknowledge, and are none the worse for it. Owns times and counts; what a
-//! notice says is made when it is sent.
+//! of one that waits. A notice that is not acknowledged in time, or has not done what it should, is repeated after a pause
+//! that grows, and given up silently after a few times: some clients never acknowledge, and are none the worse for it.
+//! Repetitions are spread: a client that overlooks those which come close together hears each, and one that is slow is not
+//! flooded. Owns times and counts; what a notice says is made when it is sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,15 +14,26 @@ use crate::time::Mono;
 pub struct Policy {
     /// How long an acknowledgement may take.
     pub patience: Duration,
-    /// The pause before the first repetition; the second is twice as long, and so on.
+    /// The pause before the first repetition of one that was not acknowledged; the second is twice as long, and so on.
     pub step: Duration,
+    /// The pause before the first repetition of one that was acknowledged and has not done what it should. Those that follow
+    /// are longer, by steps.
+    pub first: Duration,
+    /// The time between two repetitions at least, whatever they are about: more than a client takes to ask what one is about.
+    pub spread: Duration,
     /// How often one is sent at most.
     pub tries: u32,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(3), step: Duration::from_secs(2), tries: 5 }
+        Self {
+            patience: Duration::from_secs(3),
+            step: Duration::from_secs(2),
+            first: Duration::from_secs(1),
+            spread: Duration::from_millis(10),
+            tries: 5,
+        }
     }
 }
 
@@ -30,6 +42,8 @@ impl Default for Policy {
 enum Stage {
     /// To be sent, at this time at the earliest.
     Due(Mono),
+    /// A repetition that is due, and is sent when it is its turn.
+    Turn(Mono),
     /// Sent under this number; to be acknowledged by then.
     Sent(u64, Mono),
 }
@@ -46,7 +60,7 @@ struct Standing {
 impl Standing {
     fn at(&self) -> Mono {
         match self.stage {
-            Stage::Due(at) | Stage::Sent(_, at) => at,
+            Stage::Due(at) | Stage::Turn(at) | Stage::Sent(_, at) => at,
         }
     }
 }
@@ -82,6 +96,8 @@ pub struct Notices<S> {
     /// When something is to be done about which.
     times: BTreeSet<(Mono, S)>,
     sent: HashMap<u64, S>,
+    /// When the next repetition may be sent.
+    next_turn: Mono,
     given_up: u64,
 }
 
@@ -89,7 +105,15 @@ impl<S: Ord + Clone> Notices<S> {
     /// None yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, last: 0, standing: BTreeMap::new(), times: BTreeSet::new(), sent: HashMap::new(), given_up: 0 }
+        Self {
+            policy,
+            last: 0,
+            standing: BTreeMap::new(),
+            times: BTreeSet::new(),
+            sent: HashMap::new(),
+            next_turn: Mono::default(),
+            given_up: 0,
+        }
     }
 
     /// A number for a message that is no notice.
@@ -106,16 +130,22 @@ impl<S: Ord + Clone> Notices<S> {
         }
     }
 
-    /// The notice was acknowledged and has not done what it should: it is to be repeated after a pause, as one that was not
-    /// acknowledged. False when it was sent often enough, and is not.
+    /// The notice was acknowledged and has not done what it should: it is to be repeated after a pause, unless it turns out
+    /// before that it has. False when it was sent often enough, and is not.
     pub fn repeat(&mut self, now: Mono, subject: S, tries: u32) -> bool {
         if tries >= self.policy.tries {
             self.given_up += 1;
             return false;
         }
-        let stage = Stage::Due(now.after(self.policy.step * tries.max(1)));
-        self.place(subject, Standing { stage, tries, again: false });
+        let pause = if tries <= 1 { self.policy.first } else { self.policy.step * (tries - 1) };
+        self.place(subject, Standing { stage: Stage::Due(now.after(pause)), tries, again: false });
         true
+    }
+
+    /// The client was told in another way. In case it has not listened to that, a notice follows after a pause.
+    pub fn want_later(&mut self, now: Mono, subject: S) {
+        let stage = Stage::Due(now.after(self.policy.step));
+        self.place(subject, Standing { stage, tries: 1, again: false });
     }
 
     /// There is nothing to tell any more. What is under way stays so, and is not repeated at once.
@@ -180,7 +210,12 @@ impl<S: Ord + Clone> Notices<S> {
             }
             let standing = self.standing.get(&subject).copied()?;
             match standing.stage {
-                Stage::Due(_) => {
+                Stage::Due(_) if standing.tries > 0 => {
+                    let turn = self.next_turn.max(now);
+                    self.next_turn = turn.after(self.policy.spread);
+                    self.place(subject, Standing { stage: Stage::Turn(turn), ..standing });
+                }
+                Stage::Due(_) | Stage::Turn(_) => {
                     let number = self.number();
                     let stage = Stage::Sent(number, now.after(self.policy.patience));
                     let tries = standing.tries + 1;

@@ -1,5 +1,7 @@
 //! A client is told whatever it does not have, and nothing that it has shown to have.
 
+mod forgetful;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -157,11 +159,27 @@ fn an_answer_that_overtakes_a_notice_is_made_good() {
     let second = scene.send().expect("it is told");
     scene.acknowledge(second);
     assert_eq!(scene.send(), None, "it has time to ask");
-    scene.now = at(2_000);
+    scene.now = at(1_000);
     let third = scene.send().expect("it has not asked");
     scene.given(&state(3, Some("c")), scene.listens.moment());
     scene.acknowledge(third);
     assert_eq!(scene.outbox.wakeup(), None, "now it has");
+}
+
+#[test]
+fn a_first_notice_that_is_overlooked_is_told_again_after_a_second() {
+    let (mut scene, _) = Scene::listening(Reported::Content(None), &state(0, None));
+    scene.changed(&state(1, Some("a")));
+    let number = scene.send().expect("it is told");
+    scene.acknowledge(number);
+    scene.now = at(999);
+    assert_eq!(scene.send(), None);
+    scene.now = at(1_000);
+    let again = scene.send().expect("it has not asked");
+    scene.acknowledge(again);
+    // It has asked by another connection: all that is seen of it is its report.
+    assert!(!scene.listen(digest("a"), &state(1, Some("a"))));
+    assert_eq!(scene.outbox.wakeup(), None);
 }
 
 #[test]
@@ -224,6 +242,7 @@ fn who_asked_in_vain_is_told_again_once_things_are_right() {
     scene.listens.given_old(&state(1, Some("a")));
     let began = scene.listens.moment();
     scene.listens.look_again(scene.now, &mut scene.outbox, &state(2, Some("b")), began);
+    scene.now = at(1_000);
     assert!(scene.send().is_some());
 }
 

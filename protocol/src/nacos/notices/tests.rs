@@ -1,5 +1,7 @@
 //! What is sent is acknowledged, repeated, or given up; a newer notice takes the place of one that waits.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn at(millis: u64) -> Mono {
@@ -97,6 +99,65 @@ fn what_has_not_helped_is_repeated_until_it_was_often_enough() {
         now = notices.wakeup().expect("it is to be repeated");
     }
     assert_eq!((sent, notices.len()), (5, 0));
+}
+
+#[test]
+fn what_has_not_helped_is_repeated_after_a_second_and_then_ever_later() {
+    let mut notices = notices();
+    notices.want(at(0), "a");
+    let (mut now, mut sent) = (at(0), Vec::new());
+    while let Some(sending) = notices.next(now) {
+        sent.push(now.0.as_millis());
+        let done = notices.acknowledge(now, sending.number, true).expect("it was sent");
+        if notices.repeat(now, "a", done.tries) {
+            now = notices.wakeup().expect("it is to be repeated");
+        }
+    }
+    assert_eq!(sent, [0, 1_000, 3_000, 7_000, 13_000]);
+}
+
+#[test]
+fn what_was_told_in_another_way_follows_later_and_not_at_all_when_it_has_helped() {
+    let mut notices = notices();
+    notices.want_later(at(0), "a");
+    notices.want_later(at(0), "b");
+    notices.settle(&"b");
+    assert_eq!((send(&mut notices, at(1_999)), send(&mut notices, at(2_000))), (vec![], vec![(1, "a", true)]));
+}
+
+proptest! {
+    /// However many are repeated together: no two repetitions go out closer than the spread, each goes out once its pause is
+    /// over and as soon as its turn comes, and news are not held up by them.
+    #[test]
+    fn repetitions_are_spread_and_news_are_not_held_up(acknowledged in prop::collection::vec(0..500_u64, 1..100)) {
+        let policy = Policy::default();
+        let mut notices: Notices<usize> = Notices::new(policy);
+        for (subject, millis) in acknowledged.iter().enumerate() {
+            notices.repeat(at(*millis), subject, 1);
+        }
+        let (mut last, mut repeated) = (None, 0);
+        while let Some(now) = notices.wakeup() {
+            notices.want(now, usize::MAX);
+            let mut is_told = false;
+            while let Some(sending) = notices.next(now) {
+                prop_assert!(notices.acknowledge(now, sending.number, true).is_some());
+                if sending.subject == usize::MAX {
+                    is_told = true;
+                    continue;
+                }
+                repeated += 1;
+                let due = acknowledged.get(sending.subject).map(|millis| at(*millis).after(policy.first));
+                prop_assert!(due.is_some_and(|due| due <= now), "too early");
+                let spread = last.map(|last| now.since(last));
+                prop_assert!(spread.is_none_or(|spread| spread >= policy.spread), "{spread:?}");
+                last = Some(now);
+            }
+            prop_assert!(is_told);
+        }
+        prop_assert_eq!(repeated, acknowledged.len());
+        let most = policy.spread * u32::try_from(repeated).unwrap_or(u32::MAX);
+        prop_assert!(last.is_some_and(|last| last <= at(500).after(policy.first).after(most)));
+    }
 }
 
 #[test]
