@@ -258,15 +258,7 @@ async fn n1_empty_parameters_mean_absent_ones_and_headers_nobody_knows_change_no
     let client = node.client();
     let first = [("dataId", "a"), ("group", "G"), ("content", "one"), ("type", "yaml"), ("appName", "shop")];
     posted(&client, Method::POST, CONFIGS, &first).send().await?.expect(200)?;
-    let blank = [
-        ("dataId", "a"),
-        ("group", "G"),
-        ("content", "二"),
-        ("tenant", ""),
-        ("type", ""),
-        ("appName", ""),
-        ("tag", ""),
-    ];
+    let blank = [("dataId", "a"), ("group", "G"), ("content", "二"), ("tenant", ""), ("type", ""), ("tag", "")];
     let odd = client
         .request(Method::POST, CONFIGS)
         .header("Content-Type", "application/x-www-form-urlencoded; charset=GBK")
@@ -281,6 +273,11 @@ async fn n1_empty_parameters_mean_absent_ones_and_headers_nobody_knows_change_no
     assert_eq!((read.text().as_str(), read.header("Config-Type")), ("二", "yaml"));
     let shown = asked(&client, Method::GET, CONFIGS, &[("show", "all"), ("dataId", "a"), ("group", "G")]);
     assert_eq!(shown.send().await?.json()?["appName"], "shop");
+    // The application alone is cleared by an empty one.
+    let cleared = [("dataId", "a"), ("group", "G"), ("content", "二"), ("appName", "")];
+    posted(&client, Method::POST, CONFIGS, &cleared).send().await?.expect(200)?;
+    let shown = asked(&client, Method::GET, CONFIGS, &[("show", "all"), ("dataId", "a"), ("group", "G")]);
+    assert_eq!(shown.send().await?.json()?["appName"], "");
     let removed = asked(&client, Method::DELETE, CONFIGS, &[("dataId", "a"), ("group", "G"), ("tenant", "")]);
     assert_eq!(removed.send().await?.text(), "true");
     Ok(())
@@ -323,6 +320,28 @@ async fn polls_that_do_not_wait_are_answered_at_once() -> Result<()> {
         assert_eq!(old.header("Probe-Modify-Response-New"), answer.trim_end());
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_key_belongs_to_the_content_it_came_with() -> Result<()> {
+    let node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    let native = "/api/v1/namespaces/public/groups/G/configs/cipher-x";
+    let keyed = async |content: &str| {
+        let fields = [("dataId", "cipher-x"), ("group", "G"), ("content", content), ("encryptedDataKey", "KEY")];
+        posted(&client, Method::POST, CONFIGS, &fields).send().await?.expect(200)
+    };
+    let key = async || anyhow::Ok(get(&client, "cipher-x").await?.expect(200)?.header("Encrypted-Data-Key").to_owned());
+    keyed("one").await?;
+    assert_eq!(key().await?, "KEY");
+    client.request(Method::PUT, native).body("one").send().await?.expect(200)?;
+    assert_eq!(key().await?, "KEY", "it is the content that the key is of");
+    client.request(Method::PUT, native).body("two").send().await?.expect(200)?;
+    assert_eq!(key().await?, "");
+    keyed("three").await?;
+    publish(&client, "cipher-x", "four").await?;
+    assert_eq!(key().await?, "");
     Ok(())
 }
 

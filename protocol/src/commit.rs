@@ -242,9 +242,10 @@ impl Ledger {
         let present = self.rows.get(&item.key).filter(|row| !row.is_absent());
         let (state, operation) = match &item.change {
             Change::Put { content, edit } => {
-                let metadata = edit.applied_to(present.map_or(&Metadata::default(), |row| &row.metadata));
+                let is_same = present.is_some_and(|row| row.formal_md5 == Some(content.md5()));
+                let metadata = edit.applied_to(present.map_or(&Metadata::default(), |row| &row.metadata), is_same);
                 if let Some(row) = present
-                    && row.formal_md5 == Some(content.md5())
+                    && is_same
                     && row.metadata == metadata
                 {
                     return ItemOutcome { version: row.version, md5: row.formal_md5, effect: Effect::Unchanged };

@@ -127,7 +127,8 @@ pub struct Metadata {
     pub encrypted_data_key: Option<String>,
 }
 
-/// What a publish says of the metadata. `None` keeps what is stored; an empty text clears it.
+/// What a publish says of the metadata. `None` keeps what is stored (of the data key, that of the same content alone); an
+/// empty text clears it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MetadataEdit {
     /// See [`Metadata::kind`].
@@ -239,13 +240,15 @@ impl MetadataEdit {
         Ok(self)
     }
 
-    /// The metadata that this edit makes of `stored`.
+    /// The metadata that this edit makes of `stored`, with a content that is the stored one or another. A data key belongs to
+    /// the content that came with it: another content without one has none.
     #[must_use]
-    pub fn applied_to(&self, stored: &Metadata) -> Metadata {
+    pub fn applied_to(&self, stored: &Metadata, is_same_content: bool) -> Metadata {
         let text = |edit: &Option<String>, kept: &Option<String>| match edit {
             None => kept.clone(),
             Some(text) => Some(text.clone()).filter(|text| !text.is_empty()),
         };
+        let kept_key = if is_same_content { &stored.encrypted_data_key } else { &None };
         Metadata {
             kind: self.kind.unwrap_or(stored.kind),
             description: text(&self.description, &stored.description),
@@ -254,7 +257,7 @@ impl MetadataEdit {
             usage: text(&self.usage, &stored.usage),
             effect: text(&self.effect, &stored.effect),
             schema: text(&self.schema, &stored.schema),
-            encrypted_data_key: text(&self.encrypted_data_key, &stored.encrypted_data_key),
+            encrypted_data_key: text(&self.encrypted_data_key, kept_key),
         }
     }
 }

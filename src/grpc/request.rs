@@ -100,9 +100,12 @@ impl Body {
         filled(self.tag.as_ref())
     }
 
+    fn given(&self, name: &str) -> Option<&String> {
+        self.addition_map.as_ref()?.get(name)?.as_ref()
+    }
+
     fn addition(&self, name: &str) -> Option<&str> {
-        let value = self.addition_map.as_ref()?.get(name)?;
-        filled(value.as_ref())
+        filled(self.given(name))
     }
 
     /// A publish.
@@ -120,9 +123,13 @@ impl Body {
             Some(expected) => Condition::NacosCas(expected.to_owned()),
             None => Condition::None,
         };
-        let text = |name: &str| self.addition(name).map(str::to_owned);
+        let text = |name: &str| match name {
+            "appName" | "encryptedDataKey" => self.given(name).cloned(),
+            // SDKs of Python send all of them, blank where nobody set one.
+            _ => self.addition(name).map(str::to_owned),
+        };
         let edit = edit(|name| self.addition(name), text).map_err(Refused::invalid)?;
-        let operator = text("src_user").or(origin.operator.clone());
+        let operator = self.addition("src_user").map(str::to_owned).or(origin.operator.clone());
         let origin = Origin { operator, ..origin }.checked().map_err(|error| refused_text(&error))?;
         let change = Change::Put { content, edit: Box::new(edit) };
         Ok(Unit::of_one(Item { key, condition, change }, None, origin, Uuid::now_v7()))

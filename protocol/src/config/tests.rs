@@ -13,12 +13,27 @@ fn an_edit_keeps_clears_and_sets() {
         ..Metadata::default()
     };
     let edit = MetadataEdit { description: Some(String::new()), schema: Some("s".into()), ..MetadataEdit::default() };
-    let made = edit.applied_to(&stored);
+    let made = edit.applied_to(&stored, false);
     assert_eq!(made.kind, ConfigType::Yaml);
     assert_eq!(made.description, None);
     assert_eq!(made.application.as_deref(), Some("shop"));
     assert_eq!(made.schema.as_deref(), Some("s"));
     assert_eq!(made.tags, ["a"]);
+}
+
+#[test]
+fn a_data_key_belongs_to_its_content() {
+    let stored = Metadata { encrypted_data_key: Some("old".into()), ..Metadata::default() };
+    let made = |key: Option<&str>, is_same_content| {
+        let edit = MetadataEdit { encrypted_data_key: key.map(str::to_owned), ..MetadataEdit::default() };
+        edit.applied_to(&stored, is_same_content).encrypted_data_key
+    };
+    assert_eq!(made(None, false), None, "another content came without one");
+    assert_eq!(made(None, true).as_deref(), Some("old"));
+    for is_same_content in [false, true] {
+        assert_eq!(made(Some("new"), is_same_content).as_deref(), Some("new"));
+        assert_eq!(made(Some(""), is_same_content), None);
+    }
 }
 
 #[test]

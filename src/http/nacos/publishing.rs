@@ -82,21 +82,19 @@ pub(crate) fn edit<'a>(
 ) -> Result<MetadataEdit, String> {
     // A publish without a type keeps the stored one.
     let kind = filled("type").map(|text| text.parse().unwrap_or(ConfigType::Text));
-    let data_key = text("encryptedDataKey").unwrap_or_default();
-    if HeaderValue::from_str(&data_key).is_err() {
+    let data_key = text("encryptedDataKey");
+    if data_key.as_deref().is_some_and(|data_key| HeaderValue::from_str(data_key).is_err()) {
         return Err("invalid encryptedDataKey".to_owned());
     }
     let edit = MetadataEdit {
         kind,
         description: text("desc"),
         tags: text("config_tags").map(|tags| tags.split(',').map(str::to_owned).collect()),
-        // Clients send an empty one when nobody named one.
-        application: filled("appName").map(str::to_owned),
+        application: text("appName"),
         usage: text("use"),
         effect: text("effect"),
         schema: text("schema"),
-        // The key belongs to the content it comes with.
-        encrypted_data_key: Some(data_key),
+        encrypted_data_key: data_key,
     };
     edit.checked().map_err(|error| error.to_string())
 }

@@ -224,5 +224,5 @@ fn checked(metadata: Metadata) -> Result<Metadata, WireError> {
         schema: metadata.schema,
         encrypted_data_key: metadata.encrypted_data_key,
     };
-    Ok(edit.checked()?.applied_to(&Metadata::default()))
+    Ok(edit.checked()?.applied_to(&Metadata::default(), false))
 }

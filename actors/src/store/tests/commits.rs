@@ -84,7 +84,7 @@ async fn the_longest_texts_fit(ground: Arc<Ground>) {
     let long = long.checked().unwrap();
     let plain = unit_as(&name(MAX_REQUEST_ID), vec![put_edited(&key, "x", edit.clone())]);
     ground.commit(vec![Arc::new(Unit { origin: long.clone(), ..Unit::clone(&plain) })]).await;
-    let metadata = edit.applied_to(&callboard_protocol::config::Metadata::default());
+    let metadata = edit.applied_to(&callboard_protocol::config::Metadata::default(), false);
     assert_eq!(ground.state(&key).await.metadata, metadata);
     let entry = ground.reader.history(&key, None, 1).await.unwrap().remove(0);
     assert_eq!((entry.metadata, entry.origin, entry.request_id), (metadata, long, plain.request_id.clone()));

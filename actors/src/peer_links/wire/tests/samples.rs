@@ -54,7 +54,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
                 schema,
                 encrypted_data_key,
             };
-            edit.checked().unwrap().applied_to(&Metadata::default())
+            edit.checked().unwrap().applied_to(&Metadata::default(), false)
         },
     )
 }
