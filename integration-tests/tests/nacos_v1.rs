@@ -324,6 +324,47 @@ async fn polls_that_do_not_wait_are_answered_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_as_long_as_it_is_asked_for_and_never_cut() -> Result<()> {
+    const COUNT: usize = 1_203;
+    let node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    for number in 0..COUNT {
+        publish(&client, &format!("k{number:04}"), &format!("of {number}")).await?;
+    }
+    // Two that are long, so that a page goes over what is read at a time.
+    let long = "\"\n".repeat(2 * 1024 * 1024);
+    for data_id in ["k0001", "k0002", "k0700"] {
+        publish(&client, data_id, &long).await?;
+    }
+    for (mode, size, number, shown, pages) in [
+        ("accurate", "1000", "1", 1_000, 2),
+        ("blur", "9999", "1", COUNT, 1),
+        ("blur", "999", "2", COUNT - 999, 2),
+        ("accurate", "2147483647", "1", COUNT, 1),
+        ("accurate", "601", "2", 601, 3),
+        ("accurate", "1203", "2", 0, 1),
+    ] {
+        let pairs = [("search", mode), ("dataId", ""), ("group", "G"), ("pageNo", number), ("pageSize", size)];
+        let page = asked(&client, Method::GET, CONFIGS, &pairs).send().await?.expect(200)?;
+        assert_eq!(page.header("Content-Type"), "application/json;charset=UTF-8");
+        let page = page.json()?;
+        assert_eq!(
+            (&page["totalCount"], &page["pagesAvailable"], &page["pageNumber"]),
+            (&json!(COUNT), &json!(pages), &json!(number.parse::<u64>()?))
+        );
+        let items = page["pageItems"].as_array().unwrap();
+        let first = size.parse::<usize>()? * (number.parse::<usize>()? - 1);
+        assert_eq!(items.len(), shown, "{mode} {size} {number}");
+        for (item, place) in items.iter().zip(first..) {
+            assert_eq!(item["dataId"], format!("k{place:04}"));
+            let is_long = [1, 2, 700].contains(&place);
+            assert!(item["content"] == if is_long { long.clone() } else { format!("of {place}") }, "{place}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_data_key_belongs_to_the_content_it_came_with() -> Result<()> {
     let node = Node::start(Setup::new()).await?;
     let client = node.client();

@@ -2,7 +2,7 @@
 //! at before they trust a server.
 //!
 //! Reading order: `parameters` (reading a request) · `fault` (every refusal) · `client` (who asks) · `configs`,
-//! `publishing` (one configuration) · `search` · `listener` (long polling) · `namespaces`, `node`, `login` ·
+//! `publishing` (one configuration) · `search`, `pages` · `listener` (long polling) · `namespaces`, `node`, `front`, `login` ·
 //! `answer` (forms that answers have in common).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
@@ -16,6 +16,7 @@ pub(super) mod listener;
 pub(super) mod login;
 pub(super) mod namespaces;
 pub(super) mod node;
+mod pages;
 mod parameters;
 pub(crate) mod publishing;
 mod search;

@@ -36,6 +36,8 @@ pub struct Search {
     pub kinds: Vec<ConfigType>,
     /// At least one of these labels; none for every configuration.
     pub tags: Vec<String>,
+    /// Only those that come after this group and data id.
+    pub after: Option<(String, String)>,
     /// How many to pass over.
     pub skip: u64,
     /// How many at most.
@@ -45,7 +47,7 @@ pub struct Search {
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// How many fit.
+    /// How many fit: of a search that goes on after a key, those that come after it.
     pub total: u64,
     /// Those of the page, in the order of their keys, each with the length of its formal content in bytes.
     pub page: Vec<(ConfigKey, u64)>,
@@ -94,6 +96,10 @@ fn condition(search: &Search, backend: Backend, sql: &mut Sql) -> Result<(), Fau
                 sql.push(&format!(" AND c.{column} {operator} ")).bind(pattern).push(end);
             }
         }
+    }
+    if let Some((group, data_id)) = &search.after {
+        sql.push(" AND c.grp >= ").bind(group.as_str()).push(" AND (c.grp > ").bind(group.as_str());
+        sql.push(" OR c.data_id > ").bind(data_id.as_str()).push(")");
     }
     if !search.kinds.is_empty() {
         let kinds: Vec<&str> = search.kinds.iter().map(|kind| kind.as_str()).collect();

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
-use callboard_protocol::key::{ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, namespace_of};
+use callboard_protocol::key::{
+    ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, check_namespace, namespace_of,
+};
 
 use super::super::connection::take_moved_query;
 use super::super::{State, body, query};
@@ -121,10 +123,23 @@ impl<'a> Parameters<'a> {
         ConfigKey::new(self.namespace(), group, data_id).map_err(refused_key)
     }
 
-    /// Nacos's parameter checker. Blank values pass here.
+    /// Whether a configuration can be named as the parameters of a search say: a search for what no name can be like finds
+    /// nothing.
+    pub(super) fn may_name_something(&self) -> bool {
+        let is_like_a_name = |name: &str, legal: fn(u8) -> bool| {
+            self.filled(name).is_none_or(|value| value.bytes().all(|byte| legal(byte) || byte == b'*'))
+        };
+        check_namespace(self.namespace()).is_ok()
+            && is_like_a_name("dataId", in_name)
+            && is_like_a_name("group", in_name)
+    }
+
+    /// Nacos's parameter checker. Blank values pass here, and so do the names of a search that need not be whole ones.
     fn check_names(&self) -> Result<(), Fault> {
+        let is_blur = self.get("search") == Some("blur");
         for (name, value) in &self.given {
             match name.as_ref() {
+                "tenant" | "namespaceId" | "dataId" | "group" if is_blur => {}
                 "tenant" | "namespaceId" => check(NAMESPACE, value, MAX_NAMESPACE, in_namespace)?,
                 // What a search may hold more than a name.
                 "dataId" => check("dataId", value, MAX_DATA_ID, |byte| in_name(byte) || byte == b'*')?,

@@ -1,12 +1,11 @@
-//! Searching configurations and looking at one with all that is known of it. Owns the form of a page; every item
-//! carries its content, so a page is bounded in bytes, too.
+//! Searching configurations and looking at one with all that is known of it. Owns what is searched for and the form of an
+//! item; `pages` writes a page.
 
 use std::collections::BTreeSet;
 
 use callboard_actors::cache::reader::Get;
 use callboard_actors::runtime::ask;
-use callboard_actors::store::{Found, Pattern, Search};
-use callboard_actors::store_reader::{Fill, SearchConfigs};
+use callboard_actors::store::{Pattern, Search};
 use callboard_protocol::config::{ConfigState, MAX_APPLICATION, check_text};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
@@ -17,14 +16,13 @@ use super::super::access::Call;
 use super::Answer;
 use super::answer::{TEXT, bare, word};
 use super::fault::Fault;
+use super::pages::{self, Place};
 use super::parameters::Parameters;
 
-/// Most items of a page.
-const MAX_PAGE: u64 = 500;
+/// Highest number of a page, and most items of one.
+const MOST: u64 = u32::MAX as u64;
 /// Items of a page when nobody says.
 const PAGE: u64 = 100;
-/// Most bytes of content of a page of more than one item.
-const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a value of a search means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,20 +33,10 @@ pub(super) enum Mode {
     Blur,
 }
 
-/// A page of configurations.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    total_count: u64,
-    page_number: u64,
-    pages_available: u64,
-    page_items: Vec<Item>,
-}
-
 /// A configuration in a page.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+pub(super) struct Item {
     /// A number, as a text: that is how clients read it.
     id: String,
     data_id: String,
@@ -79,7 +67,7 @@ struct Detail {
 }
 
 impl Item {
-    fn of(state: &ConfigState) -> Self {
+    pub(super) fn of(state: &ConfigState) -> Self {
         let (key, metadata) = (&state.key, &state.metadata);
         let content = state.formal.as_ref().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
         Self {
@@ -107,8 +95,7 @@ const MAX_LISTED: usize = 100;
 
 /// A page of the configurations that fit.
 pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -> Answer {
-    let page_number = count(parameters, "pageNo", 1, u64::from(u32::MAX))?;
-    let page_size = count(parameters, "pageSize", PAGE, MAX_PAGE)?;
+    let place = Place { number: count(parameters, "pageNo", 1)?, size: count(parameters, "pageSize", PAGE)? };
     let listed = |name: &str| {
         let values = parameters.filled(name).unwrap_or_default().split(',').map(str::trim);
         let values: BTreeSet<&str> = values.filter(|value| !value.is_empty()).collect();
@@ -120,8 +107,9 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
     check_text("appName", parameters.filled("appName").unwrap_or_default(), MAX_APPLICATION)?;
     let types = if mode == Mode::Blur { listed("types")? } else { Vec::new() };
     let kinds: Vec<_> = types.iter().filter_map(|text| text.parse().ok()).collect();
-    if kinds.is_empty() && !types.is_empty() {
-        return bare(&Page { total_count: 0, page_number, pages_available: 0, page_items: Vec::new() });
+    let has_no_type = kinds.is_empty() && !types.is_empty();
+    if has_no_type || !parameters.may_name_something() {
+        return pages::nothing(place);
     }
     let search = Search {
         namespace: parameters.namespace().to_owned(),
@@ -130,23 +118,9 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
         application: pattern(parameters, "appName", mode),
         kinds,
         tags: listed("config_tags")?,
-        skip: (page_number - 1) * page_size,
-        limit: u32::try_from(page_size).unwrap_or(u32::MAX),
+        ..Search::default()
     };
-    let Found { total, page } = ask(&call.state.worker.store, SearchConfigs(search), READ_DEADLINE).await??;
-    let bytes: u64 = page.iter().map(|(_, size)| size).sum();
-    if bytes > MAX_PAGE_BYTES && page.len() > 1 {
-        return Err(Fault::invalid(format!("the page holds {bytes} bytes of content, ask for a smaller pageSize")));
-    }
-    let keys: Vec<ConfigKey> = page.into_iter().map(|(key, _)| key).collect();
-    let filled = if keys.is_empty() {
-        Vec::new()
-    } else {
-        ask(&call.state.worker.store, Fill { keys }, READ_DEADLINE).await??.states
-    };
-    // One that was removed in between is left out.
-    let page_items = filled.iter().filter(|state| !state.is_absent()).map(|state| Item::of(state)).collect();
-    bare(&Page { total_count: total, page_number, pages_available: total.div_ceil(page_size), page_items })
+    pages::page(&call.state.worker.store, search, place).await
 }
 
 /// One configuration with all that is known of it; an empty body when there is none.
@@ -178,11 +152,11 @@ fn pattern(parameters: &Parameters<'_>, name: &str, mode: Mode) -> Pattern {
     if has_star { Pattern::Wildcard(text.to_owned()) } else { Pattern::Exactly(text.to_owned()) }
 }
 
-/// A whole number from one up to `most`.
-fn count(parameters: &Parameters<'_>, name: &str, default: u64, most: u64) -> Result<u64, Fault> {
+/// A whole number from one up to [`MOST`].
+fn count(parameters: &Parameters<'_>, name: &str, default: u64) -> Result<u64, Fault> {
     let Some(text) = parameters.filled(name) else { return Ok(default) };
     match text.trim().parse() {
-        Ok(count) if (1..=most).contains(&count) => Ok(count),
-        _ => Err(Fault::invalid(format!("invalid {name}, it must be a whole number from 1 to {most}"))),
+        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
+        _ => Err(Fault::invalid(format!("invalid {name}, it must be a whole number from 1 to {MOST}"))),
     }
 }

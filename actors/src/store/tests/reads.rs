@@ -156,6 +156,10 @@ async fn a_search_takes_patterns_and_counts_what_fits(ground: Arc<Ground>) {
     assert_eq!(names(&Search { skip: 1, limit: 2, ..all() }).await, (4, "app-1 app_1".to_owned()));
     assert_eq!(names(&Search { skip: u64::MAX, ..all() }).await, (4, String::new()));
     assert_eq!(ground.reader.search(&all()).await.unwrap().page[2].1, 7);
+    let after = |data_id: &str| Search { after: Some(("g".to_owned(), data_id.to_owned())), ..all() };
+    assert_eq!(names(&after("app-1")).await, (2, "app_1 db:1.x".to_owned()));
+    assert_eq!(names(&after("db:1.x")).await, (0, String::new()));
+    assert_eq!(names(&Search { after: Some(("f".to_owned(), "z".to_owned())), ..all() }).await.0, 4);
     for (pattern, found) in
         [("app*", "app-1 app_1"), ("app_*", "app_1"), ("*1*", "app-1 app_1 db:1.x"), ("**.x", "db:1.x"), ("ap", "")]
     {
