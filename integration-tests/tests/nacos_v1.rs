@@ -486,9 +486,19 @@ async fn what_tools_look_at_first_is_there() -> Result<()> {
         ("/nacos/v1/console/health/readiness", "OK"),
         ("/nacos/v1/cs/health", "UP"),
         ("/nacos/v1/ns/operator/metrics", "{\"status\":\"UP\"}"),
+        ("/nacos/v1/ns/service/list", "{\"count\":0,\"doms\":[]}"),
+        ("/nacos/actuator/health", "{\"status\":\"UP\"}"),
     ] {
         assert_eq!(client.get_path(path).send().await?.expect(200)?.text(), body, "{path}");
     }
+    for path in ["/nacos/", "/nacos/index.html"] {
+        let page = client.get_path(path).send().await?.expect(200)?;
+        assert_eq!(page.header("Content-Type"), "text/html;charset=UTF-8");
+    }
+    let mut connection = Connection::open(node.address()).await?;
+    connection.send(b"GET /nacos HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await?;
+    let moved = connection.rest().await?;
+    assert!(moved.starts_with("HTTP/1.1 302") && moved.to_lowercase().contains("location: /nacos/\r\n"), "{moved}");
     let state = client.get_path("/nacos/v1/console/server/state").send().await?.expect(200)?.json()?;
     assert_eq!((&state["version"], &state["startup_mode"]), (&json!("2.5.1"), &json!("standalone")));
     let members = client.get_path("/nacos/v1/core/cluster/nodes").send().await?.expect(200)?.json()?;

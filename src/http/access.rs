@@ -191,7 +191,7 @@ const NACOS_CONFIGS: &str = "/nacos/v1/cs/configs";
 const NACOS_NAMESPACES: &str = "/nacos/v1/console/namespaces";
 
 /// Every route there is.
-pub(super) static TABLE: [Row; 42] = [
+pub(super) static TABLE: [Row; 47] = [
     row!(GET CONFIG, Read, configs::read, configs::describe),
     row!(PUT CONFIG, Write, publishing::put, publishing::describe_put),
     row!(DELETE CONFIG, Write, publishing::remove, publishing::describe_remove),
@@ -228,6 +228,11 @@ pub(super) static TABLE: [Row; 42] = [
     nacos!(PUT NACOS_NAMESPACES, Admin, nacos::namespaces::edit),
     nacos!(DELETE NACOS_NAMESPACES, Admin, nacos::namespaces::remove),
     nacos!(GET "/nacos/v1/ns/operator/metrics", Public, nacos::node::metrics),
+    nacos!(GET "/nacos/v1/ns/service/list", Public, nacos::front::services),
+    nacos!(GET "/nacos", Public, nacos::front::root),
+    nacos!(GET "/nacos/", Public, nacos::front::page),
+    nacos!(GET "/nacos/index.html", Public, nacos::front::page),
+    nacos!(GET "/nacos/actuator/health", Public, nacos::front::health),
     nacos!(GET "/nacos/v1/core/cluster/nodes", Admin, nacos::node::members),
     nacos!(GET "/nacos/v1/core/cluster/self", Admin, nacos::node::this_member),
     nacos!(GET "/nacos/v1/core/cluster/simple/nodes", Admin, nacos::node::addresses),

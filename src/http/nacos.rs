@@ -12,6 +12,7 @@ mod answer;
 mod client;
 pub(super) mod configs;
 pub(super) mod fault;
+pub(super) mod front;
 pub(super) mod listener;
 pub(super) mod login;
 pub(super) mod namespaces;

@@ -43,7 +43,7 @@ pub(in crate::http) async fn metrics(call: Call) -> Answer {
 }
 
 /// Why the node can't serve everything at present.
-async fn unready(state: &State) -> Option<String> {
+pub(super) async fn unready(state: &State) -> Option<String> {
     match state.shared.draining.refuse_new() {
         Err(_stopping) => Some("the server is stopping".to_owned()),
         Ok(()) => Readiness::of(state).await.refusal(),

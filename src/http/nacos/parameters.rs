@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use callboard_protocol::key::{
-    ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, check_namespace, namespace_of,
+    ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, namespace, namespace_of,
 };
 
 use super::super::connection::take_moved_query;
@@ -129,7 +129,7 @@ impl<'a> Parameters<'a> {
         let is_like_a_name = |name: &str, legal: fn(u8) -> bool| {
             self.filled(name).is_none_or(|value| value.bytes().all(|byte| legal(byte) || byte == b'*'))
         };
-        check_namespace(self.namespace()).is_ok()
+        namespace(self.namespace()).is_ok()
             && is_like_a_name("dataId", in_name)
             && is_like_a_name("group", in_name)
     }
