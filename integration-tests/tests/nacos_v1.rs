@@ -365,6 +365,33 @@ async fn a_page_is_as_long_as_it_is_asked_for_and_never_cut() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_form_in_parts_is_read_as_an_encoded_one() -> Result<()> {
+    let node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    let parts = |fields: &[(&str, &str)]| {
+        let part = |(name, value): &(&str, &str)| {
+            format!("--zz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        fields.iter().map(part).collect::<String>() + "--zz--\r\n"
+    };
+    let send = |method: Method, path: &str, body: String| {
+        client.request(method, path).header("Content-Type", "multipart/form-data; boundary=zz").body(body).send()
+    };
+    let content = "a: 1\r\nb: %41+2 & 值\n\r\n";
+    let fields = [("dataId", "m"), ("group", "G"), ("content", content), ("type", "yaml")];
+    assert_eq!(send(Method::POST, CONFIGS, parts(&fields)).await?.expect(200)?.text(), "true");
+    let read = get(&client, "m").await?.expect(200)?;
+    assert_eq!((read.text().as_str(), read.header("Config-Type")), (content, "yaml"));
+    let listening = parts(&[("Listening-Configs", &record("m", "G", "", None))]);
+    assert_eq!(send(Method::POST, LISTENER, listening).await?.expect(200)?.text(), "m%02G%01\n");
+    let fields = [("customNamespaceId", "dev"), ("namespaceName", "Dev"), ("namespaceDesc", "d")];
+    assert_eq!(send(Method::POST, NAMESPACES, parts(&fields)).await?.expect(200)?.text(), "true");
+    let broken = send(Method::POST, CONFIGS, parts(&fields).replace("--zz--", "--z")).await?.expect(400)?;
+    assert!(broken.text().starts_with("caused: "), "{}", broken.text());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_data_key_belongs_to_the_content_it_came_with() -> Result<()> {
     let node = Node::start(Setup::new()).await?;
     let client = node.client();

@@ -1,14 +1,19 @@
-//! The parameters of a request, from the query and from a form body alike, and the checker that stands in front of
-//! every route. Owns the rule that a parameter given in both places counts as in the query; gives none a meaning.
+//! The parameters of a request, from the query and from a form body alike, encoded or in parts, and the checker that stands
+//! in front of every route. Owns the rule that a parameter given in both places counts as in the query; gives none a meaning.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::future::ready;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use bytes::Bytes;
 use callboard_protocol::key::{
     ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, namespace, namespace_of,
 };
+use futures_util::stream::once;
+use multer::Multipart;
 
 use super::super::connection::take_moved_query;
 use super::super::{State, body, query};
@@ -47,14 +52,47 @@ impl<'a> Parameters<'a> {
             Some(query) => parameters.add_owned(&query)?,
             None => parameters.add(request.query_string())?,
         }
-        if is_form(request.headers()) {
+        let form = Form::declared(request.headers())?;
+        if form != Form::None {
             let limits = body::Limits { max: MAX_BODY, patience: state.shared.limits.body_timeout };
-            let bytes = body::read(request.headers(), payload, limits).await?;
-            let text = std::str::from_utf8(&bytes).map_err(|_not_utf8| not_encoded())?;
-            parameters.add_owned(text)?;
+            parameters.add_form(form, body::read(request.headers(), payload, limits).await?).await?;
         }
         parameters.check_names()?;
         Ok(parameters)
+    }
+
+    async fn add_form(&mut self, form: Form, body: Bytes) -> Result<(), Fault> {
+        match form {
+            Form::None => Ok(()),
+            Form::Encoded => self.add_owned(std::str::from_utf8(&body).map_err(|_not_utf8| not_encoded())?),
+            Form::Parts(boundary) => self.add_parts(boundary, body).await,
+        }
+    }
+
+    /// Adds the fields of a form in parts, as they are. Those with a file name are no parameters.
+    async fn add_parts(&mut self, boundary: String, body: Bytes) -> Result<(), Fault> {
+        let unreadable = |error: multer::Error| Fault::invalid(format!("the form can't be read: {error}"));
+        let mut parts = Multipart::new(once(ready(Ok::<_, Infallible>(body))), boundary);
+        while let Some(part) = parts.next_field().await.map_err(unreadable)? {
+            if part.file_name().is_some() {
+                continue;
+            }
+            self.leave_room()?;
+            let name = part.name().unwrap_or_default().to_owned();
+            let value = String::from(
+                std::str::from_utf8(&part.bytes().await.map_err(unreadable)?)
+                    .map_err(|_not_utf8| Fault::invalid(format!("the field {name:?} is not UTF-8")))?,
+            );
+            self.given.push((Cow::Owned(name), Cow::Owned(value)));
+        }
+        Ok(())
+    }
+
+    fn leave_room(&self) -> Result<(), Fault> {
+        if self.given.len() >= MAX_PARAMETERS {
+            return Err(Fault::invalid(format!("more than {MAX_PARAMETERS} parameters")));
+        }
+        Ok(())
     }
 
     /// As [`add`](Self::add), and holds on to nothing of `text`.
@@ -69,9 +107,7 @@ impl<'a> Parameters<'a> {
     /// Adds what `text` says, `name=value` pairs parted by `&`.
     fn add(&mut self, text: &'a str) -> Result<(), Fault> {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            if self.given.len() >= MAX_PARAMETERS {
-                return Err(Fault::invalid(format!("more than {MAX_PARAMETERS} parameters")));
-            }
+            self.leave_room()?;
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decode = |text| query::decode(text).map_err(|_not_utf8| not_encoded());
             self.given.push((decode(name)?, decode(value)?));
@@ -194,11 +230,30 @@ fn not_encoded() -> Fault {
     Fault::invalid("the parameters are not percent-encoded UTF-8")
 }
 
-/// Whether the body is a form: it says so, in whatever charset, or says nothing.
-fn is_form(headers: &HeaderMap) -> bool {
-    let Some(declared) = headers.get(CONTENT_TYPE) else { return true };
-    let essence = declared.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    essence.is_empty() || essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+/// What a body is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    /// No form: it is not read.
+    None,
+    /// Pairs, percent-encoded: it says so, in whatever charset, or says nothing.
+    Encoded,
+    /// Parts with this text between them.
+    Parts(String),
+}
+
+impl Form {
+    fn declared(headers: &HeaderMap) -> Result<Self, Fault> {
+        let Some(declared) = headers.get(CONTENT_TYPE) else { return Ok(Self::Encoded) };
+        let essence = declared.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if essence.is_empty() || essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            return Ok(Self::Encoded);
+        }
+        if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
+            return Ok(Self::None);
+        }
+        let boundary = declared.to_str().ok().and_then(|declared| multer::parse_boundary(declared).ok());
+        boundary.map(Self::Parts).ok_or_else(|| Fault::invalid("multipart/form-data without a boundary"))
+    }
 }
 
 /// A header that decides what is done, unless it is blank.

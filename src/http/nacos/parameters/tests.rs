@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use actix_web::http::StatusCode;
-use actix_web::test::TestRequest;
 use callboard_protocol::key::PUBLIC_NAMESPACE;
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::*;
@@ -27,6 +27,61 @@ fn the_first_of_a_name_counts_and_a_plus_is_a_space() {
     assert_eq!(parameters.get("a"), Some("1 2+3"));
     assert_eq!((parameters.get("b"), parameters.filled("b")), (Some(""), None));
     assert_eq!((parameters.get("c"), parameters.get("d")), (Some("值"), None));
+}
+
+/// What a form in parts says, and the refusal of one that can't be read.
+fn in_parts(body: &[u8]) -> Result<Parameters<'static>, Fault> {
+    let mut parameters = Parameters::default();
+    let adding = parameters.add_form(Form::Parts("zz".to_owned()), Bytes::copy_from_slice(body));
+    // Nothing of it waits.
+    adding.now_or_never().unwrap()?;
+    parameters.check_names()?;
+    Ok(parameters)
+}
+
+#[test]
+fn the_fields_of_a_form_in_parts_are_taken_as_they_are() {
+    let content = "a: 1\r\nb: %41+&=\r\n--z\r\n\u{0}\u{feff}值 ";
+    let body = format!(
+        "--zz\r\nContent-Disposition: form-data; name=\"dataId\"\r\n\r\na.b\r\n\
+         --zz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\nno parameter\r\n\
+         --zz\r\nContent-Disposition: form-data; name=\"content\"\r\nContent-Type: text/plain; charset=GBK\r\n\r\n\
+         {content}\r\n--zz--\r\n"
+    );
+    let parameters = in_parts(body.as_bytes()).unwrap();
+    assert_eq!((parameters.get("dataId"), parameters.get("content")), (Some("a.b"), Some(content)));
+    assert_eq!((parameters.get("file"), parameters.given.len()), (None, 2));
+    assert!(in_parts(body.replace("a.b", "a b").as_bytes()).is_err(), "names are checked");
+    for broken in [&b""[..], b"--zz", b"--zz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx", b"dataId=a"] {
+        assert!(in_parts(broken).is_err(), "{broken:?}");
+    }
+    assert!(in_parts(b"--zz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\xff\r\n--zz--").is_err());
+}
+
+#[test]
+fn a_form_is_known_by_what_it_says_of_itself() {
+    let declared = |value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, value.parse().unwrap());
+        Form::declared(&headers)
+    };
+    assert_eq!(Form::declared(&HeaderMap::new()), Ok(Form::Encoded), "who says nothing");
+    for encoded in
+        ["", "application/x-www-form-urlencoded;charset=GBK", "Application/X-WWW-Form-Urlencoded ; charset=utf8"]
+    {
+        assert_eq!(declared(encoded), Ok(Form::Encoded), "{encoded}");
+    }
+    assert_eq!(declared("Multipart/Form-Data; charset=utf-8; boundary=\"a b\""), Ok(Form::Parts("a b".to_owned())));
+    assert!(declared("multipart/form-data").is_err());
+    assert_eq!(declared("application/json"), Ok(Form::None));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_no_form_or_one(body in prop::collection::vec(any::<u8>(), 0..300)) {
+        drop(in_parts(&body));
+        drop(in_parts(&[b"--zz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n", &body[..]].concat()));
+    }
 }
 
 #[test]
@@ -60,22 +115,6 @@ fn blank_public_and_null_are_the_default_namespace_and_namespace_id_wins() {
         assert_eq!(parsed(text).unwrap().namespace(), PUBLIC_NAMESPACE, "{text}");
     }
     assert_eq!(parsed("tenant=a&namespaceId=b").unwrap().namespace(), "b");
-}
-
-#[test]
-fn a_body_without_a_type_is_a_form_in_any_charset() {
-    let form = |declared: Option<&str>| {
-        let request = TestRequest::default();
-        let request = match declared {
-            Some(declared) => request.insert_header((CONTENT_TYPE, declared)),
-            None => request,
-        };
-        is_form(request.to_http_request().headers())
-    };
-    let forms =
-        ["", "application/x-www-form-urlencoded;charset=GBK", "Application/X-WWW-Form-Urlencoded ; charset=utf8"];
-    assert!(form(None) && forms.iter().all(|declared| form(Some(declared))));
-    assert!(!form(Some("application/json")) && !form(Some("multipart/form-data; boundary=x")));
 }
 
 fn encoded(text: &str) -> String {
