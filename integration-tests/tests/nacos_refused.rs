@@ -111,7 +111,7 @@ async fn polls_that_are_no_list_of_records_are_refused() -> Result<()> {
         ("\u{1}", probe),
         ("\u{2}", probe),
         ("garbage", probe),
-        ("a\u{2}G\u{2}", probe),
+        ("a\u{2}G", probe),
         ("a\u{2}G\u{1}", probe),
         ("a\u{2}G\u{2}\u{2}dev\u{2}more\u{1}", probe),
         ("a\u{2}G\u{2}\u{2}dev\u{2}\u{1}", probe),

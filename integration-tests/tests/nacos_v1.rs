@@ -131,7 +131,7 @@ async fn p5_nothing_but_a_missing_configuration_is_404_and_changes_answer_true()
     assert_eq!(published.text(), "true");
     let read = get(&client, "a").await?.expect(200)?;
     for (header, value) in [
-        ("Content-Type", "application/json;charset=UTF-8"),
+        ("Content-Type", "text/plain;charset=UTF-8"),
         ("Config-Type", "json"),
         ("Content-MD5", &md5("{}")),
         ("Encrypted-Data-Key", "k"),
@@ -146,7 +146,8 @@ async fn p5_nothing_but_a_missing_configuration_is_404_and_changes_answer_true()
     // Without a type the stored one stays, without a data key the content has none.
     publish(&client, "a", "[]").await?;
     let read = get(&client, "a").await?.expect(200)?;
-    assert_eq!((read.header("Config-Type"), read.headers.get("Encrypted-Data-Key")), ("json", None));
+    assert_eq!((read.header("Config-Type"), read.header("Encrypted-Data-Key")), ("json", ""));
+    assert!(read.headers.contains_key("Encrypted-Data-Key"), "it is always there");
     let unknown = [("dataId", "a"), ("group", "G"), ("content", "x"), ("type", "exe")];
     posted(&client, Method::POST, CONFIGS, &unknown).send().await?.expect(200)?;
     assert_eq!(get(&client, "a").await?.header("Config-Type"), "text");
@@ -307,19 +308,37 @@ async fn polls_that_do_not_wait_are_answered_at_once() -> Result<()> {
     let (same, other) = (record("a", "G", &md5("one"), None), record("a", "G", "", Some("public")));
     let begun = Instant::now();
     for (records, answer) in [(&same, ""), (&other, "a%02G%02public%01\n")] {
-        let no_hangup = poll(&client, records, "30000").header("Long-Pulling-Timeout-No-Hangup", "True");
-        assert_eq!(no_hangup.send().await?.expect(200)?.text(), answer);
+        let no_hangup = || poll(&client, records, "30000").header("Long-Pulling-Timeout-No-Hangup", "True");
         let short = || posted(&client, Method::POST, LISTENER, &[("Listening-Configs", records)]);
-        for request in [short(), short().header("Client-Version", "2.0.4")] {
-            let short = request.send().await?.expect(200)?;
-            assert_eq!((short.text().as_str(), short.headers.get("Probe-Modify-Response")), (answer, None));
-        }
-        let old = short().header("Client-Version", "2.0.3").send().await?.expect(200)?;
         let names = if answer.is_empty() { "" } else { "a:G;" };
-        assert_eq!(old.header("Probe-Modify-Response"), names);
-        assert_eq!(old.header("Probe-Modify-Response-New"), answer.trim_end());
+        for request in [no_hangup(), short()] {
+            let new = request.header("Client-Version", "2.0.4").send().await?.expect(200)?;
+            assert_eq!((new.text().as_str(), new.headers.get("Probe-Modify-Response")), (answer, None));
+        }
+        for request in [no_hangup(), short(), short().header("Client-Version", "2.0.3")] {
+            let old = request.send().await?.expect(200)?;
+            assert_eq!(old.text(), answer);
+            assert!(old.headers.contains_key("Probe-Modify-Response"), "also where nothing changed");
+            assert_eq!(old.header("Probe-Modify-Response"), names);
+            assert_eq!(old.header("Probe-Modify-Response-New"), answer.trim_end());
+        }
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_whose_answer_is_long_gives_it_in_headers_to_those_alone_who_look_nowhere_else() -> Result<()> {
+    let node = Node::start(Setup::new()).await?;
+    let client = node.client();
+    publish(&client, "a", "one").await?;
+    let records = record("a", "G", "", None).repeat(1_000);
+    let no_hangup = poll(&client, &records, "30000").header("Long-Pulling-Timeout-No-Hangup", "true");
+    let no_hangup = no_hangup.send().await?.expect(200)?;
+    let short =
+        posted(&client, Method::POST, LISTENER, &[("Listening-Configs", &records)]).send().await?.expect(200)?;
+    assert_eq!((no_hangup.text(), no_hangup.headers.get("Probe-Modify-Response")), (short.text(), None));
+    assert_eq!(short.header("Probe-Modify-Response"), "a:G;".repeat(1_000));
     Ok(())
 }
 

@@ -71,9 +71,11 @@ pub fn hang(value: &[u8]) -> Result<Duration, InvalidTimeout> {
     Ok(Duration::from_millis(asked.saturating_sub(HEAD_START).max(SHORTEST_HANG)))
 }
 
-/// Whether a client of this version, when it does not wait, looks for the answer in headers: those before 2.0.4 do.
+/// Whether a client of this version, when it does not wait, looks for the answer in headers: those before 2.0.4 do, and those
+/// that name none.
 #[must_use]
-pub fn wants_headers(client_version: &str) -> bool {
+pub fn wants_headers(client_version: Option<&str>) -> bool {
+    let Some(client_version) = client_version else { return true };
     let mut numbers = client_version.trim().trim_start_matches(['v', 'V']).splitn(3, '.').map(|part| {
         let digits = part.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(part.len());
         part.get(..digits).and_then(|digits| digits.parse::<u32>().ok())
@@ -85,14 +87,16 @@ pub fn wants_headers(client_version: &str) -> bool {
 }
 
 /// Reads the value of `Listening-Configs`, after the form was decoded. Clients encode it twice, so it is decoded
-/// once more; a last record without its end is ignored.
+/// once more; a last record without its end is ignored, also where it is the only one.
 ///
 /// # Errors
-/// [`InvalidProbe`] when the value is blank or holds no ended record, when a record has fewer than three or more
-/// than four fields, and when there are more than [`MAX_RECORDS`] records.
+/// [`InvalidProbe`] when the value is blank or holds nothing like a record, when a record that has its end has fewer than
+/// three or more than four fields, and when there are more than [`MAX_RECORDS`] records.
 pub fn parse(value: &str) -> Result<Vec<Record>, InvalidProbe> {
     let decoded = decode_again(value);
-    let (ended, _unended) = decoded.rsplit_once(RECORD_END).ok_or(InvalidProbe)?;
+    let Some((ended, _unended)) = decoded.rsplit_once(RECORD_END) else {
+        return parse_record(&decoded).map(|_ignored| Vec::new());
+    };
     let mut records = Vec::new();
     for record in ended.split(RECORD_END) {
         if records.len() == MAX_RECORDS {

@@ -4,10 +4,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
-};
-use callboard_protocol::config::{ConfigState, ConfigType};
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS};
+use callboard_protocol::config::ConfigState;
 use callboard_protocol::content::Content;
 use callboard_protocol::gray::{self, ClientIdentity};
 use callboard_protocol::wire::listening::url_encoded;
@@ -65,29 +63,15 @@ fn describe(response: &mut actix_web::HttpResponseBuilder, state: &ConfigState, 
     let kind = state.metadata.kind;
     let modified = UNIX_EPOCH + Duration::from_millis(u64::try_from(state.modified_at.0).unwrap_or_default());
     response
-        .insert_header((CONTENT_TYPE, HeaderValue::from_static(media_type(kind))))
+        // Whatever it is: `Config-Type` says that. Libraries would hand out an object in place of a text, and browsers a page.
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(answer::TEXT)))
         .insert_header((CONFIG_TYPE, HeaderValue::from_static(kind.as_str())))
         .insert_header((CONTENT_MD5, content.md5().hex()))
         .insert_header((LAST_MODIFIED, HttpDate::from(modified)))
         .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
-    if matches!(kind, ConfigType::Html | ConfigType::Xml) {
-        // Somebody's content is no page of ours: a browser must not run it as one.
-        response.insert_header((CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")));
-    }
     // A key that no header can carry is refused when it is published.
-    let data_key = state.metadata.encrypted_data_key.as_deref();
-    if let Some(data_key) = data_key.and_then(|data_key| HeaderValue::from_str(data_key).ok()) {
+    let data_key = state.metadata.encrypted_data_key.as_deref().unwrap_or_default();
+    if let Ok(data_key) = HeaderValue::from_str(data_key) {
         response.insert_header((ENCRYPTED_DATA_KEY, data_key));
-    }
-}
-
-fn media_type(kind: ConfigType) -> &'static str {
-    match kind {
-        ConfigType::Json => answer::JSON,
-        ConfigType::Xml => "application/xml;charset=UTF-8",
-        ConfigType::Html => "text/html;charset=UTF-8",
-        ConfigType::Text | ConfigType::Properties | ConfigType::Yaml | ConfigType::Toml | ConfigType::Unset => {
-            answer::TEXT
-        }
     }
 }

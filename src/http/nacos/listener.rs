@@ -31,6 +31,9 @@ const CLIENT_VERSION: HeaderName = HeaderName::from_static("client-version");
 const PROBE_RESPONSE: HeaderName = HeaderName::from_static("probe-modify-response");
 const PROBE_RESPONSE_NEW: HeaderName = HeaderName::from_static("probe-modify-response-new");
 
+/// Longest answer that is given in headers to a client that has it in the body as well, in bytes: many take no longer headers.
+const MAX_PROBE: usize = 4 * 1024;
+
 /// How long a refusal that is not the client's fault is held back: some clients come again without a pause.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,9 +47,11 @@ pub(in crate::http) async fn listen(mut call: Call) -> Answer {
     let held = wait.map(|_| hold(&call.request));
     let changed = changed(&call.state, &records, client, wait).await?;
     drop(held);
-    let is_old = !call.request.headers().contains_key(TIMEOUT)
-        && filled_header(&call.request, &CLIENT_VERSION).is_some_and(listening::wants_headers);
-    Ok(answer(&records, &changed, is_old))
+    let version = filled_header(&call.request, &CLIENT_VERSION);
+    let in_headers = wait.is_none() && listening::wants_headers(version);
+    // Whoever names no timeout looks nowhere else.
+    let most = if call.request.headers().contains_key(TIMEOUT) { MAX_PROBE } else { usize::MAX };
+    Ok(answer(&records, &changed, in_headers.then_some(most)))
 }
 
 /// How long the client wants to wait; `None` for not at all.
@@ -76,7 +81,7 @@ async fn changed(
             }
         }
     }
-    if watched.is_empty() {
+    if watched.is_empty() && !changed.is_empty() {
         return Ok(changed);
     }
     let wait = wait.filter(|_| changed.is_empty());
@@ -118,17 +123,18 @@ async fn poll(
     }
 }
 
-fn answer(records: &[Record], changed: &[usize], is_old: bool) -> HttpResponse {
+/// The answer, in headers as well when they may be as long as `in_headers`.
+fn answer(records: &[Record], changed: &[usize], in_headers: Option<usize>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     uncached(&mut response).insert_header((CONTENT_TYPE, HeaderValue::from_static(JSON)));
-    if changed.is_empty() {
-        return response.finish();
-    }
     let changed = || changed.iter().filter_map(|place| records.get(*place));
     let mut body = listening::encode_changed(changed());
-    if is_old {
+    if in_headers.is_some_and(|most| body.len() <= most) {
         let names: String = changed().map(|record| format!("{}:{};", record.data_id, record.group)).collect();
         response.insert_header((PROBE_RESPONSE, names)).insert_header((PROBE_RESPONSE_NEW, body.as_str()));
+    }
+    if body.is_empty() {
+        return response.finish();
     }
     body.push('\n');
     response.body(body)
