@@ -210,8 +210,14 @@ async fn p8_a_search_takes_empty_names_for_any_and_gives_contents() -> Result<()
     for data_id in ["app-1.yaml", "app_2.yaml", "db.json"] {
         publish(&client, data_id, &format!("of {data_id}")).await?;
     }
-    let elsewhere =
-        [("dataId", "app-1.yaml"), ("group", "G"), ("content", "x"), ("tenant", "dev"), ("config_tags", "b,a")];
+    let elsewhere = [
+        ("dataId", "app-1.yaml"),
+        ("group", "G"),
+        ("content", "x"),
+        ("tenant", "dev"),
+        ("config_tags", "b,a"),
+        ("src_user", "jo"),
+    ];
     posted(&client, Method::POST, CONFIGS, &elsewhere).send().await?.expect(200)?;
     let search =
         async |pairs: &[(&str, &str)]| asked(&client, Method::GET, CONFIGS, pairs).send().await?.expect(200)?.json();
@@ -248,6 +254,7 @@ async fn p8_a_search_takes_empty_names_for_any_and_gives_contents() -> Result<()
     }
     let one = search(&[("show", "all"), ("dataId", "app-1.yaml"), ("group", "G"), ("tenant", "dev")]).await?;
     assert_eq!((&one["content"], &one["configTags"], &one["tenant"]), (&json!("x"), &json!("a,b"), &json!("dev")));
+    assert_eq!((&one["createUser"], &one["createIp"]), (&json!("jo"), &json!("127.0.0.1")));
     let none = asked(&client, Method::GET, CONFIGS, &[("show", "all"), ("dataId", "none"), ("group", "G")]);
     assert_eq!(none.send().await?.expect(200)?.text(), "");
     Ok(())

@@ -12,8 +12,8 @@ use callboard_protocol::key::{ConfigKey, KeyError, namespace_of};
 use callboard_protocol::nacos::fuzzy::{Pattern, key_of};
 use callboard_protocol::session::client::{Client, ClientId, ClientKind, MAX_LABEL, MAX_LABELS, MAX_SOFTWARE};
 use callboard_protocol::unit::{Change, Channel, Condition, Item, MAX_ORIGIN_TEXT, Origin, Unit};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Number, Value};
 use uuid::Uuid;
 
 use super::answer::Refused;
@@ -27,12 +27,18 @@ const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Body {
+    #[serde(deserialize_with = "text")]
     pub(super) request_id: Option<String>,
+    #[serde(deserialize_with = "text")]
     data_id: Option<String>,
+    #[serde(deserialize_with = "text")]
     group: Option<String>,
+    #[serde(deserialize_with = "text")]
     tenant: Option<String>,
+    #[serde(deserialize_with = "text")]
     tag: Option<String>,
     content: Option<String>,
+    #[serde(deserialize_with = "text")]
     cas_md5: Option<String>,
     addition_map: Option<BTreeMap<String, Option<String>>>,
     listen: Option<bool>,
@@ -50,10 +56,28 @@ pub(super) struct Body {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ListenContext {
+    #[serde(deserialize_with = "text")]
     data_id: Option<String>,
+    #[serde(deserialize_with = "text")]
     group: Option<String>,
+    #[serde(deserialize_with = "text")]
     md5: Option<String>,
+    #[serde(deserialize_with = "text")]
     tenant: Option<String>,
+}
+
+/// Reads a text. A number is as good as its digits: clients that people wrote by hand send them.
+fn text<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scalar {
+        Text(String),
+        Number(Number),
+    }
+    Ok(Option::deserialize(source)?.map(|scalar| match scalar {
+        Scalar::Text(text) => text,
+        Scalar::Number(number) => number.to_string(),
+    }))
 }
 
 /// The tenant and the group as the client wrote them, and the data id: an answer repeats them.

@@ -18,7 +18,7 @@ async fn a_body_that_can_not_be_read_is_answered() -> Result<()> {
         b"[1,2]",
         b"[\"r\"]",
         b"\xff\xfe",
-        br#"{"dataId":5}"#,
+        br#"{"dataId":{}}"#,
         br#"{"additionMap":[]}"#,
         br#"{"configListenContexts":{"a":1}}"#,
         deep.as_bytes(),

@@ -71,6 +71,16 @@ fn what_a_client_holds_is_read() {
 }
 
 #[test]
+fn a_number_is_as_good_as_its_digits() {
+    let body = read(json!({ "requestId": 9, "dataId": 5, "group": 1.5, "tenant": null }));
+    assert_eq!(body.request_id.as_deref(), Some("9"));
+    assert_eq!(body.key(), Ok(ConfigKey::new("public", "1.5", "5").expect("it is a legal name")));
+    for wrong in [json!({ "dataId": {} }), json!({ "dataId": [] }), json!({ "dataId": true })] {
+        assert!(Body::read(wrong.to_string().as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn an_acknowledgement_is_known_by_its_number_and_its_code() {
     let word = |class: &str, body: serde_json::Value| read(body).word(class, "id", "10.0.0.9", "");
     let good = json!({ "requestId": "7", "resultCode": 200, "success": false });

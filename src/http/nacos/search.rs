@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use callboard_actors::cache::reader::Get;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{Pattern, Search};
+use callboard_actors::store_reader::ListHistory;
 use callboard_protocol::config::{ConfigState, MAX_APPLICATION, check_text};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
@@ -130,13 +131,17 @@ pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
     if state.is_absent() {
         return Ok(word(TEXT, ""));
     }
+    let question = ListHistory { key: state.key.clone(), before: None, limit: 1 };
+    // Who changed it last; not known any longer when that was long ago.
+    let last = ask(&call.state.worker.store, question, READ_DEADLINE).await??.pop().map(|entry| entry.origin);
+    let (create_user, create_ip) = last.map(|origin| (origin.operator, origin.source_address)).unwrap_or_default();
     let metadata = &state.metadata;
     bare(&Detail {
         item: Item::of(&state),
         create_time: state.created_at.0,
         modify_time: state.modified_at.0,
-        create_user: None,
-        create_ip: None,
+        create_user,
+        create_ip,
         desc: metadata.description.clone(),
         r#use: metadata.usage.clone(),
         effect: metadata.effect.clone(),
