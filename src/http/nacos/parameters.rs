@@ -165,9 +165,7 @@ impl<'a> Parameters<'a> {
         let is_like_a_name = |name: &str, legal: fn(u8) -> bool| {
             self.filled(name).is_none_or(|value| value.bytes().all(|byte| legal(byte) || byte == b'*'))
         };
-        namespace(self.namespace()).is_ok()
-            && is_like_a_name("dataId", in_name)
-            && is_like_a_name("group", in_name)
+        namespace(self.namespace()).is_ok() && is_like_a_name("dataId", in_name) && is_like_a_name("group", in_name)
     }
 
     /// Nacos's parameter checker. Blank values pass here, and so do the names of a search that need not be whole ones.
