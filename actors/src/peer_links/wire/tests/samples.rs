@@ -24,7 +24,7 @@ pub(super) fn key(data_id: &str) -> ConfigKey {
 
 fn keys() -> impl Strategy<Value = ConfigKey> {
     ("[a-z0-9_-]{1,64}", "[a-zA-Z:._-]{1,128}", "[a-zA-Z:._-]{1,256}")
-        .prop_map(|(namespace, group, data_id)| ConfigKey::new(&namespace, &group, &data_id).unwrap())
+        .prop_map(|(namespace, group, data_id)| ConfigKey::stored(&namespace, &group, &data_id).unwrap())
 }
 
 fn id() -> impl Strategy<Value = Uuid> {
