@@ -108,7 +108,7 @@ async fn a_node_says_that_it_is_up_and_ready() -> Result<()> {
     assert_eq!(client.get_path("/healthz").send().await?.expect(200)?.json()?["status"], "up");
     let ready = client.get_path("/readyz").send().await?.expect(200)?.json()?;
     let text = ready.to_string();
-    for check in ["database", "migrations", "membership"] {
+    for check in ["database", "commits", "migrations", "membership"] {
         assert!(text.contains(check), "no {check} in {ready}");
     }
     Ok(())
