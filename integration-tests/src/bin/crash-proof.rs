@@ -8,6 +8,7 @@ use callboard_integration_tests::database_server::{Engine, can_start};
 use callboard_integration_tests::failing_storage::{self, Kind, Row};
 use callboard_integration_tests::{binary, node};
 use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills a node with SIGKILL amid concurrent publishers, starts it again and checks that it remembers exactly what it
 /// acknowledged. With `--failing-storage`, lets calls to its storage, or to its database server's, fail instead.
@@ -25,9 +26,9 @@ struct Arguments {
     /// Lets the storage fail: writes, syncs and sizes, with every error that a disk knows, at every call in turn.
     #[arg(long)]
     failing_storage: bool,
-    /// With --failing-storage: how often, on each database.
-    #[arg(long, default_value_t = 1_000)]
-    injections: usize,
+    /// With --failing-storage: how often, on each database. 1,000 on SQLite, 250 on a server, which recovers each time.
+    #[arg(long)]
+    injections: Option<usize>,
     /// With --failing-storage: whose storage; all are those of the database servers that are installed, and SQLite's.
     #[arg(long, value_enum, default_value = "all")]
     database: Databases,
@@ -65,10 +66,23 @@ async fn main() -> anyhow::Result<()> {
     let violations = tokio::select! {
         violations = run(arguments, seed) => violations?,
         // Everything that was started ends as it is dropped, and volumes are unmounted.
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; seed {seed}"),
+        told = told_to_end() => {
+            told?;
+            anyhow::bail!("told to end; seed {seed}")
+        }
     };
     if violations > 0 {
         std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn told_to_end() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
     }
     Ok(())
 }
@@ -93,7 +107,7 @@ async fn kill(arguments: Arguments, seed: u64) -> anyhow::Result<usize> {
 /// Tells how many violations there were.
 async fn let_storage_fail(arguments: Arguments, seed: u64) -> anyhow::Result<usize> {
     let publishers = arguments.publishers.unwrap_or(6);
-    println!("{} injections on each database, {publishers} publishers, seed {seed}", arguments.injections);
+    println!("{publishers} publishers, seed {seed}");
     println!("node: {}", binary::up_to_date()?.display());
     println!("{}", Row::HEAD);
     let mut rows = Vec::new();
@@ -105,7 +119,7 @@ async fn let_storage_fail(arguments: Arguments, seed: u64) -> anyhow::Result<usi
         }
         let mut kinds = Kind::all(server);
         kinds.retain(|kind| kind.to_string().contains(&arguments.only));
-        let injections = arguments.injections;
+        let injections = arguments.injections.unwrap_or(if server.is_none() { 1_000 } else { 250 });
         let plan = failing_storage::Plan { server, kinds, injections, publishers, seed, keep: arguments.keep.clone() };
         rows.extend(failing_storage::prove(&plan, |row| println!("{row}")).await?);
     }

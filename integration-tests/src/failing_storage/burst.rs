@@ -14,7 +14,7 @@ use crate::history::{Clock, Record, What};
 
 /// Publishes that each publisher makes, one after the other.
 const EACH: u32 = 2;
-/// Reads beside them.
+/// Reads beside them, all at once.
 const READS: usize = 6;
 /// Keys that all publishers share.
 const SHARED_KEYS: u32 = 3;
@@ -98,22 +98,27 @@ impl Clients {
     }
 
     async fn read(&self, client: &Client, mut rng: Rng) -> anyhow::Result<Seen> {
+        let names = (0..READS).map(|_| self.shared(rng.u32(..SHARED_KEYS)));
         let mut seen = Seen::default();
-        for _ in 0..READS {
-            let key = key(&self.shared(rng.u32(..SHARED_KEYS)))?;
-            let begin = self.clock.now();
-            let Ok(answer) = client.get(&key).limit(ANSWERED_WITHIN).send().await else { continue };
-            let end = self.clock.now();
-            match (answer.status, answer.version()) {
-                (200, Some(version)) => {
-                    let md5 = Some(Md5::of(&answer.body));
-                    seen.reads.push(Record { key, begin, end, what: What::Read { version, md5 } });
-                }
-                (404, Some(version)) => {
-                    seen.reads.push(Record { key, begin, end, what: What::Read { version, md5: None } });
-                }
-                (status, _) => seen.refused_reads.push(format!("a read was answered {status}: {}", answer.text())),
+        for one in join_all(names.map(|name| self.read_once(client, name))).await {
+            seen.add(one?);
+        }
+        Ok(seen)
+    }
+
+    async fn read_once(&self, client: &Client, name: String) -> anyhow::Result<Seen> {
+        let mut seen = Seen::default();
+        let key = key(&name)?;
+        let begin = self.clock.now();
+        // No answer because the node is gone is what a kill does.
+        let Ok(answer) = client.get(&key).limit(ANSWERED_WITHIN).send().await else { return Ok(seen) };
+        let end = self.clock.now();
+        let md5 = (answer.status == 200).then(|| Md5::of(&answer.body));
+        match (answer.status, answer.version()) {
+            (200 | 404, Some(version)) => {
+                seen.reads.push(Record { key, begin, end, what: What::Read { version, md5 } });
             }
+            (status, _) => seen.refused_reads.push(format!("a read was answered {status}: {}", answer.text())),
         }
         Ok(seen)
     }

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use super::shim::{ANY, Orders, SYNC, WRITE};
 use crate::database_server::Engine;
 
-/// How many calls fail in a row, each as likely as the others. The last one outlasts every publish.
-const STRETCHES: [u64; 5] = [1, 2, 4, 16, u64::MAX];
+/// How many calls fail in a row, each of these as likely as the others. The last one outlasts every publish.
+const STRETCHES: [u64; 10] = [1, 1, 1, 2, 2, 3, 5, 8, 16, u64::MAX];
 /// At most so many calls are passed over from one injection to the next, so that all of a batch have their turn.
 const STEP: u64 = 3;
 

@@ -188,6 +188,8 @@ impl Injection<'_> {
         let limit = if self.run.stage.database.is_some() { SERVER_BACK_WITHIN } else { BACK_WITHIN };
         let mut last = String::new();
         let back = poll::until("the node works again", limit, async || {
+            // It may take its time to end.
+            self.run.stage.raise_database().await?;
             let published = self.clients.publish_once(client, &mut self.run.rng, self.seen).await?;
             let ready = client.get_path("/readyz").limit(limit).send().await;
             let is_ready = ready.as_ref().is_ok_and(|answer| answer.status == 200);

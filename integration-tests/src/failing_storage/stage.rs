@@ -19,7 +19,7 @@ use crate::volume::Volume;
 
 const DATABASE: &str = "storage";
 /// Time until the node answers a publish that can't be written.
-const PUBLISH_TIMEOUT: &str = "1s";
+const PUBLISH_TIMEOUT: &str = "500ms";
 /// Time until it gives up on a database server that is down.
 const CONNECT_TIMEOUT: &str = "500ms";
 /// A full volume has room for fewer pages of 4 KiB than this.
