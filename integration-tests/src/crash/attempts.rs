@@ -74,6 +74,12 @@ impl Attempt {
         Md5::of(&self.content)
     }
 
+    /// Whether a read shows what this publish was acknowledged to have done.
+    pub(crate) fn explains(&self, read: &Record) -> bool {
+        matches!((self.outcome, &read.what), (Outcome::Acknowledged(done), What::Read { version, .. })
+            if done == *version && self.key == read.key)
+    }
+
     pub(crate) fn is_acknowledged(&self) -> bool {
         matches!(self.outcome, Outcome::Acknowledged(_))
     }

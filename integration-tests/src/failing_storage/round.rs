@@ -18,7 +18,8 @@ use crate::poll;
 
 /// Injections between two checks.
 const STRETCH: usize = 20;
-/// One in so many injections has a kill -9 in it.
+/// One in so many injections has a kill -9 amid the publishes, and as many have one when all are answered and the storage
+/// still fails.
 const KILLED: u8 = 8;
 /// The kill comes within this time, in milliseconds, after the publishers began.
 const KILL_WITHIN: std::ops::Range<u64> = 0..80;
@@ -70,7 +71,10 @@ impl Run {
 
     /// Kill -9, start, and compare what is there with all that was answered.
     async fn check(&mut self, seen: Seen, row: &mut Row, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
-        let Seen { mut attempts, reads, unanswered, .. } = seen;
+        let Seen { mut attempts, mut reads, unanswered, .. } = seen;
+        if self.stage.shows_what_may_go() {
+            reads.retain(|read| attempts.iter().any(|attempt| attempt.explains(read)));
+        }
         let Answers { acknowledged, refused, unknown } = Answers::of(&attempts);
         row.acknowledged += acknowledged;
         row.refused += refused;
@@ -93,6 +97,25 @@ impl Run {
     }
 }
 
+/// When the node is killed in an injection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kill {
+    Never,
+    Amid,
+    /// When every publish was answered: what was refused must stay away, however it was refused.
+    After,
+}
+
+impl Kill {
+    fn choose(rng: &mut Rng) -> Self {
+        match rng.u8(..KILLED) {
+            0 => Self::Amid,
+            1 => Self::After,
+            _ => Self::Never,
+        }
+    }
+}
+
 /// One injection.
 struct Injection<'r> {
     run: &'r mut Run,
@@ -105,15 +128,15 @@ impl Injection<'_> {
     /// Lets the storage fail amid publishes and work again, and waits until the node does. Tells how many calls failed;
     /// where nobody counts them, how many publishes did.
     async fn inject(&mut self, turn: &Turn, row: &mut Row, violations: &mut BTreeSet<String>) -> anyhow::Result<u64> {
-        let killed = self.run.rng.u8(..KILLED) == 0;
+        let kill = Kill::choose(&mut self.run.rng);
         self.run.stage.fail(self.kind, turn.next(), &mut self.run.rng)?;
         if matches!(self.kind, Kind::Restart(_)) {
             self.end_and_start(violations).await?;
         }
-        let burst = if self.run.stage.node.runs() { self.burst(killed, violations).await? } else { Seen::default() };
-        row.kills += usize::from(killed);
+        let burst = if self.run.stage.node.runs() { self.burst(kill, violations).await? } else { Seen::default() };
+        row.kills += usize::from(kill != Kill::Never);
         let (answers, client) = (Answers::of(&burst.attempts), self.run.stage.client());
-        let hindered = killed || self.kind.hinders_reads() || self.run.stage.database.is_some();
+        let hindered = kill == Kill::Amid || self.kind.hinders_reads() || self.run.stage.database.is_some();
         if !hindered {
             violations.extend(burst.refused_reads.iter().cloned());
         }
@@ -126,31 +149,49 @@ impl Injection<'_> {
         Ok(if counted { failed } else { u64::try_from(answers.refused + answers.unknown)? })
     }
 
-    /// A burst, with a kill -9 amid it if it is to be; the node may be started again while its storage fails.
-    async fn burst(&mut self, killed: bool, violations: &mut BTreeSet<String>) -> anyhow::Result<Seen> {
+    /// A burst, with a kill -9 amid or after it if there is to be one; the node may be started again while its storage
+    /// fails.
+    async fn burst(&mut self, kill: Kill, violations: &mut BTreeSet<String>) -> anyhow::Result<Seen> {
         let client = self.run.stage.client();
         let mut rng = self.run.rng.fork();
         let moment = Duration::from_millis(rng.u64(KILL_WITHIN));
         let burst = self.clients.burst(&client, &mut rng);
-        if !killed {
-            return burst.await;
+        match kill {
+            Kill::Never => burst.await,
+            Kill::After => {
+                let seen = burst.await?;
+                self.kill(Duration::ZERO).await?;
+                self.start_on_failing_storage(violations).await?;
+                Ok(seen)
+            }
+            Kill::Amid => {
+                let (seen, killed) = tokio::join!(burst, self.kill(moment));
+                killed?;
+                self.start_on_failing_storage(violations).await?;
+                seen
+            }
         }
-        let (server_too, while_it_fails) = (self.run.rng.bool(), self.run.rng.bool());
+    }
+
+    /// Kills the node after a while, unless it has ended by itself, and maybe its database server.
+    async fn kill(&mut self, moment: Duration) -> anyhow::Result<()> {
+        tokio::time::sleep(moment).await;
         let stage = &mut self.run.stage;
-        let kill = async {
-            tokio::time::sleep(moment).await;
-            stage.kill_node()?;
-            if server_too { stage.restart_failing_database().await } else { Ok(()) }
-        };
-        let (seen, killed) = tokio::join!(burst, kill);
-        killed?;
-        if while_it_fails && let Some(reason) = self.run.stage.try_to_start_node().await? {
+        stage.kill_node()?;
+        if self.run.rng.bool() { stage.restart_failing_database().await } else { Ok(()) }
+    }
+
+    /// Half of the time, starts the node while its storage fails. On a full volume it has to start.
+    async fn start_on_failing_storage(&mut self, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
+        if self.run.rng.bool()
+            && let Some(reason) = self.run.stage.try_to_start_node().await?
+        {
             self.run.stage.note(&format!("it did not start: {reason}"))?;
             if self.kind == Kind::FullVolume && self.run.stage.database.is_none() {
                 violations.insert(format!("the node does not start on a full volume: {reason}"));
             }
         }
-        seen
+        Ok(())
     }
 
     /// Ends the node and starts it while its storage fails: it need not start.

@@ -72,6 +72,12 @@ impl Stage {
         self.node.client()
     }
 
+    /// InnoDB shows a commit to others before its log is on the disk, and takes it back when it crashes in between. A read
+    /// beside it may see what nobody was ever told is done.
+    pub(super) fn shows_what_may_go(&self) -> bool {
+        self.database.as_ref().is_some_and(|database| database.engine() == Engine::MariaDb)
+    }
+
     fn volume(&self) -> Option<&Volume> {
         self.database.as_ref().map_or_else(|| self.node.volume(), DatabaseServer::volume)
     }
