@@ -97,11 +97,12 @@ impl Shim {
         Ok(self.control.write_all_at(&1_u64.to_ne_bytes(), 0)?)
     }
 
-    /// Lets no further call fail. Tells how many have failed since it was armed.
+    /// Lets no further call fail. Tells how many have failed since it was armed; asked again, none.
     pub(super) fn disarm(&self) -> anyhow::Result<u64> {
         self.control.write_all_at(&0_u64.to_ne_bytes(), 0)?;
         let mut failed = [0; WIDTH];
         self.control.read_exact_at(&mut failed, COUNTERS + WIDTH as u64)?;
+        self.control.write_all_at(&[0; 2 * WIDTH], COUNTERS)?;
         Ok(u64::from_ne_bytes(failed))
     }
 }

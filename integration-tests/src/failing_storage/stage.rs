@@ -5,9 +5,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use fastrand::Rng;
 
 use super::kind::Kind;
@@ -18,6 +18,8 @@ use crate::node::{Node, Setup};
 use crate::volume::Volume;
 
 const DATABASE: &str = "storage";
+/// Time until a database server takes connections again.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 /// Time until the node answers a publish that can't be written.
 const PUBLISH_TIMEOUT: &str = "500ms";
 /// Time until it gives up on a database server that is down.
@@ -119,10 +121,16 @@ impl Stage {
         Ok(started.err().map(|error| format!("{error:#}")))
     }
 
-    /// Starts the node on a storage that works.
+    /// Starts the node on a storage that works. A database server may have to recover first.
     pub(super) async fn start_node(&mut self) -> anyhow::Result<()> {
-        self.note("the node starts")?;
-        self.node.start_where_told().await
+        let deadline = Instant::now() + RECOVERED_WITHIN;
+        loop {
+            self.raise_database().await?;
+            let Some(reason) = self.try_to_start_node().await? else { return Ok(()) };
+            if self.database.is_none() || Instant::now() >= deadline {
+                bail!("the node does not start on a storage that works: {reason}");
+            }
+        }
     }
 
     /// Kills the node amid whatever it does.
