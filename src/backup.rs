@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use callboard_actors::store::{self, BackupError, Extent};
@@ -10,6 +11,9 @@ use callboard_actors::store::{self, BackupError, Extent};
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::serve::{close, open_options};
 use crate::settings::{DatabaseKind, Settings, sqlite_url};
+
+/// How long a backup waits for its turn between two commits of the node.
+const TURN: Duration = Duration::from_secs(60);
 
 /// What is said to who keeps the data in another database than SQLite.
 const NOT_SQLITE: &str = "only a SQLite file is copied by this program; use the database's own tools (pg_dump or base \
@@ -41,7 +45,7 @@ pub async fn back_up(settings: &Settings, target: &Path) -> anyhow::Result<()> {
 }
 
 async fn copy(settings: &Settings, source: &Path, partial: &Path, target: &Path) -> anyhow::Result<Extent> {
-    let (held, extent) = store::back_up(source, partial, settings.database.statement_timeout).await?;
+    let (held, extent) = store::back_up(source, partial, TURN).await?;
     let finished = sync(partial).and_then(|()| {
         fs::rename(partial, target).with_context(|| format!("cannot rename {}", partial.display()))?;
         sync(directory_of(target))
@@ -130,7 +134,7 @@ async fn declare(settings: &Settings, url: String, known: Option<Extent>) -> any
 
 /// How far the file goes that is about to be replaced; `None` when there is nothing in it. One that can't be read is kept
 /// all the same, and its versions may be given again.
-async fn known_before(database: &Path, patience: std::time::Duration) -> Option<Extent> {
+async fn known_before(database: &Path, patience: Duration) -> Option<Extent> {
     if fs::metadata(database).is_ok_and(|facts| facts.len() == 0) {
         return None;
     }

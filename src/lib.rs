@@ -17,3 +17,4 @@ pub mod open_files;
 pub mod serve;
 mod session;
 pub mod settings;
+mod waiting;

@@ -31,6 +31,7 @@ use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::http::{self, Draining, Listeners, Told, draining};
 use crate::settings::{DatabaseKind, Settings};
+use crate::waiting;
 
 /// How often a stopping node looks whether it is done.
 const LOOK: Duration = Duration::from_millis(10);
@@ -49,7 +50,10 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (listeners, bound) = bind_all(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
-    let (writer, reader) = open_database(&settings, &data_dir).await?;
+    let (writer, reader) = waiting::until_open(&listeners.http, settings.database.start_timeout, async || {
+        open_database(&settings, &data_dir).await
+    })
+    .await?;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let cluster = cluster::node::open(&settings, &node_id, bound).await?;
     let alone =

@@ -354,6 +354,9 @@ impl Handler<Heard> for LeaseKeeper {
     type Result = ();
 
     fn handle(&mut self, Heard(revision): Heard, context: &mut Context<Self>) {
+        if let Some(told) = &self.told {
+            self.writer.knows(told.timeline, revision);
+        }
         self.step(Event::Heard(revision), context);
     }
 }

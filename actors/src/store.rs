@@ -6,7 +6,7 @@
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
 //! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
-//! `namespaces`, `prune`, `backup` · `transaction`, `rows`, `dialect`, `error` below them · `open`.
+//! `namespaces`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `dialect`, `error` below them · `open`.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +23,7 @@ mod look;
 mod membership;
 mod namespaces;
 mod open;
+mod outlook;
 mod prune;
 mod reader;
 mod rows;

@@ -140,7 +140,8 @@ async fn an_unreachable_database_is_refused() -> Result<()> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let url = format!("postgres://u:secret@{address}/callboard");
     let arguments = ["serve", "--http-addr", "127.0.0.1:0", "--data-dir", "d", "--database-connect-timeout", "500ms"];
-    let output = run_to_end(&arguments, &[("CALLBOARD_DATABASE_URL", &url)]).await?;
+    let environment = [("CALLBOARD_DATABASE_URL", url.as_str()), ("CALLBOARD_DATABASE_START_TIMEOUT", "300ms")];
+    let output = run_to_end(&arguments, &environment).await?;
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code().is_some_and(|code| code != 0), "{message}");
     assert!(message.contains(&address.to_string()) && !message.contains("secret"), "{message}");

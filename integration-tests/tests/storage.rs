@@ -157,7 +157,8 @@ async fn a_backup_amid_publishers_has_all_that_was_acknowledged_before_its_end()
     let before_its_end = last_before(&backup, &acknowledged);
     let arguments = ["backup", "--data-dir", data_text, backup_text];
     let (before_its_end, said) = tokio::join!(before_its_end, run(&arguments));
-    let (before_its_end, said) = (before_its_end?, said?);
+    let said = said?;
+    let before_its_end = before_its_end?;
     assert!(said.contains(backup_text) && before_its_end.len() >= begun, "{said}");
     let again = run(&["backup", "--data-dir", data_text, backup_text]).await.unwrap_err().to_string();
     assert!(again.contains("exists"), "a copy is never overwritten: {again}");

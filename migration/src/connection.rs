@@ -115,7 +115,23 @@ pub(crate) async fn close(session: DatabaseConnection, url: &str) {
 
 /// The code that the database gave with an error, if it gave one.
 pub(crate) fn sql_state(error: &DbErr) -> Option<String> {
+    driver_error(error)?.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+}
+
+/// True when a statement was refused because the server, or the session's transactions, take no writes.
+pub(crate) fn is_read_only(error: &DbErr) -> bool {
+    // PostgreSQL: read_only_sql_transaction. MySQL and MariaDB: --read-only, read-only transaction, read-only mode.
+    let number = driver_error(error)
+        .and_then(|error| error.as_database_error())
+        .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
+        .map(sqlx::mysql::MySqlDatabaseError::number);
+    sql_state(error).as_deref() == Some("25006") || matches!(number, Some(1_290 | 1_792 | 1_836))
+}
+
+fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
     let (DbErr::Conn(inner) | DbErr::Exec(inner) | DbErr::Query(inner)) = error else { return None };
-    let RuntimeErr::SqlxError(inner) = inner else { return None };
-    inner.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+    match inner {
+        RuntimeErr::SqlxError(error) => Some(error),
+        RuntimeErr::Internal(_) => None,
+    }
 }

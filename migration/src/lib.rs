@@ -53,6 +53,17 @@ pub enum MigrationError {
         /// The address, password masked.
         database: String,
     },
+    /// The server is a standby or takes no writes. Nothing was touched.
+    #[error(
+        "database {database} takes no writes ({reason}); name one that does: the primary, or one whose transactions are not \
+         read-only by default"
+    )]
+    ReadOnly {
+        /// The address, password masked.
+        database: String,
+        /// What the database said.
+        reason: String,
+    },
     /// A statement was refused. Steps that were finished before stay; running again continues.
     #[error(
         "database {database} could not be migrated: {reason}; the user needs the right to create and alter tables, \
@@ -167,6 +178,9 @@ async fn end_turn(session: &DatabaseConnection) -> Result<(), DbErr> {
 }
 
 fn refused(url: &str, error: &DbErr) -> MigrationError {
+    if connection::is_read_only(error) {
+        return MigrationError::ReadOnly { database: masked(url), reason: error.to_string() };
+    }
     MigrationError::Refused { database: masked(url), reason: error.to_string() }
 }
 

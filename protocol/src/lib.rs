@@ -10,7 +10,8 @@
 //! others) · [`cache`] (when memory may
 //! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) ·
 //! [`session`] (what a native client is sent) · [`push_ledger`], [`clients`] (who got what) · [`retention`]
-//! (what is old) · [`link`] (when a way to a peer lives) · [`commit_health`], [`log_growth`] (how the database is) ·
+//! (what is old) · [`link`] (when a way to a peer lives) · [`known_revision`],
+//! [`commit_health`], [`log_growth`] (how the database is) ·
 //! [`wire`] (hand-written decoders)
 
 pub mod cache;
@@ -22,6 +23,7 @@ pub mod content;
 pub mod feed;
 pub mod gray;
 pub mod key;
+pub mod known_revision;
 pub mod lease;
 pub mod link;
 pub mod log_growth;

@@ -26,6 +26,9 @@ pub struct DatabaseOptions {
     /// Time to wait for a connection.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
+    /// Time a start waits for a database that can't be reached, or takes no writes.
+    #[serde(with = "humantime_serde")]
+    pub start_timeout: Duration,
     /// Time one statement may take.
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
@@ -53,6 +56,7 @@ impl Default for DatabaseOptions {
             url: DatabaseUrl::default(),
             read_connections: 4,
             connect_timeout: Duration::from_secs(5),
+            start_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(3),
         }
     }
@@ -75,6 +79,7 @@ impl DatabaseOptions {
         }
         bounds::count("database.read_connections", self.read_connections, 1..=1000)?;
         bounds::duration("database.connect_timeout", self.connect_timeout, SHORTEST..=HOUR)?;
+        bounds::duration("database.start_timeout", self.start_timeout, Duration::ZERO..=HOUR)?;
         bounds::duration("database.statement_timeout", self.statement_timeout, SHORTEST..=HOUR)
     }
 

@@ -80,11 +80,31 @@ pub async fn back_up(source: &Path, target: &Path, patience: Duration) -> Result
     let mut node = connect(source, patience).await?;
     let copied = sqlx::query("VACUUM INTO ?").bind(target.display().to_string()).execute(&mut node).await;
     copied.map_err(|error| failed(target, &error))?;
-    node.execute("BEGIN IMMEDIATE").await.map_err(|error| failed(source, &error))?;
+    hold(&mut node, patience).await.map_err(|error| failed(source, &error))?;
     let mut copy = connect(target, patience).await?;
     let extent = catch_up(&mut copy, source).await.map_err(|error| failed(target, &error))?;
     copy.close().await.map_err(|error| failed(target, &error))?;
     Ok((Held { source: node }, extent))
+}
+
+/// Takes the lock that commits take. The node leaves it for moments only, which SQLite's own waiting misses.
+async fn hold(node: &mut SqliteConnection, patience: Duration) -> Result<(), sqlx::Error> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    const BUSY: &str = "5";
+    node.execute("PRAGMA busy_timeout = 0").await?;
+    let begun = tokio::time::Instant::now();
+    loop {
+        match node.execute("BEGIN IMMEDIATE").await {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                let is_busy = error.as_database_error().and_then(|error| error.code()).as_deref() == Some(BUSY);
+                if !is_busy || begun.elapsed() >= patience {
+                    return Err(error);
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn catch_up(copy: &mut SqliteConnection, source: &Path) -> Result<Extent, sqlx::Error> {

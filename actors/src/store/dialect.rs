@@ -16,6 +16,16 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// The beginning of a select list that says as of when the answer is, and by whom: the revision and the timeline of
+    /// `m`, the row of `cc_meta`, and `off` from a server that takes writes. Read by `Columns::head`.
+    pub(super) fn head(self) -> &'static str {
+        match self {
+            Self::Sqlite => "m.rev, m.timeline, 'off'",
+            Self::Postgres => "m.rev, m.timeline, CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END",
+            Self::MySql => "m.rev, m.timeline, CAST(@@global.read_only AS CHAR)",
+        }
+    }
+
     /// The name for logs and status pages.
     #[must_use]
     pub fn as_str(self) -> &'static str {

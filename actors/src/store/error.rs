@@ -209,6 +209,8 @@ pub(super) enum Fault {
     TimedOut,
     /// A row could not be understood.
     Broken(String),
+    /// Another server answered than the one that takes the commits.
+    NotTheWriter(&'static str),
 }
 
 impl From<DbErr> for Fault {
@@ -218,10 +220,11 @@ impl From<DbErr> for Fault {
 }
 
 impl Fault {
-    fn cause(&self) -> Cause {
+    pub(super) fn cause(&self) -> Cause {
         match self {
             Self::TimedOut => Cause::Slow,
             Self::Broken(_) => Cause::Damaged,
+            Self::NotTheWriter(_) => Cause::ReadOnly,
             Self::Database(error) => cause(error),
         }
     }
@@ -229,7 +232,9 @@ impl Fault {
     /// True when the statement was never run because its connection had died: it may be sent again on another one.
     pub(super) fn is_dead_connection(&self) -> bool {
         match self {
-            Self::Database(DbErr::ConnectionAcquire(_)) | Self::TimedOut | Self::Broken(_) => false,
+            Self::Database(DbErr::ConnectionAcquire(_)) | Self::TimedOut | Self::Broken(_) | Self::NotTheWriter(_) => {
+                false
+            }
             Self::Database(error) => matches!(cause(error), Cause::Unreachable | Cause::ReadOnly),
         }
     }
@@ -249,8 +254,14 @@ impl Fault {
         }
     }
 
-    fn reason(&self) -> String {
+    /// True when it says something of the database, not of what was asked.
+    pub(super) fn is_outage(&self) -> bool {
+        self.cause().is_outage()
+    }
+
+    pub(super) fn reason(&self) -> String {
         match self {
+            Self::NotTheWriter(reason) => (*reason).to_owned(),
             Self::TimedOut => "no answer in the time allowed".to_owned(),
             Self::Broken(what) => what.clone(),
             Self::Database(error) => error.to_string(),
@@ -273,10 +284,10 @@ impl From<Fault> for WriteError {
 
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> Self {
-        if fault.cause().passes() {
-            Self::Unavailable { reason: fault.reason() }
-        } else {
-            Self::Broken { what: fault.reason() }
+        match fault.cause() {
+            // Only what is known to be about the data is that; whatever else a server says, later it may answer.
+            Cause::Damaged | Cause::Refused => Self::Broken { what: fault.reason() },
+            _ => Self::Unavailable { reason: fault.reason() },
         }
     }
 }
@@ -309,6 +320,18 @@ fn database_code(error: &DbErr) -> Option<String> {
 fn mysql_number(error: &DbErr) -> Option<u16> {
     let error = driver_error(error)?.as_database_error()?;
     error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(sqlx::mysql::MySqlDatabaseError::number)
+}
+
+/// True when a query failed because its table is not there, and for no other reason.
+pub(super) fn is_missing_table(error: &DbErr, backend: Backend) -> bool {
+    match backend {
+        Backend::Postgres => database_code(error).as_deref() == Some("42P01"),
+        Backend::MySql => mysql_number(error) == Some(1_146),
+        // SQLite has one code for every mistake in a statement, and this one has no other.
+        Backend::Sqlite => driver_error(error)
+            .and_then(sqlx::Error::as_database_error)
+            .is_some_and(|error| error.message().starts_with("no such table")),
+    }
 }
 
 fn cause(error: &DbErr) -> Cause {
@@ -364,6 +387,10 @@ fn cause_of_mysql(number: u16) -> Cause {
         1_205 | 1_213 | 1_969 | 3_024 => Cause::Contention,
         // Read-only by a setting or after a fail-over.
         1_290 | 1_792 | 1_836 => Cause::ReadOnly,
+        // Not ready (Galera without quorum), group replication or a proxy that has no server, a link that broke.
+        1_047 | 1_158..=1_161 | 3_100 | 9_001 => Cause::Unreachable,
+        // Certification failed: another member's transaction was first.
+        3_101 => Cause::Contention,
         // Server shut down or shutting down, session killed, too many connections.
         1_040 | 1_053 | 1_080 | 1_317 | 1_927 | 1_928 | 2_006 | 2_013 | 4_031 => Cause::Unreachable,
         // Disk full, table full, which InnoDB says of a volume without room.

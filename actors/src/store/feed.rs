@@ -14,7 +14,7 @@ use callboard_protocol::watch::Selector;
 use super::dialect::Sql;
 use super::error::{Fault, ReadError};
 use super::reader::{self, Reader};
-use super::rows::{self, Columns};
+use super::rows::{self, Columns, Head};
 use super::selector::condition;
 
 /// The present states of the selected keys.
@@ -79,9 +79,9 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn snapshot(&self, selector: &Selector, limit: u32) -> Result<Snapshot, ReadError> {
-        let facts = rows::facts_of("c");
+        let (facts, head_columns) = (rows::facts_of("c"), self.backend().head());
         let mut sql = self.sql(&format!(
-            "SELECT m.rev, m.timeline, m.pruned_rev, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, \
+            "SELECT {head_columns}, m.pruned_rev, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, \
              c.modified_at, c.content FROM cc_meta m LEFT JOIN cc_config c ON "
         ));
         condition(Some(selector), &mut sql, "c");
@@ -89,9 +89,10 @@ impl Reader {
         sql.push(" WHERE m.id = 1 ORDER BY c.tenant, c.grp, c.data_id LIMIT ").bind(i64::from(limit) + 1);
         let mut head = None;
         let mut states = Vec::new();
-        for row in &self.ask(sql).await? {
+        for row in &self.ask_as_of(sql).await? {
             let mut columns = Columns::of(row);
-            head = Some((columns.version()?, columns.timeline()?, columns.version()?));
+            let Head { revision, timeline, .. } = columns.head()?;
+            head = Some((revision, timeline, columns.version()?));
             states.extend(reader::joined_state(&mut columns)?.map(Arc::new));
         }
         let (revision, timeline, floor) = head.ok_or_else(reader::no_meta)?;
@@ -132,9 +133,9 @@ impl Reader {
         selector: Option<&Selector>,
         limit: Option<i64>,
     ) -> Result<Feed, Fault> {
-        let facts = rows::facts_of("c");
+        let (facts, head_columns) = (rows::facts_of("c"), self.backend().head());
         let mut sql = self.sql(&format!(
-            "SELECT m.rev, m.timeline, m.pruned_rev, c.tenant, c.grp, c.data_id, c.rev, {facts}, c.created_at, c.at, \
+            "SELECT {head_columns}, m.pruned_rev, c.tenant, c.grp, c.data_id, c.rev, {facts}, c.created_at, c.at, \
              c.content, c.op, c.channel, c.operator, c.source_address, c.client_id, c.note, c.request_id \
              FROM cc_meta m LEFT JOIN cc_change c ON "
         ));
@@ -147,9 +148,10 @@ impl Reader {
         }
         let mut head = None;
         let mut changes = Vec::new();
-        for row in &self.ask(sql).await? {
+        for row in &self.ask_as_of(sql).await? {
             let mut columns = Columns::of(row);
-            head = Some((columns.version()?, columns.timeline()?, columns.version()?));
+            let Head { revision, timeline, .. } = columns.head()?;
+            head = Some((revision, timeline, columns.version()?));
             changes.extend(change(&mut columns)?);
         }
         let (revision, timeline, floor) = head.ok_or_else(reader::no_meta)?;

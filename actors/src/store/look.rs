@@ -8,20 +8,32 @@ use callboard_protocol::unit::{Recorded, RequestId};
 use sea_orm::QueryResult;
 
 use super::batch::{self, ASKED_AT_ONCE};
-use super::dialect::Sql;
+use super::dialect::{Backend, Sql};
 use super::error::Fault;
 use super::membership::Landed;
 use super::reader::{self, Reader};
-use super::rows::{self, Columns};
+use super::rows::{self, Columns, Head};
 use super::transaction::Transaction;
 
 /// Something that answers statements: a reader, or a transaction that holds the lock.
 pub(super) trait Asked {
+    fn backend(&self) -> Backend;
     fn statement(&self, text: &str) -> Sql;
     async fn answer(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault>;
+    /// Of a statement that begins with [`Backend::head`]: an answer that is not behind what is known.
+    async fn answer_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault>;
 }
 
 impl Asked for Transaction {
+    fn backend(&self) -> Backend {
+        Transaction::backend(self)
+    }
+
+    /// It holds the lock of the meta row: nobody commits beside it.
+    async fn answer_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
+        self.rows(sql).await
+    }
+
     fn statement(&self, text: &str) -> Sql {
         self.sql(text)
     }
@@ -32,6 +44,14 @@ impl Asked for Transaction {
 }
 
 impl Asked for Reader {
+    fn backend(&self) -> Backend {
+        Reader::backend(self)
+    }
+
+    async fn answer_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
+        self.ask_as_of(sql).await
+    }
+
     fn statement(&self, text: &str) -> Sql {
         self.sql(text)
     }
@@ -52,20 +72,21 @@ pub(super) async fn look(asked: &impl Asked, request_ids: &[RequestId]) -> Resul
     let none: &[RequestId] = &[];
     let chunks = request_ids.chunks(ASKED_AT_ONCE).chain(request_ids.is_empty().then_some(none));
     for ids in chunks {
-        let text = "SELECT m.rev, m.timeline, r.rev, r.request_id, r.result \
-                    FROM cc_meta m LEFT JOIN cc_request r ON ";
-        let mut sql = asked.statement(text);
+        let head_columns = asked.backend().head();
+        let text =
+            format!("SELECT {head_columns}, r.rev, r.request_id, r.result FROM cc_meta m LEFT JOIN cc_request r ON ");
+        let mut sql = asked.statement(&text);
         if ids.is_empty() {
             sql.push("1 = 0");
         } else {
             sql.push("r.request_id IN ").list(&ids.iter().map(RequestId::as_str).collect::<Vec<_>>());
         }
         sql.push(" WHERE m.id = 1");
-        for row in &asked.answer(sql).await? {
+        for row in &asked.answer_as_of(sql).await? {
             let mut columns = Columns::of(row);
-            let seen = (columns.version()?, columns.timeline()?);
+            let Head { revision, timeline, .. } = columns.head()?;
             // What was not there was not there as of the first, lowest revision.
-            head.get_or_insert(seen);
+            head.get_or_insert((revision, timeline));
             if let Some(revision) = columns.take::<Option<i64>>()? {
                 revisions.push(Version(revision.unsigned_abs()));
                 units.push(batch::recorded(&mut columns)?);

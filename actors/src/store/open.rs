@@ -13,7 +13,8 @@ use sea_orm::sqlx::{self, ConnectOptions, Connection, Executor, Row};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
 use super::dialect::Backend;
-use super::error::OpenError;
+use super::error::{OpenError, is_missing_table};
+use super::outlook::Outlook;
 use super::transaction::Limits;
 use super::writer::Apart;
 use super::{OpenOptions, Reader, Writer};
@@ -39,11 +40,12 @@ const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 /// [`OpenError`] names the database, with its password masked, and what to do.
 pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let database = masked(&options.url);
+    let outlook = Outlook::default();
     let Pools { backend, writes, reads, checkpoints, joins, leases } =
         match options.url.split(':').next().unwrap_or_default() {
-            "sqlite" => sqlite(&options, &database).await?,
-            "postgres" | "postgresql" => postgres(&options, &database).await?,
-            "mysql" | "mariadb" => mysql(&options, &database).await?,
+            "sqlite" => sqlite(&options, &database, &outlook).await?,
+            "postgres" | "postgresql" => postgres(&options, &database, &outlook).await?,
+            "mysql" | "mariadb" => mysql(&options, &database, &outlook).await?,
             _ => {
                 let reason = "it has to begin with sqlite:, postgres:// or mysql://".to_owned();
                 return Err(OpenError::Address { database, reason });
@@ -52,7 +54,8 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     check_schema(&reads, backend, &database).await?;
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
-    let reader = Reader::new(reads, backend, options.read_connections.max(1), limits.connect + limits.statement);
+    let patience = limits.connect + limits.statement;
+    let reader = Reader::new(reads, backend, options.read_connections.max(1), patience, outlook);
     Ok((Writer::new(writes, Apart { checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits), reader))
 }
 
@@ -130,6 +133,25 @@ async fn in_order(answer: impl Future<Output = Result<bool, sqlx::Error>>) -> Re
     }
 }
 
+/// What the connections of a pool are for.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    /// Single statements: a transaction that could not be ended says nothing of them.
+    Read,
+    /// Transactions.
+    Write,
+}
+
+impl Use {
+    /// Whether a connection of this age may be given out.
+    fn permits(self, outlook: &Outlook, age: Duration) -> bool {
+        match self {
+            Self::Read => outlook.may_read(age),
+            Self::Write => outlook.may_write(age),
+        }
+    }
+}
+
 /// Whether a pool may give a connection out: not one inside a transaction. What is begun there would be a savepoint, and
 /// its "commit" would acknowledge what a transaction that nobody ends still holds.
 fn is_outside_of_transactions(connection: &impl Connection) -> Result<bool, sqlx::Error> {
@@ -158,7 +180,22 @@ async fn is_settled_postgres(connection: &mut PgConnection) -> Result<bool, sqlx
     Ok(outside && is_outside_of_transactions(connection)?)
 }
 
-async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
+/// Closes SQLite's connection that is free next. One that has just been let go of is on its way back to its pool.
+pub(super) async fn close_next(connection: &DatabaseConnection) {
+    match connection.get_sqlite_connection_pool().acquire().await {
+        Ok(next) => close(next.detach()).await,
+        Err(error) => tracing::debug!(%error, "there was no database connection to close"),
+    }
+}
+
+/// Closes those of SQLite's connections that nobody uses now.
+pub(super) async fn close_idle(connection: &DatabaseConnection) {
+    while let Some(idle) = connection.get_sqlite_connection_pool().try_acquire() {
+        close(idle.detach()).await;
+    }
+}
+
+async fn sqlite(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     if options.url.contains(":memory:") || options.url.contains("mode=memory") {
         let reason = "a database in memory keeps nothing; name a file".to_owned();
         return Err(OpenError::Address { database: database.to_owned(), reason });
@@ -185,18 +222,23 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
         });
     }
     close(first).await;
-    let pool = || {
+    let pool = |use_of: Use| {
+        let outlook = outlook.clone();
         let pool = SqlitePoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
         pool.idle_timeout(None)
             .max_lifetime(None)
-            .before_acquire(|connection, _| Box::pin(async { is_outside_of_transactions(connection) }))
+            .before_acquire(move |connection, facts| {
+                let is_current = use_of.permits(&outlook, facts.age);
+                Box::pin(async move { Ok(is_current && is_outside_of_transactions(connection)?) })
+            })
             .after_release(|connection, _| Box::pin(is_settled_sqlite(connection)))
     };
     // Exactly one connection writes: writers would only wait for each other, and worse than in a queue.
-    let writes = pool().max_connections(1).connect_lazy_with(settings.clone());
-    let checkpoints = pool().max_connections(1).connect_lazy_with(settings.clone());
-    let reads =
-        pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings.pragma("query_only", "ON"));
+    let writes = pool(Use::Write).max_connections(1).connect_lazy_with(settings.clone());
+    let checkpoints = pool(Use::Write).max_connections(1).connect_lazy_with(settings.clone());
+    let reads = pool(Use::Read)
+        .max_connections(options.read_connections.max(1))
+        .connect_lazy_with(settings.pragma("query_only", "ON"));
     Ok(Pools {
         backend: Backend::Sqlite,
         writes: writes.into(),
@@ -207,18 +249,24 @@ async fn sqlite(options: &OpenOptions, database: &str) -> Result<Pools, OpenErro
     })
 }
 
-async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
+async fn postgres(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     let settings = PgConnectOptions::from_str(&options.url)
         .map_err(|error| address(database, &error))?
         .application_name("callboard")
+        // No number with a fraction is ever read, and poolers refuse what they do not know at the beginning of a session.
+        .extra_float_digits(None)
         // A statement for each number of rows in a batch: preparing one of them anew costs more than running it.
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
+    // Whatever the server allows a statement by default.
+    let told = format!("SET statement_timeout = {}", options.statement_timeout.as_millis());
+    first.execute(sqlx::AssertSqlSafe(told)).await.map_err(|error| unusable(database, &error))?;
     check_postgres(&mut first, database).await?;
     close(first).await;
     let limit = options.statement_timeout.as_millis();
-    let pool = || {
+    let pool = |use_of: Use| {
+        let outlook = outlook.clone();
         let pool = PgPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
         pool.after_connect(move |connection, _| {
             Box::pin(async move {
@@ -232,13 +280,16 @@ async fn postgres(options: &OpenOptions, database: &str) -> Result<Pools, OpenEr
                 refuse_postgres_standby(connection).await
             })
         })
-        .before_acquire(|connection, _| Box::pin(async { is_outside_of_transactions(connection) }))
+        .before_acquire(move |connection, facts| {
+            let is_current = use_of.permits(&outlook, facts.age);
+            Box::pin(async move { Ok(is_current && is_outside_of_transactions(connection)?) })
+        })
         .after_release(|connection, _| Box::pin(in_order(is_settled_postgres(connection))))
     };
-    let writes = pool().max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
-    let joins = pool().max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
-    let leases = pool().max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
-    let reads = pool().max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
+    let writes = pool(Use::Write).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let joins = pool(Use::Write).max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
+    let leases = pool(Use::Read).max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let reads = pool(Use::Read).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
     Ok(Pools {
         backend: Backend::Postgres,
         writes: writes.into(),
@@ -258,7 +309,7 @@ async fn refuse_postgres_standby(connection: &mut PgConnection) -> Result<(), sq
 async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result<(), OpenError> {
     let question = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), \
                     current_setting('synchronous_commit'), current_setting('fsync'), \
-                    current_setting('full_page_writes')";
+                    current_setting('full_page_writes'), current_setting('server_encoding')";
     let row = connection.fetch_one(question).await.map_err(|error| unusable(database, &error))?;
     let text = |index: usize| row.try_get::<String, _>(index).map_err(|error| unusable(database, &error));
     if row.try_get::<bool, _>(0).map_err(|error| unusable(database, &error))? {
@@ -268,6 +319,10 @@ async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result
         let reason = "transactions are read-only".to_owned();
         return Err(OpenError::ReadOnly { database: database.to_owned(), reason });
     }
+    if text(5)? != "UTF8" {
+        let reason = format!("its encoding is {}; make one with ENCODING 'UTF8'", text(5)?);
+        return Err(OpenError::Unusable { database: database.to_owned(), reason });
+    }
     for (index, name) in [(2, "synchronous_commit"), (3, "fsync"), (4, "full_page_writes")] {
         if text(index)? == "off" {
             warn_of_weak_durability(database, name, "off", "on");
@@ -276,7 +331,7 @@ async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result
     Ok(())
 }
 
-async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError> {
+async fn mysql(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     let settings = MySqlConnectOptions::from_str(&options.url)
         .map_err(|error| address(database, &error))?
         .statement_cache_capacity(STATEMENTS_KEPT)
@@ -305,7 +360,8 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
         // MySQL can't end an idle transaction, only an idle session; the writer replaces one that was ended.
         told_writers.push_str(&format!("; SET SESSION wait_timeout = {}", seconds + 1));
     }
-    let pool = |told: String| {
+    let pool = |use_of: Use, told: String| {
+        let outlook = outlook.clone();
         let pool = MySqlPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
         pool.after_connect(move |connection, _| {
             let told = told.clone();
@@ -315,7 +371,10 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
             })
         })
         // Not a ping: a begin that was abandoned may have left a transaction that the driver knows nothing of.
-        .before_acquire(|connection, _| Box::pin(async { is_outside_of_transactions(connection) }))
+        .before_acquire(move |connection, facts| {
+            let is_current = use_of.permits(&outlook, facts.age);
+            Box::pin(async move { Ok(is_current && is_outside_of_transactions(connection)?) })
+        })
         .after_release(|connection, _| {
             Box::pin(in_order(async {
                 connection.execute("ROLLBACK").await?;
@@ -323,13 +382,16 @@ async fn mysql(options: &OpenOptions, database: &str) -> Result<Pools, OpenError
             }))
         })
     };
-    let writes =
-        pool(format!("{told}{told_writers}")).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
-    let joins =
-        pool(format!("{told}{told_writers}")).max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
-    let leases =
-        pool(format!("{told}{told_writers}")).max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
-    let reads = pool(told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
+    let writes = pool(Use::Write, format!("{told}{told_writers}"))
+        .max_connections(WRITE_CONNECTIONS)
+        .connect_lazy_with(settings.clone());
+    let joins = pool(Use::Write, format!("{told}{told_writers}"))
+        .max_connections(JOIN_CONNECTIONS)
+        .connect_lazy_with(settings.clone());
+    let leases = pool(Use::Read, format!("{told}{told_writers}"))
+        .max_connections(LEASE_CONNECTIONS)
+        .connect_lazy_with(settings.clone());
+    let reads = pool(Use::Read, told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
     Ok(Pools {
         backend: Backend::MySql,
         writes: writes.into(),
@@ -387,9 +449,10 @@ async fn check_schema(reads: &DatabaseConnection, backend: Backend, database: &s
     let question = format!("SELECT version FROM {MIGRATION_TABLE} ORDER BY version");
     let rows = match reads.query_all_raw(Statement::from_string(backend.sea(), question)).await {
         Ok(rows) => rows,
-        Err(DbErr::Query(error)) => {
-            tracing::debug!(store.database = database, %error, "the table of migrations can't be read");
-            return Err(not_migrated());
+        Err(error) if is_missing_table(&error, backend) => return Err(not_migrated()),
+        Err(error @ DbErr::Query(_)) => {
+            let reason = format!("its table of migrations can't be read: {error}");
+            return Err(OpenError::Unusable { database: database.to_owned(), reason });
         }
         Err(error) => {
             return Err(OpenError::Unreachable { database: database.to_owned(), reason: error.to_string() });

@@ -10,13 +10,14 @@ use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::unit::RequestId;
-use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
 use super::dialect::{Backend, Sql};
 use super::error::{Fault, ReadError};
 use super::look::{self, Asked};
 use super::membership::Landed;
-use super::rows::{self, Columns};
+use super::outlook::Outlook;
+use super::rows::{self, Columns, Head};
 
 /// Keys in one statement of a fill.
 const FILLED_AT_ONCE: usize = 200;
@@ -30,6 +31,7 @@ pub struct Reader {
     pool_size: u32,
     /// The longest that one statement may take, waiting for a connection included.
     patience: Duration,
+    outlook: Outlook,
 }
 
 /// The states of some keys, as of one revision.
@@ -44,8 +46,23 @@ pub struct Filled {
 }
 
 impl Reader {
-    pub(super) fn new(connection: DatabaseConnection, backend: Backend, pool_size: u32, patience: Duration) -> Self {
-        Self { connection, backend, pool_size, patience }
+    pub(super) fn new(
+        connection: DatabaseConnection,
+        backend: Backend,
+        pool_size: u32,
+        patience: Duration,
+        outlook: Outlook,
+    ) -> Self {
+        Self { connection, backend, pool_size, patience, outlook }
+    }
+
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    /// What the connections of this store know together.
+    pub(super) fn outlook(&self) -> &Outlook {
+        &self.outlook
     }
 
     /// Which database this reads from.
@@ -98,7 +115,8 @@ impl Reader {
     /// # Errors
     /// [`ReadError`] when it does not answer.
     pub async fn probe(&self) -> Result<(), ReadError> {
-        let rows = self.ask(self.sql("SELECT rev FROM cc_meta WHERE id = 1")).await?;
+        let head = self.backend.head();
+        let rows = self.ask_as_of(self.sql(&format!("SELECT {head} FROM cc_meta m WHERE m.id = 1"))).await?;
         if rows.is_empty() { Err(no_meta().into()) } else { Ok(()) }
     }
 
@@ -113,18 +131,53 @@ impl Reader {
         Sql::new(self.backend, text)
     }
 
+    /// Runs a reading statement that begins with [`Backend::head`], and takes no answer of a server that has lost its role,
+    /// or that is behind what was known before it was asked: the pools are emptied then, and another server is asked.
+    pub(super) async fn ask_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
+        const OTHERS: u32 = 2;
+        let statement = sql.statement();
+        let mut left = OTHERS;
+        loop {
+            let known = self.outlook.known();
+            let rows = self.run(statement.clone()).await?;
+            let Some(first) = rows.first() else { return Ok(rows) };
+            let Head { revision, timeline, is_writable } = Columns::of(first).head()?;
+            let is_behind = known.refutes(timeline, revision);
+            if is_writable && !is_behind {
+                self.outlook.saw(timeline, revision);
+                return Ok(rows);
+            }
+            let reason = if is_behind { "a server is behind what was committed" } else { "a server takes no writes" };
+            self.outlook.empty_pools(reason);
+            if left == 0 {
+                self.outlook.unread(reason);
+                return Err(Fault::NotTheWriter(reason));
+            }
+            left -= 1;
+        }
+    }
+
     /// Runs a reading statement. A connection that turns out dead is replaced, up to the size of the pool.
     pub(super) async fn ask(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        let statement = sql.statement();
+        self.run(sql.statement()).await
+    }
+
+    async fn run(&self, statement: Statement) -> Result<Vec<QueryResult>, Fault> {
         let mut left = self.pool_size;
         loop {
             let answer = tokio::time::timeout(self.patience, self.connection.query_all_raw(statement.clone()));
             let fault = match answer.await {
-                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Ok(rows)) => {
+                    self.outlook.read();
+                    return Ok(rows);
+                }
                 Ok(Err(error)) => Fault::Database(error),
                 Err(_elapsed) => Fault::TimedOut,
             };
             if left == 0 || !fault.is_dead_connection() {
+                if fault.is_outage() {
+                    self.outlook.unread(&fault.reason());
+                }
                 return Err(fault);
             }
             left -= 1;
@@ -135,8 +188,9 @@ impl Reader {
 /// See [`Reader::fill`]; a transaction fills in the same way.
 pub(super) async fn fill(asked: &impl Asked, keys: &[ConfigKey]) -> Result<Filled, Fault> {
     let facts = rows::facts_of("c");
+    let head_columns = asked.backend().head();
     let text = format!(
-        "SELECT m.rev, m.timeline, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, c.modified_at, \
+        "SELECT {head_columns}, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, c.modified_at, \
          c.content FROM cc_meta m LEFT JOIN cc_config c ON "
     );
     let mut head: Option<(Version, Timeline)> = None;
@@ -146,10 +200,10 @@ pub(super) async fn fill(asked: &impl Asked, keys: &[ConfigKey]) -> Result<Fille
         let mut sql = asked.statement(&text);
         sql.keys("c", chunk).push(" WHERE m.id = 1");
         let mut found = HashMap::with_capacity(chunk.len());
-        for row in &asked.answer(sql).await? {
+        for row in &asked.answer_as_of(sql).await? {
             let mut columns = Columns::of(row);
-            let seen = (columns.version()?, columns.timeline()?);
-            head.get_or_insert(seen);
+            let Head { revision, timeline, .. } = columns.head()?;
+            head.get_or_insert((revision, timeline));
             if let Some(state) = joined_state(&mut columns)? {
                 found.insert(state.key.clone(), Arc::new(state));
             }

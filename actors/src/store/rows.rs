@@ -41,6 +41,15 @@ pub(super) struct Facts {
     pub(super) gray: GrayRules,
 }
 
+/// As of when an answer is, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) revision: Version,
+    pub(super) timeline: Timeline,
+    /// The server takes writes: it is no standby.
+    pub(super) is_writable: bool,
+}
+
 /// Reads a row column by column, in the order of the select list.
 pub(super) struct Columns<'a> {
     row: &'a QueryResult,
@@ -70,6 +79,15 @@ impl<'a> Columns<'a> {
 
     pub(super) fn timeline(&mut self) -> Result<Timeline, Fault> {
         self.number().map(Timeline)
+    }
+
+    /// What [`Backend::head`] asks for.
+    ///
+    /// [`Backend::head`]: super::Backend::head
+    pub(super) fn head(&mut self) -> Result<Head, Fault> {
+        let (revision, timeline) = (self.version()?, self.timeline()?);
+        let read_only = self.take::<String>()?;
+        Ok(Head { revision, timeline, is_writable: read_only == "0" || read_only.eq_ignore_ascii_case("off") })
     }
 
     pub(super) fn time(&mut self) -> Result<WallMillis, Fault> {

@@ -11,6 +11,7 @@ use sea_orm::{
 
 use super::dialect::{Backend, Sql};
 use super::error::{CommitError, Fault};
+use super::outlook::Outlook;
 
 /// How long the parts of a transaction may take.
 #[derive(Debug, Clone, Copy)]
@@ -33,23 +34,32 @@ pub(super) struct Transaction {
     inner: DatabaseTransaction,
     backend: Backend,
     limits: Limits,
+    outlook: Outlook,
 }
 
 impl Transaction {
     /// Begins and takes the meta row's lock. A connection that turns out dead is replaced, up to `replacements` times.
+    /// What fails here or at the end is told to `outlook`.
     pub(super) async fn begin(
         connection: &DatabaseConnection,
         backend: Backend,
         limits: Limits,
-        replacements: u32,
+        (outlook, replacements): (&Outlook, u32),
     ) -> Result<Self, Fault> {
         let mut left = replacements;
         loop {
             let begun = tokio::time::timeout(limits.connect + limits.body(), lock(connection, backend, limits));
             match begun.await.unwrap_or(Err(Fault::TimedOut)) {
-                Ok(inner) => return Ok(Self { inner, backend, limits }),
-                Err(fault) if left > 0 && fault.is_dead_connection() => left -= 1,
-                Err(fault) => return Err(fault),
+                Ok(inner) => return Ok(Self { inner, backend, limits, outlook: outlook.clone() }),
+                Err(fault) => {
+                    if fault.is_outage() {
+                        outlook.distrust_writers();
+                    }
+                    if left == 0 || !fault.is_dead_connection() {
+                        return Err(fault);
+                    }
+                    left -= 1;
+                }
             }
         }
     }
@@ -83,22 +93,25 @@ impl Transaction {
 
     /// Makes it durable.
     pub(super) async fn commit(self) -> Result<(), CommitError> {
-        let backend = self.backend;
-        match tokio::time::timeout(self.limits.body(), self.inner.commit()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Fault::Database(error).after_commit(backend)),
-            Err(_elapsed) => Err(Fault::TimedOut.after_commit(backend)),
-        }
+        let (backend, outlook) = (self.backend, self.outlook);
+        let fault = match tokio::time::timeout(self.limits.body(), self.inner.commit()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Fault::Database(error),
+            Err(_elapsed) => Fault::TimedOut,
+        };
+        outlook.distrust_writers();
+        Err(fault.after_commit(backend))
     }
 
     /// Ends it without a trace.
     pub(super) async fn roll_back(self) {
         // Should it fail, the connection is broken, and the database ends the transaction with it.
         match tokio::time::timeout(self.limits.statement, self.inner.rollback()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return,
             Ok(Err(error)) => tracing::debug!(%error, "rolling back failed; the connection is given up"),
             Err(_elapsed) => tracing::debug!("rolling back was not answered; the connection is given up"),
         }
+        self.outlook.distrust_writers();
     }
 }
 

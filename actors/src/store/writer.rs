@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_protocol::commit::{self, Decision, Standing};
+use callboard_protocol::config::Version;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::Unit;
@@ -12,7 +13,8 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 
 use super::batch;
 use super::dialect::{Backend, Sql};
-use super::error::{CommitError, Fault};
+use super::error::{Cause, CommitError, Fault};
+use super::open::{close_idle, close_next};
 use super::reader::Reader;
 use super::transaction::{Limits, Transaction};
 
@@ -85,6 +87,19 @@ impl Writer {
     /// [`CommitError::Aborted`] when nothing was written; [`CommitError::Unknown`] when the commit was sent and its
     /// answer never came.
     pub async fn commit(&self, request: CommitRequest) -> Result<Decision, CommitError> {
+        let timeline = request.timeline;
+        let committed = self.commit_once(request).await;
+        match &committed {
+            Ok(Decision::Write(writes)) if !writes.is_empty() => self.knows(timeline, writes.revision),
+            Ok(_) => {}
+            Err(error) => {
+                self.lost_its_role(error.cause());
+            }
+        }
+        committed
+    }
+
+    async fn commit_once(&self, request: CommitRequest) -> Result<Decision, CommitError> {
         let transaction = self.begin().await?;
         let judged = transaction.within(async {
             let snapshot = batch::read(&transaction, &request.units).await?;
@@ -135,7 +150,43 @@ impl Writer {
 
     /// Begins a transaction that holds the meta row's lock.
     pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
-        Transaction::begin(&self.connection, self.backend(), self.limits, self.pool_size).await
+        let begin = async || {
+            let (backend, shared) = (self.backend(), (self.reader.outlook(), self.pool_size));
+            Transaction::begin(&self.connection, backend, self.limits, shared).await
+        };
+        match begin().await {
+            Err(fault) if self.lost_its_role(fault.cause()) => begin().await,
+            Err(fault) if fault.cause() == Cause::ReadOnly => {
+                self.open_anew().await;
+                Err(fault)
+            }
+            begun => begun,
+        }
+    }
+
+    /// Closes the connections that nobody uses. SQLite opens for reading what it can't open for writing, be it the file, its
+    /// log or the index of the log, which all connections of a process share; it stays so until the last of them is closed.
+    async fn open_anew(&self) {
+        close_next(&self.connection).await;
+        let reads = self.reader.connection();
+        for connection in [self.apart.checkpoints.as_ref(), Some(reads)].into_iter().flatten() {
+            close_idle(connection).await;
+        }
+    }
+
+    /// Gives every connection up when this is said of a server that takes no writes: behind the same address there may be
+    /// another one by now.
+    fn lost_its_role(&self, cause: Cause) -> bool {
+        let lost = cause == Cause::ReadOnly && self.backend() != Backend::Sqlite;
+        if lost {
+            self.reader.outlook().empty_pools("a server takes no writes");
+        }
+        lost
+    }
+
+    /// A commit is known to have happened: no answer from before it is taken any more.
+    pub fn knows(&self, timeline: Timeline, revision: Version) {
+        self.reader.outlook().saw(timeline, revision);
     }
 
     pub(super) fn sql(&self, text: &str) -> Sql {
