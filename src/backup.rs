@@ -34,7 +34,7 @@ pub async fn back_up(settings: &Settings, target: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(!target.exists(), "{} exists; choose another name, or remove it", target.display());
     let partial = beside(target, ".partial");
     remove_if_there(&partial)?;
-    let copied = copy(settings, &source, &partial, target).await;
+    let copied = copy(&source, &partial, target).await;
     if copied.is_err() {
         // What there is of it is of no use; the error says what matters.
         drop(remove_if_there(&partial));
@@ -44,7 +44,7 @@ pub async fn back_up(settings: &Settings, target: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn copy(settings: &Settings, source: &Path, partial: &Path, target: &Path) -> anyhow::Result<Extent> {
+async fn copy(source: &Path, partial: &Path, target: &Path) -> anyhow::Result<Extent> {
     let (held, extent) = store::back_up(source, partial, TURN).await?;
     let finished = sync(partial).and_then(|()| {
         fs::rename(partial, target).with_context(|| format!("cannot rename {}", partial.display()))?;

@@ -309,7 +309,11 @@ async fn a_node_says_how_it_is() {
     rig.put("x").await;
     assert_eq!(body(rig.get("/healthz").await).await, json!({"status": "up"}));
     let ready = body(rig.get("/readyz").await).await;
-    assert_eq!(ready["checks"], json!({"database": "up", "commits": "up", "migrations": "up", "membership": "up"}), "{ready}");
+    assert_eq!(
+        ready["checks"],
+        json!({"database": "up", "commits": "up", "migrations": "up", "membership": "up"}),
+        "{ready}"
+    );
     let metrics = to_bytes(rig.get("/metrics").await.into_body()).await.unwrap();
     let metrics = String::from_utf8(metrics.to_vec()).unwrap();
     let counted =

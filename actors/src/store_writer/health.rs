@@ -60,7 +60,7 @@ fn without_values(reason: &str) -> String {
     let parts: Vec<&str> = reason.split('\'').collect();
     let mut told = parts.iter().step_by(2).copied().collect::<Vec<_>>().join(VALUE);
     // What is quoted to the end is a value, too.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         told.push_str(VALUE);
     }
     told
