@@ -180,18 +180,16 @@ async fn is_settled_postgres(connection: &mut PgConnection) -> Result<bool, sqlx
     Ok(outside && is_outside_of_transactions(connection)?)
 }
 
-/// Closes SQLite's connection that is free next. One that has just been let go of is on its way back to its pool.
-pub(super) async fn close_next(connection: &DatabaseConnection) {
-    match connection.get_sqlite_connection_pool().acquire().await {
-        Ok(next) => close(next.detach()).await,
-        Err(error) => tracing::debug!(%error, "there was no database connection to close"),
-    }
-}
-
-/// Closes those of SQLite's connections that nobody uses now.
-pub(super) async fn close_idle(connection: &DatabaseConnection) {
-    while let Some(idle) = connection.get_sqlite_connection_pool().try_acquire() {
-        close(idle.detach()).await;
+/// Closes all of SQLite's connections, each as soon as nobody uses it. The caller sees to it that nobody asks for one
+/// meanwhile; what is on its way back to its pool is waited for.
+pub(super) async fn close_all(connection: &DatabaseConnection) {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let pool = connection.get_sqlite_connection_pool();
+    while pool.size() > 0 {
+        match pool.try_acquire() {
+            Some(idle) => close(idle.detach()).await,
+            None => tokio::time::sleep(PAUSE).await,
+        }
     }
 }
 

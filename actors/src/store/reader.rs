@@ -163,6 +163,7 @@ impl Reader {
     }
 
     async fn run(&self, statement: Statement) -> Result<Vec<QueryResult>, Fault> {
+        let _permit = self.outlook.may_begin().await;
         let mut left = self.pool_size;
         loop {
             let answer = tokio::time::timeout(self.patience, self.connection.query_all_raw(statement.clone()));

@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 use super::batch;
 use super::dialect::{Backend, Sql};
 use super::error::{Cause, CommitError, Fault};
-use super::open::{close_idle, close_next};
+use super::open::close_all;
 use super::reader::Reader;
 use super::transaction::{Limits, Transaction};
 
@@ -157,20 +157,26 @@ impl Writer {
         match begin().await {
             Err(fault) if self.lost_its_role(fault.cause()) => begin().await,
             Err(fault) if fault.cause() == Cause::ReadOnly => {
-                self.open_anew().await;
+                if self.reader.outlook().may_open_anew() {
+                    self.open_anew().await;
+                }
                 Err(fault)
             }
             begun => begun,
         }
     }
 
-    /// Closes the connections that nobody uses. SQLite opens for reading what it can't open for writing, be it the file, its
-    /// log or the index of the log, which all connections of a process share; it stays so until the last of them is closed.
+    /// Closes every connection, while reads wait. SQLite opens for reading what it can't open for writing, be it the file,
+    /// its log or the index of the log, which all connections of a process share; it stays so until the last of them is
+    /// closed.
     async fn open_anew(&self) {
-        close_next(&self.connection).await;
-        let reads = self.reader.connection();
-        for connection in [self.apart.checkpoints.as_ref(), Some(reads)].into_iter().flatten() {
-            close_idle(connection).await;
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let _no_reads = self.reader.outlook().stop_reads().await;
+        let all = [Some(&self.connection), self.apart.checkpoints.as_ref(), Some(self.reader.connection())];
+        for connection in all.into_iter().flatten() {
+            if tokio::time::timeout(PATIENCE, close_all(connection)).await.is_err() {
+                tracing::debug!("a connection to the database is in use for too long to be opened anew");
+            }
         }
     }
 
