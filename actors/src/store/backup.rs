@@ -109,7 +109,8 @@ async fn hold(node: &mut SqliteConnection, patience: Duration) -> Result<(), sql
 
 async fn catch_up(copy: &mut SqliteConnection, source: &Path) -> Result<Extent, sqlx::Error> {
     sqlx::query("ATTACH DATABASE ? AS node").bind(source.display().to_string()).execute(&mut *copy).await?;
-    copy.execute("BEGIN IMMEDIATE").await?;
+    // Not IMMEDIATE: that would want the lock of the attached file, too, which is held.
+    copy.execute("BEGIN").await?;
     for statement in CATCH_UP {
         copy.execute(statement).await?;
     }

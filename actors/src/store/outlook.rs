@@ -26,6 +26,8 @@ struct Inner {
     emptied: Option<Instant>,
     /// The same of connections that write.
     distrusted: Option<Instant>,
+    /// Transactions that could not be begun since the last one that could.
+    failed_begins: u32,
     /// When every connection was last closed at once.
     reopened: Option<Instant>,
     /// Since when no read was answered.
@@ -36,6 +38,19 @@ impl Outlook {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Each change is whole before the guard is dropped.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A transaction was begun.
+    pub(super) fn begun(&self) {
+        self.inner().failed_begins = 0;
+    }
+
+    /// A transaction could not be begun. True when the one before could not be either: it was on another connection, and what
+    /// is wrong is shared by all of them.
+    pub(super) fn fails_again(&self) -> bool {
+        let mut inner = self.inner();
+        inner.failed_begins = inner.failed_begins.saturating_add(1);
+        inner.failed_begins > 1
     }
 
     /// Whether every connection may be closed at once again: not at each of many failures of one moment.

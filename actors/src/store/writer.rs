@@ -155,14 +155,19 @@ impl Writer {
             Transaction::begin(&self.connection, backend, self.limits, shared).await
         };
         match begin().await {
+            Ok(begun) => {
+                self.reader.outlook().begun();
+                Ok(begun)
+            }
             Err(fault) if self.lost_its_role(fault.cause()) => begin().await,
-            Err(fault) if fault.cause() == Cause::ReadOnly => {
-                if self.reader.outlook().may_open_anew() {
+            Err(fault) => {
+                let is_shared = fault.cause() == Cause::ReadOnly || self.reader.outlook().fails_again();
+                let may = self.backend() == Backend::Sqlite && fault.is_outage() && is_shared;
+                if may && self.reader.outlook().may_open_anew() {
                     self.open_anew().await;
                 }
                 Err(fault)
             }
-            begun => begun,
         }
     }
 
