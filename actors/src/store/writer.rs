@@ -92,9 +92,7 @@ impl Writer {
         match &committed {
             Ok(Decision::Write(writes)) if !writes.is_empty() => self.knows(timeline, writes.revision),
             Ok(_) => {}
-            Err(error) => {
-                self.lost_its_role(error.cause());
-            }
+            Err(error) => self.failed(error.cause()).await,
         }
         committed
     }
@@ -127,6 +125,14 @@ impl Writer {
     /// # Errors
     /// [`CommitError`]; after an unknown outcome ask again, it does no harm.
     pub async fn try_commit(&self) -> Result<(), CommitError> {
+        let tried = self.touch().await;
+        if let Err(error) = &tried {
+            self.failed(error.cause()).await;
+        }
+        tried
+    }
+
+    async fn touch(&self) -> Result<(), CommitError> {
         let transaction = self.begin().await?;
         let touch = transaction.sql("UPDATE cc_meta SET member_epoch = member_epoch + 1 WHERE id = 1");
         transaction.within(transaction.run(touch)).await?;
@@ -168,6 +174,18 @@ impl Writer {
                 }
                 Err(fault)
             }
+        }
+    }
+
+    /// A transaction failed for this. SQLite begins one on what it has opened for reading, too, and finds out at the first
+    /// statement that writes.
+    async fn failed(&self, cause: Cause) {
+        if cause.is_outage() {
+            self.reader.outlook().distrust_writers();
+        }
+        let is_lost = self.lost_its_role(cause);
+        if cause == Cause::ReadOnly && !is_lost && self.reader.outlook().may_open_anew() {
+            self.open_anew().await;
         }
     }
 
