@@ -180,19 +180,6 @@ async fn is_settled_postgres(connection: &mut PgConnection) -> Result<bool, sqlx
     Ok(outside && is_outside_of_transactions(connection)?)
 }
 
-/// Closes all of SQLite's connections, each as soon as nobody uses it. The caller sees to it that nobody asks for one
-/// meanwhile; what is on its way back to its pool is waited for.
-pub(super) async fn close_all(connection: &DatabaseConnection) {
-    const PAUSE: Duration = Duration::from_millis(1);
-    let pool = connection.get_sqlite_connection_pool();
-    while pool.size() > 0 {
-        match pool.try_acquire() {
-            Some(idle) => close(idle.detach()).await,
-            None => tokio::time::sleep(PAUSE).await,
-        }
-    }
-}
-
 async fn sqlite(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     if options.url.contains(":memory:") || options.url.contains("mode=memory") {
         let reason = "a database in memory keeps nothing; name a file".to_owned();

@@ -9,15 +9,10 @@ use std::time::{Duration, Instant};
 use callboard_protocol::config::Version;
 use callboard_protocol::known_revision::KnownRevision;
 use callboard_protocol::member::Timeline;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// See the module. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outlook {
-    inner: Arc<Mutex<Inner>>,
-    /// Held by every read, and alone by who has every connection closed at once.
-    reads: Arc<RwLock<()>>,
-}
+pub(super) struct Outlook(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -26,10 +21,6 @@ struct Inner {
     emptied: Option<Instant>,
     /// The same of connections that write.
     distrusted: Option<Instant>,
-    /// Transactions that could not be begun since the last one that could.
-    failed_begins: u32,
-    /// When every connection was last closed at once.
-    reopened: Option<Instant>,
     /// Since when no read was answered.
     unread_since: Option<Instant>,
 }
@@ -37,41 +28,7 @@ struct Inner {
 impl Outlook {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Each change is whole before the guard is dropped.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A transaction was begun.
-    pub(super) fn begun(&self) {
-        self.inner().failed_begins = 0;
-    }
-
-    /// A transaction could not be begun. True when the one before could not be either: it was on another connection, and what
-    /// is wrong is shared by all of them.
-    pub(super) fn fails_again(&self) -> bool {
-        let mut inner = self.inner();
-        inner.failed_begins = inner.failed_begins.saturating_add(1);
-        inner.failed_begins > 1
-    }
-
-    /// Whether every connection may be closed at once again: not at each of many failures of one moment.
-    pub(super) fn may_open_anew(&self) -> bool {
-        const ONE_MOMENT: Duration = Duration::from_millis(500);
-        let mut inner = self.inner();
-        let may = inner.reopened.is_none_or(|at| at.elapsed() > ONE_MOMENT);
-        if may {
-            inner.reopened = Some(Instant::now());
-        }
-        may
-    }
-
-    /// Waits until a read may begin; it is under way as long as the answer is kept.
-    pub(super) async fn may_begin(&self) -> RwLockReadGuard<'_, ()> {
-        self.reads.read().await
-    }
-
-    /// Waits until no read is under way; none begins as long as the answer is kept.
-    pub(super) async fn stop_reads(&self) -> RwLockWriteGuard<'_, ()> {
-        self.reads.write().await
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far the database is known to go.

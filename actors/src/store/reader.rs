@@ -56,10 +56,6 @@ impl Reader {
         Self { connection, backend, pool_size, patience, outlook }
     }
 
-    pub(super) fn connection(&self) -> &DatabaseConnection {
-        &self.connection
-    }
-
     /// What the connections of this store know together.
     pub(super) fn outlook(&self) -> &Outlook {
         &self.outlook
@@ -163,7 +159,6 @@ impl Reader {
     }
 
     async fn run(&self, statement: Statement) -> Result<Vec<QueryResult>, Fault> {
-        let _permit = self.outlook.may_begin().await;
         let mut left = self.pool_size;
         loop {
             let answer = tokio::time::timeout(self.patience, self.connection.query_all_raw(statement.clone()));

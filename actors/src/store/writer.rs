@@ -14,7 +14,6 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 use super::batch;
 use super::dialect::{Backend, Sql};
 use super::error::{Cause, CommitError, Fault};
-use super::open::close_all;
 use super::reader::Reader;
 use super::transaction::{Limits, Transaction};
 
@@ -92,7 +91,7 @@ impl Writer {
         match &committed {
             Ok(Decision::Write(writes)) if !writes.is_empty() => self.knows(timeline, writes.revision),
             Ok(_) => {}
-            Err(error) => self.failed(error.cause()).await,
+            Err(error) => self.failed(error.cause()),
         }
         committed
     }
@@ -127,7 +126,7 @@ impl Writer {
     pub async fn try_commit(&self) -> Result<(), CommitError> {
         let tried = self.touch().await;
         if let Err(error) = &tried {
-            self.failed(error.cause()).await;
+            self.failed(error.cause());
         }
         tried
     }
@@ -161,46 +160,18 @@ impl Writer {
             Transaction::begin(&self.connection, backend, self.limits, shared).await
         };
         match begin().await {
-            Ok(begun) => {
-                self.reader.outlook().begun();
-                Ok(begun)
-            }
             Err(fault) if self.lost_its_role(fault.cause()) => begin().await,
-            Err(fault) => {
-                let is_shared = fault.cause() == Cause::ReadOnly || self.reader.outlook().fails_again();
-                let may = self.backend() == Backend::Sqlite && fault.is_outage() && is_shared;
-                if may && self.reader.outlook().may_open_anew() {
-                    self.open_anew().await;
-                }
-                Err(fault)
-            }
+            begun => begun,
         }
     }
 
     /// A transaction failed for this. SQLite begins one on what it has opened for reading, too, and finds out at the first
     /// statement that writes.
-    async fn failed(&self, cause: Cause) {
+    fn failed(&self, cause: Cause) {
         if cause.is_outage() {
             self.reader.outlook().distrust_writers();
         }
-        let is_lost = self.lost_its_role(cause);
-        if cause == Cause::ReadOnly && !is_lost && self.reader.outlook().may_open_anew() {
-            self.open_anew().await;
-        }
-    }
-
-    /// Closes every connection, while reads wait. SQLite opens for reading what it can't open for writing, be it the file,
-    /// its log or the index of the log, which all connections of a process share; it stays so until the last of them is
-    /// closed.
-    async fn open_anew(&self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let _no_reads = self.reader.outlook().stop_reads().await;
-        let all = [Some(&self.connection), self.apart.checkpoints.as_ref(), Some(self.reader.connection())];
-        for connection in all.into_iter().flatten() {
-            if tokio::time::timeout(PATIENCE, close_all(connection)).await.is_err() {
-                tracing::debug!("a connection to the database is in use for too long to be opened anew");
-            }
-        }
+        self.lost_its_role(cause);
     }
 
     /// Gives every connection up when this is said of a server that takes no writes: behind the same address there may be
