@@ -27,7 +27,7 @@ async fn a_storage_that_fails_loses_nothing() -> Result<()> {
         Kind::Amid(Error::NoSpace, Calls::WritePartly),
         Kind::Amid(Error::InputOutput, Calls::Sync),
         // Not at any call: SQLite opens for reading what it can't open for writing, and refuses every publish until a
-        // restart. The command shows it; nothing acknowledged is lost by it.
+        // restart, and a stop and start meanwhile can lose acknowledged publishes. The command shows it.
         Kind::Amid(Error::ReadOnly, Calls::Write),
         Kind::SizeLimit,
         Kind::FullVolume,
