@@ -62,7 +62,7 @@ pub enum Calls {
     WritePartly,
     /// `fsync` and `fdatasync`.
     Sync,
-    /// Also those that set a file's size or open it for writing.
+    /// Also those that set a file's size, open it for writing, rename or remove it.
     Any,
 }
 
@@ -109,7 +109,8 @@ impl Kind {
             Calls::Sync => SYNC,
             Calls::Any => ANY,
         };
-        let count = rng.choice(STRETCHES).unwrap_or(1);
+        // A file system that turns read-only stays so for more than some calls.
+        let count = if error == Error::ReadOnly { u64::MAX } else { rng.choice(STRETCHES).unwrap_or(1) };
         let partly = calls == Calls::WritePartly;
         Some(Orders { calls: kinds, error: error.number(), first: next, count, partly })
     }

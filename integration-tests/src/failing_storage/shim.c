@@ -1,6 +1,6 @@
 /*
  * A storage that fails when it is told to. Loaded by LD_PRELOAD into a server, it stands between the server and the C
- * library: calls that write, sync, size or open-for-writing a file whose path holds one of the texts in
+ * library: calls that write, sync, size, open for writing, rename or remove a file whose path holds one of the texts in
  * FAILING_STORAGE_PATHS (separated by colons) are counted while the storage is armed, and those whose number is in the
  * range that the control file names fail, with the error that it names. All processes of a server share the count.
  *
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 /* Also in shim.rs. */
-enum { WRITE = 1, SYNC = 2, SIZE = 4, OPEN = 8 };
+enum { WRITE = 1, SYNC = 2, SIZE = 4, NAME = 8 };
 
 /* Also in shim.rs. All but the last two are written by the harness, `armed` last. */
 struct control {
@@ -129,17 +129,35 @@ static enum verdict judge(int kind, const char *call, int file, size_t bytes)
     return judge_path(kind, call, path, bytes);
 }
 
-static enum verdict judge_open(const char *call, const char *path, int flags)
+/* Judges a call that names a file, which may be relative to the working directory. */
+static enum verdict judge_name(const char *call, const char *path)
 {
-    if (!is_armed(OPEN) || ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT))) return PASS;
-    if (path[0] == '/') return judge_path(OPEN, call, path, 0);
+    if (path[0] == '/') return judge_path(NAME, call, path, 0);
     char whole[2 * PATH_MAX];
     int before = errno;
     ssize_t length = readlink("/proc/self/cwd", whole, PATH_MAX);
     errno = before;
     if (length <= 0) return PASS;
     snprintf(whole + length, sizeof whole - (size_t)length, "/%s", path);
-    return judge_path(OPEN, call, whole, 0);
+    return judge_path(NAME, call, whole, 0);
+}
+
+/* A file that is there can't be opened for writing where the file system is read-only; whatever else fails would fail for
+   reading as well. */
+static enum verdict judge_open(const char *call, const char *path, int flags)
+{
+    if (!is_armed(NAME) || ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT))) return PASS;
+    int before = errno;
+    int is_there = access(path, F_OK) == 0;
+    errno = before;
+    return is_there && control->error != EROFS ? PASS : judge_name(call, path);
+}
+
+/* No room is no reason why a file can't be removed or renamed. */
+static enum verdict judge_change(const char *call, const char *path)
+{
+    if (!is_armed(NAME) || (control->error != EROFS && control->error != EIO)) return PASS;
+    return judge_name(call, path);
 }
 
 ssize_t write(int file, const void *from, size_t bytes)
@@ -247,3 +265,6 @@ OPENAT_CALL(openat64)
     }
 CHECKED_OPEN(__open_2)
 CHECKED_OPEN(__open64_2)
+
+int unlink(const char *path) { return judge_change("unlink", path) == PASS ? REAL(unlink, path) : -1; }
+int rename(const char *from, const char *to) { return judge_change("rename", from) == PASS ? REAL(rename, from, to) : -1; }

@@ -20,7 +20,7 @@ const COUNTERS: u64 = 6 * WIDTH as u64;
 pub(super) const WRITE: u64 = 1;
 /// `fsync` and `fdatasync`.
 pub(super) const SYNC: u64 = 2;
-/// All of them: also those that set a file's size, and those that open one for writing.
+/// All of them: also those that set a file's size, open one for writing, rename or remove one.
 pub(super) const ANY: u64 = 15;
 
 /// Which calls fail, and how.
