@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use callboard_actors::store::{self, BackupError, Extent};
+use callboard_actors::store::{self, Extent, FileHold};
 
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::serve::{close, open_options};
@@ -138,13 +138,19 @@ async fn known_before(database: &Path, patience: Duration) -> Option<Extent> {
     if fs::metadata(database).is_ok_and(|facts| facts.len() == 0) {
         return None;
     }
-    match store::examine(database, patience).await {
-        Ok(extent) => Some(extent),
-        Err(error @ (BackupError::Failed { .. } | BackupError::Damaged { .. })) => {
-            eprintln!("the file that is replaced can't be read, so its versions may be given again: {error}");
-            Some(Extent::default())
+    // Its log may hold what the file does not.
+    let examined = match FileHold::open(&sqlite_url(database), false, patience).await {
+        Ok(hold) => {
+            let examined = store::examine(database, patience).await;
+            hold.release().await;
+            examined.map_err(anyhow::Error::from)
         }
-    }
+        Err(error) => Err(error.into()),
+    };
+    Some(examined.unwrap_or_else(|error| {
+        eprintln!("the file that is replaced can't be read, so its versions may be given again: {error}");
+        Extent::default()
+    }))
 }
 
 fn directory_of(file: &Path) -> &Path {

@@ -17,7 +17,7 @@ use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::push_ledger::HasBegun;
 use callboard_actors::runtime::ask;
-use callboard_actors::store;
+use callboard_actors::store::{self, FileHold, OpenError};
 use callboard_actors::store_writer::ProveWritable;
 use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, Terms};
@@ -50,10 +50,14 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (listeners, bound) = bind_all(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
+    let url = settings.database.connection_url(data_dir.path());
+    let hold = hold_file(&url, settings.database.statement_timeout).await?;
     let (writer, reader) = waiting::until_open(&listeners.http, settings.database.start_timeout, async || {
-        open_database(&settings, &data_dir).await
+        open_database(&settings, &url).await
     })
     .await?;
+    // The writer has its own.
+    release(hold).await;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let cluster = cluster::node::open(&settings, &node_id, bound).await?;
     let alone =
@@ -117,7 +121,9 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     let url = settings.database.connection_url(path);
     // A node may run on a file outside of its data directory.
     let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
+    let hold = hold_file(&url, settings.database.statement_timeout).await?;
     let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
+    release(hold).await;
     println!("{applied} migrations applied to {}", settings.database.url);
     if let Some(data_dir) = data_dir {
         data_dir.close()?;
@@ -205,13 +211,27 @@ fn bind_or_other(wanted: SocketAddr, is_chosen: bool, section: &str) -> anyhow::
     }
 }
 
-async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<(store::Writer, store::Reader)> {
-    let url = settings.database.connection_url(data_dir.path());
-    let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
+async fn open_database(settings: &Settings, url: &str) -> anyhow::Result<(store::Writer, store::Reader)> {
+    let applied = callboard_migration::run(url, settings.database.connect_timeout).await?;
     if applied > 0 {
         tracing::debug!(applied, "database migrated");
     }
-    Ok(store::open(open_options(settings, url)).await?)
+    Ok(store::open(open_options(settings, url.to_owned())).await?)
+}
+
+/// Keeps the files of SQLite open while the database is migrated and opened, or tells why they take no writes. Another
+/// database has none.
+pub(crate) async fn hold_file(url: &str, patience: Duration) -> Result<Option<FileHold>, OpenError> {
+    if !url.starts_with("sqlite:") {
+        return Ok(None);
+    }
+    FileHold::open(url, true, patience).await.map(Some)
+}
+
+pub(crate) async fn release(hold: Option<FileHold>) {
+    if let Some(hold) = hold {
+        hold.release().await;
+    }
 }
 
 pub(crate) fn open_options(settings: &Settings, url: String) -> store::OpenOptions {

@@ -26,13 +26,12 @@ async fn a_storage_that_fails_loses_nothing() -> Result<()> {
         Kind::Amid(Error::NoSpace, Calls::Write),
         Kind::Amid(Error::NoSpace, Calls::WritePartly),
         Kind::Amid(Error::InputOutput, Calls::Sync),
-        // Not at any call: SQLite opens for reading what it can't open for writing, and refuses every publish until a
-        // restart, and a stop and start meanwhile can lose acknowledged publishes. The command shows it.
-        Kind::Amid(Error::ReadOnly, Calls::Write),
+        Kind::Amid(Error::ReadOnly, Calls::Any),
+        Kind::Restart(Error::Quota),
         Kind::SizeLimit,
         Kind::FullVolume,
     ];
-    let plan = failing_storage::Plan { server: None, kinds, injections: 42, publishers: 4, seed, keep: None };
+    let plan = failing_storage::Plan { server: None, kinds, injections: 48, publishers: 4, seed, keep: None };
     let rows = failing_storage::prove(&plan, |row| println!("{row}")).await?;
     assert!(rows.iter().map(|row| row.injections).sum::<usize>() >= 30, "seed {seed}: little has failed");
     assert!(rows.iter().any(|row| row.refused + row.unknown > 0), "seed {seed}: nobody noticed");

@@ -139,6 +139,12 @@ impl Writes {
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.requests.is_empty()
     }
+
+    /// True when an outcome says that something is done, now or earlier.
+    #[must_use]
+    pub fn tells_of_success(&self) -> bool {
+        self.outcomes.iter().any(|outcome| matches!(outcome, UnitOutcome::Done { .. }))
+    }
 }
 
 /// What a commit comes to under the lock.

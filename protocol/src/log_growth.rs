@@ -31,11 +31,13 @@ pub struct LogGrowth {
     /// When the last copy began.
     last: Option<Mono>,
     copying: bool,
+    /// It could not grow.
+    is_cramped: bool,
 }
 
 impl Default for LogGrowth {
     fn default() -> Self {
-        Self { share: Share::default(), pages_per_unit: FIRST_GUESS, last: None, copying: false }
+        Self { share: Share::default(), pages_per_unit: FIRST_GUESS, last: None, copying: false, is_cramped: false }
     }
 }
 
@@ -46,14 +48,19 @@ impl LogGrowth {
         self.share.content_pages = self.share.content_pages.saturating_add(2 * (bytes / PAGE));
     }
 
+    /// There is no room for the log to grow. What is copied need not be kept: it begins anew in the room that it has.
+    pub fn out_of_room(&mut self) {
+        self.is_cramped = true;
+    }
+
     /// What to copy now, if anything. The one who is told does it, and says [`Self::copied`] or [`Self::failed`].
     pub fn due(&mut self, now: Mono) -> Option<Share> {
         let pages = self.share.units.saturating_mul(self.pages_per_unit).saturating_add(self.share.content_pages);
         let rested = self.last.is_none_or(|last| now >= last.after(PAUSE));
-        if self.copying || !rested || pages < COPIED_AFTER {
+        if self.copying || !rested || (pages < COPIED_AFTER && !self.is_cramped) {
             return None;
         }
-        (self.copying, self.last) = (true, Some(now));
+        (self.copying, self.is_cramped, self.last) = (true, false, Some(now));
         Some(std::mem::take(&mut self.share))
     }
 
@@ -116,6 +123,17 @@ mod tests {
         assert_eq!(growth.due(at(10_000)), None);
         growth.committed(200, 0);
         assert!(growth.due(at(10_000)).is_some());
+    }
+
+    #[test]
+    fn a_log_that_can_not_grow_is_copied_at_once() {
+        let mut growth = LogGrowth::default();
+        growth.committed(1, 2);
+        assert_eq!(growth.due(at(0)), None);
+        growth.out_of_room();
+        let share = growth.due(at(1)).unwrap();
+        growth.copied(share, 9);
+        assert_eq!(growth.due(at(1_000)), None, "once for each time that it was said");
     }
 
     #[test]

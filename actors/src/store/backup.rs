@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::file_hold::FileHold;
 use callboard_protocol::config::Version;
 use callboard_protocol::member::Timeline;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -43,6 +44,7 @@ pub struct Extent {
 #[derive(Debug)]
 pub struct Held {
     source: SqliteConnection,
+    files: FileHold,
 }
 
 impl Held {
@@ -52,6 +54,7 @@ impl Held {
         if let Err(error) = self.source.close().await {
             tracing::debug!(%error, "closing the copied database failed");
         }
+        self.files.release().await;
     }
 }
 
@@ -77,6 +80,9 @@ const CATCH_UP: [&str; 8] = [
 /// # Errors
 /// [`BackupError`]; what there is of the target is of no use then.
 pub async fn back_up(source: &Path, target: &Path, patience: Duration) -> Result<(Held, Extent), BackupError> {
+    let files = FileHold::of(source, patience).await;
+    let files =
+        files.map_err(|error| BackupError::Failed { file: source.display().to_string(), reason: error.to_string() })?;
     let mut node = connect(source, patience).await?;
     let copied = sqlx::query("VACUUM INTO ?").bind(target.display().to_string()).execute(&mut node).await;
     copied.map_err(|error| failed(target, &error))?;
@@ -84,7 +90,7 @@ pub async fn back_up(source: &Path, target: &Path, patience: Duration) -> Result
     let mut copy = connect(target, patience).await?;
     let extent = catch_up(&mut copy, source).await.map_err(|error| failed(target, &error))?;
     copy.close().await.map_err(|error| failed(target, &error))?;
-    Ok((Held { source: node }, extent))
+    Ok((Held { source: node, files }, extent))
 }
 
 /// Takes the lock that commits take. The node leaves it for moments only, which SQLite's own waiting misses.

@@ -52,6 +52,12 @@ impl Backend {
         }
     }
 
+    /// Whether a commit is seen by others before it is durable: InnoDB gives its locks back before the log is synced, and
+    /// takes back in a crash what was seen in between.
+    pub(super) fn shows_before_durable(self) -> bool {
+        matches!(self, Self::MySql)
+    }
+
     /// The larger of two values.
     pub(super) fn greatest(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use sea_orm::Value;
 
 use super::error::{Fault, WriteError};
 use super::rows::{self, Columns};
-use super::transaction::Transaction;
+use super::transaction::{TOUCH, Transaction};
 use super::writer::Writer;
 use super::{batch, leases, look};
 
@@ -112,11 +112,15 @@ impl Writer {
     /// a row.
     ///
     /// # Errors
-    /// [`WriteError::Failed`]; nothing is ever written.
+    /// [`WriteError::Failed`]; ask again, it does no harm.
     pub async fn look_locked(&self, request_ids: &[RequestId]) -> Result<Landed, WriteError> {
         let transaction = self.begin().await?;
         let landed = transaction.within(look::under_lock(&transaction, request_ids)).await?;
-        transaction.roll_back().await;
+        if landed.units.is_empty() {
+            transaction.roll_back().await;
+        } else {
+            transaction.vouch().await?;
+        }
         Ok(landed)
     }
 
@@ -137,8 +141,7 @@ impl Writer {
 
 async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joined, Fault> {
     // An update, not the lock alone: a commit at a stricter isolation level would fail instead of overlooking it.
-    let epoch = "UPDATE cc_meta SET member_epoch = member_epoch + 1 WHERE id = 1";
-    transaction.run(transaction.sql(epoch)).await?;
+    transaction.run(transaction.sql(TOUCH)).await?;
     for row in &transaction.rows(transaction.sql("SELECT node, inc, boot_id, proto FROM cc_node")).await? {
         let mut columns = Columns::of(row);
         let node = NodeId(columns.take::<String>()?.into());

@@ -14,6 +14,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
 use super::dialect::Backend;
 use super::error::{OpenError, is_missing_table};
+use super::file_hold::FileHold;
 use super::outlook::Outlook;
 use super::transaction::Limits;
 use super::writer::Apart;
@@ -41,7 +42,7 @@ const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let database = masked(&options.url);
     let outlook = Outlook::default();
-    let Pools { backend, writes, reads, checkpoints, joins, leases } =
+    let Pools { backend, writes, reads, hold, checkpoints, joins, leases } =
         match options.url.split(':').next().unwrap_or_default() {
             "sqlite" => sqlite(&options, &database, &outlook).await?,
             "postgres" | "postgresql" => postgres(&options, &database, &outlook).await?,
@@ -56,7 +57,10 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
     let patience = limits.connect + limits.statement;
     let reader = Reader::new(reads, backend, options.read_connections.max(1), patience, outlook);
-    Ok((Writer::new(writes, Apart { checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits), reader))
+    Ok((
+        Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits),
+        reader,
+    ))
 }
 
 /// The address of a database as it may be shown: without its password and without its parameters.
@@ -83,6 +87,8 @@ struct Pools {
     backend: Backend,
     writes: DatabaseConnection,
     reads: DatabaseConnection,
+    /// SQLite's files stay open.
+    hold: Option<FileHold>,
     /// SQLite's log is copied into the file beside the commits.
     checkpoints: Option<DatabaseConnection>,
     /// For joining and for giving the row back.
@@ -196,17 +202,8 @@ async fn sqlite(options: &OpenOptions, database: &str, outlook: &Outlook) -> Res
         .pragma("journal_size_limit", "16777216")
         .busy_timeout(options.statement_timeout)
         .disable_statement_logging();
-    let mut first = first_connection(&settings, options.connect_timeout, database).await?;
-    if let Err(error) = first.execute("BEGIN IMMEDIATE; ROLLBACK").await {
-        let (database, reason) = (database.to_owned(), error.to_string());
-        let busy = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "5");
-        return Err(if busy {
-            OpenError::Unusable { database, reason: format!("another process is writing to it: {reason}") }
-        } else {
-            OpenError::ReadOnly { database, reason }
-        });
-    }
-    close(first).await;
+    let hold = FileHold::open(&options.url, false, options.statement_timeout).await?;
+    hold.copy_log().await;
     let pool = |use_of: Use| {
         let outlook = outlook.clone();
         let pool = SqlitePoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
@@ -228,6 +225,7 @@ async fn sqlite(options: &OpenOptions, database: &str, outlook: &Outlook) -> Res
         backend: Backend::Sqlite,
         writes: writes.into(),
         reads: reads.into(),
+        hold: Some(hold),
         checkpoints: Some(checkpoints.into()),
         joins: None,
         leases: None,
@@ -279,6 +277,7 @@ async fn postgres(options: &OpenOptions, database: &str, outlook: &Outlook) -> R
         backend: Backend::Postgres,
         writes: writes.into(),
         reads: reads.into(),
+        hold: None,
         checkpoints: None,
         joins: Some(joins.into()),
         leases: Some(leases.into()),
@@ -381,6 +380,7 @@ async fn mysql(options: &OpenOptions, database: &str, outlook: &Outlook) -> Resu
         backend: Backend::MySql,
         writes: writes.into(),
         reads: reads.into(),
+        hold: None,
         checkpoints: None,
         joins: Some(joins.into()),
         leases: Some(leases.into()),

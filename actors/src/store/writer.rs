@@ -14,8 +14,9 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection};
 use super::batch;
 use super::dialect::{Backend, Sql};
 use super::error::{Cause, CommitError, Fault};
+use super::file_hold::FileHold;
 use super::reader::Reader;
-use super::transaction::{Limits, Transaction};
+use super::transaction::{Limits, TOUCH, Transaction};
 
 /// Writes to the database. Clones share one pool; on SQLite that pool has exactly one connection.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Writer {
 /// Connections that are kept apart for one purpose each; `None` where the database has no use for them.
 #[derive(Debug, Clone)]
 pub(super) struct Apart {
+    /// Keeps SQLite's files open, for longer than all others.
+    pub(super) hold: Option<FileHold>,
     /// Copies SQLite's log into the file.
     pub(super) checkpoints: Option<DatabaseConnection>,
     /// For joining and leaving, so that neither waits for a publish.
@@ -112,6 +115,7 @@ impl Writer {
         let decision = judged.await?;
         match &decision {
             Decision::Write(writes) if !writes.is_empty() => transaction.commit().await?,
+            Decision::Write(writes) if writes.tells_of_success() => transaction.vouch().await?,
             Decision::Write(_) | Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) => {
                 transaction.roll_back().await;
             }
@@ -133,8 +137,7 @@ impl Writer {
 
     async fn touch(&self) -> Result<(), CommitError> {
         let transaction = self.begin().await?;
-        let touch = transaction.sql("UPDATE cc_meta SET member_epoch = member_epoch + 1 WHERE id = 1");
-        transaction.within(transaction.run(touch)).await?;
+        transaction.within(transaction.run(transaction.sql(TOUCH))).await?;
         transaction.commit().await
     }
 
@@ -147,7 +150,8 @@ impl Writer {
     pub async fn checkpoint(&self) -> Result<Option<usize>, CommitError> {
         let Some(connection) = &self.apart.checkpoints else { return Ok(None) };
         let copy = self.sql("PRAGMA wal_checkpoint(PASSIVE)").statement();
-        let row = connection.query_one_raw(copy).await.map_err(Fault::from)?;
+        let row = connection.query_one_raw(copy).await.map_err(Fault::from);
+        let row = row.inspect_err(|fault| self.failed(fault.cause()))?;
         let pages = row.map(|row| row.try_get_by_index::<i64>(1)).transpose().map_err(Fault::from)?;
         // Below zero when the log was never used.
         Ok(Some(pages.and_then(|pages| usize::try_from(pages).ok()).unwrap_or_default()))
@@ -218,14 +222,17 @@ impl Writer {
         &self.reader
     }
 
-    /// Closes every connection, after the statements under way.
+    /// Closes every connection, after the statements under way. The reader is closed before.
     pub async fn close(&self) {
-        let Apart { checkpoints, joins, leases } = &self.apart;
+        let Apart { hold, checkpoints, joins, leases } = &self.apart;
         let apart = [checkpoints, joins, leases].into_iter().flatten();
         for connection in std::iter::once(&self.connection).chain(apart) {
             if let Err(error) = connection.close_by_ref().await {
                 tracing::debug!(%error, "closing the writing connections failed");
             }
+        }
+        if let Some(hold) = hold {
+            hold.release().await;
         }
     }
 }

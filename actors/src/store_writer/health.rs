@@ -82,6 +82,10 @@ impl StoreWriter {
         error: Option<&CommitError>,
         context: &mut Context<Self>,
     ) {
+        if error.is_some_and(|error| error.cause() == Cause::NoRoom) {
+            self.log.out_of_room();
+            self.copy_log(context);
+        }
         let step = self.health.machine.ended(self.clock.mono(), ticket, end);
         self.take_step(step, error, context);
     }

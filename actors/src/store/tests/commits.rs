@@ -16,7 +16,8 @@ use callboard_protocol::unit::{
 };
 
 use super::ground::{
-    Ground, NOON, content, done, key, options, origin, put, put_edited, put_if, remove, request, unit, unit_as, written,
+    Ground, Kind, NOON, content, done, key, options, origin, put, put_edited, put_if, remove, request, unit, unit_as,
+    written,
 };
 use super::on_every_database;
 use crate::store::{CommitRequest, open};
@@ -151,7 +152,10 @@ async fn a_repeated_request_is_answered_as_the_first_time(ground: Arc<Ground>) {
     let a = key("a");
     let first = ground.commit(vec![unit_as("once", vec![put(&a, "1")])]).await;
     ground.publish(&a, "2").await;
+    let commits = ground.commits_of_nothing().await;
     let again = ground.commit(vec![unit_as("once", vec![put(&a, "1")]), unit_as("once", vec![put(&a, "x")])]).await;
+    // What it tells of as done is durable: where it need not be yet, it is made so.
+    assert_eq!(ground.commits_of_nothing().await - commits, i64::from(ground.kind == Kind::MySql));
     let replayed = UnitOutcome::Done { items: done(&first.outcomes[0]).to_vec(), replayed: true };
     assert_eq!(again.outcomes[0], replayed);
     assert!(matches!(again.outcomes[1], UnitOutcome::Refused(Refusal::RequestIdReused { .. })));

@@ -12,6 +12,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
+use sea_orm::ConnectionTrait as _;
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
 use uuid::Uuid;
 
@@ -42,8 +43,8 @@ where
         let ground = Arc::new(Ground { kind, url, writer, reader });
         let scenario = tokio::time::timeout(Duration::from_secs(60), scenario(Arc::clone(&ground)));
         let ended = tokio::spawn(async move { scenario.await.unwrap() }).await;
-        ground.writer.close().await;
         ground.reader.close().await;
+        ground.writer.close().await;
         ended
     })
     .await;
@@ -219,6 +220,13 @@ impl Ground {
 
     pub(super) async fn revision(&self) -> Version {
         self.reader.fill(&[]).await.unwrap().revision
+    }
+
+    /// How many commits there were that nobody sees the effect of, joins included.
+    pub(super) async fn commits_of_nothing(&self) -> i64 {
+        let question = self.writer.sql("SELECT member_epoch FROM cc_meta WHERE id = 1").statement();
+        let row = self.writer.connection().query_one_raw(question).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
     }
 
     pub(super) async fn administer(&self, sql: &str) {

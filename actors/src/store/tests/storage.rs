@@ -12,6 +12,7 @@ use crate::store::{Cause, CommitError, Extent, open};
 
 on_every_database!(
     what_is_acknowledged_after_a_full_database_is_there,
+    the_log_of_a_former_process_is_copied,
     a_transaction_that_was_left_open_holds_nothing_that_is_acknowledged,
     a_commit_that_fails_leaves_no_transaction_behind,
     what_the_database_refuses_is_told_from_an_outage,
@@ -53,6 +54,19 @@ async fn what_is_acknowledged_after_a_full_database_is_there(ground: Arc<Ground>
     assert_eq!(reader.fill(&[]).await.unwrap().revision, Version(expected));
     writer.close().await;
     reader.close().await;
+}
+
+/// Each process begins to count anew what is in the log: of many that end early each would leave its part there.
+async fn the_log_of_a_former_process_is_copied(ground: Arc<Ground>) {
+    let Some(file) = ground.url.strip_prefix("sqlite://").filter(|_| ground.kind == Kind::Sqlite) else { return };
+    let length = || std::fs::metadata(format!("{file}-wal")).unwrap().len();
+    ground.publish(&key("a"), "1").await;
+    assert!(length() > 0);
+    let (writer, reader) = open(super::ground::options(&ground.url)).await.unwrap();
+    assert_eq!(length(), 0);
+    assert_eq!(reader.fill(&[]).await.unwrap().revision, Version(1));
+    reader.close().await;
+    writer.close().await;
 }
 
 /// What a driver that loses count would leave behind: the next transaction must not become a part of it.
