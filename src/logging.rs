@@ -1,7 +1,7 @@
 //! The log of the process: one line per event on standard error, as `log.filter` and `log.format` say.
 //! Installs the subscriber once; never logs anything itself.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
 use crate::settings::{LogFormat, LogOptions};
 
@@ -21,10 +21,28 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub fn start(options: &LogOptions) -> Result<(), Error> {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(options.parsed_filter()?).with_writer(std::io::stderr);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(options.parsed_filter()?).with_writer(|| Lossy(io::stderr()));
     let outcome = match options.format {
-        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => subscriber.json().try_init(),
     };
     outcome.map_err(Error::AlreadySetUp)
+}
+
+/// Writes what can be written and loses the rest: a file without room, or a pipe that nobody reads any more, is no reason to
+/// stop, and there is nowhere to say it. The library would print to standard error that standard error failed, and panic.
+struct Lossy<W>(W);
+
+impl<W: Write> Write for Lossy<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nobody can be told.
+        drop(self.0.write_all(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        drop(self.0.flush());
+        Ok(())
+    }
 }

@@ -31,6 +31,7 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     volume: Option<u32>,
+    log: Option<PathBuf>,
 }
 
 impl Setup {
@@ -65,6 +66,13 @@ impl Setup {
     #[must_use]
     pub fn on_volume(mut self, mib: u32) -> Self {
         self.volume = Some(mib);
+        self
+    }
+
+    /// Logs into this file instead of one that [`Node::log`] tells of.
+    #[must_use]
+    pub fn logs_to(mut self, file: &Path) -> Self {
+        self.log = Some(file.to_owned());
         self
     }
 
@@ -159,7 +167,7 @@ impl Node {
         if addresses.exists() {
             fs::remove_file(&addresses).context("remove the addresses that a killed node left")?;
         }
-        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let log = OpenOptions::new().create(true).append(true).open(self.setup.log.clone().unwrap_or_else(|| self.log()))?;
         let mut command = command(self.home.path())?;
         let http = self.setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let tcp = self.setup.tcp.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));

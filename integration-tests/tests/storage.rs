@@ -45,6 +45,20 @@ fn limit_files(node: &Node, bytes: Option<u64>) -> Result<()> {
     Ok(())
 }
 
+/// What can't be logged is lost; the node goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_room_stops_nothing() -> Result<()> {
+    let mut node = Node::start(Setup::new().logs_to(Path::new("/dev/full"))).await?;
+    let mut acknowledged = Acknowledged::new();
+    for number in 0..5 {
+        assert_eq!(publish(&node, &mut acknowledged, &format!("k{number}"), "here").await?, 201);
+    }
+    holds(&node, &acknowledged).await?;
+    assert_eq!(status_of(&node, "/readyz").await?, 200);
+    assert!(node.terminate().await?.success());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_may_not_grow_are_a_full_disk_and_nothing_acknowledged_is_lost() -> Result<()> {
     let mut node = Node::start(Setup::new()).await?;
