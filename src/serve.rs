@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
+use crate::database_link::Way as DatabaseWay;
 use crate::http::{self, Draining, Listeners, Told, draining};
 use crate::settings::{DatabaseKind, Settings};
 use crate::waiting;
@@ -50,8 +51,10 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (listeners, bound) = bind_all(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
+    // Outlives the connections, which lead through it.
+    let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
     let (writer, reader) = waiting::until_open(&listeners.http, settings.database.start_timeout, async || {
-        open_database(&settings, &data_dir).await
+        open_database(&settings, &database_way).await
     })
     .await?;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
@@ -114,10 +117,11 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
         Some(DatabaseKind::Postgres | DatabaseKind::Mysql) | None => None,
     };
     let path = data_dir.as_ref().map_or(settings.data.dir.as_path(), DataDir::path);
-    let url = settings.database.connection_url(path);
     // A node may run on a file outside of its data directory.
     let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
-    let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
+    let way = DatabaseWay::of_command(&settings.database, path)?;
+    let migrate = async || anyhow::Ok(callboard_migration::run(way.url(), settings.database.connect_timeout).await?);
+    let applied = way.try_hosts(migrate).await?;
     println!("{applied} migrations applied to {}", settings.database.url);
     if let Some(data_dir) = data_dir {
         data_dir.close()?;
@@ -137,8 +141,8 @@ pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
              nodes away by itself"
         );
     }
-    let (writer, reader) =
-        store::open(open_options(&settings, settings.database.connection_url(&settings.data.dir))).await?;
+    let way = DatabaseWay::of_command(&settings.database, &settings.data.dir)?;
+    let (writer, reader) = open_store(&settings, &way).await?;
     let removed = fence_dead(&writer, &NodeId(id.into())).await;
     close((writer, reader)).await;
     let incarnation = removed?;
@@ -205,21 +209,32 @@ fn bind_or_other(wanted: SocketAddr, is_chosen: bool, section: &str) -> anyhow::
     }
 }
 
-async fn open_database(settings: &Settings, data_dir: &DataDir) -> anyhow::Result<(store::Writer, store::Reader)> {
-    let url = settings.database.connection_url(data_dir.path());
-    let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
-    if applied > 0 {
-        tracing::debug!(applied, "database migrated");
-    }
-    Ok(store::open(open_options(settings, url)).await?)
+async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result<(store::Writer, store::Reader)> {
+    let open = async || {
+        let applied = callboard_migration::run(way.url(), settings.database.connect_timeout).await?;
+        if applied > 0 {
+            tracing::debug!(applied, "database migrated");
+        }
+        anyhow::Ok(store::open(open_options(settings, way)).await?)
+    };
+    way.try_hosts(open).await
 }
 
-pub(crate) fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
+/// Opens a database as it is.
+pub(crate) async fn open_store(
+    settings: &Settings,
+    way: &DatabaseWay,
+) -> anyhow::Result<(store::Writer, store::Reader)> {
+    way.try_hosts(async || anyhow::Ok(store::open(open_options(settings, way)).await?)).await
+}
+
+fn open_options(settings: &Settings, way: &DatabaseWay) -> store::OpenOptions {
     store::OpenOptions {
-        url,
+        url: way.url().to_owned(),
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
+        on_refusal: way.on_refusal(),
     }
 }
 
