@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use callboard_actors::store::{self, Extent, FileHold};
 
 use crate::data_dir::{DataDir, DatabaseLock};
-use crate::serve::{close, open_options};
+use crate::database_link::Way;
+use crate::serve::{close, open_store};
 use crate::settings::{DatabaseKind, Settings, sqlite_url};
 
 /// How long a backup waits for its turn between two commits of the node.
@@ -106,7 +107,8 @@ pub async fn restored(settings: Settings) -> anyhow::Result<()> {
     let data_dir = is_sqlite.then(|| DataDir::open(&settings.data.dir)).transpose()?;
     let path = data_dir.as_ref().map_or(settings.data.dir.as_path(), DataDir::path);
     let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
-    let Extent { timeline, revision } = declare(&settings, settings.database.connection_url(path), None).await?;
+    let way = Way::of_command(&settings.database, path)?;
+    let Extent { timeline, revision } = declare(&settings, &way, None).await?;
     println!("timeline {} begins; versions go on after {revision}, and every node empties its cache", timeline.0);
     if let Some(data_dir) = data_dir {
         data_dir.close()?;
@@ -119,14 +121,14 @@ async fn make_ready(settings: &Settings, copy: &Path, known: Option<Extent>) -> 
     let patience = settings.database.statement_timeout;
     store::examine(copy, patience).await?;
     callboard_migration::run(&sqlite_url(copy), settings.database.connect_timeout).await?;
-    declare(settings, sqlite_url(copy), known).await?;
+    declare(settings, &Way::of_file(sqlite_url(copy)), known).await?;
     let began = store::examine(copy, patience).await?;
     sync(copy)?;
     Ok(began)
 }
 
-async fn declare(settings: &Settings, url: String, known: Option<Extent>) -> anyhow::Result<Extent> {
-    let (writer, reader) = store::open(open_options(settings, url)).await?;
+async fn declare(settings: &Settings, way: &Way, known: Option<Extent>) -> anyhow::Result<Extent> {
+    let (writer, reader) = open_store(settings, way).await?;
     let declared = writer.declare_restored(known).await;
     close((writer, reader)).await;
     Ok(declared?)

@@ -1,7 +1,7 @@
 //! Callboard's outer layer: settings, command line, data directory, sockets and wiring around the actors.
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
-//! · [`cluster`] (its way to other nodes) · [`serve`] (the running node) · `http`, `session`, `grpc` (its interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and others) · [`backup`] (copies of its file). This crate takes no decision about
+//! · `database_link` (its way to a database server) · [`cluster`] (its way to other nodes) · [`serve`] (the running node) · `http`, `session`, `grpc` (its interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and others) · [`backup`] (copies of its file). This crate takes no decision about
 //! configuration data; those live in `callboard-protocol` and are carried out by `callboard-actors`.
 
 pub mod backup;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster;
 pub mod command;
 pub mod data_dir;
+mod database_link;
 mod grpc;
 pub mod http;
 pub mod logging;

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
+use crate::database_link::Way as DatabaseWay;
 use crate::http::{self, Draining, Listeners, Told, draining};
 use crate::settings::{DatabaseKind, Settings};
 use crate::waiting;
@@ -50,10 +51,11 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (listeners, bound) = bind_all(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
-    let url = settings.database.connection_url(data_dir.path());
-    let hold = hold_file(&url, settings.database.statement_timeout).await?;
+    // Outlives the connections, which lead through it.
+    let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
+    let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
     let (writer, reader) = waiting::until_open(&listeners.http, settings.database.start_timeout, async || {
-        open_database(&settings, &url).await
+        open_database(&settings, &database_way).await
     })
     .await?;
     // The writer has its own.
@@ -118,11 +120,12 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
         Some(DatabaseKind::Postgres | DatabaseKind::Mysql) | None => None,
     };
     let path = data_dir.as_ref().map_or(settings.data.dir.as_path(), DataDir::path);
-    let url = settings.database.connection_url(path);
     // A node may run on a file outside of its data directory.
     let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
-    let hold = hold_file(&url, settings.database.statement_timeout).await?;
-    let applied = callboard_migration::run(&url, settings.database.connect_timeout).await?;
+    let way = DatabaseWay::of_command(&settings.database, path)?;
+    let hold = hold_file(way.url(), settings.database.statement_timeout).await?;
+    let migrate = async || anyhow::Ok(callboard_migration::run(way.url(), settings.database.connect_timeout).await?);
+    let applied = way.try_hosts(migrate).await?;
     release(hold).await;
     println!("{applied} migrations applied to {}", settings.database.url);
     if let Some(data_dir) = data_dir {
@@ -143,8 +146,8 @@ pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
              nodes away by itself"
         );
     }
-    let (writer, reader) =
-        store::open(open_options(&settings, settings.database.connection_url(&settings.data.dir))).await?;
+    let way = DatabaseWay::of_command(&settings.database, &settings.data.dir)?;
+    let (writer, reader) = open_store(&settings, &way).await?;
     let removed = fence_dead(&writer, &NodeId(id.into())).await;
     close((writer, reader)).await;
     let incarnation = removed?;
@@ -211,35 +214,47 @@ fn bind_or_other(wanted: SocketAddr, is_chosen: bool, section: &str) -> anyhow::
     }
 }
 
-async fn open_database(settings: &Settings, url: &str) -> anyhow::Result<(store::Writer, store::Reader)> {
-    let applied = callboard_migration::run(url, settings.database.connect_timeout).await?;
-    if applied > 0 {
-        tracing::debug!(applied, "database migrated");
-    }
-    Ok(store::open(open_options(settings, url.to_owned())).await?)
-}
-
 /// Keeps the files of SQLite open while the database is migrated and opened, or tells why they take no writes. Another
 /// database has none.
-pub(crate) async fn hold_file(url: &str, patience: Duration) -> Result<Option<FileHold>, OpenError> {
+async fn hold_file(url: &str, patience: Duration) -> Result<Option<FileHold>, OpenError> {
     if !url.starts_with("sqlite:") {
         return Ok(None);
     }
     FileHold::open(url, true, patience).await.map(Some)
 }
 
-pub(crate) async fn release(hold: Option<FileHold>) {
+async fn release(hold: Option<FileHold>) {
     if let Some(hold) = hold {
         hold.release().await;
     }
 }
 
-pub(crate) fn open_options(settings: &Settings, url: String) -> store::OpenOptions {
+async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result<(store::Writer, store::Reader)> {
+    let open = async || {
+        let applied = callboard_migration::run(way.url(), settings.database.connect_timeout).await?;
+        if applied > 0 {
+            tracing::debug!(applied, "database migrated");
+        }
+        anyhow::Ok(store::open(open_options(settings, way)).await?)
+    };
+    way.try_hosts(open).await
+}
+
+/// Opens a database as it is.
+pub(crate) async fn open_store(
+    settings: &Settings,
+    way: &DatabaseWay,
+) -> anyhow::Result<(store::Writer, store::Reader)> {
+    way.try_hosts(async || anyhow::Ok(store::open(open_options(settings, way)).await?)).await
+}
+
+fn open_options(settings: &Settings, way: &DatabaseWay) -> store::OpenOptions {
     store::OpenOptions {
-        url,
+        url: way.url().to_owned(),
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
+        on_refusal: way.on_refusal(),
     }
 }
 

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use byte_size::{ByteSize, NotAByteSize};
 pub use cluster::{AdvertiseOptions, ClusterOptions, PeerOptions};
 pub(crate) use database::sqlite_url;
-pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl};
+pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl, Fault, Host, Server};
 pub use error::{Error, Invalid, Origin};
 pub use http::HttpOptions;
 pub use keys::Key;

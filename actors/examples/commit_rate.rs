@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use callboard_actors::store::{CommitRequest, OpenOptions, Reader, Writer, open};
+use callboard_actors::store::{CommitRequest, OnRefusal, OpenOptions, Reader, Writer, open};
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::MetadataEdit;
 use callboard_protocol::content::{Content, Md5};
@@ -29,7 +29,13 @@ async fn main() -> Outcome<()> {
     let seconds = arguments.next().map_or(Ok(5), |text| text.parse())?;
     let patience = Duration::from_secs(10);
     callboard_migration::run(&url, patience).await?;
-    let options = OpenOptions { url, read_connections: 4, connect_timeout: patience, statement_timeout: patience };
+    let options = OpenOptions {
+        url,
+        read_connections: 4,
+        connect_timeout: patience,
+        statement_timeout: patience,
+        on_refusal: OnRefusal::default(),
+    };
     let (writer, reader) = open(options).await?;
     let mut turn = 0;
     for units in [1, 16, 64] {

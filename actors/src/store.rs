@@ -27,6 +27,7 @@ mod open;
 mod outlook;
 mod prune;
 mod reader;
+mod refusals;
 mod rows;
 mod search;
 mod selector;
@@ -45,6 +46,7 @@ pub use namespaces::{MAX_NAMESPACE_TEXT, Namespace};
 pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, Reader};
+pub use refusals::OnRefusal;
 pub use search::{Found, Pattern, Search};
 pub use writer::{CommitRequest, Writer};
 
@@ -59,6 +61,8 @@ pub struct OpenOptions {
     pub connect_timeout: Duration,
     /// How long one statement, one wait for a lock, and one pause inside a transaction may take.
     pub statement_timeout: Duration,
+    /// What to do when a new connection leads to a server that takes no writes.
+    pub on_refusal: OnRefusal,
 }
 
 /// Shows the address without its password.
@@ -69,7 +73,7 @@ impl fmt::Debug for OpenOptions {
             .field("read_connections", &self.read_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

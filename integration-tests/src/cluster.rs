@@ -14,7 +14,7 @@ use futures_util::future::try_join_all;
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::database_server::{DatabaseServer, Engine};
+use crate::database_server::{DatabaseServer, Engine, Reach};
 use crate::node::{Node, Setup, run_to_end};
 use crate::poll;
 use crate::proxy::{Network, Run};
@@ -29,8 +29,10 @@ const SEEDS: u8 = 3;
 pub enum Wiring {
     /// Through proxies, so that every way can be cut.
     Proxied,
-    /// Directly, and the database over its Unix socket: for measurements.
+    /// Directly, and the database over its Unix socket.
     Direct,
+    /// Directly, and the database by a way that is measured.
+    DirectBy(Reach),
 }
 
 /// One node and its client.
@@ -85,7 +87,10 @@ impl Cluster {
             network: (wiring == Wiring::Proxied).then(|| Network::new(server.address())),
             run: Run::claim()?,
             engine: server.engine(),
-            direct: server.socket_url(&database),
+            direct: match wiring {
+                Wiring::DirectBy(reach) => server.url_by(reach, &database),
+                Wiring::Direct | Wiring::Proxied => server.socket_url(&database),
+            },
             database,
             setup,
             secrets: tempfile::tempdir()?,

@@ -5,6 +5,7 @@
 mod engine;
 mod options;
 mod programs;
+mod reach;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 use self::engine::Place;
 pub use self::options::Options;
 use self::programs::{User, run};
+pub use self::reach::Reach;
 use crate::poll;
 use crate::process;
 use crate::volume::Volume;
@@ -41,17 +43,6 @@ pub enum Engine {
     Postgres,
     /// MariaDB.
     MariaDb,
-}
-
-impl Engine {
-    /// The URL of a database of a server of ours that is reached at `address`.
-    #[must_use]
-    pub fn url(self, address: SocketAddr, database: &str) -> String {
-        match self {
-            Self::Postgres => format!("postgres://{USER}@{address}/{database}"),
-            Self::MariaDb => format!("mysql://{USER}:{USER}@{address}/{database}"),
-        }
-    }
 }
 
 impl fmt::Display for Engine {
@@ -131,6 +122,9 @@ impl DatabaseServer {
             std::os::unix::fs::chown(server.home.path(), Some(uid), Some(gid))?;
         }
         run(engine.set_up(&server.place())?).await.with_context(|| format!("set up {engine}"))?;
+        if server.options.tls {
+            run(Engine::certify(&server.place())?).await.context("make a certificate")?;
+        }
         server.start_somewhere().await?;
         if let Some(statements) = engine.welcome() {
             server.query(engine.first_database(), &statements).await?;
@@ -159,6 +153,9 @@ impl DatabaseServer {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let mut command = self.engine.serve(&self.place())?;
         command.args(&self.options.arguments).envs(self.options.environment.iter().cloned());
+        if self.options.tls {
+            command.args(self.engine.tls(&self.place()));
+        }
         if self.options.clock_can_step {
             let library = programs::faketime().context("libfaketime is not installed")?;
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
@@ -326,28 +323,6 @@ impl DatabaseServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
-    }
-
-    /// The URL of a database over TCP.
-    #[must_use]
-    pub fn url(&self, database: &str) -> String {
-        self.url_through(self.address(), database)
-    }
-
-    /// The URL of a database over TCP by way of something that forwards to [`DatabaseServer::address`].
-    #[must_use]
-    pub fn url_through(&self, address: SocketAddr, database: &str) -> String {
-        self.engine.url(address, database)
-    }
-
-    /// The URL of a database over the Unix socket.
-    #[must_use]
-    pub fn socket_url(&self, database: &str) -> String {
-        let (home, port) = (self.home.path().display(), self.port);
-        match self.engine {
-            Engine::Postgres => format!("postgres://{USER}@localhost:{port}/{database}?host={home}"),
-            Engine::MariaDb => format!("mysql://{USER}:{USER}@localhost/{database}?socket={home}/server.sock"),
-        }
     }
 
     /// Processor time it has used so far, with that of all its processes.

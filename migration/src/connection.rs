@@ -11,7 +11,7 @@ use sea_orm_migration::sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sea_orm_migration::sea_orm::sqlx::{self, ConnectOptions, Database, Executor as _};
-use sea_orm_migration::sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
+use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 
 use crate::MigrationError;
 
@@ -104,6 +104,27 @@ async fn connect<DB: Database>(
     }
     let pool = pool.max_connections(1).idle_timeout(None).max_lifetime(None).acquire_timeout(timeout);
     Ok(pool.test_before_acquire(false).connect_lazy_with(options))
+}
+
+/// Why this server takes no writes, or not those of ordinary users; none when it does.
+pub(crate) async fn takes_no_writes(session: &DatabaseConnection) -> Result<Option<&'static str>, DbErr> {
+    let backend = session.get_database_backend();
+    let (question, reason) = match backend {
+        DbBackend::Postgres => (
+            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'",
+            "it is a standby, or transactions are read-only",
+        ),
+        DbBackend::MySql => ("SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')", "read_only is set"),
+        // SQLite, and whatever the library may add: the first statement tells.
+        _ => return Ok(None),
+    };
+    let row = session.query_one_raw(Statement::from_string(backend, question)).await?;
+    let Some(row) = row else { return Ok(None) };
+    let refuses = match backend {
+        DbBackend::Postgres => row.try_get_by_index::<bool>(0)?,
+        _ => row.try_get_by_index::<i64>(0)? != 0,
+    };
+    Ok(refuses.then_some(reason))
 }
 
 /// Ends the session; with it end the locks that it holds.

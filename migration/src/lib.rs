@@ -124,6 +124,10 @@ pub fn newest() -> Option<String> {
 }
 
 async fn migrate(session: &DatabaseConnection, url: &str) -> Result<usize, MigrationError> {
+    // A server of several may be a standby that this user could change all the same.
+    if let Some(reason) = connection::takes_no_writes(session).await.map_err(|error| refused(url, &error))? {
+        return Err(MigrationError::ReadOnly { database: masked(url), reason: reason.to_owned() });
+    }
     take_turn(session, url).await?;
     let applied = apply(session).await.map_err(|error| refused(url, &error));
     // The turn also ends with the session, which is closed after this.

@@ -42,9 +42,15 @@ impl Rig {
     async fn waiting_for_publishes(wait: fn(&Limits) -> Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::default();
-        let url = settings.database.connection_url(dir.path());
+        let url = settings.database.sqlite_url(dir.path());
         callboard_migration::run(&url, SOON).await.unwrap();
-        let options = store::OpenOptions { url, read_connections: 2, connect_timeout: SOON, statement_timeout: SOON };
+        let options = store::OpenOptions {
+            url,
+            read_connections: 2,
+            connect_timeout: SOON,
+            statement_timeout: SOON,
+            on_refusal: store::OnRefusal::default(),
+        };
         let database = store::open(options).await.unwrap();
         let lease = LeaseOptions {
             node: NodeId("test".into()),

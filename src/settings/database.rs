@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::bounds::{self, HOUR, SHORTEST};
 use super::error::Invalid;
 
+mod server;
+
+pub use server::{Fault, Host, Server};
+
 /// The SQLite file in the data directory.
 const FILE: &str = "callboard.db";
 
@@ -77,23 +81,18 @@ impl DatabaseOptions {
         if url.starts_with("sqlite:") && (url.contains(":memory:") || url.contains("mode=memory")) {
             return Err(Invalid::new("database.url", "SQLite in memory does not survive a restart; name a file"));
         }
+        self.url.server()?;
         bounds::count("database.read_connections", self.read_connections, 1..=1000)?;
         bounds::duration("database.connect_timeout", self.connect_timeout, SHORTEST..=HOUR)?;
         bounds::duration("database.start_timeout", self.start_timeout, Duration::ZERO..=HOUR)?;
         bounds::duration("database.statement_timeout", self.statement_timeout, SHORTEST..=HOUR)
     }
 
-    /// The URL to connect with, password included: `url` itself (`mariadb:` turned into the `mysql:` that drivers
-    /// know), or the file `callboard.db` in `data_dir`, created when missing, if `url` is empty.
-    pub fn connection_url(&self, data_dir: &Path) -> String {
+    /// The URL of the SQLite file to connect to: `url` itself, or the file `callboard.db` in `data_dir`, created when
+    /// missing, if `url` is empty.
+    pub fn sqlite_url(&self, data_dir: &Path) -> String {
         let url = self.url.expose();
-        if url.is_empty() {
-            return sqlite_url(&data_dir.join(FILE));
-        }
-        match url.strip_prefix("mariadb:") {
-            Some(rest) => format!("mysql:{rest}"),
-            None => url.to_owned(),
-        }
+        if url.is_empty() { sqlite_url(&data_dir.join(FILE)) } else { url.to_owned() }
     }
 }
 
@@ -115,6 +114,21 @@ impl DatabaseUrl {
     /// The URL with its password. For connecting only, never for printing.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The database server that the URL names; `None` for a file.
+    ///
+    /// # Errors
+    /// The URL can't be used; the reason says what to change.
+    pub fn server(&self) -> Result<Option<Server>, Invalid> {
+        let standard_port = match self.kind() {
+            Some(DatabaseKind::Sqlite) | None => return Ok(None),
+            // The driver takes what is not in the URL from such variables.
+            Some(DatabaseKind::Postgres) => std::env::var("PGPORT").ok().and_then(|port| port.parse().ok()),
+            Some(DatabaseKind::Mysql) => None,
+        };
+        let refused = |fault: Fault| Invalid::new("database.url", fault.to_string());
+        Server::parse(&self.0, standard_port).map(Some).map_err(refused)
     }
 
     /// Which database the URL names; `None` if it is none that is supported.

@@ -235,12 +235,13 @@ async fn sqlite(options: &OpenOptions, database: &str, outlook: &Outlook) -> Res
 async fn postgres(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     let settings = PgConnectOptions::from_str(&options.url)
         .map_err(|error| address(database, &error))?
-        .application_name("callboard")
         // No number with a fraction is ever read, and poolers refuse what they do not know at the beginning of a session.
         .extra_float_digits(None)
         // A statement for each number of rows in a batch: preparing one of them anew costs more than running it.
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
+    let name = settings.get_application_name().unwrap_or("callboard").to_owned();
+    let settings = settings.application_name(&name);
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
     // Whatever the server allows a statement by default.
     let told = format!("SET statement_timeout = {}", options.statement_timeout.as_millis());
@@ -251,7 +252,9 @@ async fn postgres(options: &OpenOptions, database: &str, outlook: &Outlook) -> R
     let pool = |use_of: Use| {
         let outlook = outlook.clone();
         let pool = PgPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
+        let on_refusal = options.on_refusal.clone();
         pool.after_connect(move |connection, _| {
+            let on_refusal = on_refusal.clone();
             Box::pin(async move {
                 // Statements differ in nothing but their values; planning each anew finds nothing new.
                 let told = format!(
@@ -259,8 +262,11 @@ async fn postgres(options: &OpenOptions, database: &str, outlook: &Outlook) -> R
                      SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; \
                      SET standard_conforming_strings = on"
                 );
-                connection.execute(sqlx::AssertSqlSafe(told)).await?;
-                refuse_postgres_standby(connection).await
+                let verdict = async {
+                    connection.execute(sqlx::AssertSqlSafe(told)).await?;
+                    refuse_postgres_standby(connection).await
+                };
+                on_refusal.tell(verdict.await)
             })
         })
         .before_acquire(move |connection, facts| {
@@ -347,11 +353,15 @@ async fn mysql(options: &OpenOptions, database: &str, outlook: &Outlook) -> Resu
     let pool = |use_of: Use, told: String| {
         let outlook = outlook.clone();
         let pool = MySqlPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
+        let on_refusal = options.on_refusal.clone();
         pool.after_connect(move |connection, _| {
-            let told = told.clone();
+            let (told, on_refusal) = (told.clone(), on_refusal.clone());
             Box::pin(async move {
-                connection.execute(sqlx::AssertSqlSafe(told)).await?;
-                refuse_read_only_mysql(connection).await
+                let verdict = async {
+                    connection.execute(sqlx::AssertSqlSafe(told)).await?;
+                    refuse_read_only_mysql(connection).await
+                };
+                on_refusal.tell(verdict.await)
             })
         })
         // Not a ping: a begin that was abandoned may have left a transaction that the driver knows nothing of.

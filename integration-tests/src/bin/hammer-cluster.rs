@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use callboard_integration_tests::binary;
 use callboard_integration_tests::cluster_hammer::{self, measure};
-use callboard_integration_tests::database_server::Engine;
+use callboard_integration_tests::database_server::{Engine, Reach};
 use clap::{Parser, ValueEnum};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Database {
     Postgres,
     Mariadb,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum By {
+    Tls,
+    Tcp,
+    Socket,
 }
 
 /// Hammers three nodes on a database server of its own.
@@ -30,6 +37,9 @@ struct Arguments {
     /// Measure publishers alone.
     #[arg(long)]
     measure: bool,
+    /// With --measure: how the nodes reach the database; several ways, parted by commas, are measured in turn.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tls")]
+    reach: Vec<By>,
     /// With --measure: how often; medians are shown.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
@@ -54,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
     if arguments.measure {
         let plan = measure::Plan {
             engine,
+            reaches: arguments.reach.into_iter().map(reach).collect(),
             duration,
             publishers: arguments.publishers,
             keys: arguments.keys,
@@ -71,4 +82,12 @@ async fn main() -> anyhow::Result<()> {
         std::process::exit(1);
     }
     Ok(())
+}
+
+fn reach(by: By) -> Reach {
+    match by {
+        By::Tls => Reach::Tls,
+        By::Tcp => Reach::Tcp,
+        By::Socket => Reach::Socket,
+    }
 }

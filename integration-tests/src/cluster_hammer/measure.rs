@@ -14,7 +14,7 @@ use super::NODES;
 use super::rnacos::Rnacos;
 use crate::binary;
 use crate::cluster::{Cluster, Member, Wiring};
-use crate::database_server::{DatabaseServer, Engine};
+use crate::database_server::{DatabaseServer, Engine, Options, Reach};
 use crate::node::Setup;
 
 /// What to measure.
@@ -22,6 +22,8 @@ use crate::node::Setup;
 pub struct Plan {
     /// The database.
     pub engine: Engine,
+    /// The ways by which the nodes reach it, each measured in turn.
+    pub reaches: Vec<Reach>,
     /// How long each measure takes.
     pub duration: Duration,
     /// Connections over all nodes.
@@ -57,15 +59,26 @@ type Figure = fn(&Figures) -> f64;
 /// The medians of each side.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
-    /// Ours.
-    pub ours: Figures,
+    /// Ours, by the way to the database.
+    pub ours: Vec<(Reach, Figures)>,
     /// Those of r-nacos.
     pub theirs: Option<Figures>,
 }
 
+/// The last column is the first one over that of r-nacos, or without r-nacos over the second one.
 impl fmt::Display for Comparison {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "| three nodes, publishers only | callboard | r-nacos | ratio |\n|---|---|---|---|")?;
+        let mut sides: Vec<(String, &Figures)> =
+            self.ours.iter().map(|(reach, figures)| (format!("callboard, {reach:?}"), figures)).collect();
+        let compared = if let Some(theirs) = &self.theirs {
+            sides.push(("r-nacos".to_owned(), theirs));
+            sides.len() - 1
+        } else {
+            1
+        };
+        let names: Vec<&str> = sides.iter().map(|(name, _)| name.as_str()).collect();
+        writeln!(out, "| three nodes, publishers only | {} | ratio |", names.join(" | "))?;
+        writeln!(out, "|---|{}", "---|".repeat(sides.len() + 1))?;
         let rows: [(&str, Figure); 6] = [
             ("rate /s", |figures| figures.rate),
             ("p50 ms", |figures| figures.p50_ms),
@@ -75,14 +88,13 @@ impl fmt::Display for Comparison {
             ("errors and lost", |figures| figures.bad),
         ];
         for (name, figure) in rows {
-            let ours = figure(&self.ours);
-            match self.theirs.as_ref().map(figure) {
-                Some(theirs) if theirs > 0.0 => {
-                    writeln!(out, "| {name} | {ours:.1} | {theirs:.1} | {:.2} |", ours / theirs)?;
-                }
-                Some(theirs) => writeln!(out, "| {name} | {ours:.1} | {theirs:.1} | – |")?,
-                None => writeln!(out, "| {name} | {ours:.1} | – | – |")?,
-            }
+            let values: Vec<f64> = sides.iter().map(|(_, figures)| figure(figures)).collect();
+            let shown: Vec<String> = values.iter().map(|value| format!("{value:.1}")).collect();
+            let ratio = match (values.first(), values.get(compared)) {
+                (Some(first), Some(other)) if *other > 0.0 => format!("{:.2}", first / other),
+                _ => "–".to_owned(),
+            };
+            writeln!(out, "| {name} | {} | {ratio} |", shown.join(" | "))?;
         }
         Ok(())
     }
@@ -93,11 +105,13 @@ impl fmt::Display for Comparison {
 /// # Errors
 /// A server does not start, or a measure fails.
 pub async fn compare(plan: &Plan, mut progress: impl FnMut(&str, &Figures)) -> anyhow::Result<Comparison> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (vec![Vec::new(); plan.reaches.len()], Vec::new());
     for _ in 0..plan.repeat {
-        let figures = measure_ours(plan).await?;
-        progress("callboard", &figures);
-        ours.push(figures);
+        for (reach, measured) in plan.reaches.iter().zip(&mut ours) {
+            let figures = measure_ours(plan, *reach).await?;
+            progress(&format!("callboard, {reach:?}"), &figures);
+            measured.push(figures);
+        }
         if let Some(program) = &plan.rnacos {
             let cluster = Rnacos::start(program).await?;
             let figures = measure(plan, &cluster.nodes(), || Ok(Duration::ZERO)).await?;
@@ -105,12 +119,15 @@ pub async fn compare(plan: &Plan, mut progress: impl FnMut(&str, &Figures)) -> a
             theirs.push(figures);
         }
     }
-    Ok(Comparison { ours: median(&ours), theirs: (!theirs.is_empty()).then(|| median(&theirs)) })
+    let ours = plan.reaches.iter().copied().zip(ours.iter().map(|measured| median(measured))).collect();
+    Ok(Comparison { ours, theirs: (!theirs.is_empty()).then(|| median(&theirs)) })
 }
 
-async fn measure_ours(plan: &Plan) -> anyhow::Result<Figures> {
-    let server = DatabaseServer::start(plan.engine).await?;
-    let cluster = Cluster::start(&server, NODES, Wiring::Direct, Setup::new().flag("log-filter", "warn")).await?;
+async fn measure_ours(plan: &Plan, reach: Reach) -> anyhow::Result<Figures> {
+    let options = Options { tls: reach == Reach::Tls, ..Options::default() };
+    let server = DatabaseServer::start_with(plan.engine, options).await?;
+    let setup = Setup::new().flag("log-filter", "warn");
+    let cluster = Cluster::start(&server, NODES, Wiring::DirectBy(reach), setup).await?;
     let node = |member: &Member| Ok((member.node.address().to_string(), member.node.pid()?));
     let nodes = cluster.members().map(node).collect::<anyhow::Result<Vec<_>>>()?;
     measure(plan, &nodes, || server.cpu_time()).await

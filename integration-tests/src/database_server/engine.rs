@@ -1,6 +1,6 @@
 //! How each database server is set up, started, asked and stopped. Owns the command lines; keeps no state.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
@@ -8,6 +8,9 @@ use rustix::process::Signal;
 
 use super::programs::{self, User};
 use super::{Engine, USER};
+
+/// The program that makes certificates.
+pub(super) const CERTIFIER: &str = "openssl";
 
 /// What a server is started with.
 #[derive(Debug)]
@@ -21,6 +24,15 @@ impl Place<'_> {
     fn command(&self, program: &str) -> anyhow::Result<Command> {
         let found = programs::find(program).with_context(|| format!("{program} is not installed"))?;
         Ok(programs::command(&found, self.user, self.home))
+    }
+
+    /// Where [`Engine::certify`] puts the certificate.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.home.join("server.crt")
+    }
+
+    fn private_key(&self) -> PathBuf {
+        self.home.join("server.key")
     }
 
     fn socket(&self) -> String {
@@ -76,6 +88,42 @@ impl Engine {
             }
         }
         Ok(command)
+    }
+
+    /// Makes the certificate for [`Engine::tls`], which nobody has signed, and its key.
+    pub(super) fn certify(place: &Place<'_>) -> anyhow::Result<Command> {
+        let mut command = place.command(CERTIFIER)?;
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "9",
+        ]);
+        command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+        // One that may sign others is not taken for a server's.
+        command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        command.arg("-keyout").arg(place.private_key()).arg("-out").arg(place.certificate());
+        Ok(command)
+    }
+
+    /// Arguments by which the server takes TLS.
+    pub(super) fn tls(self, place: &Place<'_>) -> Vec<String> {
+        let (certificate, key) = (place.certificate(), place.private_key());
+        let (certificate, key) = (certificate.display(), key.display());
+        match self {
+            Self::Postgres => {
+                ["ssl=on".to_owned(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")]
+                    .into_iter()
+                    .flat_map(|setting| ["-c".to_owned(), setting])
+                    .collect()
+            }
+            Self::MariaDb => vec![format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")],
+        }
     }
 
     /// Ends with success when the server takes connections.

@@ -10,6 +10,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Takes TLS, by a certificate that is made for it. Only where [`super::DatabaseServer::can_have_tls`].
+    pub tls: bool,
     /// Keeps its files on a volume of their own, of so many MiB. Only where [`crate::volume::Volume::can_mount`].
     pub volume: Option<u32>,
 }

@@ -59,14 +59,17 @@ fn kinds_are_told_apart_and_others_refused() {
 
 #[test]
 fn an_empty_url_means_a_file_in_the_data_directory() {
-    let url = options("").connection_url(Path::new("/srv/a b?c%d"));
+    let url = options("").sqlite_url(Path::new("/srv/a b?c%d"));
     assert_eq!(url, "sqlite:/srv/a%20b%3Fc%25d/callboard.db?mode=rwc");
 }
 
 #[test]
-fn other_urls_are_connected_to_as_written_but_for_mariadb() {
-    assert_eq!(options("postgres://u:p@db/conf").connection_url(Path::new("/d")), "postgres://u:p@db/conf");
-    assert_eq!(options("mariadb://u:p@db/conf").connection_url(Path::new("/d")), "mysql://u:p@db/conf");
+fn a_server_is_found_in_its_url_and_what_it_can_not_be_is_refused() {
+    assert_eq!(options("").url.server(), Ok(None));
+    assert_eq!(options("mariadb://u:p@db/conf").url.server().unwrap().unwrap().hosts().len(), 1);
+    let refused = options("postgres://u:p@db/conf?connect_timeout=5").validate().unwrap_err();
+    assert_eq!(refused.key, "database.url");
+    assert!(refused.reason.contains("connect_timeout"), "{}", refused.reason);
 }
 
 proptest! {

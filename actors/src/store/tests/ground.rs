@@ -16,7 +16,7 @@ use sea_orm::ConnectionTrait as _;
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
 use uuid::Uuid;
 
-use crate::store::{CommitRequest, OpenOptions, Reader, Writer, open};
+use crate::store::{CommitRequest, OnRefusal, OpenOptions, Reader, Writer, open};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -122,6 +122,7 @@ pub(super) fn options(url: &str) -> OpenOptions {
         read_connections: 3,
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
+        on_refusal: OnRefusal::default(),
     }
 }
 

@@ -334,6 +334,7 @@ fn open(
         read_connections: 2,
         connect_timeout: DEADLINE,
         statement_timeout: DEADLINE,
+        on_refusal: store::OnRefusal::default(),
     })
 }
 
