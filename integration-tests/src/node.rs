@@ -167,7 +167,8 @@ impl Node {
         if addresses.exists() {
             fs::remove_file(&addresses).context("remove the addresses that a killed node left")?;
         }
-        let log = OpenOptions::new().create(true).append(true).open(self.setup.log.clone().unwrap_or_else(|| self.log()))?;
+        let log =
+            OpenOptions::new().create(true).append(true).open(self.setup.log.clone().unwrap_or_else(|| self.log()))?;
         let mut command = command(self.home.path())?;
         let http = self.setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let tcp = self.setup.tcp.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));

@@ -4,18 +4,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use callboard_protocol::commit::{Row, Snapshot, Writes};
+use callboard_protocol::commit::{ChangeRow, RequestRow, Row, Snapshot, Writes};
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{AckNo, Incarnation, NodeId, NodeRow, Timeline};
+use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Recorded, RequestId, Unit};
 use sea_orm::Value;
 use uuid::Uuid;
 
+use super::dialect::{self, Backend};
 use super::error::Fault;
 use super::rows::{self, Columns, FACTS};
 use super::transaction::Transaction;
 use crate::codec;
+
+mod at_once;
 
 /// Keys or request ids in one `SELECT`.
 pub(super) const ASKED_AT_ONCE: usize = 256;
@@ -104,9 +108,67 @@ async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<Ha
     Ok(found)
 }
 
-/// Writes what was decided: a statement each for states, changes, request ids and the meta row, cut where the
-/// database's limits demand it.
+/// The columns of a key.
+const KEY: [&str; 3] = ["tenant", "grp", "data_id"];
+/// The columns of `cc_config` besides the key and [`FACTS`].
+const STATE_COLUMNS: [&str; 5] = ["version", "deleted", "created_at", "modified_at", "content"];
+/// The columns of `cc_change` besides the key and [`FACTS`].
+const CHANGE_COLUMNS: [&str; 11] = [
+    "rev",
+    "op",
+    "channel",
+    "operator",
+    "source_address",
+    "client_id",
+    "note",
+    "request_id",
+    "created_at",
+    "at",
+    "content",
+];
+
+/// The values of a row of `cc_config`: [`KEY`], [`STATE_COLUMNS`] and [`FACTS`].
+fn state_values(state: &SharedState) -> Result<impl Iterator<Item = Value>, Fault> {
+    let others: [Value; STATE_COLUMNS.len()] = [
+        rows::signed(state.version.0).into(),
+        state.is_absent().into(),
+        state.created_at.0.into(),
+        state.modified_at.0.into(),
+        rows::content_value(state),
+    ];
+    Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?))
+}
+
+/// The values of a row of `cc_change`: [`KEY`], [`CHANGE_COLUMNS`] and [`FACTS`].
+fn change_values(change: &ChangeRow, at: WallMillis) -> Result<impl Iterator<Item = Value>, Fault> {
+    let (state, origin) = (&change.state, &change.origin);
+    let others: [Value; CHANGE_COLUMNS.len()] = [
+        rows::signed(state.version.0).into(),
+        change.operation.as_str().into(),
+        origin.channel.as_str().into(),
+        origin.operator.clone().into(),
+        origin.source_address.clone().into(),
+        origin.client_id.clone().into(),
+        origin.note.clone().into(),
+        change.request_id.as_str().into(),
+        state.created_at.0.into(),
+        at.0.into(),
+        rows::content_value(state),
+    ];
+    Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?))
+}
+
+/// How a request came out, as it is kept.
+fn result_of(request: &RequestRow) -> Result<Vec<u8>, Fault> {
+    codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))
+}
+
+/// Writes what was decided: in one statement where the database can, else in one each for states, changes, request ids and
+/// the meta row, cut where the database's limits demand it.
 pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
+    if transaction.backend() == Backend::Postgres {
+        return at_once::write(transaction, writes).await;
+    }
     write_states(transaction, &writes.states).await?;
     write_changes(transaction, writes).await?;
     write_requests(transaction, writes).await?;
@@ -119,23 +181,14 @@ pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<
 }
 
 async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Result<(), Fault> {
-    const OTHERS: [&str; 5] = ["version", "deleted", "created_at", "modified_at", "content"];
-    let columns: Vec<&str> = OTHERS.into_iter().chain(FACTS).collect();
-    let insert = format!("INSERT INTO cc_config (tenant, grp, data_id, {}) VALUES ", columns.join(", "));
-    let upsert = transaction.backend().upsert("tenant, grp, data_id", &columns);
-    let rows_at_once = transaction.backend().max_parameters() / (columns.len() + 3);
-    for run in super::dialect::runs(transaction.backend(), states, rows_at_once, |state| rows::state_bytes(state)) {
+    let others: Vec<&str> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
+    let insert = format!("INSERT INTO cc_config ({}, {}) VALUES ", KEY.join(", "), others.join(", "));
+    let upsert = transaction.backend().upsert(&KEY.join(", "), &others);
+    let rows_at_once = transaction.backend().max_parameters() / (KEY.len() + others.len());
+    for run in dialect::runs(transaction.backend(), states, rows_at_once, |state| rows::state_bytes(state)) {
         let mut sql = transaction.sql(&insert);
         for (index, state) in run.iter().enumerate() {
-            let others: [Value; OTHERS.len()] = [
-                rows::signed(state.version.0).into(),
-                state.is_absent().into(),
-                state.created_at.0.into(),
-                state.modified_at.0.into(),
-                rows::content_value(state),
-            ];
-            sql.push(if index > 0 { ", " } else { "" });
-            sql.tuple(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?));
+            sql.push(if index > 0 { ", " } else { "" }).tuple(state_values(state)?);
         }
         sql.push(&upsert);
         transaction.run(sql).await?;
@@ -144,43 +197,14 @@ async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Resu
 }
 
 async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
-    const OTHERS: [&str; 11] = [
-        "rev",
-        "op",
-        "channel",
-        "operator",
-        "source_address",
-        "client_id",
-        "note",
-        "request_id",
-        "created_at",
-        "at",
-        "content",
-    ];
-    let columns: Vec<&str> = OTHERS.into_iter().chain(FACTS).collect();
-    let insert = format!("INSERT INTO cc_change (tenant, grp, data_id, {}) VALUES ", columns.join(", "));
-    let rows_at_once = transaction.backend().max_parameters() / (columns.len() + 3);
-    for run in super::dialect::runs(transaction.backend(), &writes.changes, rows_at_once, |change| {
-        rows::state_bytes(&change.state)
-    }) {
+    let columns: Vec<&str> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
+    let insert = format!("INSERT INTO cc_change ({}) VALUES ", columns.join(", "));
+    let rows_at_once = transaction.backend().max_parameters() / columns.len();
+    let weight = |change: &ChangeRow| rows::state_bytes(&change.state);
+    for run in dialect::runs(transaction.backend(), &writes.changes, rows_at_once, weight) {
         let mut sql = transaction.sql(&insert);
         for (index, change) in run.iter().enumerate() {
-            let (state, origin) = (&change.state, &change.origin);
-            let others: [Value; OTHERS.len()] = [
-                rows::signed(state.version.0).into(),
-                change.operation.as_str().into(),
-                origin.channel.as_str().into(),
-                origin.operator.clone().into(),
-                origin.source_address.clone().into(),
-                origin.client_id.clone().into(),
-                origin.note.clone().into(),
-                change.request_id.as_str().into(),
-                state.created_at.0.into(),
-                writes.at.0.into(),
-                rows::content_value(state),
-            ];
-            sql.push(if index > 0 { ", " } else { "" });
-            sql.tuple(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?));
+            sql.push(if index > 0 { ", " } else { "" }).tuple(change_values(change, writes.at)?);
         }
         transaction.run(sql).await?;
     }
@@ -190,14 +214,13 @@ async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(),
 async fn write_requests(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
     const COLUMNS: usize = 4;
     let rows_at_once = transaction.backend().max_parameters() / COLUMNS;
-    for run in super::dialect::runs(transaction.backend(), &writes.requests, rows_at_once, |_| 0) {
+    for run in dialect::runs(transaction.backend(), &writes.requests, rows_at_once, |_| 0) {
         let mut sql = transaction.sql("INSERT INTO cc_request (request_id, rev, result, at) VALUES ");
         for (index, request) in run.iter().enumerate() {
-            let result = codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))?;
             let values: [Value; COLUMNS] = [
                 request.request_id.as_str().into(),
                 rows::signed(request.revision.0).into(),
-                result.into(),
+                result_of(request)?.into(),
                 writes.at.0.into(),
             ];
             sql.push(if index > 0 { ", " } else { "" }).tuple(values);

@@ -179,6 +179,12 @@ impl Sql {
         self.push("))")
     }
 
+    /// The same values for another text, which has their places.
+    pub(super) fn with_text(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.text);
+        self
+    }
+
     pub(super) fn statement(self) -> Statement {
         Statement::from_sql_and_values(self.backend.sea(), self.text, self.values)
     }
