@@ -4,6 +4,7 @@
 
 mod engine;
 mod options;
+mod pooler;
 mod programs;
 mod reach;
 
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 
 use self::engine::Place;
 pub use self::options::Options;
+pub use self::pooler::{PoolMode, Pooler};
 use self::programs::{User, run};
 pub use self::reach::Reach;
 use crate::poll;

@@ -1,16 +1,18 @@
 //! One session with the database, for the time of a migration. Owns how it is opened and how its address is shown;
 //! knows nothing of tables.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::str::FromStr;
 use std::time::Duration;
 
 use sea_orm_migration::sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sea_orm_migration::sea_orm::sqlx::pool::PoolOptions;
-use sea_orm_migration::sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sea_orm_migration::sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sea_orm_migration::sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm_migration::sea_orm::sqlx::{self, ConnectOptions, Database, Executor as _};
+use sea_orm_migration::sea_orm::sqlx::{self, AssertSqlSafe, ConnectOptions, Database, Executor as _, Row as _};
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 
 use crate::MigrationError;
@@ -67,7 +69,7 @@ pub(crate) async fn open(
             connect(SqlitePoolOptions::new(), options, url, timeout).await.map(DatabaseConnection::from)
         }
         "postgres" | "postgresql" => {
-            let options = PgConnectOptions::from_str(url).map_err(address)?.disable_statement_logging();
+            let options = postgres(url).map_err(address)?;
             let pool = PgPoolOptions::new()
                 .after_connect(|session, _| Box::pin(async { session.execute(POSTGRES_SESSION).await.map(|_| ()) }));
             connect(pool, options, url, timeout).await.map(DatabaseConnection::from)
@@ -83,6 +85,46 @@ pub(crate) async fn open(
             reason: "it has to begin with sqlite:, postgres:// or mysql://".to_owned(),
         }),
     }
+}
+
+fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    // Poolers refuse what they do not know at the beginning of a session.
+    Ok(PgConnectOptions::from_str(url)?.extra_float_digits(None).disable_statement_logging())
+}
+
+/// Whether two connections have a session each, and keep it. A pooler that gives each transaction, or each statement, another
+/// one takes locks, settings and prepared statements away from who made them.
+pub(crate) async fn keeps_sessions(url: &str, timeout: Duration) -> Result<bool, MigrationError> {
+    const LOOKS: usize = 3;
+    if !matches!(url.split(':').next(), Some("postgres" | "postgresql")) {
+        return Ok(true);
+    }
+    let unreachable = |reason: String| MigrationError::Unreachable { database: masked(url), reason };
+    let look = async {
+        let options = postgres(url)?;
+        let (mut one, mut other) = (options.connect().await?, options.connect().await?);
+        let marks = format!("{:016x}", RandomState::new().build_hasher().finish());
+        one.execute(AssertSqlSafe(format!("SET callboard.session = '{marks}'"))).await?;
+        let mut are_kept = true;
+        for _ in 0..LOOKS {
+            are_kept &= mark_of(&mut other).await?.as_deref() != Some(&*marks);
+            are_kept &= mark_of(&mut one).await?.as_deref() == Some(&*marks);
+        }
+        for session in [one, other] {
+            sqlx::Connection::close(session).await?;
+        }
+        Ok::<_, sqlx::Error>(are_kept)
+    };
+    match tokio::time::timeout(timeout * 2, look).await {
+        Err(_elapsed) => Err(unreachable(format!("two connections got no answer within {:?}", timeout * 2))),
+        Ok(Err(error)) => Err(unreachable(error.to_string())),
+        Ok(Ok(are_kept)) => Ok(are_kept),
+    }
+}
+
+async fn mark_of(session: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    // Not prepared: whoever shares sessions may not know the statement when it comes to be run.
+    session.fetch_one("SELECT current_setting('callboard.session', true)").await?.try_get(0)
 }
 
 async fn connect<DB: Database>(

@@ -64,6 +64,15 @@ pub enum MigrationError {
         /// What the database said.
         reason: String,
     },
+    /// A pooler stands before the server and gives sessions to several connections in turn. Nothing was touched.
+    #[error(
+        "database {database} is reached through a pooler that gives each transaction another session; give this \
+         database `pool_mode = session` there (PgBouncer), or name the server itself"
+    )]
+    SharedSessions {
+        /// The address, password masked.
+        database: String,
+    },
     /// A statement was refused. Steps that were finished before stay; running again continues.
     #[error(
         "database {database} could not be migrated: {reason}; the user needs the right to create and alter tables, \
@@ -92,6 +101,9 @@ const TURN_NAME: &str = "CONCAT('callboard:', LEFT(DATABASE(), 50))";
 /// # Errors
 /// [`MigrationError`] names the database and what to do.
 pub async fn run(url: &str, connect_timeout: Duration) -> Result<usize, MigrationError> {
+    if !connection::keeps_sessions(url, connect_timeout).await? {
+        return Err(MigrationError::SharedSessions { database: masked(url) });
+    }
     let session = connection::open(url, connect_timeout, true).await?;
     let applied = migrate(&session, url).await;
     connection::close(session, url).await;
