@@ -147,3 +147,70 @@ async fn postgresql_steps_its_clock() -> Result<()> {
 async fn mariadb_steps_its_clock() -> Result<()> {
     steps_its_clock(Engine::MariaDb).await
 }
+
+/// A standby that is promoted may lack what was acknowledged: who starts a node hears of it.
+async fn warns_of_a_standby(
+    server: &DatabaseServer,
+    setting: &str,
+    follow: impl AsyncFnOnce() -> Result<()>,
+) -> Result<()> {
+    server.create_database("d").await?;
+    let mut node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
+    let warnings = |node: &Node| anyhow::Ok(std::fs::read_to_string(node.log())?.matches(setting).count());
+    assert_eq!(warnings(&node)?, 0, "nobody follows");
+    node.terminate().await?;
+    follow().await?;
+    node.start_again().await?;
+    assert_eq!(warnings(&node)?, 1);
+    Ok(())
+}
+
+async fn one_follows(server: &DatabaseServer, question: &str) -> Result<()> {
+    poll::until("the follower is there", poll::SOON, async || {
+        Ok((server.query(engine_database(server.engine()), question).await? == "1\n").then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_of_postgresql_that_may_lag_is_told_of() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let server = DatabaseServer::start(Engine::Postgres).await?;
+    let written = tempfile::tempdir()?;
+    let mut follower = None;
+    warns_of_a_standby(&server, "synchronous_standby_names is empty", async || {
+        let mut command = tokio::process::Command::new("pg_receivewal");
+        command.args(["-h", "127.0.0.1", "-U", "callboard", "-p", &server.address().port().to_string(), "-D"]);
+        follower = Some(command.arg(written.path()).kill_on_drop(true).spawn()?);
+        one_follows(&server, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_of_mariadb_that_may_lag_is_told_of() -> Result<()> {
+    if !can_start(Engine::MariaDb)? {
+        return Ok(());
+    }
+    let numbered = |number: u8| {
+        let arguments = ["--log-bin=log".to_owned(), format!("--server-id={number}")];
+        DatabaseServer::start_with(Engine::MariaDb, Options { arguments: arguments.to_vec(), ..Options::default() })
+    };
+    let (server, follower) = (numbered(1).await?, numbered(2).await?);
+    warns_of_a_standby(&server, "rpl_semi_sync_master_enabled is off", async || {
+        let primary = server.address();
+        let follow = format!(
+            "CHANGE MASTER TO MASTER_HOST='{}', MASTER_PORT={}, MASTER_USER='callboard', MASTER_PASSWORD='callboard', \
+             MASTER_LOG_FILE='log.000001', MASTER_LOG_POS=4; START SLAVE IO_THREAD",
+            primary.ip(),
+            primary.port()
+        );
+        follower.query("mysql", &follow).await?;
+        let question =
+            "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLAVES_CONNECTED'";
+        one_follows(&server, question).await
+    })
+    .await
+}

@@ -1,6 +1,7 @@
 //! Opening a database: the two pools, what each session is told, and the checks that refuse a database which could
 //! not keep its promises. Owns every setting that durability rests on; reads and writes no configuration.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -318,6 +319,18 @@ async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result
             warn_of_weak_durability(database, name, "off", "on");
         }
     }
+    // Who is not told what a standby does is still told that it is there.
+    let question = "SELECT current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication)";
+    let row = connection.fetch_one(question).await.map_err(|error| unusable(database, &error))?;
+    let number = |index: usize| row.try_get::<i64, _>(index).map_err(|error| unusable(database, &error));
+    let synchronous = row.try_get::<String, _>(0).map_err(|error| unusable(database, &error))?;
+    if number(1)? > 0 {
+        if synchronous.trim().is_empty() {
+            warn_of_lagging_standby(database, "synchronous_standby_names is empty");
+        } else if matches!(&*text(2)?, "local" | "remote_write") {
+            warn_of_lagging_standby(database, &format!("synchronous_commit is {}", text(2)?));
+        }
+    }
     Ok(())
 }
 
@@ -429,7 +442,34 @@ async fn check_mysql(connection: &mut MySqlConnection, database: &str) -> Result
     if !is_off(&text(4)?) && text(5)? != "1" {
         warn_of_weak_durability(database, "sync_binlog", &text(5)?, "1");
     }
+    let question = "SHOW GLOBAL STATUS WHERE Variable_name IN \
+                    ('Slaves_connected', 'Rpl_semi_sync_master_status', 'wsrep_cluster_size')";
+    let mut status = HashMap::new();
+    for row in connection.fetch_all(question).await.map_err(|error| unusable(database, &error))? {
+        let [name, value] = [0, 1].map(|index| row.try_get::<String, _>(index).unwrap_or_default());
+        status.insert(name.to_lowercase(), value);
+    }
+    if let Some(size) = status.get("wsrep_cluster_size").filter(|size| !matches!(&***size, "0" | "1")) {
+        tracing::warn!(
+            store.database = database,
+            "the database is one of {size} members of a Galera cluster: every node has to reach the same member, or reads may \
+             be stale; see docs/operations.md"
+        );
+    }
+    let has_replicas = status.get("slaves_connected").is_some_and(|count| count != "0");
+    if has_replicas && status.get("rpl_semi_sync_master_status").is_none_or(|is_on| is_off(is_on)) {
+        warn_of_lagging_standby(database, "rpl_semi_sync_master_enabled is off");
+    }
     Ok(text(0)?.contains("MariaDB"))
+}
+
+/// Commits are acknowledged before the standbys have them.
+fn warn_of_lagging_standby(database: &str, what: &str) {
+    tracing::warn!(
+        store.database = database,
+        "the database has standbys and {what}: when one of them is promoted, acknowledged publishes may be lost; see \
+         docs/operations.md"
+    );
 }
 
 fn warn_of_weak_durability(database: &str, setting: &str, value: &str, wanted: &str) {
