@@ -33,6 +33,8 @@ pub enum Wiring {
     Direct,
     /// Directly, and the database by a way that is measured.
     DirectBy(Reach),
+    /// Over TCP, to places so far apart: the time of a round trip, to the database and between nodes.
+    Distant(Duration),
 }
 
 /// One node and its client.
@@ -84,12 +86,16 @@ impl Cluster {
         server.create_database(&database).await?;
         let mut cluster = Self {
             members: BTreeMap::new(),
-            network: (wiring == Wiring::Proxied).then(|| Network::new(server.address())),
+            network: match wiring {
+                Wiring::Proxied => Some(Network::new(server.address())),
+                Wiring::Distant(round_trip) => Some(Network::distant(server.address(), round_trip)),
+                Wiring::Direct | Wiring::DirectBy(_) => None,
+            },
             run: Run::claim()?,
             engine: server.engine(),
             direct: match wiring {
                 Wiring::DirectBy(reach) => server.url_by(reach, &database),
-                Wiring::Direct | Wiring::Proxied => server.socket_url(&database),
+                Wiring::Direct | Wiring::Proxied | Wiring::Distant(_) => server.socket_url(&database),
             },
             database,
             setup,

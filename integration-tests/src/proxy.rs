@@ -12,6 +12,7 @@ mod wires;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, UdpSocket};
@@ -103,6 +104,7 @@ pub struct Network {
     wires: Wires,
     sockets: Sockets,
     database: SocketAddr,
+    late: Duration,
     nodes: Vec<u8>,
     forwarders: JoinSet<()>,
 }
@@ -111,8 +113,16 @@ impl Network {
     /// A network without nodes before the database server at `database`.
     #[must_use]
     pub fn new(database: SocketAddr) -> Self {
+        Self::distant(database, Duration::ZERO)
+    }
+
+    /// The same, of places so far apart: an answer takes that long, from the database and between nodes. Timers tick in
+    /// milliseconds, so it takes up to one more. Datagrams are not delayed.
+    #[must_use]
+    pub fn distant(database: SocketAddr, round_trip: Duration) -> Self {
         let sockets = Arc::new(RwLock::new(HashMap::new()));
-        Self { wires: Wires::default(), sockets, database, nodes: Vec::new(), forwarders: JoinSet::new() }
+        let (nodes, forwarders) = (Vec::new(), JoinSet::new());
+        Self { wires: Wires::default(), sockets, database, late: round_trip, nodes, forwarders }
     }
 
     /// Puts the proxies in front of a node. They stay when it leaves, for the next one of its number.
@@ -134,9 +144,15 @@ impl Network {
             let from = number_of(from)?;
             Some((Wire::Peer { from, to: node }, Wire::Peer { from: node, to: from }))
         };
-        self.forwarders.spawn(stream::forward(links, real, self.wires.clone(), Box::new(peers)));
+        self.forwarders.spawn(stream::forward(links, real, self.wires.clone(), Box::new(peers), self.late));
         let routes = move |_| Some((Wire::ToDatabase(node), Wire::FromDatabase(node)));
-        self.forwarders.spawn(stream::forward(database, self.database, self.wires.clone(), Box::new(routes)));
+        self.forwarders.spawn(stream::forward(
+            database,
+            self.database,
+            self.wires.clone(),
+            Box::new(routes),
+            self.late,
+        ));
         self.sockets.write().unwrap_or_else(PoisonError::into_inner).insert(node, gossip.clone());
         let (sockets, wires) = (self.sockets.clone(), self.wires.clone());
         self.forwarders.spawn(datagrams::forward(node, gossip, real, sockets, wires, number_of));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callboard_integration_tests::binary;
-use callboard_integration_tests::cluster_hammer::{self, measure};
+use callboard_integration_tests::cluster_hammer;
+use callboard_integration_tests::cluster_hammer::measure::{self, Way};
 use callboard_integration_tests::database_server::{Engine, Reach};
 use clap::{Parser, ValueEnum};
 
@@ -40,6 +41,9 @@ struct Arguments {
     /// With --measure: how the nodes reach the database; several ways, parted by commas, are measured in turn.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tls")]
     reach: Vec<By>,
+    /// With --measure: instead, how long a round trip to the database and between nodes takes, such as 1ms,10ms.
+    #[arg(long, value_delimiter = ',', conflicts_with = "reach")]
+    distance: Vec<humantime::Duration>,
     /// With --measure: how often; medians are shown.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
@@ -62,9 +66,12 @@ async fn main() -> anyhow::Result<()> {
     println!("{engine}, {} s, {} publishers", arguments.seconds, arguments.publishers);
     println!("node: {}", binary::up_to_date()?.display());
     if arguments.measure {
+        let near = || arguments.reach.iter().map(|by| Way::Near(reach(*by))).collect();
+        let distant: Vec<Way> = arguments.distance.iter().map(|round_trip| Way::Distant(**round_trip)).collect();
+        let ways = if distant.is_empty() { near() } else { distant };
         let plan = measure::Plan {
             engine,
-            reaches: arguments.reach.into_iter().map(reach).collect(),
+            ways,
             duration,
             publishers: arguments.publishers,
             keys: arguments.keys,

@@ -17,13 +17,22 @@ use crate::cluster::{Cluster, Member, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options, Reach};
 use crate::node::Setup;
 
+/// How far away the database, and the other nodes, are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// On the same machine, reached so.
+    Near(Reach),
+    /// So long a round trip away, over TCP in clear text.
+    Distant(Duration),
+}
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The database.
     pub engine: Engine,
     /// The ways by which the nodes reach it, each measured in turn.
-    pub reaches: Vec<Reach>,
+    pub ways: Vec<Way>,
     /// How long each measure takes.
     pub duration: Duration,
     /// Connections over all nodes.
@@ -60,7 +69,7 @@ type Figure = fn(&Figures) -> f64;
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
     /// Ours, by the way to the database.
-    pub ours: Vec<(Reach, Figures)>,
+    pub ours: Vec<(Way, Figures)>,
     /// Those of r-nacos.
     pub theirs: Option<Figures>,
 }
@@ -69,7 +78,7 @@ pub struct Comparison {
 impl fmt::Display for Comparison {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut sides: Vec<(String, &Figures)> =
-            self.ours.iter().map(|(reach, figures)| (format!("callboard, {reach:?}"), figures)).collect();
+            self.ours.iter().map(|(way, figures)| (format!("callboard, {way:?}"), figures)).collect();
         let compared = if let Some(theirs) = &self.theirs {
             sides.push(("r-nacos".to_owned(), theirs));
             sides.len() - 1
@@ -105,11 +114,11 @@ impl fmt::Display for Comparison {
 /// # Errors
 /// A server does not start, or a measure fails.
 pub async fn compare(plan: &Plan, mut progress: impl FnMut(&str, &Figures)) -> anyhow::Result<Comparison> {
-    let (mut ours, mut theirs) = (vec![Vec::new(); plan.reaches.len()], Vec::new());
+    let (mut ours, mut theirs) = (vec![Vec::new(); plan.ways.len()], Vec::new());
     for _ in 0..plan.repeat {
-        for (reach, measured) in plan.reaches.iter().zip(&mut ours) {
-            let figures = measure_ours(plan, *reach).await?;
-            progress(&format!("callboard, {reach:?}"), &figures);
+        for (way, measured) in plan.ways.iter().zip(&mut ours) {
+            let figures = measure_ours(plan, *way).await?;
+            progress(&format!("callboard, {way:?}"), &figures);
             measured.push(figures);
         }
         if let Some(program) = &plan.rnacos {
@@ -119,15 +128,19 @@ pub async fn compare(plan: &Plan, mut progress: impl FnMut(&str, &Figures)) -> a
             theirs.push(figures);
         }
     }
-    let ours = plan.reaches.iter().copied().zip(ours.iter().map(|measured| median(measured))).collect();
+    let ours = plan.ways.iter().copied().zip(ours.iter().map(|measured| median(measured))).collect();
     Ok(Comparison { ours, theirs: (!theirs.is_empty()).then(|| median(&theirs)) })
 }
 
-async fn measure_ours(plan: &Plan, reach: Reach) -> anyhow::Result<Figures> {
-    let options = Options { tls: reach == Reach::Tls, ..Options::default() };
+async fn measure_ours(plan: &Plan, way: Way) -> anyhow::Result<Figures> {
+    let options = Options { tls: way == Way::Near(Reach::Tls), ..Options::default() };
     let server = DatabaseServer::start_with(plan.engine, options).await?;
     let setup = Setup::new().flag("log-filter", "warn");
-    let cluster = Cluster::start(&server, NODES, Wiring::DirectBy(reach), setup).await?;
+    let wiring = match way {
+        Way::Near(reach) => Wiring::DirectBy(reach),
+        Way::Distant(round_trip) => Wiring::Distant(round_trip),
+    };
+    let cluster = Cluster::start(&server, NODES, wiring, setup).await?;
     let node = |member: &Member| Ok((member.node.address().to_string(), member.node.pid()?));
     let nodes = cluster.members().map(node).collect::<anyhow::Result<Vec<_>>>()?;
     measure(plan, &nodes, || server.cpu_time()).await

@@ -132,3 +132,22 @@ async fn datagrams_come_from_the_public_address_of_their_sender_and_are_lost_at_
     assert_eq!(&heard[..length], b"passes again");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_answer_from_afar_is_late_and_whole_however_much_is_under_way() -> Result<()> {
+    let database = TcpListener::bind("127.0.0.1:0").await?;
+    let (run, late) = (Run::claim()?, Duration::from_millis(40));
+    let mut network = Network::distant(database.local_addr()?, late);
+    network.add(&run, 1).await?;
+    let mut near = TcpStream::connect(run.database(1)).await?;
+    let (mut far, _) = database.accept().await?;
+    let sent: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
+    let begun = tokio::time::Instant::now();
+    passes(&mut near, &mut far, "asked").await?;
+    far.write_all(&sent).await?;
+    drop(far);
+    let mut heard = Vec::new();
+    tokio::time::timeout(poll::SOON, near.read_to_end(&mut heard)).await??;
+    assert!(heard == sent && begun.elapsed() >= late, "{} bytes after {:?}", heard.len(), begun.elapsed());
+    Ok(())
+}
