@@ -123,12 +123,16 @@ impl DatabaseServer {
         if let Some(User { uid, gid }) = user {
             std::os::unix::fs::chown(server.home.path(), Some(uid), Some(gid))?;
         }
-        run(engine.set_up(&server.place())?).await.with_context(|| format!("set up {engine}"))?;
+        let follows = server.options.follows;
+        run(engine.set_up(&server.place(), follows)?).await.with_context(|| format!("set up {engine}"))?;
         if server.options.tls {
             run(Engine::certify(&server.place())?).await.context("make a certificate")?;
         }
         server.start_somewhere().await?;
         if let Some(statements) = engine.welcome() {
+            server.query(engine.first_database(), &statements).await?;
+        }
+        if let Some(statements) = follows.and_then(|primary| engine.follow(primary)) {
             server.query(engine.first_database(), &statements).await?;
         }
         Ok(server)

@@ -1,5 +1,6 @@
 //! How each database server is set up, started, asked and stopped. Owns the command lines; keeps no state.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,16 +50,21 @@ impl Engine {
         }
     }
 
-    /// Makes an empty data directory.
-    pub(super) fn set_up(self, place: &Place<'_>) -> anyhow::Result<Command> {
+    /// Makes an empty data directory, or one of a standby.
+    pub(super) fn set_up(self, place: &Place<'_>, follows: Option<SocketAddr>) -> anyhow::Result<Command> {
         let data = place.home.join("data").display().to_string();
         let mut command;
-        match self {
-            Self::Postgres => {
+        match (self, follows) {
+            (Self::Postgres, Some(primary)) => {
+                command = place.command("pg_basebackup")?;
+                command.args(["-D", &data, "-R", "-N", "-c", "fast", "-U", USER]);
+                command.args(["-h", &primary.ip().to_string(), "-p", &primary.port().to_string()]);
+            }
+            (Self::Postgres, None) => {
                 command = place.command("initdb")?;
                 command.args(["-D", &data, "-U", USER, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]);
             }
-            Self::MariaDb => {
+            (Self::MariaDb, _) => {
                 command = place.command("mariadb-install-db")?;
                 command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
                 command.arg(format!("--datadir={data}"));
@@ -174,6 +180,20 @@ impl Engine {
             Self::MariaDb => {
                 Some(format!("CREATE USER {USER}@'%' IDENTIFIED BY '{USER}'; GRANT ALL ON *.* TO {USER}@'%'"))
             }
+        }
+    }
+
+    /// Statements by which a prepared server follows another; none where its data directory says so. It has the user of
+    /// [`Engine::welcome`] already, which is an error that it passes over.
+    pub(super) fn follow(self, primary: SocketAddr) -> Option<String> {
+        match self {
+            Self::Postgres => None,
+            Self::MariaDb => Some(format!(
+                "CHANGE MASTER TO MASTER_HOST='{}', MASTER_PORT={}, MASTER_USER='{USER}', MASTER_PASSWORD='{USER}', \
+                 MASTER_LOG_FILE='log.000001', MASTER_LOG_POS=4; SET GLOBAL read_only = ON; START SLAVE",
+                primary.ip(),
+                primary.port()
+            )),
         }
     }
 
