@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use callboard_actors::store::{self, Extent, FileHold};
+use callboard_actors::store::{self, Extent, FileHold, OpenError};
 
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way;
@@ -73,7 +73,7 @@ pub async fn restore(settings: Settings, file: &Path) -> anyhow::Result<()> {
     let fresh = beside(&database, ".restoring");
     remove_database(&fresh)?;
     fs::copy(file, &fresh).with_context(|| format!("cannot copy {} to {}", file.display(), fresh.display()))?;
-    let known = known_before(&database, patience).await;
+    let known = known_before(&database, patience).await?;
     let began = match make_ready(&settings, &fresh, known).await {
         Ok(began) => began,
         Err(error) => {
@@ -84,6 +84,11 @@ pub async fn restore(settings: Settings, file: &Path) -> anyhow::Result<()> {
     let former = beside(&database, ".before-restore");
     if known.is_some() {
         remove_database(&former)?;
+        // There is a log only where it could not be copied into the file.
+        let log = beside(&database, "-wal");
+        if log.exists() {
+            fs::rename(&log, beside(&former, "-wal")).with_context(|| format!("cannot rename {}", log.display()))?;
+        }
         fs::rename(&database, &former).with_context(|| format!("cannot rename {}", database.display()))?;
     }
     remove_database(&database)?;
@@ -136,9 +141,9 @@ async fn declare(settings: &Settings, way: &Way, known: Option<Extent>) -> anyho
 
 /// How far the file goes that is about to be replaced; `None` when there is nothing in it. One that can't be read is kept
 /// all the same, and its versions may be given again.
-async fn known_before(database: &Path, patience: Duration) -> Option<Extent> {
+async fn known_before(database: &Path, patience: Duration) -> anyhow::Result<Option<Extent>> {
     if fs::metadata(database).is_ok_and(|facts| facts.len() == 0) {
-        return None;
+        return Ok(None);
     }
     // Its log may hold what the file does not.
     let examined = match FileHold::open(&sqlite_url(database), false, patience).await {
@@ -147,12 +152,15 @@ async fn known_before(database: &Path, patience: Duration) -> Option<Extent> {
             hold.release().await;
             examined.map_err(anyhow::Error::from)
         }
+        Err(error @ (OpenError::Unusable { .. } | OpenError::ReadOnly { .. })) => {
+            return Err(anyhow::Error::from(error).context("nothing was changed"));
+        }
         Err(error) => Err(error.into()),
     };
-    Some(examined.unwrap_or_else(|error| {
+    Ok(Some(examined.unwrap_or_else(|error| {
         eprintln!("the file that is replaced can't be read, so its versions may be given again: {error}");
         Extent::default()
-    }))
+    })))
 }
 
 fn directory_of(file: &Path) -> &Path {

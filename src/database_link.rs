@@ -68,7 +68,18 @@ impl Way {
         let route = Arc::new(Route::new(server.hosts(), options.connect_timeout));
         let name = |directory: &Path| server.url_through(directory).1;
         let listener = Listener::start(data_dir.map(DataDir::path), name, Arc::clone(&route));
-        let listener = listener.context("cannot make the Unix socket by which the database is reached")?;
+        let listener = match listener {
+            Ok(listener) => listener,
+            // The driver finds one host by itself, if more slowly.
+            Err(error) if server.hosts().len() == 1 => {
+                tracing::warn!(%error, "no Unix socket can be made, so the database is reached without one; TLS is slow then");
+                return Ok(Self { url: server.url(), link: None });
+            }
+            Err(error) => {
+                return Err(error)
+                    .context("cannot make the Unix socket by which the hosts of the database are reached");
+            }
+        };
         let (url, _socket) = server.url_through(listener.directory());
         let link = Link { route, _listener: listener };
         Ok(Self { url, link: Some(link) })

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::file_hold::FileHold;
+use super::file_hold::{FileHold, execute_patiently};
 use callboard_protocol::config::Version;
 use callboard_protocol::member::Timeline;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -93,24 +93,10 @@ pub async fn back_up(source: &Path, target: &Path, patience: Duration) -> Result
     Ok((Held { source: node, files }, extent))
 }
 
-/// Takes the lock that commits take. The node leaves it for moments only, which SQLite's own waiting misses.
+/// Takes the lock that commits take.
 async fn hold(node: &mut SqliteConnection, patience: Duration) -> Result<(), sqlx::Error> {
-    const PAUSE: Duration = Duration::from_millis(1);
-    const BUSY: &str = "5";
     node.execute("PRAGMA busy_timeout = 0").await?;
-    let begun = tokio::time::Instant::now();
-    loop {
-        match node.execute("BEGIN IMMEDIATE").await {
-            Ok(_) => return Ok(()),
-            Err(error) => {
-                let is_busy = error.as_database_error().and_then(|error| error.code()).as_deref() == Some(BUSY);
-                if !is_busy || begun.elapsed() >= patience {
-                    return Err(error);
-                }
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    execute_patiently(node, "BEGIN IMMEDIATE", patience).await
 }
 
 async fn catch_up(copy: &mut SqliteConnection, source: &Path) -> Result<Extent, sqlx::Error> {

@@ -27,7 +27,6 @@ pub(super) const ASKED_AT_ONCE: usize = 256;
 /// Reads what the decision about `units` rests on. The meta row is locked already; the membership rows are read by
 /// a statement of their own after that, so that a join that waited for the lock is seen.
 pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Result<Snapshot, Fault> {
-    let (revision, timeline, nodes) = members(transaction).await?;
     // An id that was made up for this one request can't be there yet: a commit that may have landed is never repeated.
     let repeatable = units.iter().filter(|unit| unit.repeatable);
     let ids: Vec<&str> = repeatable.map(|unit| unit.request_id.as_str()).collect();
@@ -35,6 +34,11 @@ pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Resu
         units.iter().flat_map(|unit| unit.items.iter().map(|item| item.key.clone())).collect();
     keys.sort_unstable();
     keys.dedup();
+    if transaction.backend() == Backend::Postgres && keys.len() <= ASKED_AT_ONCE {
+        let requests = requests(transaction, &ids).await?;
+        return at_once::read(transaction, &keys, requests).await;
+    }
+    let (revision, timeline, nodes) = members(transaction).await?;
     Ok(Snapshot {
         revision,
         timeline,
@@ -53,14 +57,22 @@ pub(super) async fn members(transaction: &Transaction) -> Result<(Version, Timel
     for row in &transaction.rows(transaction.sql(sql)).await? {
         let mut columns = Columns::of(row);
         head = Some((columns.version()?, columns.timeline()?));
-        if let Some(node) = columns.take::<Option<String>>()? {
-            let incarnation = incarnation(&columns.take::<String>()?)?;
-            let ack_floor = AckNo(columns.number()?);
-            nodes.push(NodeRow { node: NodeId(node.into()), incarnation, ack_floor });
-        }
+        nodes.extend(member(&mut columns)?);
     }
-    let (revision, timeline) = head.ok_or_else(|| Fault::Broken("the row of cc_meta is missing".to_owned()))?;
+    let (revision, timeline) = head.ok_or_else(no_meta)?;
     Ok((revision, timeline, nodes))
+}
+
+fn no_meta() -> Fault {
+    Fault::Broken("the row of cc_meta is missing".to_owned())
+}
+
+/// Reads a membership row, if there is one: node, incarnation, floor.
+fn member(columns: &mut Columns<'_>) -> Result<Option<NodeRow>, Fault> {
+    let Some(node) = columns.take::<Option<String>>()? else { return Ok(None) };
+    let incarnation = incarnation(&columns.take::<String>()?)?;
+    let ack_floor = AckNo(columns.number()?);
+    Ok(Some(NodeRow { node: NodeId(node.into()), incarnation, ack_floor }))
 }
 
 pub(super) fn incarnation(text: &str) -> Result<Incarnation, Fault> {
@@ -99,13 +111,19 @@ async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<Ha
         sql.keys("c", keys);
         for row in &transaction.rows(sql).await? {
             let mut columns = Columns::of(row);
-            let (key, version, created_at) = (columns.key()?, columns.version()?, columns.time()?);
-            let facts = columns.facts()?;
-            let (formal_md5, gray, metadata) = (facts.md5, facts.gray, facts.metadata);
-            found.insert(key, Row { version, formal_md5, gray, metadata, created_at });
+            let (key, row) = config_row(&mut columns)?;
+            found.insert(key, row);
         }
     }
     Ok(found)
+}
+
+/// Reads key, version, time of creation and [`FACTS`].
+fn config_row(columns: &mut Columns<'_>) -> Result<(ConfigKey, Row), Fault> {
+    let (key, version, created_at) = (columns.key()?, columns.version()?, columns.time()?);
+    let facts = columns.facts()?;
+    let (formal_md5, gray, metadata) = (facts.md5, facts.gray, facts.metadata);
+    Ok((key, Row { version, formal_md5, gray, metadata, created_at }))
 }
 
 /// The columns of a key.

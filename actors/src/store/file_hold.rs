@@ -52,14 +52,16 @@ impl FileHold {
 
     async fn open_by(settings: SqliteConnectOptions, database: String, patience: Duration) -> Result<Self, OpenError> {
         // Opens the file alone: its log and the index of the log come with the first statement.
-        let opened = settings.busy_timeout(patience).disable_statement_logging().connect().await;
+        let opened = settings.busy_timeout(Duration::ZERO).disable_statement_logging().connect().await;
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => return Err(OpenError::Unreachable { database, reason: error.to_string() }),
         };
-        match connection.execute(PROVE).await {
-            Ok(_) => Ok(Self(Arc::new(Mutex::new(Some(connection))))),
+        match execute_patiently(&mut connection, PROVE, patience).await {
+            Ok(()) => Ok(Self(Arc::new(Mutex::new(Some(connection))))),
             Err(error) => {
+                // What it began would hold the log back for as long as the process lives. An error says that there was nothing.
+                drop(connection.execute("ROLLBACK").await);
                 // Not closed: see the module.
                 std::mem::forget(connection);
                 Err(refusal(database, &error))
@@ -88,10 +90,33 @@ impl FileHold {
     }
 }
 
+/// Executes `sql` until it succeeds, or another process has been in the way for as long as `patience`. A node that publishes
+/// leaves the lock for moments only, which SQLite's own waiting misses.
+pub(super) async fn execute_patiently(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    patience: Duration,
+) -> Result<(), sqlx::Error> {
+    const PAUSE: Duration = Duration::from_millis(1);
+    let begun = tokio::time::Instant::now();
+    loop {
+        match connection.execute(sql).await {
+            Err(error) if code_of(&error) == Some(BUSY) && begun.elapsed() < patience => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            ended => return ended.map(|_| ()),
+        }
+    }
+}
+
+/// SQLite's result code, without what distinguishes its kinds.
+fn code_of(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
 fn refusal(database: String, error: &sqlx::Error) -> OpenError {
-    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
     let reason = error.to_string();
-    match code.map(|code| code & 0xff) {
+    match code_of(error) {
         Some(BUSY) => OpenError::Unusable { database, reason: format!("another process is writing to it: {reason}") },
         Some(READ_ONLY) => OpenError::ReadOnly { database, reason },
         _ => OpenError::Unreachable { database, reason },

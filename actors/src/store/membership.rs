@@ -98,7 +98,12 @@ impl Writer {
             if transaction.run(sql).await? == 0 {
                 return Ok(None);
             }
-            look::under_lock(&transaction, request_ids).await.map(Some)
+            let landed = look::under_lock(&transaction, request_ids).await?;
+            // A floor that is there already is no write, and a commit without one waits for nothing.
+            if !landed.units.is_empty() && self.backend().shows_before_durable() {
+                transaction.run(transaction.sql(TOUCH)).await?;
+            }
+            Ok(Some(landed))
         });
         let landed = landed.await?;
         match &landed {

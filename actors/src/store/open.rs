@@ -53,7 +53,14 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
                 return Err(OpenError::Address { database, reason });
             }
         };
-    check_schema(&reads, backend, &database).await?;
+    if let Err(error) = check_schema(&reads, backend, &database).await {
+        // The writing pool has opened nothing yet. The order matters: see `FileHold`.
+        drop(reads.close_by_ref().await);
+        if let Some(hold) = hold {
+            hold.release().await;
+        }
+        return Err(error);
+    }
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
     let patience = limits.connect + limits.statement;
@@ -293,8 +300,9 @@ async fn postgres(options: &OpenOptions, database: &str, outlook: &Outlook) -> R
 
 /// Also after each reconnect: behind the same address another server may answer than before.
 async fn refuse_postgres_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let standby = connection.fetch_one("SELECT pg_is_in_recovery()").await?.try_get::<bool, _>(0)?;
-    if standby { Err(sqlx::Error::Protocol("the server is a standby".to_owned())) } else { Ok(()) }
+    let question = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+    let standby = connection.fetch_one(question).await?.try_get::<bool, _>(0)?;
+    if standby { Err(sqlx::Error::Protocol("the server is a standby, or read-only".to_owned())) } else { Ok(()) }
 }
 
 async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result<(), OpenError> {

@@ -68,6 +68,11 @@ impl<'a> Columns<'a> {
         self.row.try_get_by_index(index).map_err(|error| Fault::Broken(format!("column {index}: {error}")))
     }
 
+    /// Leaves so many columns out.
+    pub(super) fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
     pub(super) fn number(&mut self) -> Result<u64, Fault> {
         let number = self.take::<i64>()?;
         u64::try_from(number).map_err(|_negative| Fault::Broken(format!("{number} where a count was expected")))

@@ -107,6 +107,10 @@ impl Server {
             return Err(Fault::Fragment);
         }
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        // A password with a slash would be taken for a port and the name of a database.
+        if tail.split('?').next().is_some_and(|path| path.contains('@')) {
+            return Err(form("write / and @ in a user or password as %2F and %40"));
+        }
         let (credentials, list) = authority.rsplit_once('@').map_or(("", authority), |(before, list)| (before, list));
         let at = if authority.contains('@') { "@" } else { "" };
         let scheme = if engine == Engine::MySql { "mysql" } else { scheme };
@@ -238,8 +242,11 @@ fn hosts(list: &str, ports: Option<&str>, standard_port: u16) -> Result<Vec<Host
         return Err(Fault::Ports);
     }
     let port_of = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(standard_port);
-    let parse =
-        |(index, name): (usize, &&str)| Host::parse(name, port_of(index)).ok_or(Fault::Host { place: index + 1 });
+    let parse = |(index, name): (usize, &&str)| {
+        let host = Host::parse(name, port_of(index)).ok_or(Fault::Host { place: index + 1 })?;
+        // One named here and another one there: which is meant?
+        if ports.is_empty() || host.port == port_of(index) { Ok(host) } else { Err(Fault::Ports) }
+    };
     names.iter().enumerate().map(parse).collect()
 }
 

@@ -1,25 +1,47 @@
-//! All that a batch writes in one statement, for PostgreSQL: each column is one array, whatever the number of rows. One
-//! exchange with the server instead of four, one text to prepare, and each content is sent once, although two tables have it.
-//! Owns that statement; what is written is what the statements for the other databases write.
+//! A batch in two statements, for PostgreSQL: one reads, and one writes, in which each column is one array, whatever the
+//! number of rows. Two exchanges with the server instead of six, one text to prepare for all that is written, and each content is
+//! sent once, although two tables have it. Owns those statements; what is read and written is what the statements for the
+//! other databases read and write.
 
+use std::collections::HashMap;
 use std::iter::Peekable;
 use std::slice::Iter;
 use std::sync::{Arc, LazyLock};
 
-use callboard_protocol::commit::{ChangeRow, RequestRow, Writes};
+use callboard_protocol::commit::{ChangeRow, RequestRow, Snapshot, Writes};
 use callboard_protocol::config::SharedState;
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::unit::{Recorded, RequestId};
 use sea_orm::Value;
 
 use super::super::dialect::{self, Backend, Sql};
 use super::super::error::Fault;
-use super::super::rows::{self, FACTS};
+use super::super::rows::{self, Columns, FACTS};
 use super::super::transaction::Transaction;
-use super::{CHANGE_COLUMNS, KEY, STATE_COLUMNS, change_values, result_of};
+use super::{CHANGE_COLUMNS, KEY, STATE_COLUMNS, change_values, config_row, member, no_meta, result_of};
 
 /// What `cc_config` has and `cc_change` has not, or under another name: where it comes from.
 const STATE_SOURCES: [(&str, &str); 2] = [("version", "rev"), ("modified_at", "at")];
 /// What is sent besides the columns of `cc_change`.
 const BESIDES: [&str; 2] = ["deleted", "is_newest"];
+
+/// Columns that only rows of members have.
+const OF_MEMBERS: usize = 5;
+
+/// The meta row with each member, and the rows of keys, whose condition follows.
+static READ: LazyLock<String> = LazyLock::new(|| {
+    // The first fact is a flag, the others are texts.
+    let of_configs = "NULL::text, NULL::text, NULL::text, NULL::int8, NULL::int8, NULL::bool";
+    format!(
+        "SELECT TRUE, m.rev, m.timeline, n.node, n.inc, n.ack_floor, {of_configs}{texts} \
+         FROM cc_meta m LEFT JOIN cc_node n ON TRUE WHERE m.id = 1 \
+         UNION ALL SELECT FALSE{of_members}, c.tenant, c.grp, c.data_id, c.version, c.created_at, {facts} \
+         FROM cc_config c WHERE ",
+        texts = ", NULL::text".repeat(FACTS.len() - 1),
+        of_members = ", NULL".repeat(OF_MEMBERS),
+        facts = rows::facts_of("c"),
+    )
+});
 
 /// The statements before the last one, which write changes and states alone.
 static SOME: LazyLock<String> = LazyLock::new(|| format!("WITH {} SELECT 1", of_changes()));
@@ -113,6 +135,30 @@ fn of_changes() -> String {
         state_columns = state.join(", "),
         state_values = read(&state),
     )
+}
+
+/// Reads what the decision rests on besides `requests`. The meta row is locked by a statement before.
+pub(super) async fn read(
+    transaction: &Transaction,
+    keys: &[ConfigKey],
+    requests: HashMap<RequestId, Recorded>,
+) -> Result<Snapshot, Fault> {
+    let mut sql = transaction.sql(&READ);
+    sql.keys("c", keys);
+    let (mut head, mut nodes, mut found) = (None, Vec::new(), HashMap::new());
+    for row in &transaction.rows(sql).await? {
+        let mut columns = Columns::of(row);
+        if columns.take::<bool>()? {
+            head = Some((columns.version()?, columns.timeline()?));
+            nodes.extend(member(&mut columns)?);
+        } else {
+            columns.skip(OF_MEMBERS);
+            let (key, row) = config_row(&mut columns)?;
+            found.insert(key, row);
+        }
+    }
+    let (revision, timeline) = head.ok_or_else(no_meta)?;
+    Ok(Snapshot { revision, timeline, nodes, requests, rows: found })
 }
 
 /// Writes what was decided.

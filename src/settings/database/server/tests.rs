@@ -49,6 +49,14 @@ fn hosts_are_found_in_all_their_forms() {
 }
 
 #[test]
+fn what_can_be_meant_in_two_ways_is_refused() {
+    assert!(matches!(fault("postgres://db:5432/cc?port=6432"), Fault::Ports));
+    assert_eq!(hosts("postgres://db:6432/cc?port=6432"), ["db:6432"]);
+    let fault = fault("postgres://postgres:5432/S3CRET@db/cc").to_string();
+    assert!(fault.contains("%2F") && !fault.contains("S3CRET"), "{fault}");
+}
+
+#[test]
 fn the_driver_comes_over_a_socket_and_keeps_the_name_of_the_first_host() {
     for (url, told, socket) in [
         ("postgres://u:p@db/cc", "postgres://u:p@db:5432/cc?host=%2Fd", "/d/.s.PGSQL.5432"),
