@@ -228,6 +228,8 @@ pub struct StoreMetrics {
     pub failures: Family<FailureLabel, Counter>,
     /// 1 as long as commits go through, 0 while they fail or hang.
     pub writable: Gauge,
+    /// 1 as long as the database answers reads, 0 while it does not.
+    pub readable: Gauge,
 }
 
 /// The label of [`StoreMetrics::failures`].
@@ -347,6 +349,7 @@ impl Default for Metrics {
                 read_seconds: seconds(),
                 failures: Family::default(),
                 writable: up(),
+                readable: up(),
             },
             publish: PublishMetrics {
                 outcomes: Family::default(),
@@ -425,6 +428,8 @@ impl StoreMetrics {
         registry.register("callboard_store_failures", "Database failures by kind", self.failures.clone());
         let help = "1 as long as commits go through, 0 while they fail or hang";
         registry.register("callboard_store_writable", help, self.writable.clone());
+        let help = "1 as long as the database answers reads, 0 while it does not";
+        registry.register("callboard_store_readable", help, self.readable.clone());
     }
 }
 

@@ -150,6 +150,7 @@ impl StoreReader {
             let begun = Instant::now();
             let answer = question(&reader).await;
             metrics.read_seconds.observe(begun.elapsed().as_secs_f64());
+            metrics.readable.set(i64::from(!matches!(answer, Err(ReadError::Unavailable { .. }))));
             answer.map_err(|error| {
                 metrics.failures.get_or_create(&FailureLabel { kind: "read" }).inc();
                 tracing::debug!(%error, "a read failed");

@@ -214,3 +214,33 @@ async fn a_replica_of_mariadb_that_may_lag_is_told_of() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_database_shows_in_the_figures_and_ends_there() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let mut server = DatabaseServer::start(Engine::Postgres).await?;
+    server.create_database("d").await?;
+    let node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
+    let absent = ConfigKey::new("public", "shop", "absent").unwrap();
+    let readable = async || {
+        let answer = node.client().get(&absent).send().await?.status;
+        let figures = node.client().get_path("/metrics").send().await?.text();
+        let figure = figures.lines().find_map(|line| line.strip_prefix("callboard_store_readable ")).map(str::to_owned);
+        anyhow::Ok((answer, figure.unwrap_or_default()))
+    };
+    assert_eq!(readable().await?, (404, "1".to_owned()));
+    server.crash().await?;
+    poll::until(
+        "the outage shows",
+        poll::SOON,
+        async || Ok((readable().await? == (503, "0".to_owned())).then_some(())),
+    )
+    .await?;
+    server.start_again().await?;
+    poll::until("the end of the outage shows", poll::SOON, async || {
+        Ok((readable().await? == (404, "1".to_owned())).then_some(()))
+    })
+    .await
+}

@@ -169,6 +169,39 @@ pub(crate) async fn takes_no_writes(session: &DatabaseConnection) -> Result<Opti
     Ok(refuses.then_some(reason))
 }
 
+/// What stands behind the protocol of a database that is known, when it is another one: how it locks and what it keeps was never
+/// tried.
+pub(crate) async fn unknown_engine(session: &DatabaseConnection) -> Result<Option<&'static str>, DbErr> {
+    let backend = session.get_database_backend();
+    let question = match backend {
+        DbBackend::Postgres => "SELECT version()",
+        DbBackend::MySql => "SELECT CAST(CONCAT(VERSION(), ' ', @@version_comment) AS CHAR)",
+        _ => return Ok(None),
+    };
+    let row = session.query_one_raw(Statement::from_string(backend, question)).await?;
+    let words = row.map(|row| row.try_get_by_index::<String>(0)).transpose()?.unwrap_or_default();
+    Ok(unknown_engine_of(&words))
+}
+
+/// The engine that a version's text names, if it is not PostgreSQL, MySQL, MariaDB or one that is built from them.
+pub(crate) fn unknown_engine_of(version: &str) -> Option<&'static str> {
+    const UNKNOWN: [(&str, &str); 11] = [
+        ("cockroachdb", "CockroachDB"),
+        ("-yb-", "YugabyteDB"),
+        ("redshift", "Redshift"),
+        ("greenplum", "Greenplum"),
+        ("materialize", "Materialize"),
+        ("risingwave", "RisingWave"),
+        ("tidb", "TiDB"),
+        ("dolt", "Dolt"),
+        ("vitess", "Vitess"),
+        ("oceanbase", "OceanBase"),
+        ("singlestore", "SingleStore"),
+    ];
+    let version = version.to_lowercase();
+    UNKNOWN.into_iter().find_map(|(mark, name)| version.contains(mark).then_some(name))
+}
+
 /// Ends the session; with it end the locks that it holds.
 pub(crate) async fn close(session: DatabaseConnection, url: &str) {
     if let Err(error) = session.close().await {

@@ -64,6 +64,14 @@ pub enum MigrationError {
         /// What the database said.
         reason: String,
     },
+    /// Something else answers in the words of a database that is known. Nothing was touched.
+    #[error("database {database} is {engine}, which is not known; use PostgreSQL, MySQL or MariaDB")]
+    Engine {
+        /// The address, password masked.
+        database: String,
+        /// What answers.
+        engine: &'static str,
+    },
     /// A pooler stands before the server and gives sessions to several connections in turn. Nothing was touched.
     #[error(
         "database {database} is reached through a pooler that gives each transaction another session; give this \
@@ -136,6 +144,9 @@ pub fn newest() -> Option<String> {
 }
 
 async fn migrate(session: &DatabaseConnection, url: &str) -> Result<usize, MigrationError> {
+    if let Some(engine) = connection::unknown_engine(session).await.map_err(|error| refused(url, &error))? {
+        return Err(MigrationError::Engine { database: masked(url), engine });
+    }
     // A server of several may be a standby that this user could change all the same.
     if let Some(reason) = connection::takes_no_writes(session).await.map_err(|error| refused(url, &error))? {
         return Err(MigrationError::ReadOnly { database: masked(url), reason: reason.to_owned() });

@@ -25,6 +25,22 @@ fn a_masked_address_shows_neither_password_nor_parameters() {
     }
 }
 
+#[test]
+fn an_engine_that_only_speaks_like_one_that_is_known_is_told_from_it() {
+    for (version, engine) in [
+        ("PostgreSQL 15.14 (Debian 15.14-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc", None),
+        ("10.11.14-MariaDB-0+deb12u2 Debian 12", None),
+        ("8.0.43 MySQL Community Server - GPL", None),
+        ("8.0.36-28 Percona Server (GPL), Release 28, Revision 47601f19", None),
+        ("PostgreSQL 11.2-YB-2.20.1.0-b0 on x86_64-pc-linux-gnu, compiled by clang", Some("YugabyteDB")),
+        ("CockroachDB CCL v23.2.4 (x86_64-pc-linux-gnu)", Some("CockroachDB")),
+        ("8.0.11-TiDB-v8.1.0 TiDB Server (Apache License 2.0)", Some("TiDB")),
+        ("8.0.33 Dolt", Some("Dolt")),
+    ] {
+        assert_eq!(connection::unknown_engine_of(version), engine, "{version}");
+    }
+}
+
 #[tokio::test]
 async fn a_fresh_file_is_migrated_once() {
     let directory = tempfile::tempdir().unwrap();
