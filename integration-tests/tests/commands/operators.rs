@@ -19,7 +19,10 @@ async fn watching(terminal: &Terminal, exec: Option<&str>) -> Result<Running> {
 async fn pushed(terminal: &Terminal, state: &str, count: u64) -> Result<Value> {
     poll::until("the cluster knows what became of the push", poll::SOON, async || {
         let found = terminal.json("pushes prices -g shop").await?;
-        Ok((found["counts"][state] == count).then_some(found))
+        // What a client holds is known before the account says when, and why.
+        let is_told = |item: &Value| item["state"] != state || !item["at"].is_null();
+        let are_told = found["items"].as_array().is_some_and(|items| items.iter().all(is_told));
+        Ok((found["counts"][state] == count && are_told).then_some(found))
     })
     .await
 }
