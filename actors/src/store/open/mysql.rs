@@ -25,6 +25,9 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
     let mut first = first_connection(&settings, options.connect_timeout, database).await?;
+    // What the server allows a question by default may be too little for those that follow.
+    let told = "SET SESSION sql_big_selects = 1, SESSION sql_select_limit = 18446744073709551615";
+    first.execute(told).await.map_err(|error| unusable(database, &error))?;
     let is_mariadb = check_mysql(&mut first, database).await?;
     close(first).await;
     let millis = options.statement_timeout.as_millis();
