@@ -10,6 +10,7 @@ use callboard_actors::store::{self, Extent, FileHold, OpenError};
 
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way;
+use crate::lossy::{remark, say};
 use crate::serve::{close, open_store};
 use crate::settings::{DatabaseKind, Settings, sqlite_url};
 
@@ -41,7 +42,7 @@ pub async fn back_up(settings: &Settings, target: &Path) -> anyhow::Result<()> {
         drop(remove_if_there(&partial));
     }
     let Extent { timeline, revision } = copied?;
-    println!("{} holds everything up to revision {revision} of timeline {}", target.display(), timeline.0);
+    say(format_args!("{} holds everything up to revision {revision} of timeline {}", target.display(), timeline.0));
     Ok(())
 }
 
@@ -95,9 +96,9 @@ pub async fn restore(settings: Settings, file: &Path) -> anyhow::Result<()> {
     fs::rename(&fresh, &database).with_context(|| format!("cannot rename {}", fresh.display()))?;
     sync(directory_of(&database))?;
     let Extent { timeline, revision } = began;
-    println!("{} is restored as timeline {}; versions go on after {revision}", database.display(), timeline.0);
+    say(format_args!("{} is restored as timeline {}; versions go on after {revision}", database.display(), timeline.0));
     if known.is_some() {
-        println!("what was there before is in {}", former.display());
+        say(format_args!("what was there before is in {}", former.display()));
     }
     data_dir.close()?;
     Ok(())
@@ -114,7 +115,10 @@ pub async fn restored(settings: Settings) -> anyhow::Result<()> {
     let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
     let way = Way::of_command(&settings.database, path)?;
     let Extent { timeline, revision } = declare(&settings, &way, None).await?;
-    println!("timeline {} begins; versions go on after {revision}, and every node empties its cache", timeline.0);
+    say(format_args!(
+        "timeline {} begins; versions go on after {revision}, and every node empties its cache",
+        timeline.0
+    ));
     if let Some(data_dir) = data_dir {
         data_dir.close()?;
     }
@@ -158,7 +162,7 @@ async fn known_before(database: &Path, patience: Duration) -> anyhow::Result<Opt
         Err(error) => Err(error.into()),
     };
     Ok(Some(examined.unwrap_or_else(|error| {
-        eprintln!("the file that is replaced can't be read, so its versions may be given again: {error}");
+        remark(format_args!("the file that is replaced can't be read, so its versions may be given again: {error}"));
         Extent::default()
     })))
 }

@@ -1,8 +1,9 @@
 //! The log of the process: one line per event on standard error, as `log.filter` and `log.format` say.
 //! Installs the subscriber once; never logs anything itself.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 
+use crate::lossy::Lossy;
 use crate::settings::{LogFormat, LogOptions};
 
 /// Why the log could not be set up. Nothing is logged then.
@@ -28,21 +29,4 @@ pub fn start(options: &LogOptions) -> Result<(), Error> {
         LogFormat::Json => subscriber.json().try_init(),
     };
     outcome.map_err(Error::AlreadySetUp)
-}
-
-/// Writes what can be written and loses the rest: a file without room, or a pipe that nobody reads any more, is no reason to
-/// stop, and there is nowhere to say it. The library would print to standard error that standard error failed, and panic.
-struct Lossy<W>(W);
-
-impl<W: Write> Write for Lossy<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nobody can be told.
-        drop(self.0.write_all(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        drop(self.0.flush());
-        Ok(())
-    }
 }

@@ -2,6 +2,8 @@
 //! Owns the exit code: 0 clean stop, 1 failure while running, 2 wrong usage or settings; a client command has codes of
 //! its own.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -10,7 +12,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{backup, bench, command, logging, open_files, serve};
+use callboard::{backup, bench, command, logging, lossy, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
                 None => 1,
             };
             if code != 0 {
-                eprintln!("callboard: {failure:#}");
+                lossy::remark(format_args!("callboard: {failure:#}"));
             }
             ExitCode::from(code)
         }

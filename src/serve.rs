@@ -31,6 +31,7 @@ use crate::cluster;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
 use crate::http::{self, Draining, Listeners, Told, draining};
+use crate::lossy::{remark, say};
 use crate::settings::{DatabaseKind, Settings};
 use crate::waiting;
 
@@ -87,12 +88,13 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
+    // Whoever learns from the next line that the node serves may end it at once, in good order.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Err(error) = data_dir.write_addresses(&addresses) {
         tracing::warn!(error = &error as &dyn std::error::Error, "the addresses are in the log alone");
     }
     announce(&settings, &data_dir, &node_id, &addresses);
 
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
@@ -127,7 +129,7 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     let migrate = async || anyhow::Ok(callboard_migration::run(way.url(), settings.database.connect_timeout).await?);
     let applied = way.try_hosts(migrate).await?;
     release(hold).await;
-    println!("{applied} migrations applied to {}", settings.database.url);
+    say(format_args!("{applied} migrations applied to {}", settings.database.url));
     if let Some(data_dir) = data_dir {
         data_dir.close()?;
     }
@@ -151,7 +153,7 @@ pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
     let removed = fence_dead(&writer, &NodeId(id.into())).await;
     close((writer, reader)).await;
     let incarnation = removed?;
-    println!("removed the row of {id} (life {incarnation}); publishes do not wait for it any longer");
+    say(format_args!("removed the row of {id} (life {incarnation}); publishes do not wait for it any longer"));
     Ok(())
 }
 
@@ -162,7 +164,7 @@ async fn fence_dead(writer: &store::Writer, node: &NodeId) -> anyhow::Result<Uui
     };
     let row = row_of().await?.with_context(|| format!("the database has no row of node {node}"))?;
     let still = lease::Options::default().fenced_after();
-    eprintln!("watching the row of {node} for {}", humantime::format_duration(still));
+    remark(format_args!("watching the row of {node} for {}", humantime::format_duration(still)));
     actix_rt::time::sleep(still).await;
     if writer.fence(node, row.incarnation, row.renew_seq).await? {
         return Ok(row.incarnation.0);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
+use callboard_integration_tests::binary;
 use callboard_integration_tests::node::{Node, Setup, run_to_end};
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
@@ -56,6 +57,27 @@ async fn a_log_without_room_stops_nothing() -> Result<()> {
     holds(&node, &acknowledged).await?;
     assert_eq!(status_of(&node, "/readyz").await?, 200);
     assert!(node.terminate().await?.success());
+    Ok(())
+}
+
+/// What was done is done, and what failed has its exit code, whether or not anybody can be told.
+#[test]
+fn a_command_that_can_not_say_what_it_did_ends_as_it_did_otherwise() -> Result<()> {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let home = tempfile::tempdir()?;
+    let ends = |arguments: &[&str]| -> Result<Option<i32>> {
+        let mut command = std::process::Command::new(binary::path()?);
+        command.args(arguments).current_dir(home.path()).stdout(full()?).stderr(full()?);
+        Ok(command.status()?.code())
+    };
+    assert_eq!(ends(&["migrate"])?, Some(0));
+    assert_eq!(ends(&["backup", "copy.db"])?, Some(0));
+    assert_eq!(ends(&["restore", "copy.db"])?, Some(0));
+    assert_eq!(ends(&["backup", "copy.db"])?, Some(1), "it is there");
+    let told = std::process::Command::new(binary::path()?).args(["get", "a", "--nodes", "127.0.0.1:1"]).status()?;
+    assert_eq!(ends(&["get", "a", "--nodes", "127.0.0.1:1"])?, told.code());
+    // Here what is printed is what was asked for.
+    assert_eq!(ends(&["config", "show"])?, Some(1));
     Ok(())
 }
 

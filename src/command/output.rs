@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::table::printable;
+use crate::lossy;
 
 /// Writes an answer as it is.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -22,7 +23,7 @@ pub(super) fn print_json(document: &Value) -> Result<(), Failure> {
 
 /// Tells people something that is no part of the answer.
 pub(super) fn remark(text: &str) {
-    eprintln!("callboard: {}", printable(text));
+    lossy::remark(format_args!("callboard: {}", printable(text)));
 }
 
 /// The members that name a configuration, and some more.
