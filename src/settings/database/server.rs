@@ -28,7 +28,10 @@ pub enum Fault {
     #[error("names a Unix socket beside another host; it can be one socket, or one or more hosts")]
     Mixed,
     /// Not as many ports as hosts.
-    #[error("the parameter port has to name one port for all hosts, or as many as there are hosts")]
+    #[error(
+        "the parameter port has to name one port for all hosts, or as many as there are hosts, and none that differs from \
+         one written with a host"
+    )]
     Ports,
     /// A parameter that would be ignored.
     #[error("{name} can't be used here: {instead}")]
