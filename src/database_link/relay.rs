@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,8 +19,10 @@ const BUFFER: usize = 32 * 1024;
 /// The first pause between attempts to reach a host, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-/// A server that ends a connection before this, and the driver did not, refuses it.
+/// A server that ends a connection before this, having answered less often than that, refuses it. With TLS PostgreSQL's
+/// refusal is its third answer, and the answer to the first good-bye of MariaDB the fourth.
 const YOUNG: Duration = Duration::from_secs(2);
+const ANSWERS_OF_A_SERVICE: u32 = 4;
 /// How long the server may take to end what the driver has ended.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -69,8 +71,15 @@ async fn pass_on(driver: &mut UnixStream, server: &mut TcpStream, route: &Route,
     let (mut from_driver, mut to_driver) = driver.split();
     let (mut from_server, mut to_server) = server.split();
     let (driver_ended, server_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (is_asked, answers) = (AtomicBool::new(false), AtomicU32::new(0));
+    let has_spoken = AtomicBool::new(false);
+    // Who is told good-bye may end the connection before the driver has: it is asked something last, and does not answer.
+    let is_refusal = || {
+        let takes_leave = has_spoken.load(Relaxed) && is_asked.load(Relaxed);
+        begun.elapsed() < YOUNG && answers.load(Relaxed) < ANSWERS_OF_A_SERVICE && !takes_leave
+    };
     let ask = async {
-        let asked = pass(&mut from_driver, &mut to_server).await;
+        let asked = pass(&mut from_driver, &mut to_server, || is_asked.store(true, Relaxed)).await;
         driver_ended.store(true, Relaxed);
         asked?;
         if !server_ended.load(Relaxed) {
@@ -81,10 +90,19 @@ async fn pass_on(driver: &mut UnixStream, server: &mut TcpStream, route: &Route,
     let answer = async {
         // One that takes connections and says nothing is frozen. A list has others.
         let speaks = route.hosts().len() < 2 || timeout(route.limit_of_host(), from_server.readable()).await.is_ok();
-        let answered =
-            if speaks { pass(&mut from_server, &mut to_driver).await } else { Err(io::ErrorKind::TimedOut.into()) };
+        let count = || {
+            has_spoken.store(true, Relaxed);
+            if is_asked.swap(false, Relaxed) {
+                answers.fetch_add(1, Relaxed);
+            }
+        };
+        let answered = if speaks {
+            pass(&mut from_server, &mut to_driver, count).await
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
+        };
         server_ended.store(true, Relaxed);
-        if !driver_ended.load(Relaxed) && begun.elapsed() < YOUNG {
+        if is_refusal() && !driver_ended.load(Relaxed) {
             route.useless(place);
         }
         answered?;
@@ -101,14 +119,21 @@ async fn pass_on(driver: &mut UnixStream, server: &mut TcpStream, route: &Route,
     }
 }
 
-/// Passes bytes on until they end, and that end, too.
-async fn pass(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+/// Passes bytes on until they end, and that end, too; tells of each piece before it is passed on.
+async fn pass(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    tell: impl Fn(),
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = from.read(&mut buffer).await?;
         match buffer.get(..length) {
             None | Some([]) => return to.shutdown().await,
-            Some(bytes) => to.write_all(bytes).await?,
+            Some(bytes) => {
+                tell();
+                to.write_all(bytes).await?;
+            }
         }
     }
 }

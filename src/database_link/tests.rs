@@ -202,6 +202,56 @@ async fn a_host_that_is_turned_away_or_hangs_up_is_passed_over() {
     assert_eq!(read(&mut driver, 5).await, "hello");
 }
 
+/// Who is told good-bye may end the connection before the driver does: that is no refusal.
+#[tokio::test]
+async fn a_server_that_has_served_and_ends_first_is_not_passed_over() {
+    let (server, other) = (Server::start().await, Server::start().await);
+    let link = Link::to(&[&server.host, &other.host]);
+    for (answers, says_good_bye, is_kept) in [(4, false, true), (2, true, true), (3, false, false)] {
+        let mut driver = link.call().await;
+        let mut served = server.greet().await;
+        assert_eq!(read(&mut driver, 5).await, "hello");
+        for _ in 0..answers {
+            driver.write_all(b"?").await.unwrap();
+            assert_eq!(read(&mut served, 1).await, "?");
+            served.write_all(b"!").await.unwrap();
+            assert_eq!(read(&mut driver, 1).await, "!");
+        }
+        if says_good_bye {
+            driver.write_all(b"x").await.unwrap();
+            assert_eq!(read(&mut served, 1).await, "x");
+        }
+        drop(served);
+        assert!(is_at_end(&mut driver).await);
+        if is_kept {
+            // The next one, by which what was thought of the last one is known.
+            let driver = link.call().await;
+            let mut served = server.accept().await;
+            drop(driver);
+            assert!(is_at_end(&mut served).await);
+        }
+        // It is passed over just after its end was told.
+        while !is_kept && link.route.current() == &server.host {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// As a proxy does that has no server behind it.
+#[tokio::test]
+async fn a_server_that_is_asked_and_never_says_anything_is_passed_over() {
+    let (server, other) = (Server::start().await, Server::start().await);
+    let link = Link::to(&[&server.host, &other.host]);
+    let mut driver = link.call().await;
+    let mut served = server.accept().await;
+    driver.write_all(b"?").await.unwrap();
+    assert_eq!(read(&mut served, 1).await, "?");
+    drop(served);
+    assert!(is_at_end(&mut driver).await);
+    let _driver = link.call().await;
+    other.accept().await;
+}
+
 #[tokio::test]
 async fn a_host_that_says_nothing_is_passed_over() {
     let (frozen, server) = (Server::start().await, Server::start().await);
