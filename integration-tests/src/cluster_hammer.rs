@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::cluster::{Cluster, Wiring};
-use crate::database_server::{DatabaseServer, Engine};
+use crate::database_server::{DatabaseServer, Engine, Options, Reach};
 use crate::metrics::CacheReads;
 use crate::node::Setup;
 
@@ -32,6 +32,8 @@ const SIZE: usize = 1024;
 pub struct Plan {
     /// The database.
     pub engine: Engine,
+    /// How the nodes reach it.
+    pub reach: Reach,
     /// How long.
     pub duration: Duration,
     /// How many publish at the same time, each a key of its own.
@@ -97,8 +99,10 @@ impl fmt::Display for Report {
 /// # Errors
 /// The servers do not start.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
-    let server = DatabaseServer::start(plan.engine).await?;
-    let cluster = Cluster::start(&server, NODES, Wiring::Direct, Setup::new().flag("log-filter", "warn")).await?;
+    let options = Options { tls: plan.reach == Reach::Tls, ..Options::default() };
+    let server = DatabaseServer::start_with(plan.engine, options).await?;
+    let cluster =
+        Cluster::start(&server, NODES, Wiring::DirectBy(plan.reach), Setup::new().flag("log-filter", "warn")).await?;
     let nodes = Arc::new(cluster.clients());
     let before = CacheReads::of(&nodes).await?;
     let begin = Instant::now();

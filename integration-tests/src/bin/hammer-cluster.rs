@@ -38,11 +38,11 @@ struct Arguments {
     /// Measure publishers alone.
     #[arg(long)]
     measure: bool,
-    /// With --measure: how the nodes reach the database; several ways, parted by commas, are measured in turn.
+    /// How the nodes reach the database; several ways, parted by commas, are taken in turn.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tls")]
     reach: Vec<By>,
     /// With --measure: instead, how long a round trip to the database and between nodes takes, such as 1ms,10ms.
-    #[arg(long, value_delimiter = ',', conflicts_with = "reach")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "reach", requires = "measure")]
     distance: Vec<humantime::Duration>,
     /// With --measure: how often; medians are shown.
     #[arg(long, default_value_t = 3)]
@@ -82,11 +82,14 @@ async fn main() -> anyhow::Result<()> {
         print!("{comparison}");
         return Ok(());
     }
-    let plan = cluster_hammer::Plan { engine, duration, publishers: arguments.publishers };
-    let report = cluster_hammer::run(&plan).await?;
-    print!("{report}");
-    if report.stale > 0 || report.failed > 0 {
-        std::process::exit(1);
+    for by in arguments.reach {
+        println!("database by {by:?}");
+        let plan = cluster_hammer::Plan { engine, reach: reach(by), duration, publishers: arguments.publishers };
+        let report = cluster_hammer::run(&plan).await?;
+        print!("{report}");
+        if report.stale > 0 || report.failed > 0 {
+            std::process::exit(1);
+        }
     }
     Ok(())
 }
