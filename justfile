@@ -40,7 +40,7 @@ hammer *arguments:
 chaos duration='30m' *arguments='':
     cargo run --release -p callboard-integration-tests --bin chaos -- --duration {{duration}} {{arguments}}
 
-# Publish on every node of a cluster and read every node at once; with --measure, how fast that is
+# Publish on every node of a cluster and read every node at once; with --measure, how fast that is by the client wrk
 hammer-cluster *arguments:
     cargo run --release -p callboard-integration-tests --bin hammer-cluster -- {{arguments}}
 

@@ -2,8 +2,10 @@
 //! of every node. A read that gives an older version than the one just acknowledged is stale. Owns the plan and the
 //! counts; the comparison of speeds stands in [`measure`].
 
+mod generator;
 pub mod measure;
 mod rnacos;
+mod wrk;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use callboard_protocol::key::ConfigKey;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
+pub use self::generator::Generator;
 use crate::client::Client;
 use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options, Reach};

@@ -13,6 +13,7 @@ const TICK: Duration = Duration::from_millis(10);
 const PARENT: usize = 1;
 /// Where user time begins: user, system, and both again of children that have ended.
 const TIMES: usize = 11;
+const TIMES_OF_CHILDREN: usize = TIMES + 2;
 
 /// Processor time that a process has used so far, user and system, without its children.
 ///
@@ -20,7 +21,7 @@ const TIMES: usize = 11;
 /// There is no such process, or this system has no `/proc`.
 pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let fields = stat(pid)?;
-    Ok(ticks(&fields, 2))
+    Ok(ticks(&fields, TIMES, 2))
 }
 
 /// As [`cpu_time`], with all children that live or have ended.
@@ -28,9 +29,17 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
 /// # Errors
 /// As [`cpu_time`].
 pub fn cpu_time_of_family(pid: u32) -> anyhow::Result<Duration> {
-    let own = ticks(&stat(pid)?, 4);
+    let own = ticks(&stat(pid)?, TIMES, 4);
     // A child that has just ended is counted with its parent next time.
     Ok(own + children(pid)?.into_iter().filter_map(|child| cpu_time(child).ok()).sum::<Duration>())
+}
+
+/// Processor time of our own children that have ended, and of theirs.
+///
+/// # Errors
+/// This system has no `/proc`.
+pub fn cpu_time_of_ended_children() -> anyhow::Result<Duration> {
+    Ok(ticks(&stat(std::process::id())?, TIMES_OF_CHILDREN, 2))
 }
 
 /// The direct children of a process.
@@ -74,7 +83,7 @@ fn stat(pid: u32) -> anyhow::Result<Vec<String>> {
     Ok(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-fn ticks(fields: &[String], count: usize) -> Duration {
-    let ticks: u32 = fields.iter().skip(TIMES).take(count).map(|ticks| ticks.parse::<u32>().unwrap_or(0)).sum();
+fn ticks(fields: &[String], first: usize, count: usize) -> Duration {
+    let ticks: u32 = fields.iter().skip(first).take(count).map(|ticks| ticks.parse::<u32>().unwrap_or(0)).sum();
     TICK * ticks
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callboard_integration_tests::binary;
-use callboard_integration_tests::cluster_hammer;
 use callboard_integration_tests::cluster_hammer::measure::{self, Way};
+use callboard_integration_tests::cluster_hammer::{self, Generator};
 use callboard_integration_tests::database_server::{Engine, Reach};
 use clap::{Parser, ValueEnum};
 
@@ -38,6 +38,9 @@ struct Arguments {
     /// Measure publishers alone.
     #[arg(long)]
     measure: bool,
+    /// With --measure: who makes the requests; without it wrk where that is installed.
+    #[arg(long, value_enum, requires = "measure")]
+    client: Option<Generator>,
     /// How the nodes reach the database; several ways, parted by commas, are taken in turn.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tls")]
     reach: Vec<By>,
@@ -66,21 +69,7 @@ async fn main() -> anyhow::Result<()> {
     println!("{engine}, {} s, {} publishers", arguments.seconds, arguments.publishers);
     println!("node: {}", binary::up_to_date()?.display());
     if arguments.measure {
-        let near = || arguments.reach.iter().map(|by| Way::Near(reach(*by))).collect();
-        let distant: Vec<Way> = arguments.distance.iter().map(|round_trip| Way::Distant(**round_trip)).collect();
-        let ways = if distant.is_empty() { near() } else { distant };
-        let plan = measure::Plan {
-            engine,
-            ways,
-            duration,
-            publishers: arguments.publishers,
-            keys: arguments.keys,
-            repeat: arguments.repeat,
-            rnacos: arguments.peer_binary,
-        };
-        let comparison = measure::compare(&plan, |side, figures| println!("{side}: {figures:.1?}")).await?;
-        print!("{comparison}");
-        return Ok(());
+        return measure(engine, duration, arguments).await;
     }
     for by in arguments.reach {
         println!("database by {by:?}");
@@ -91,6 +80,32 @@ async fn main() -> anyhow::Result<()> {
             std::process::exit(1);
         }
     }
+    Ok(())
+}
+
+async fn measure(engine: Engine, duration: Duration, arguments: Arguments) -> anyhow::Result<()> {
+    let generator = arguments.client.unwrap_or_else(|| {
+        let installed = Generator::installed();
+        if installed == Generator::Bench {
+            println!("wrk is not installed: these are figures of our own client");
+        }
+        installed
+    });
+    println!("client: {generator}");
+    let near = || arguments.reach.iter().map(|by| Way::Near(reach(*by))).collect();
+    let distant: Vec<Way> = arguments.distance.iter().map(|round_trip| Way::Distant(**round_trip)).collect();
+    let plan = measure::Plan {
+        engine,
+        generator,
+        ways: if distant.is_empty() { near() } else { distant },
+        duration,
+        publishers: arguments.publishers,
+        keys: arguments.keys,
+        repeat: arguments.repeat,
+        rnacos: arguments.peer_binary,
+    };
+    let comparison = measure::compare(&plan, |side, figures| println!("{side}: {figures:.1?}")).await?;
+    print!("{comparison}");
     Ok(())
 }
 

@@ -1,21 +1,23 @@
 //! How fast a cluster takes publishes, and what that costs: publishers only, over all three nodes, beside r-nacos on
-//! three nodes in the same run. Owns the load and the comparison; `callboard bench` makes the requests, in the words of
-//! Nacos, for both.
+//! three nodes in the same run. Owns the plan, the processor times and the comparison; a generator makes the requests, in
+//! the words of Nacos, for both.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use futures_util::future::try_join_all;
-use serde_json::Value;
-
-use super::NODES;
+use super::generator::{self, Generator, Loaded, Share};
 use super::rnacos::Rnacos;
-use crate::binary;
+use super::{NODES, wrk};
 use crate::cluster::{Cluster, Member, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options, Reach};
 use crate::node::Setup;
+use crate::process;
+
+/// How long the nodes are loaded before it counts.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Marks the contents of the load that counts.
+const MARK: &str = "load";
 
 /// How far away the database, and the other nodes, are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Way {
 pub struct Plan {
     /// The database.
     pub engine: Engine,
+    /// Who makes the requests.
+    pub generator: Generator,
     /// The ways by which the nodes reach it, each measured in turn.
     pub ways: Vec<Way>,
     /// How long each measure takes.
@@ -56,8 +60,10 @@ pub struct Figures {
     pub p99_ms: f64,
     /// Processor time of all nodes for each publish, in microseconds.
     pub cpu_us: f64,
-    /// Processor time of the database server for each publish, in microseconds; that of reading back is among it.
+    /// Processor time of the database server for each publish, in microseconds.
     pub database_cpu_us: f64,
+    /// Processor time of the generators for each publish, in microseconds.
+    pub generator_cpu_us: f64,
     /// Publishes refused, and acknowledged ones that do not read back.
     pub bad: f64,
 }
@@ -88,12 +94,13 @@ impl fmt::Display for Comparison {
         let names: Vec<&str> = sides.iter().map(|(name, _)| name.as_str()).collect();
         writeln!(out, "| three nodes, publishers only | {} | ratio |", names.join(" | "))?;
         writeln!(out, "|---|{}", "---|".repeat(sides.len() + 1))?;
-        let rows: [(&str, Figure); 6] = [
+        let rows: [(&str, Figure); 7] = [
             ("rate /s", |figures| figures.rate),
             ("p50 ms", |figures| figures.p50_ms),
             ("p99 ms", |figures| figures.p99_ms),
             ("nodes' µs per publish", |figures| figures.cpu_us),
             ("database's µs per publish", |figures| figures.database_cpu_us),
+            ("generators' µs per publish", |figures| figures.generator_cpu_us),
             ("errors and lost", |figures| figures.bad),
         ];
         for (name, figure) in rows {
@@ -146,50 +153,46 @@ async fn measure_ours(plan: &Plan, way: Way) -> anyhow::Result<Figures> {
     measure(plan, &nodes, || server.cpu_time()).await
 }
 
+/// Processor time that was used so far.
+struct Cpu {
+    nodes: Duration,
+    database: Duration,
+    /// That of the generators that have ended, and of all else that was run to its end.
+    generators: Duration,
+}
+
+impl Cpu {
+    fn now(shares: &[Share], database: Duration) -> anyhow::Result<Self> {
+        let nodes = shares.iter().map(|share| process::cpu_time(share.pid)).sum::<anyhow::Result<Duration>>()?;
+        Ok(Self { nodes, database, generators: process::cpu_time_of_ended_children()? })
+    }
+}
+
 /// Loads all nodes at once, each by a generator process of its own. A node is its address and its process.
 async fn measure(
     plan: &Plan,
     nodes: &[(String, u32)],
     database_cpu: impl Fn() -> anyhow::Result<Duration>,
 ) -> anyhow::Result<Figures> {
-    let share = |whole: usize, place: usize| (whole + place) / nodes.len().max(1);
-    let before = database_cpu()?;
-    let loads = nodes
-        .iter()
-        .enumerate()
-        .map(|(place, node)| load(plan, node, place, share(plan.publishers, place), share(plan.keys, place)));
-    let reports = try_join_all(loads).await?;
-    let database_cpu = database_cpu()? - before;
-    let figure = |report: &Value, name: &str| report[name].as_f64().unwrap_or_default();
-    let total = |name: &str| reports.iter().map(|report| figure(report, name)).sum::<f64>();
-    let worst = |name: &str| reports.iter().map(|report| figure(report, name)).fold(0.0, f64::max);
-    let operations = total("operations").max(1.0);
-    let cpu = reports.iter().map(|report| figure(report, "server_cpu_us_per_op") * figure(report, "operations"));
+    let shares = Share::all(nodes, plan.publishers, plan.keys);
+    generator::load(plan.generator, &shares, WARM_UP, "warm").await?;
+    let before = Cpu::now(&shares, database_cpu()?)?;
+    let loads = generator::load(plan.generator, &shares, plan.duration, MARK).await?;
+    let after = Cpu::now(&shares, database_cpu()?)?;
+    let lost = wrk::lost(&shares, &loads, MARK).await?;
+    let total = |figure: fn(&Loaded) -> f64| loads.iter().map(figure).sum::<f64>();
+    let worst = |figure: fn(&Loaded) -> f64| loads.iter().map(figure).fold(0.0, f64::max);
+    let publishes = total(|loaded| loaded.publishes).max(1.0);
+    let each = |spent: Duration| spent.as_secs_f64() * 1e6 / publishes;
     Ok(Figures {
-        rate: total("rate"),
-        p50_ms: worst("p50_ms"),
-        p99_ms: worst("p99_ms"),
-        cpu_us: cpu.sum::<f64>() / operations,
-        database_cpu_us: database_cpu.as_secs_f64() * 1e6 / operations,
-        bad: total("errors") + total("lost"),
+        rate: total(|loaded| loaded.rate),
+        p50_ms: worst(|loaded| loaded.p50_ms),
+        p99_ms: worst(|loaded| loaded.p99_ms),
+        cpu_us: each(after.nodes - before.nodes),
+        database_cpu_us: each(after.database - before.database),
+        generator_cpu_us: each(after.generators - before.generators),
+        bad: total(|loaded| loaded.bad) + lost,
     })
-}
-
-async fn load(
-    plan: &Plan,
-    (address, pid): &(String, u32),
-    place: usize,
-    connections: usize,
-    keys: usize,
-) -> anyhow::Result<Value> {
-    let mut command = tokio::process::Command::new(binary::path()?);
-    command.args(["bench", "publish", "--json", "--url", &format!("http://{address}")]);
-    command.args(["--pid", &pid.to_string(), "--conns", &connections.to_string(), "--keys", &keys.to_string()]);
-    command.args(["--secs", &format!("{}ms", plan.duration.as_millis()), "--group", &format!("bench-{place}")]);
-    let output = command.kill_on_drop(true).output().await.context("start the load generator")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "the load generator ended with {}: {errors}", output.status);
-    serde_json::from_slice(&output.stdout).context("the load generator reports in JSON")
 }
 
 fn median(all: &[Figures]) -> Figures {
@@ -204,6 +207,7 @@ fn median(all: &[Figures]) -> Figures {
         p99_ms: of(|figures| figures.p99_ms),
         cpu_us: of(|figures| figures.cpu_us),
         database_cpu_us: of(|figures| figures.database_cpu_us),
+        generator_cpu_us: of(|figures| figures.generator_cpu_us),
         // Failures are not for averaging away.
         bad: all.iter().map(|figures| figures.bad).fold(0.0, f64::max),
     }
