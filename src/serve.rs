@@ -21,7 +21,7 @@ use callboard_actors::store::{self, FileHold, OpenError};
 use callboard_actors::store_writer::ProveWritable;
 use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, Terms};
-use callboard_protocol::member::{MemberRow, NodeId};
+use callboard_protocol::member::{Elsewhere, MemberRow, NodeId};
 use callboard_protocol::roster::Addresses;
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
@@ -317,6 +317,17 @@ async fn wait_until_ready(node: &Node, at_most: Duration) -> anyhow::Result<()> 
         let has_begun = ask(&node.push_ledger, HasBegun, at_most).await.context("the push ledger did not answer")?;
         if standing == Standing::Settled && has_begun {
             return Ok(());
+        }
+        if let Standing::Elsewhere(Some(Elsewhere { node, theirs, ours })) = standing {
+            anyhow::bail!(
+                "this node reaches member {ours} of the database and node {node} reaches member {theirs}: what one publishes \
+                 the other would read late; give all nodes the same database.url, with one member for writes behind it"
+            );
+        }
+        // Others may be about to follow to this member, or dead; that is known before long.
+        if matches!(standing, Standing::Elsewhere(None)) {
+            actix_rt::time::sleep(Duration::from_millis(1)).await;
+            continue;
         }
         if Instant::now() >= end {
             tracing::warn!("the node has not joined yet; it goes on trying");

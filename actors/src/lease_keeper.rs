@@ -16,7 +16,7 @@ use actix::{
 };
 use callboard_protocol::config::Version;
 use callboard_protocol::lease::{self, Effect, Event, Lease, LeaseSight, Membership, Terms};
-use callboard_protocol::member::{Incarnation, MemberRow, NodeId, NodeRow, Timeline};
+use callboard_protocol::member::{Elsewhere, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use callboard_protocol::time::Mono;
 use serde_json::json;
 use tokio::sync::{Mutex, oneshot};
@@ -61,6 +61,8 @@ pub struct MembershipChanged {
     pub rows: Vec<(MemberRow, LeaseSight)>,
     /// Another process has the id of this node: where its row says that it is reached.
     pub namesake: Option<String>,
+    /// A living node reaches another member of the database than this one, and stays there.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// Subscribes to membership; the present one is told at once. The answer tells when the keeper forgot the subscriber.
@@ -102,10 +104,13 @@ pub struct Leave;
 pub struct GetStanding;
 
 /// How the node takes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, actix::MessageResponse)]
+#[derive(Debug, Clone, PartialEq, Eq, actix::MessageResponse)]
 pub enum Standing {
     /// Nothing is known of the database yet.
     Unknown,
+    /// Without a row, for those of other nodes name another member of the database. Named is one that was seen to stay there;
+    /// until then they may follow.
+    Elsewhere(Option<Elsewhere>),
     /// Without a row, though one is wanted.
     Direct,
     /// As it shall.
@@ -217,8 +222,9 @@ impl LeaseKeeper {
     }
 
     fn tell(&mut self, membership: Membership) {
-        let Membership { incarnation, timeline, rows, namesake, .. } = membership;
-        let changed = MembershipChanged { node: self.options.node.clone(), incarnation, timeline, rows, namesake };
+        let Membership { incarnation, timeline, rows, namesake, elsewhere, .. } = membership;
+        let changed =
+            MembershipChanged { node: self.options.node.clone(), incarnation, timeline, rows, namesake, elsewhere };
         let before = self.told.as_ref().map(|told| told.incarnation);
         let known = self.told.as_ref().and_then(|told| told.namesake.as_ref());
         if let Some(address) = changed.namesake.as_ref().filter(|address| known != Some(address)) {
@@ -239,11 +245,27 @@ impl LeaseKeeper {
             );
         }
         self.metrics.member.set(i64::from(incarnation.is_some()));
+        self.see_elsewhere(changed.elsewhere.as_ref());
         for subscriber in &self.subscribers {
             // A subscriber that is rebuilt subscribes anew and is told then.
             subscriber.recipient.do_send(changed.clone());
         }
         self.told = Some(changed);
+    }
+
+    /// A member that is not the one of the others shows commits later than they do: what there are of connections to it is
+    /// opened anew, for the way to the database may lead elsewhere by now.
+    fn see_elsewhere(&self, elsewhere: Option<&Elsewhere>) {
+        self.metrics.elsewhere.set(i64::from(elsewhere.is_some()));
+        let Some(Elsewhere { node, theirs, ours }) = elsewhere else { return };
+        if self.told.as_ref().is_none_or(|told| told.elsewhere.is_none()) {
+            tracing::error!(
+                peer.id = %node,
+                "this node reaches member {ours} of the database and {node} reaches member {theirs}: what one publishes the \
+                 other may read late; give all nodes the same database.url"
+            );
+        }
+        self.writer.reconnect("another node reaches another member of the database");
     }
 
     fn count(&self, operation: &'static str, result: &'static str) {
@@ -392,6 +414,7 @@ impl Handler<GetStanding> for LeaseKeeper {
     fn handle(&mut self, GetStanding: GetStanding, _: &mut Context<Self>) -> Standing {
         match &self.told {
             _ if self.machine.incarnation().is_some() => Standing::Settled,
+            Some(told) if self.last_join == "elsewhere" => Standing::Elsewhere(told.elsewhere.clone()),
             Some(_) if self.options.lease.terms == Terms::Direct => Standing::Settled,
             Some(_) => Standing::Direct,
             None => Standing::Unknown,

@@ -145,6 +145,8 @@ pub struct LeaseMetrics {
     pub operations: Family<ResultLabel, Counter>,
     /// One while the node is a member.
     pub member: Gauge,
+    /// One while another node reaches another member of the database.
+    pub elsewhere: Gauge,
     /// Acks of this node's batches, by the node that acknowledged.
     pub acks: Family<NodeLabel, Counter>,
     /// Notifications that a node would not mark.
@@ -478,6 +480,11 @@ impl LeaseMetrics {
         registry.register("callboard_acks", "Acks of own batches by the node that marked them", self.acks.clone());
         registry.register("callboard_nacks", "Notifications that a node would not mark", self.nacks.clone());
         registry.register("callboard_lease_member", "1 while the node is a member", self.member.clone());
+        registry.register(
+            "callboard_lease_elsewhere",
+            "1 while another node reaches another member of the database",
+            self.elsewhere.clone(),
+        );
     }
 }
 

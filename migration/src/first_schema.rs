@@ -110,7 +110,7 @@ const FIRST_META: &str = "INSERT INTO cc_meta (id, rev, timeline, member_epoch, 
     WHERE NOT EXISTS (SELECT 1 FROM cc_meta WHERE id = 1)";
 
 /// Fills the types of one database in. Lengths are in characters; only MySQL needs them for its indexes.
-fn in_dialect(backend: DbBackend, template: &str) -> String {
+pub(crate) fn in_dialect(backend: DbBackend, template: &str) -> String {
     let mut sql = template.replace("{state}", STATE_COLUMNS);
     for length in [32, 64, 128, 256, 1_024] {
         let text = match backend {

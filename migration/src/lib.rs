@@ -10,6 +10,7 @@ use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Sta
 use sea_orm_migration::{MigratorTrait, sea_orm};
 
 mod connection;
+mod database_member;
 mod first_schema;
 mod migrator;
 

@@ -5,6 +5,7 @@ use sea_orm_migration::sea_orm::DynIden;
 use sea_orm_migration::sea_orm::sea_query::{Alias, IntoIden};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
+use crate::database_member::DatabaseMember;
 use crate::first_schema::FirstSchema;
 
 /// The table in which the applied migrations are kept.
@@ -17,7 +18,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstSchema)]
+        vec![Box::new(FirstSchema), Box::new(DatabaseMember)]
     }
 
     fn migration_table_name() -> DynIden {

@@ -23,6 +23,7 @@ use crate::member::{Grant, Incarnation, LeaseEnd, MemberRow, NodeId, Timeline};
 use crate::rules::Rules;
 use crate::time::Mono;
 
+mod elsewhere;
 mod ending;
 mod message;
 mod state;
@@ -32,6 +33,7 @@ pub use message::{
     Effect, Event, FenceResult, JoinResult, LeaseSight, Membership, Observation, Options, RenewResult, Terms,
 };
 
+use elsewhere::Apart;
 use state::{Asked, State, Then};
 use watched::Watched;
 
@@ -46,6 +48,7 @@ pub struct Lease {
     asked: Option<Asked>,
     next_ask: Mono,
     watched: Watched,
+    apart: Apart,
     timeline: Option<Timeline>,
     known: Version,
     linked: BTreeSet<NodeId>,
@@ -81,6 +84,7 @@ impl Lease {
         Self {
             barred_until: Some(now.after(options.join_patience)),
             watched: Watched::new(options.fenced_after(), options.longest_gap, now),
+            apart: Apart::default(),
             may_have_row: None,
             options,
             node,
@@ -173,10 +177,10 @@ impl Lease {
                 let grant = self.grant(incarnation, asked.sent, now);
                 out.push(Effect::Admit { grant, timeline: observation.timeline, revision: observation.revision });
             }
-            JoinResult::Held(observation) => {
-                self.next_ask = now.after(self.options.renew_every);
-                self.state = State::Direct { join_at: Some(self.next_ask) };
-                self.take(now, asked, &observation, out);
+            JoinResult::Held(observation) => self.wait(now, asked, &observation, out),
+            JoinResult::Elsewhere { observation, ours } => {
+                self.apart.is_at(&ours);
+                self.wait(now, asked, &observation, out);
             }
             JoinResult::Incompatible { .. } => self.state = State::Direct { join_at: Some(self.pause(now)) },
             JoinResult::Failed => {
@@ -184,6 +188,13 @@ impl Lease {
                 self.state = State::Direct { join_at: Some(now.after(self.options.retry)) };
             }
         }
+    }
+
+    /// There are rows beside which this node can't have its own: they are looked at until they go.
+    fn wait(&mut self, now: Mono, asked: Asked, observation: &Observation, out: &mut Vec<Effect>) {
+        self.next_ask = now.after(self.options.renew_every);
+        self.state = State::Direct { join_at: Some(self.next_ask) };
+        self.take(now, asked, observation, out);
     }
 
     fn admitted(&mut self, out: &mut Vec<Effect>) {
@@ -270,6 +281,10 @@ impl Lease {
         }
         self.known = self.known.max(observation.revision);
         self.watched.see(now, &observation.rows);
+        if let Some(own) = observation.rows.iter().find(|row| self.is_own(row.incarnation)) {
+            self.apart.is_at(&own.database_member);
+        }
+        self.apart.see(observation.rows.iter().filter(|row| row.node != self.node));
         if self.watched.rows().any(|row| row.revoked && Some(row.incarnation) != self.incarnation()) {
             self.next_ask = self.next_ask.min(now.after(self.options.look_soon));
         }
@@ -382,6 +397,7 @@ impl Lease {
             revision: self.known,
             rows,
             namesake: namesake.map(|row| row.address.clone()),
+            elsewhere: self.apart.told(self.watched.living(now)),
         }
     }
 

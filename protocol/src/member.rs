@@ -62,6 +62,19 @@ pub struct MemberRow {
     pub revoked: bool,
     /// Where the node is reached, in the node's own words.
     pub address: String,
+    /// The member of the database by which the row was written last; empty where only one takes writes.
+    pub database_member: String,
+}
+
+/// A node that reaches another member of the database than this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The other node.
+    pub node: NodeId,
+    /// The member that it reaches.
+    pub theirs: String,
+    /// The member that this node reaches.
+    pub ours: String,
 }
 
 impl MemberRow {

@@ -311,6 +311,7 @@ fn membership(own_row: bool, namesake: Option<&str>) -> MembershipChanged {
         ack_floor: AckNo::default(),
         revoked: false,
         address: Addresses { peer: Some(address(index)), ..Addresses::default() }.to_text(),
+        database_member: String::new(),
     };
     MembershipChanged {
         node: id(1),
@@ -318,6 +319,7 @@ fn membership(own_row: bool, namesake: Option<&str>) -> MembershipChanged {
         timeline: Timeline(1),
         rows: [1, 2, 3].map(|index| (member(index), LeaseSight::Held)).into(),
         namesake: namesake.map(str::to_owned),
+        elsewhere: None,
     }
 }
 

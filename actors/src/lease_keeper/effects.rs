@@ -122,6 +122,14 @@ impl LeaseKeeper {
                     tracing::warn!("an older row of this node stands; waiting until it has stood still for a lease");
                     ("held", JoinResult::Held(observation))
                 }
+                Ok(Joined::Elsewhere { observation, ours }) => {
+                    tracing::warn!(
+                        database.member = ours,
+                        "the row of another node names another member of the database; waiting until it follows, or stands \
+                         still for a lease"
+                    );
+                    ("elsewhere", JoinResult::Elsewhere { observation, ours })
+                }
                 Ok(Joined::Incompatible { node }) => {
                     tracing::error!(
                         peer.id = %node,

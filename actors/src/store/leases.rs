@@ -17,7 +17,7 @@ use super::writer::Writer;
 
 /// Revisions that a new line of history leaves out, so that no lost one is ever given again.
 const SKIPPED: u64 = 1_000_000;
-const OBSERVED: &str = "SELECT m.rev, m.timeline, n.node, n.inc, n.renew_seq, n.ack_floor, n.revoked, n.addr \
+const OBSERVED: &str = "SELECT m.rev, m.timeline, n.node, n.inc, n.renew_seq, n.ack_floor, n.revoked, n.addr, n.database_member \
                         FROM cc_meta m LEFT JOIN cc_node n ON 1 = 1 WHERE m.id = 1";
 
 impl Writer {
@@ -26,7 +26,9 @@ impl Writer {
     /// # Errors
     /// [`WriteError::Failed`]; it may be renewed all the same.
     pub async fn renew(&self, node: &NodeId, incarnation: Incarnation) -> Result<bool, WriteError> {
-        let mut sql = self.sql("UPDATE cc_node SET renew_seq = renew_seq + 1 WHERE node = ");
+        let member = self.member().unwrap_or("''");
+        let mut sql = self
+            .sql(&format!("UPDATE cc_node SET renew_seq = renew_seq + 1, database_member = {member} WHERE node = "));
         sql.bind(&*node.0).push(" AND inc = ").bind(incarnation.0.to_string()).push(" AND revoked = ").bind(false);
         Ok(self.run_alone(sql).await? > 0)
     }
@@ -170,6 +172,7 @@ fn observation(found: &[QueryResult]) -> Result<Observation, Fault> {
                 ack_floor: AckNo(columns.number()?),
                 revoked: columns.take::<bool>()?,
                 address: columns.take::<String>()?,
+                database_member: columns.take::<String>()?,
             });
         }
     }

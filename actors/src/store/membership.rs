@@ -3,7 +3,7 @@
 
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::lease::Observation;
-use callboard_protocol::member::{AckNo, Incarnation, NodeId, Timeline};
+use callboard_protocol::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline};
 use callboard_protocol::unit::{Recorded, RequestId};
 use sea_orm::Value;
 
@@ -41,6 +41,13 @@ pub enum Joined {
     Member(Observation),
     /// An older row of the node stands, and nothing proves that its process is dead. Nothing was written.
     Held(Observation),
+    /// Rows of other nodes name another member of the database than answers this one. Nothing was written.
+    Elsewhere {
+        /// The rows.
+        observation: Observation,
+        /// Who answers this one.
+        ours: String,
+    },
     /// A member speaks no version that the node speaks. Nothing was written.
     Incompatible {
         /// Who.
@@ -69,10 +76,10 @@ impl Writer {
     /// [`WriteError::Failed`]; the row may be there or not. Ask again with a new life.
     pub async fn join(&self, request: JoinRequest) -> Result<Joined, WriteError> {
         let transaction = self.begin().await?;
-        let joined = transaction.within(add_row(&transaction, &request)).await?;
+        let joined = transaction.within(add_row(&transaction, &request, self.member())).await?;
         match &joined {
             Joined::Member(_) => transaction.commit().await?,
-            Joined::Held(_) | Joined::Incompatible { .. } => transaction.roll_back().await,
+            Joined::Held(_) | Joined::Elsewhere { .. } | Joined::Incompatible { .. } => transaction.roll_back().await,
         }
         Ok(joined)
     }
@@ -144,7 +151,7 @@ impl Writer {
     }
 }
 
-async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joined, Fault> {
+async fn add_row(transaction: &Transaction, request: &JoinRequest, member: Option<&str>) -> Result<Joined, Fault> {
     // An update, not the lock alone: a commit at a stricter isolation level would fail instead of overlooking it.
     transaction.run(transaction.sql(TOUCH)).await?;
     for row in &transaction.rows(transaction.sql("SELECT node, inc, boot_id, proto FROM cc_node")).await? {
@@ -173,8 +180,14 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
         }
         remove_row(transaction, &request.node).await?;
     }
-    let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto)";
+    let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto, database_member)";
     let mut new = transaction.sql(&format!("INSERT INTO cc_node {columns} VALUES "));
+    let ours = own_member(transaction, member).await?;
+    let seen = leases::observed(transaction).await?;
+    let is_elsewhere = |row: &MemberRow| !row.database_member.is_empty() && row.database_member != ours;
+    if !ours.is_empty() && seen.rows.iter().any(is_elsewhere) {
+        return Ok(Joined::Elsewhere { observation: seen, ours });
+    }
     new.tuple([
         Value::from(&*request.node.0),
         request.incarnation.0.to_string().into(),
@@ -184,9 +197,19 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest) -> Result<Joi
         request.address.as_str().into(),
         request.boot_id.as_str().into(),
         packed(request.versions).into(),
+        ours.into(),
     ]);
     transaction.run(new).await?;
     Ok(Joined::Member(leases::observed(transaction).await?))
+}
+
+/// The member of the database that the transaction is on; empty where only one takes writes.
+async fn own_member(transaction: &Transaction, member: Option<&str>) -> Result<String, Fault> {
+    let Some(member) = member else { return Ok(String::new()) };
+    match &*transaction.rows(transaction.sql(&format!("SELECT {member}"))).await? {
+        [row, ..] => Ok(Columns::of(row).take::<String>()?),
+        [] => Ok(String::new()),
+    }
 }
 
 async fn remove_row(transaction: &Transaction, node: &NodeId) -> Result<(), Fault> {

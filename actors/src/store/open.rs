@@ -20,7 +20,7 @@ mod postgres;
 mod sqlite;
 
 /// The newest migration that this program needs.
-pub(super) const SCHEMA: &str = "m0001_first_schema";
+pub(super) const SCHEMA: &str = "m0002_database_member";
 /// Where the applied migrations are kept.
 pub(super) const MIGRATION_TABLE: &str = "cc_migration";
 /// Connections for writes: commits take turns anyway, the others are for membership.
@@ -39,7 +39,7 @@ const STATEMENTS_KEPT: usize = 1_000;
 pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let database = masked(&options.url);
     let outlook = Outlook::default();
-    let Pools { backend, writes, reads, hold, checkpoints, joins, leases } =
+    let Pools { backend, writes, reads, hold, checkpoints, joins, leases, member } =
         match options.url.split(':').next().unwrap_or_default() {
             "sqlite" => sqlite::open(&options, &database, &outlook).await?,
             "postgres" | "postgresql" => postgres::open(&options, &database, &outlook).await?,
@@ -62,7 +62,8 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     let patience = limits.connect + limits.statement;
     let reader = Reader::new(reads, backend, options.read_connections.max(1), patience, outlook);
     Ok((
-        Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits),
+        Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits)
+            .with_member(member),
         reader,
     ))
 }
@@ -99,6 +100,8 @@ struct Pools {
     joins: Option<DatabaseConnection>,
     /// For leases alone. No transaction is ever begun on it: a renewal inside one that was abandoned would not last.
     leases: Option<DatabaseConnection>,
+    /// SQL for the name of the member that runs it, where the database has several that take writes.
+    member: Option<&'static str>,
 }
 
 /// Makes the first connection by itself: a pool hides why it can't connect behind its own time-out.

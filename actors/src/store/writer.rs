@@ -28,6 +28,8 @@ pub struct Writer {
     /// How many connections can turn out dead one after the other.
     pool_size: u32,
     limits: Limits,
+    /// SQL for the name of the database's member that runs it, where several take writes.
+    member: Option<&'static str>,
 }
 
 /// Connections that are kept apart for one purpose each; `None` where the database has no use for them.
@@ -66,7 +68,22 @@ impl Writer {
         pool_size: u32,
         limits: Limits,
     ) -> Self {
-        Self { connection, apart, reader, pool_size, limits }
+        Self { connection, apart, reader, pool_size, limits, member: None }
+    }
+
+    /// The same, on a database of several members that take writes: each names itself by this SQL.
+    pub(super) fn with_member(self, member: Option<&'static str>) -> Self {
+        Self { member, ..self }
+    }
+
+    /// SQL for the name of the member that runs it.
+    pub(super) fn member(&self) -> Option<&'static str> {
+        self.member
+    }
+
+    /// Whoever answers is not the server that it should be: no connection that is open now is used any more.
+    pub fn reconnect(&self, reason: &str) {
+        self.reader.outlook().empty_pools(reason);
     }
 
     /// The same database over the connections that are kept for leases; they are opened by the thread that uses them.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Version;
-use crate::member::{Grant, Incarnation, MemberRow, NodeId, Timeline};
+use crate::member::{Elsewhere, Grant, Incarnation, MemberRow, NodeId, Timeline};
 
 /// On what terms a node takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,13 @@ pub enum JoinResult {
     Joined(Observation),
     /// An older row of the node stands, and nothing proves that its process is dead.
     Held(Observation),
+    /// Rows of other nodes name another member of the database than this node reaches.
+    Elsewhere {
+        /// The rows.
+        observation: Observation,
+        /// The member that this node reaches.
+        ours: String,
+    },
     /// A member speaks no version of the node-to-node protocol that this node speaks.
     Incompatible {
         /// Who.
@@ -259,4 +266,6 @@ pub struct Membership {
     /// Another process has the id of this node: where its row says that it is reached. It was seen to renew the row,
     /// which tells it from one that died and left the row behind.
     pub namesake: Option<String>,
+    /// A living node reaches another member of the database than this one, and stays there.
+    pub elsewhere: Option<Elsewhere>,
 }

@@ -25,8 +25,15 @@ fn own(number: u128) -> Incarnation {
 }
 
 fn row(name: &str, incarnation: Incarnation, renew_seq: u64) -> MemberRow {
-    let address = String::new();
-    MemberRow { node: node(name), incarnation, renew_seq, ack_floor: AckNo::default(), revoked: false, address }
+    MemberRow {
+        node: node(name),
+        incarnation,
+        renew_seq,
+        ack_floor: AckNo::default(),
+        revoked: false,
+        address: String::new(),
+        database_member: String::new(),
+    }
 }
 
 fn revoked(row: MemberRow) -> MemberRow {
@@ -145,7 +152,10 @@ fn told(effect: &Effect) -> String {
             let rows: Vec<String> =
                 membership.rows.iter().map(|(row, state)| format!("{}{}", row.node, sight(state))).collect();
             let beside = membership.namesake.as_ref().map(|address| format!(" beside {address}")).unwrap_or_default();
-            format!("tell {life} r{} [{}]{beside}", membership.revision, rows.join(" "))
+            let elsewhere = membership.elsewhere.as_ref();
+            let elsewhere =
+                elsewhere.map(|it| format!(" {} at {} not {}", it.node, it.theirs, it.ours)).unwrap_or_default();
+            format!("tell {life} r{} [{}]{beside}{elsewhere}", membership.revision, rows.join(" "))
         }
         Effect::Left => "left".to_owned(),
     }

@@ -208,6 +208,7 @@ impl Database {
                 ack_floor: row.ack_floor,
                 revoked: row.revoked,
                 address: String::new(),
+                database_member: String::new(),
             })
         };
         let rows = self.rows.iter().enumerate().filter_map(row).collect();

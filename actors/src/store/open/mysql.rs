@@ -18,6 +18,17 @@ use super::{
 
 /// The least `max_allowed_packet`: the longest content fits in with room to spare.
 const LEAST_PACKET: u64 = 16 * 1024 * 1024;
+/// The name of the member of a Galera cluster that runs it: what its operator calls it, and where it is, for members of one
+/// name are not rare.
+const GALERA_MEMBER: &str =
+    "CAST(CONCAT(@@global.wsrep_node_name, ' (', @@global.hostname, ':', @@global.port, ')') AS CHAR(256))";
+
+/// What the first look at a server finds.
+struct Found {
+    is_mariadb: bool,
+    /// See [`Pools::member`].
+    member: Option<&'static str>,
+}
 
 pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     let settings = MySqlConnectOptions::from_str(&options.url)
@@ -28,7 +39,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     // What the server allows a question by default may be too little for those that follow.
     let told = "SET SESSION sql_big_selects = 1, SESSION sql_select_limit = 18446744073709551615";
     first.execute(told).await.map_err(|error| unusable(database, &error))?;
-    let is_mariadb = check_mysql(&mut first, database).await?;
+    let Found { is_mariadb, member } = check_mysql(&mut first, database).await?;
     close(first).await;
     let millis = options.statement_timeout.as_millis();
     let seconds = millis.div_ceil(1_000).max(1);
@@ -95,6 +106,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         checkpoints: None,
         joins: Some(joins.into()),
         leases: Some(leases.into()),
+        member,
     })
 }
 
@@ -109,8 +121,7 @@ fn is_off(setting: &str) -> bool {
     setting == "0" || setting.eq_ignore_ascii_case("off")
 }
 
-/// Returns whether the server is MariaDB.
-async fn check_mysql(connection: &mut MySqlConnection, database: &str) -> Result<bool, OpenError> {
+async fn check_mysql(connection: &mut MySqlConnection, database: &str) -> Result<Found, OpenError> {
     let question = "SELECT CAST(VERSION() AS CHAR), CAST(@@global.read_only AS CHAR), \
                     CAST(@@global.max_allowed_packet AS CHAR), \
                     CAST(@@global.innodb_flush_log_at_trx_commit AS CHAR), \
@@ -137,16 +148,16 @@ async fn check_mysql(connection: &mut MySqlConnection, database: &str) -> Result
         let [name, value] = [0, 1].map(|index| row.try_get::<String, _>(index).unwrap_or_default());
         status.insert(name.to_lowercase(), value);
     }
-    if let Some(size) = status.get("wsrep_cluster_size").filter(|size| !matches!(&***size, "0" | "1")) {
-        tracing::warn!(
+    let member = status.get("wsrep_cluster_size").filter(|size| *size != "0").map(|size| {
+        tracing::info!(
             store.database = database,
-            "the database is one of {size} members of a Galera cluster: every node has to reach the same member, or reads may \
-             be stale; see docs/operations.md"
+            "the database is one of {size} members of a Galera cluster; every node has to reach the same one"
         );
-    }
+        GALERA_MEMBER
+    });
     let has_replicas = status.get("slaves_connected").is_some_and(|count| count != "0");
     if has_replicas && status.get("rpl_semi_sync_master_status").is_none_or(|is_on| is_off(is_on)) {
         warn_of_lagging_standby(database, "rpl_semi_sync_master_enabled is off");
     }
-    Ok(text(0)?.contains("MariaDB"))
+    Ok(Found { is_mariadb: text(0)?.contains("MariaDB"), member })
 }

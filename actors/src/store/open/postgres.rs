@@ -70,6 +70,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         checkpoints: None,
         joins: Some(joins.into()),
         leases: Some(leases.into()),
+        member: None,
     })
 }
 

@@ -58,6 +58,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         checkpoints: Some(checkpoints.into()),
         joins: None,
         leases: None,
+        member: None,
     })
 }
 

@@ -18,6 +18,7 @@ on_every_database!(
     an_old_row_is_replaced_with_proof_only,
     the_only_node_of_a_database_takes_the_rows_of_others_away,
     a_node_that_no_member_understands_is_not_let_in,
+    a_node_at_another_member_of_the_database_is_not_let_in_beside_one,
     raising_the_floor_to_where_it_is_still_finds_the_row,
     a_fenced_node_can_not_raise_its_floor,
     a_look_finds_what_landed_with_its_states,
@@ -153,6 +154,25 @@ impl Ground {
         let units = vec![unit(vec![put(&key("a"), &incarnation.0.to_string())])];
         written(self.writer.commit(acked(units, vec![ack])).await.unwrap());
     }
+}
+
+async fn a_node_at_another_member_of_the_database_is_not_let_in_beside_one(ground: Arc<Ground>) {
+    let at = |member| ground.writer.clone().with_member(Some(member));
+    let members = |seen: Observation| -> Vec<String> { seen.rows.into_iter().map(|row| row.database_member).collect() };
+    let one = request_for("one", "here");
+    let seen = member(at("'db1 (a:1)'").join(one.clone()).await.unwrap());
+    assert_eq!(members(seen), ["db1 (a:1)"]);
+    member(at("'db1 (a:1)'").join(request_for("two", "there")).await.unwrap());
+    let joined = at("'db2 (b:1)'").join(request_for("three", "over there")).await.unwrap();
+    let Joined::Elsewhere { observation, ours } = joined else { panic!("{joined:?}") };
+    assert_eq!((observation.rows.len(), &*ours), (2, "db2 (b:1)"));
+    // Who renews by another member says so; who can't tell is let in.
+    assert!(at("'db2 (b:1)'").renew(&one.node, one.incarnation).await.unwrap());
+    assert_eq!(members(ground.writer.observe().await.unwrap()).iter().filter(|name| *name == "db2 (b:1)").count(), 1);
+    member(join(&ground, "four", "elsewhere").await.1);
+    // A node that begins anew is not compared with the row that it left behind.
+    ground.administer("DELETE FROM cc_node WHERE node <> 'one'").await;
+    member(at("'db3 (c:1)'").join(request_for("one", "here")).await.unwrap());
 }
 
 async fn raising_the_floor_to_where_it_is_still_finds_the_row(ground: Arc<Ground>) {

@@ -188,3 +188,49 @@ fn the_own_row_is_that_of_nobody_else() {
     let told = script.step(Event::Flushed);
     assert!(!told.iter().any(|line| line.contains("beside")), "{told:?}");
 }
+
+fn by(member: &str, row: MemberRow) -> MemberRow {
+    MemberRow { database_member: member.to_owned(), ..row }
+}
+
+#[test]
+fn a_node_at_another_member_of_the_database_is_told_once_it_was_seen_to_stay_there() {
+    let mut script = Script::new(Terms::Renewed);
+    assert_eq!(script.tick(), ["observe"]);
+    let rows = |number| seen(0, &[by("db1", row("b", life(1), number))]);
+    assert_eq!(script.observed(&rows(7)), ["tell - r0 [b]"]);
+    assert_eq!(script.linked(&["b"]), ["join 0"]);
+    let refused = |script: &mut Script, number: u128, renew_seq| {
+        let result = JoinResult::Elsewhere { observation: rows(renew_seq), ours: "db2".to_owned() };
+        script.step(Event::Joined { incarnation: own(number), result })
+    };
+    assert_eq!(refused(&mut script, 0, 7), ["tell - r0 [b]"], "its row may be older than a switchover");
+    assert_eq!(script.at(1_500), ["join 1"]);
+    assert_eq!(refused(&mut script, 1, 8), ["tell - r0 [b] b at db1 not db2"]);
+    // The one row is taken away when it stands still, and this node joins.
+    for (number, at) in [(2, 3_000), (3, 4_500), (4, 6_000), (5, 7_500)] {
+        assert_eq!(script.at(at), [format!("join {number}")]);
+        refused(&mut script, number, 8);
+    }
+    assert_eq!(script.at(1_500 + FENCED_AFTER), ["fence b1 at 8"]);
+}
+
+#[test]
+fn members_of_a_cluster_that_follow_their_database_to_another_member_are_not_apart() {
+    let at = |member: &str, number, others: &str, other_number| {
+        seen(0, &[by(member, row("a", own(0), number)), by(others, row("b", life(1), other_number))])
+    };
+    let mut script = Script::member(&[row("b", life(1), 1)]);
+    let mut renewed = |millis, observation: &Observation| {
+        assert_eq!(script.at(millis), ["renew 0"]);
+        script.renewed(0, observation).remove(1)
+    };
+    assert_eq!(renewed(1_500, &at("db1", 2, "db1", 2)), "tell 0 r0 [a b]");
+    assert_eq!(renewed(3_000, &at("db2", 3, "db1", 3)), "tell 0 r0 [a b]", "this one follows first");
+    assert_eq!(renewed(4_500, &at("db2", 4, "db2", 4)), "tell 0 r0 [a b]");
+    assert_eq!(renewed(6_000, &at("db2", 5, "db3", 5)), "tell 0 r0 [a b]", "the other one does");
+    assert_eq!(renewed(7_500, &at("db3", 6, "db3", 6)), "tell 0 r0 [a b]");
+    assert_eq!(renewed(9_000, &at("db3", 7, "db1", 7)), "tell 0 r0 [a b]");
+    assert_eq!(renewed(10_500, &at("db3", 8, "db1", 8)), "tell 0 r0 [a b] b at db1 not db3", "it stays behind");
+    assert_eq!(renewed(12_000, &at("db3", 9, "", 9)), "tell 0 r0 [a b]", "it can't tell");
+}
