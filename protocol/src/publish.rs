@@ -55,6 +55,8 @@ struct Regroup {
 
 /// A batch from this size on is worth waiting for its callers.
 const REGROUP_FROM: usize = 8;
+/// See [`Options::regroup`].
+const REGROUP_SHARE: u32 = 8;
 
 impl Publisher {
     /// A machine that waits for its first [`Event::Membership`]. Batch ids count up from `first_batch`, which has to be
@@ -128,16 +130,18 @@ impl Publisher {
     fn committed(&mut self, now: Mono, id: BatchId, result: CommitResult, out: &mut Vec<Effect>) {
         let Some(index) = self.batches.iter().position(|batch| batch.id == id) else { return };
         let Some(batch) = self.batches.get_mut(index) else { return };
-        let Phase::Committing { timeline, standing, .. } = &batch.phase else { return };
-        let (timeline, own_ack) = (*timeline, batch.own_ack(standing));
+        let Phase::Committing { timeline, standing, sent, .. } = &batch.phase else { return };
+        let (timeline, own_ack, took) = (*timeline, batch.own_ack(standing), now.since(*sent));
         match result {
             CommitResult::Decided(Decision::Write(writes)) => {
                 let answered = batch.waiting.len();
-                if answered >= REGROUP_FROM && !self.options.regroup.is_zero() {
+                let [least, most] = self.options.regroup;
+                if answered >= REGROUP_FROM && !most.is_zero() {
                     // Most of them are enough: some callers have nothing more to publish.
                     let enough = self.queue.len() + answered - answered / 4;
                     let enough = enough.min(self.options.max_batch_items);
-                    self.regroup = Some(Regroup { until: now.after(self.options.regroup), enough });
+                    self.regroup =
+                        Some(Regroup { until: now.after((took / REGROUP_SHARE).clamp(least, most)), enough });
                 }
                 self.remove(index, |batch| settle(batch, timeline, writes, out));
             }

@@ -103,6 +103,8 @@ pub(super) enum Phase {
         timeline: Timeline,
         /// As whom.
         standing: Standing,
+        /// When it was sent.
+        sent: Mono,
     },
     /// The commit's outcome is being looked up.
     Resolving,
@@ -281,7 +283,7 @@ impl Batch {
     /// Sends the commit.
     pub(super) fn commit(&mut self, now: Mono, options: &Options, membership: &Membership, out: &mut Vec<Effect>) {
         let (timeline, standing) = (membership.timeline, membership.standing.clone());
-        self.phase = Phase::Committing { round: Round::repeating(now, options), timeline, standing };
+        self.phase = Phase::Committing { round: Round::repeating(now, options), timeline, standing, sent: now };
         out.push(Effect::Commit {
             batch: self.id,
             units: self.waiting.iter().map(|waiting| Arc::clone(&waiting.unit)).collect(),

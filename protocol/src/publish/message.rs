@@ -33,8 +33,10 @@ pub struct Options {
     /// How often a commit that the database undid is tried again.
     pub commit_retries: u32,
     /// How long, after a large batch, the next one may wait for the callers just answered to come back: under load they
-    /// do so at once, and two half batches become one whole. Zero for never.
-    pub regroup: Duration,
+    /// do so at once, and two half batches become one whole. The least and the most; between them it is an eighth of what
+    /// the commit took, waiting for its turn included: the further the database is away, the more a whole batch is worth,
+    /// and the longer callers may take to come back. Zero for never.
+    pub regroup: [Duration; 2],
 }
 
 impl Default for Options {
@@ -49,7 +51,7 @@ impl Default for Options {
             notify_repeat: Duration::from_secs(1),
             deadline: Duration::from_secs(15),
             commit_retries: 3,
-            regroup: Duration::from_millis(1),
+            regroup: [Duration::from_millis(1), Duration::from_millis(50)],
         }
     }
 }

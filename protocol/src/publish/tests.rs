@@ -422,3 +422,21 @@ fn callers_that_do_not_come_back_hold_nobody_up_for_long() {
     let told = script.until(1);
     assert_eq!(told, ["1: notify 2 [x/r13] to a"]);
 }
+
+#[test]
+fn the_longer_a_commit_takes_the_longer_its_callers_may_take_to_come_back() {
+    for (took, back_by) in [(4, 1), (160, 20), (2_000, 50)] {
+        let rows = [row("a", 1, 0)];
+        let mut script = Script::member(&rows);
+        script.publish(0, &["k0"]);
+        (1..=12).for_each(|id| drop(script.publish(id, &["k"])));
+        script.acked(0, ack("a", 1, 1));
+        script.committed(0, written(1));
+        script.acked(1, ack("a", 1, 2));
+        script.until(took);
+        script.committed(1, written(12));
+        assert_eq!(script.publish(13, &["x"]), [""; 0]);
+        let end = took + back_by;
+        assert_eq!(script.until(end), [format!("{end}: notify 2 [x/r13] to a")]);
+    }
+}
