@@ -4,6 +4,7 @@
 
 mod galera;
 mod ground;
+mod haproxy;
 mod mariadb_pair;
 mod patroni;
 mod recovery;
@@ -53,17 +54,20 @@ pub enum Scenario {
     PatroniSwitchover,
     /// The primary of Patroni's is stopped in its tracks, and goes on later.
     PatroniFreeze,
+    /// The three above in turn, with HAProxy between the nodes and the servers.
+    PatroniHaproxy,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::MariadbSwitchover,
         Self::GaleraSeveralMembers,
         Self::GaleraWithoutQuorum,
         Self::PatroniKill,
         Self::PatroniSwitchover,
         Self::PatroniFreeze,
+        Self::PatroniHaproxy,
     ];
 
     /// Its name on the command line.
@@ -76,6 +80,7 @@ impl Scenario {
             Self::PatroniKill => "patroni-kill",
             Self::PatroniSwitchover => "patroni-switchover",
             Self::PatroniFreeze => "patroni-freeze",
+            Self::PatroniHaproxy => "patroni-haproxy",
         }
     }
 
@@ -94,6 +99,7 @@ impl Scenario {
             Self::PatroniKill | Self::PatroniSwitchover | Self::PatroniFreeze => {
                 patroni.iter().find(is_missing).copied()
             }
+            Self::PatroniHaproxy => patroni.iter().chain(&["haproxy"]).find(is_missing).copied(),
         }
     }
 }
@@ -131,14 +137,18 @@ fn setup() -> Setup {
 /// # Errors
 /// A server does not start, or does not come back. Broken promises are no errors: they stand in the rounds.
 pub async fn prove(plan: &Plan, scenario: Scenario, progress: impl FnMut(&Round)) -> anyhow::Result<Vec<Round>> {
-    let harmed = async |harm, progress| run(plan, scenario, Patroni::start(harm).await?, progress).await;
+    let harmed = async |harms, progress| run(plan, scenario, Patroni::start(harms).await?, progress).await;
     match scenario {
         Scenario::MariadbSwitchover => run(plan, scenario, Pair::start().await?, progress).await,
         Scenario::GaleraSeveralMembers => refusals(plan, progress).await,
         Scenario::GaleraWithoutQuorum => run(plan, scenario, Galera::start().await?, progress).await,
-        Scenario::PatroniKill => harmed(Harm::Kill, progress).await,
-        Scenario::PatroniSwitchover => harmed(Harm::Switchover, progress).await,
-        Scenario::PatroniFreeze => harmed(Harm::Freeze, progress).await,
+        Scenario::PatroniKill => harmed(&[Harm::Kill], progress).await,
+        Scenario::PatroniSwitchover => harmed(&[Harm::Switchover], progress).await,
+        Scenario::PatroniFreeze => harmed(&[Harm::Freeze], progress).await,
+        Scenario::PatroniHaproxy => {
+            let harms = &[Harm::Kill, Harm::Switchover, Harm::Freeze];
+            run(plan, scenario, Patroni::start_proxied(harms).await?, progress).await
+        }
     }
 }
 

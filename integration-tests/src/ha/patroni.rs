@@ -1,6 +1,8 @@
 //! Three PostgreSQL under Patroni with one synchronous standby, and etcd. Owns the processes, their settings and their files; what
 //! Patroni does with the servers is its own.
 
+mod settings;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ground::{DATABASE, Ground, Struck};
+use super::haproxy::Proxy;
 use super::service::Service;
 use crate::client::Client;
 use crate::cluster::Cluster;
@@ -63,12 +66,24 @@ pub(super) struct Patroni {
     _etcd: Service,
     home: TempDir,
     user: Option<User>,
-    harm: Harm,
+    /// In the order of the rounds, again and again.
+    harms: &'static [Harm],
+    /// What the nodes go through; else they know all servers.
+    proxy: Option<Proxy>,
 }
 
 impl Patroni {
+    /// As [`Patroni::start`], with a proxy before the servers.
+    pub(super) async fn start_proxied(harms: &'static [Harm]) -> anyhow::Result<Self> {
+        let mut patroni = Self::start(harms).await?;
+        let servers: Vec<(u16, u16)> = patroni.members.iter().map(|member| (member.port, member.rest)).collect();
+        patroni.proxy = Some(Proxy::start(patroni.user, patroni.home.path(), &servers).await?);
+        patroni.leads_to_primary().await?;
+        Ok(patroni)
+    }
+
     /// Starts everything, with an empty database.
-    pub(super) async fn start(harm: Harm) -> anyhow::Result<Self> {
+    pub(super) async fn start(harms: &'static [Harm]) -> anyhow::Result<Self> {
         let user = programs::ordinary_user(Engine::Postgres)?;
         let home = tempfile::Builder::new().prefix("callboard-patroni-").tempdir()?;
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
@@ -76,12 +91,12 @@ impl Patroni {
             chown(home.path(), Some(uid), Some(gid))?;
         }
         let (store, etcd) = start_etcd(user, home.path()).await?;
-        let mut patroni = Self { members: Vec::new(), _etcd: etcd, home, user, harm };
+        let mut patroni = Self { members: Vec::new(), _etcd: etcd, home, user, harms, proxy: None };
         for number in 1..=MEMBERS {
             let name = format!("p{number}");
             let member = Member { name, port: free_port()?, rest: free_port()?, patroni: None, frozen: Vec::new() };
-            let settings = serde_json::to_string_pretty(&patroni.settings(&member, store)?)?;
-            fs::write(patroni.settings_file(&member), settings)?;
+            let settings = settings::member(&member.name, (member.port, member.rest), store, patroni.home.path())?;
+            fs::write(patroni.settings_file(&member), settings.to_string())?;
             patroni.members.push(member);
         }
         // The first one makes the cluster, the others copy it.
@@ -98,46 +113,7 @@ impl Patroni {
     }
 
     fn data(&self, member: &Member) -> PathBuf {
-        self.home.path().join(format!("{}-data", member.name))
-    }
-
-    /// JSON is YAML.
-    fn settings(&self, member: &Member, store: u16) -> anyhow::Result<Value> {
-        let binaries = programs::find("initdb").context("initdb is not installed")?;
-        let (rest, listen) = (format!("127.0.0.1:{}", member.rest), format!("127.0.0.1:{}", member.port));
-        let home = self.home.path();
-        Ok(json!({
-            "scope": "callboard",
-            "name": member.name,
-            "restapi": { "listen": rest, "connect_address": rest },
-            "etcd3": { "host": format!("127.0.0.1:{store}") },
-            "bootstrap": {
-                "dcs": {
-                    "ttl": 20,
-                    "loop_wait": 1,
-                    "retry_timeout": 4,
-                    "synchronous_mode": true,
-                    "postgresql": {
-                        "use_pg_rewind": true,
-                        "parameters": { "max_connections": 150, "wal_log_hints": "on", "wal_keep_size": "128MB",
-                                        "shared_buffers": "64MB" },
-                    },
-                },
-                "initdb": [{ "encoding": "UTF8" }, { "locale": "C" }, "data-checksums"],
-                "pg_hba": ["local all all trust", "host all all 127.0.0.1/32 trust",
-                           "host replication all 127.0.0.1/32 trust"],
-            },
-            "postgresql": {
-                "listen": listen,
-                "connect_address": listen,
-                "data_dir": self.data(member),
-                "bin_dir": binaries.parent(),
-                "pgpass": home.join(format!("{}.pgpass", member.name)),
-                "authentication": { "superuser": { "username": "postgres" }, "rewind": { "username": "postgres" },
-                                    "replication": { "username": "replicator" } },
-                "parameters": { "unix_socket_directories": home },
-            },
-        }))
+        settings::data(self.home.path(), &member.name)
     }
 
     /// Starts those of the first `count` members that do not run, and waits until one is the primary and another its
@@ -241,6 +217,16 @@ impl Patroni {
         Ok(first)
     }
 
+    /// Waits until the proxy, if there is one, leads to a server that is no standby.
+    async fn leads_to_primary(&self) -> anyhow::Result<()> {
+        let Some(port) = self.proxy.as_ref().map(Proxy::port) else { return Ok(()) };
+        poll::until("the proxy leads to the primary", PROMOTION, async || {
+            let standby = self.query(port, "postgres", "SELECT pg_is_in_recovery()").await;
+            Ok(standby.is_ok_and(|standby| standby.trim() == "f").then_some(()))
+        })
+        .await
+    }
+
     /// The processes of a server and its Patroni, Patroni first: it would start the server again.
     fn processes(&self, number: usize) -> anyhow::Result<Vec<u32>> {
         let member = self.members.get(number).context("there is such a member")?;
@@ -306,18 +292,8 @@ fn postmaster(data: &Path) -> Option<u32> {
 
 async fn start_etcd(user: Option<User>, home: &Path) -> anyhow::Result<(u16, Service)> {
     let (clients, peers) = (free_port()?, free_port()?);
-    let (clients_url, peers_url) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
-    let arguments = [
-        format!("--data-dir={}", home.join("etcd-data").display()),
-        format!("--listen-client-urls={clients_url}"),
-        format!("--advertise-client-urls={clients_url}"),
-        format!("--listen-peer-urls={peers_url}"),
-        format!("--initial-advertise-peer-urls={peers_url}"),
-        format!("--initial-cluster=default={peers_url}"),
-        "--unsafe-no-fsync".to_owned(),
-    ];
-    let mut etcd = Service::start("etcd", "etcd", user, home, &arguments)?;
-    let client = Client::new(clients_url);
+    let mut etcd = Service::start("etcd", "etcd", user, home, &settings::etcd(home, clients, peers))?;
+    let client = Client::new(format!("http://127.0.0.1:{clients}"));
     poll::until("etcd answers", poll::SOON, async || {
         etcd.still_runs()?;
         let answer = client.get_path("/health").limit(LOOK).send().await;
@@ -333,27 +309,37 @@ impl Ground for Patroni {
     }
 
     fn urls(&self) -> Vec<String> {
+        if let Some(proxy) = &self.proxy {
+            return vec![Engine::Postgres.url(proxy.address(), DATABASE)];
+        }
         let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
         vec![format!("postgres://{USER}@{}/{DATABASE}?target_session_attrs=read-write", hosts.join(","))]
     }
 
-    async fn strike(&mut self, _round: u32, _cluster: &Cluster) -> anyhow::Result<Struck> {
+    async fn strike(&mut self, round: u32, _cluster: &Cluster) -> anyhow::Result<Struck> {
+        let place = usize::try_from(round.saturating_sub(1))?;
+        let harm = *self.harms.iter().cycle().nth(place).context("there is harm to do")?;
         let primary = self.primary().await?;
-        match self.harm {
+        match harm {
             Harm::Kill => self.kill(primary)?,
             Harm::Freeze => self.freeze(primary)?,
             Harm::Switchover => {}
         }
         let standbys: Vec<usize> = (0..MEMBERS).filter(|&number| number != primary).collect();
         let handed_over = async {
-            match self.harm {
+            match harm {
                 Harm::Switchover => self.hand_over(primary).await,
                 Harm::Kill | Harm::Freeze => Ok(()),
             }
         };
-        let ((), (next, writable)) = tokio::try_join!(handed_over, self.promoted(&standbys))?;
+        let writable = async {
+            let (next, promoted) = self.promoted(&standbys).await?;
+            self.leads_to_primary().await?;
+            Ok((next, if self.proxy.is_some() { Instant::now() } else { promoted }))
+        };
+        let ((), (next, writable)) = tokio::try_join!(handed_over, writable)?;
         let name = |number: usize| self.members.get(number).map_or("", |member| &member.name);
-        Ok(Struck { writable, detail: format!("{} to {}", name(primary), name(next)) })
+        Ok(Struck { writable, detail: format!("{harm:?}: {} to {}", name(primary), name(next)).to_lowercase() })
     }
 
     async fn mend(&mut self) -> anyhow::Result<()> {
