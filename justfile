@@ -40,6 +40,11 @@ hammer *arguments:
 chaos duration='30m' *arguments='':
     cargo run --release -p callboard-integration-tests --bin chaos -- --duration {{duration}} {{arguments}}
 
+# Break highly available databases under a cluster with load: MariaDB, Galera, Patroni; installs them as root when missing
+chaos-ha *arguments:
+    scripts/ha-programs
+    cargo run --release -p callboard-integration-tests --bin chaos-ha -- {{arguments}}
+
 # Publish on every node of a cluster and read every node at once; with --measure, how fast that is by the client wrk
 hammer-cluster *arguments:
     cargo run --release -p callboard-integration-tests --bin hammer-cluster -- {{arguments}}

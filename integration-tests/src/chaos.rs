@@ -4,12 +4,13 @@
 //! on within the fault's bound. Owns the rounds; the faults, the clients and the figures stand in modules of their own.
 
 mod faults;
+pub(crate) mod load;
 mod publishers;
-mod round;
-mod stage;
+pub(crate) mod round;
+pub(crate) mod stage;
 mod subscribers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -18,28 +19,18 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use callboard_protocol::key::ConfigKey;
 use fastrand::Rng;
-use tokio::task::JoinSet;
 
 pub use self::faults::{Fault, Lengths};
 use self::faults::{NODES, Scene};
+use self::load::Load;
 pub use self::round::{Round, table};
-use self::stage::{Director, Recording, Stage};
 use crate::checker::{self, Violation};
 use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options};
-use crate::history::{History, Record, Stored, What};
+use crate::history::{History, Record, What};
 use crate::metrics::{CacheReads, Tally};
 use crate::node::Setup;
-use crate::poll;
 
-/// Keys of a round: one is hot, four are warm.
-const KEYS: usize = 40;
-/// Publishers on each node.
-const PUBLISHERS: usize = 2;
-const READERS: usize = 3;
-/// Subscribers: streams over all keys, and waits for one of the first keys each.
-const STREAMS: usize = 4;
-const WAITS: usize = 5;
 /// Traffic before a fault and after its end.
 const CALM: Duration = Duration::from_millis(1_500);
 
@@ -127,36 +118,18 @@ async fn run(
     (last_revision, tally): (&mut u64, &mut Tally),
     rng: &mut Rng,
 ) -> anyhow::Result<Round> {
-    let group = format!("round-{number}");
-    let keys = (0..KEYS).map(|n| ConfigKey::new("public", &group, &format!("k{n}")));
-    let (director, stage) = Director::open(cluster, &group, keys.collect::<Result<Vec<_>, _>>()?);
-    let mut seen = first_contents(&stage).await?;
-    for key in stage.keys.iter() {
-        for node in stage.nodes().iter() {
-            stage.read(node, key, &mut seen).await;
-        }
-    }
+    let mut load = Load::open(cluster, &format!("round-{number}")).await?;
     let memory = CacheReads::of(&cluster.clients()).await?;
-    let mut history = History::default();
-    let (mut clients, mut subscribers) = start_clients(&stage, rng, &mut history);
+    load.start(rng);
     tokio::time::sleep(CALM).await;
     let memory = CacheReads::of(&cluster.clients()).await?.since(&memory);
     tally.look(cluster).await?;
-    let (lengths, stage_seen) = (plan.lengths, &stage);
-    let mut injected =
-        Scene { cluster, server, stage: stage_seen, director: &director, lengths, rng }.inject(fault).await?;
+    let (stage, director, lengths) = (load.stage(), load.director(), plan.lengths);
+    let mut injected = Scene { cluster, server, stage, director, lengths, rng }.inject(fault).await?;
     tally.look(cluster).await?;
     tokio::time::sleep(CALM).await;
-    director.stop();
-    while let Some(recording) = clients.join_next().await {
-        seen.add(recording?);
-    }
-    director.tell_newest(read_last(cluster, &stage, &mut seen, &mut history).await?);
-    while let Some(recording) = subscribers.join_next().await {
-        seen.add(recording?);
-    }
+    let (mut seen, mut history) = load.finish(cluster).await?;
     seen.add(std::mem::take(&mut injected.recording));
-    history.stored = stored(cluster, &stage).await?;
     history.revisions = revisions(cluster, server, last_revision).await?;
     let mut round = Round::count(number, plan.engine, fault, &injected, &seen);
     round.from_memory = (memory.hits, memory.hits + memory.misses + memory.untrusted);
@@ -167,79 +140,6 @@ async fn run(
         keep(plan, number, cluster, &transcript(&round, &injected, &violations, &history))?;
     }
     Ok(round)
-}
-
-/// Publishes every key once.
-async fn first_contents(stage: &Stage) -> anyhow::Result<Recording> {
-    let mut recording = Recording::default();
-    let nodes = stage.nodes();
-    for (key, node) in stage.keys.iter().zip(nodes.iter().cycle()) {
-        let request = uuid::Uuid::new_v4();
-        let content = Some(format!("{request} first").into());
-        let publish = stage::Publish { request, key: key.clone(), content };
-        let attempt = stage.attempt(node, &publish, &mut recording).await;
-        let answered = recording.records.last();
-        anyhow::ensure!(attempt == stage::Attempt::Done, "without any fault: {answered:?} {:?}", recording.odd);
-        recording.published += 1;
-    }
-    Ok(recording)
-}
-
-type Clients = JoinSet<Recording>;
-
-/// Starts publishers and readers, and subscribers, and notes who must end on the newest state of what.
-fn start_clients(stage: &Stage, rng: &mut Rng, history: &mut History) -> (Clients, Clients) {
-    let (mut clients, mut subscribers) = (JoinSet::new(), JoinSet::new());
-    for place in 0..PUBLISHERS * usize::from(NODES) {
-        clients.spawn(publishers::keep_publishing(stage.clone(), place, rng.fork()));
-    }
-    for _ in 0..READERS {
-        clients.spawn(publishers::keep_reading(stage.clone(), rng.fork()));
-    }
-    for subscriber in 0..STREAMS {
-        history.subscriptions.extend(stage.keys.iter().map(|key| (subscriber, key.clone())));
-        subscribers.spawn(subscribers::keep_listening(stage.clone(), subscriber, rng.fork()));
-    }
-    for (subscriber, key) in (STREAMS..STREAMS + WAITS).zip(stage.keys.iter()) {
-        history.subscriptions.push((subscriber, key.clone()));
-        subscribers.spawn(subscribers::keep_waiting(stage.clone(), subscriber, key.clone(), rng.fork()));
-    }
-    (clients, subscribers)
-}
-
-/// Reads every key on every node now that everything is at rest; gives the newest version of each.
-async fn read_last(
-    cluster: &Cluster,
-    stage: &Stage,
-    seen: &mut Recording,
-    history: &mut History,
-) -> anyhow::Result<BTreeMap<ConfigKey, u64>> {
-    let mut newest: BTreeMap<ConfigKey, u64> = BTreeMap::new();
-    for node in stage.nodes().iter() {
-        for key in stage.keys.iter() {
-            let what = format!("{} answers a read of {key}", node.name);
-            let read = poll::until(&what, poll::SOON, async || {
-                Ok(stage.read(node, key, seen).await.then(|| seen.records.last().cloned()).flatten())
-            });
-            let What::Read { version, .. } = read.await?.what else { continue };
-            history.last_reads.push((node.name.clone(), key.clone(), version));
-            let known = newest.entry(key.clone()).or_default();
-            *known = version.max(*known);
-        }
-    }
-    anyhow::ensure!(cluster.numbers().len() == stage.nodes().len(), "the clients know other nodes than there are");
-    Ok(newest)
-}
-
-async fn stored(cluster: &Cluster, stage: &Stage) -> anyhow::Result<Vec<Stored>> {
-    let client = &cluster.member(1)?.client;
-    let mut stored = Vec::new();
-    for key in stage.keys.iter() {
-        for row in client.whole_history(key).await? {
-            stored.push(Stored::from_row(key, &row)?);
-        }
-    }
-    Ok(stored)
 }
 
 /// The revisions since the last round, and the last one before them.

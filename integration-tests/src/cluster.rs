@@ -70,8 +70,8 @@ pub struct Cluster {
     run: Run,
     engine: Engine,
     database: String,
-    /// The URL that all nodes use when nothing is proxied.
-    direct: String,
+    /// The URLs that nodes use when nothing is proxied: the first node the first one, and so on, round and round.
+    direct: Vec<String>,
     setup: Setup,
     secrets: TempDir,
 }
@@ -93,23 +93,54 @@ impl Cluster {
             },
             run: Run::claim()?,
             engine: server.engine(),
-            direct: match wiring {
+            direct: vec![match wiring {
                 Wiring::DirectBy(reach) => server.url_by(reach, &database),
                 Wiring::Direct | Wiring::Proxied | Wiring::Distant(_) => server.socket_url(&database),
-            },
+            }],
             database,
             setup,
             secrets: tempfile::tempdir()?,
         };
-        cluster.make_key().await?;
         for number in 1..=count {
             cluster.open_network(number).await?;
         }
-        // The first one makes the tables.
-        cluster.start_nodes(1..=1).await?;
-        cluster.start_nodes(2..=count).await?;
-        cluster.settled(poll::SOON * 2).await?;
+        cluster.start_first(count).await?;
         Ok(cluster)
+    }
+
+    /// As [`Cluster::start`], on the database of that name that `urls` lead to, which is there already: the first node goes by
+    /// the first URL, and so on, round and round.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn start_over(
+        engine: Engine,
+        database: &str,
+        urls: Vec<String>,
+        count: u8,
+        setup: Setup,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(!urls.is_empty(), "nodes need a database");
+        let mut cluster = Self {
+            members: BTreeMap::new(),
+            network: None,
+            run: Run::claim()?,
+            engine,
+            database: database.to_owned(),
+            direct: urls,
+            setup,
+            secrets: tempfile::tempdir()?,
+        };
+        cluster.start_first(count).await?;
+        Ok(cluster)
+    }
+
+    async fn start_first(&mut self, count: u8) -> anyhow::Result<()> {
+        self.make_key().await?;
+        // The first one makes the tables.
+        self.start_nodes(1..=1).await?;
+        self.start_nodes(2..=count).await?;
+        self.settled(poll::SOON * 2).await.map(drop)
     }
 
     async fn make_key(&self) -> anyhow::Result<()> {
@@ -167,7 +198,7 @@ impl Cluster {
     fn setup_under(&self, number: u8, id: &str) -> Setup {
         let url = match self.network {
             Some(_) => self.engine.url(self.run.database(number), &self.database),
-            None => self.direct.clone(),
+            None => self.direct.iter().cycle().nth(usize::from(number.saturating_sub(1))).cloned().unwrap_or_default(),
         };
         let seeds: Vec<String> = (1..=SEEDS).map(|seed| self.advertised(seed).to_string()).collect();
         let setup = self.setup.clone().serve_on(self.run.http(number)).sessions_on(self.run.session(number));
@@ -189,6 +220,14 @@ impl Cluster {
         self.open_network(number).await?;
         self.start_nodes([number].into_iter()).await?;
         Ok(number)
+    }
+
+    /// Starts a further node, under this number, that should refuse: what it said in the end, or none when it serves instead.
+    ///
+    /// # Errors
+    /// It does neither within `limit`.
+    pub async fn refuses(&mut self, number: u8, limit: Duration) -> anyhow::Result<Option<String>> {
+        Node::start_or_refuse(self.setup_of(number), limit).await
     }
 
     /// Ends a node in good order and forgets it. The next one added takes its number again, with nothing else of it.

@@ -5,14 +5,14 @@
 mod engine;
 mod options;
 mod pooler;
-mod programs;
+pub(crate) mod programs;
 mod reach;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -29,14 +29,14 @@ use crate::process;
 use crate::volume::Volume;
 
 /// The user of our databases, and on MariaDB its password.
-const USER: &str = "callboard";
+pub(crate) const USER: &str = "callboard";
 /// Ports to choose from: below those that the system gives to outgoing connections, so that a port stays free while a
 /// server is down.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Starts that may fail because the port is taken.
 const ATTEMPTS: usize = 5;
 /// Longest time for a start with recovery, and for an end.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A kind of database server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,8 +157,7 @@ impl DatabaseServer {
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(self.process.is_none(), "{} still runs", self.engine);
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = self.engine.serve(&self.place())?;
-        command.args(&self.options.arguments).envs(self.options.environment.iter().cloned());
+        let mut command = self.command()?;
         if self.options.tls {
             command.args(self.engine.tls(&self.place()));
         }
@@ -177,6 +176,19 @@ impl DatabaseServer {
             bail!("{error:#}; its log ends, newest first:\n{}", tail.join("\n"));
         }
         Ok(())
+    }
+
+    /// The server as it is started, before its time and its certificate.
+    pub(crate) fn command(&self) -> anyhow::Result<Command> {
+        let mut command = self.engine.serve(&self.place())?;
+        command.args(&self.options.arguments).envs(self.options.environment.iter().cloned());
+        Ok(command)
+    }
+
+    /// Starts with these arguments instead of those of [`Options::arguments`] from the next
+    /// [`DatabaseServer::start_again`] on.
+    pub(crate) fn set_arguments(&mut self, arguments: Vec<String>) {
+        self.options.arguments = arguments;
     }
 
     async fn look_whether_ready(&mut self) -> anyhow::Result<Option<()>> {
@@ -343,7 +355,7 @@ impl DatabaseServer {
         Place { home: self.home(), user: self.user, port: self.port }
     }
 
-    fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 }

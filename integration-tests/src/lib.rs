@@ -4,7 +4,7 @@
 //! and limits come from the protocol crate, so that a test cannot disagree about them by accident.
 //!
 //! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`] and [`grpc`] (talking to it) · [`history`] and [`checker`] (what
-//! was observed, and whether it may be) · [`crash`], [`failing_storage`] and [`hammer`] (proofs built from these).
+//! was observed, and whether it may be) · [`crash`], [`failing_storage`], [`hammer`] and [`ha`] (proofs built from these).
 
 pub mod binary;
 pub mod chaos;
@@ -16,6 +16,7 @@ pub mod crash;
 pub mod database_server;
 pub mod failing_storage;
 pub mod grpc;
+pub mod ha;
 pub mod hammer;
 pub mod heard;
 pub mod history;

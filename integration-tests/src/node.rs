@@ -117,13 +117,43 @@ impl Node {
     /// # Errors
     /// It ends or does not get ready in time; the end of its log is in the message.
     pub async fn start(setup: Setup) -> anyhow::Result<Self> {
+        let mut node = Self::stopped(setup)?;
+        node.start_again().await?;
+        Ok(node)
+    }
+
+    fn stopped(setup: Setup) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a directory for the node")?;
         let http = setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let at = Addresses { http, tcp: http, grpc: http, peer: None };
         let volume = setup.volume.map(|mib| Volume::mount(&home.path().join("data"), mib, None)).transpose()?;
-        let mut node = Self { setup, volume, home, process: None, at };
-        node.start_again().await?;
-        Ok(node)
+        Ok(Self { setup, volume, home, process: None, at })
+    }
+
+    /// Starts a node that should refuse: the last line that it said when it ended with an error, or none when it is ready instead,
+    /// and then ended.
+    ///
+    /// # Errors
+    /// It does neither within `limit`.
+    pub async fn start_or_refuse(setup: Setup, limit: Duration) -> anyhow::Result<Option<String>> {
+        let mut node = Self::stopped(setup)?;
+        let addresses = node.spawn()?;
+        let outcome = poll::until("the node ends or serves", limit, async || {
+            match node.has_ended()? {
+                Some(status) => anyhow::ensure!(!status.success(), "a node that should serve has ended"),
+                None if addresses.exists() && node.is_ready(&addresses).await => return Ok(Some(None)),
+                None => return Ok(None),
+            }
+            let log = fs::read_to_string(node.log())?;
+            Ok(Some(Some(log.lines().last().unwrap_or_default().to_owned())))
+        });
+        outcome.await.with_context(|| node.log_tail())
+    }
+
+    async fn is_ready(&mut self, addresses: &Path) -> bool {
+        let Ok(Some(at)) = self.look_for_addresses(addresses) else { return false };
+        let ready = Client::new(format!("http://{}", at.http)).get_path("/readyz").limit(poll::SOON).send().await;
+        ready.is_ok_and(|answer| answer.status == 200)
     }
 
     /// Starts the node again on its data directory after [`Node::kill`] or [`Node::terminate`]. Its port

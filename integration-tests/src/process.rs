@@ -1,7 +1,7 @@
 //! What Linux tells of processes, and signals to them. Owns nothing; reads `/proc` anew each time.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,6 +57,14 @@ pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
         }
     }
     Ok(found)
+}
+
+/// Waits until a process that is no child of ours is gone, or only waits to be collected. For `drop`, which can't wait otherwise.
+pub fn wait_for_end(pid: u32, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline && stat(pid).is_ok_and(|fields| fields.first().is_some_and(|state| state != "Z")) {
+        std::thread::sleep(TICK);
+    }
 }
 
 /// Sends a signal.

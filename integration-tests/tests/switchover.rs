@@ -131,7 +131,7 @@ async fn a_switchover_of_mariadb_whose_former_primary_lives_on() -> Result<()> {
         return Ok(());
     }
     let numbered = |number: u8, follows| {
-        let arguments = ["--log-bin=log".into(), format!("--server-id={number}"), "--slave-skip-errors=1396".into()];
+        let arguments = ["--log-bin=log".into(), format!("--server-id={number}")];
         DatabaseServer::start_with(
             Engine::MariaDb,
             Options { arguments: arguments.to_vec(), follows, ..Options::default() },

@@ -101,7 +101,8 @@ impl Round {
     );
 }
 
-fn longest_silence(records: &[Record], from: Duration) -> Duration {
+/// The longest time without an acknowledged publish from a moment on, to the end of the last attempt.
+pub(crate) fn longest_silence(records: &[Record], from: Duration) -> Duration {
     let publish = |record: &&Record| matches!(record.what, What::Publish { .. });
     let mut ends: Vec<Duration> = Vec::new();
     let mut last = from;

@@ -97,22 +97,24 @@ fn targets(cluster: &Cluster) -> Arc<Vec<Target>> {
 
 /// What clients saw, and how often they got what they asked for.
 #[derive(Debug, Default)]
-pub(super) struct Recording {
-    pub(super) records: Vec<Record>,
+pub(crate) struct Recording {
+    pub(crate) records: Vec<Record>,
     /// Publishes that were acknowledged, on the first or another node.
-    pub(super) published: usize,
+    pub(crate) published: usize,
     /// Publishes that were refused wherever they were tried.
-    pub(super) failed: usize,
+    pub(crate) failed: usize,
     /// Publishes whose fate nobody told.
-    pub(super) unknown: usize,
+    pub(crate) unknown: usize,
     /// Reads that were answered, old ones included.
-    pub(super) read: usize,
+    pub(crate) read: usize,
     /// Reads that one node did not answer.
     pub(super) unanswered: usize,
     /// Reads that another node did not answer either.
-    pub(super) lost: usize,
+    pub(crate) lost: usize,
+    /// Answers with status 500, which nobody should get: they are among `odd` as well.
+    pub(crate) broken: usize,
     /// Answers that nobody should get.
-    pub(super) odd: Vec<String>,
+    pub(crate) odd: Vec<String>,
 }
 
 impl Recording {
@@ -125,6 +127,7 @@ impl Recording {
         self.read += other.read;
         self.unanswered += other.unanswered;
         self.lost += other.lost;
+        self.broken += other.broken;
     }
 }
 
@@ -177,6 +180,7 @@ impl Stage {
                 if !matches!(answer.status, 200..=299 | 408 | 429 | 503 | 504) {
                     let odd = format!("{} answered a publish {}: {}", node.name, answer.status, answer.text());
                     recording.odd.push(odd);
+                    recording.broken += usize::from(answer.status == 500);
                 }
                 let outcome = Outcome::of(answer.status, answer.version());
                 (outcome, Attempt::of(outcome))
@@ -218,6 +222,7 @@ impl Attempt {
 
 /// The state that an answer shows. None when it shows none, as 503 does; what should not be is noted.
 pub(super) fn read_answer(node: &str, key: &ConfigKey, answer: &Answer, recording: &mut Recording) -> Option<What> {
+    recording.broken += usize::from(answer.status == 500);
     let mut odd = |what: &str| recording.odd.push(format!("{node} answered a read of {key} {what}"));
     match answer.status {
         200 if answer.md5() != Some(Md5::of(&answer.body)) => {

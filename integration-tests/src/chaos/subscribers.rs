@@ -39,6 +39,12 @@ pub(super) async fn keep_listening(stage: Stage, subscriber: usize, mut rng: Rng
                 recording.odd.push(format!("{}: {error:#}", node.name));
                 break;
             }
+            Ok(Err(error)) if error.to_string().starts_with("watch was answered 500") => {
+                recording.odd.push(format!("{}: {error:#}", node.name));
+                recording.broken += 1;
+                tokio::time::sleep(AFTER_REFUSAL).await;
+                continue;
+            }
             Ok(Err(_)) | Err(_) => {
                 tokio::time::sleep(AFTER_REFUSAL).await;
                 continue;

@@ -173,18 +173,17 @@ impl Engine {
         Ok(command)
     }
 
-    /// Statements that prepare a new server for us.
+    /// Statements that prepare a new server for us. They may be done once more by a server that follows this one.
     pub(super) fn welcome(self) -> Option<String> {
         match self {
             Self::Postgres => None,
-            Self::MariaDb => {
-                Some(format!("CREATE USER {USER}@'%' IDENTIFIED BY '{USER}'; GRANT ALL ON *.* TO {USER}@'%'"))
-            }
+            Self::MariaDb => Some(format!(
+                "CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{USER}'; GRANT ALL ON *.* TO {USER}@'%'"
+            )),
         }
     }
 
-    /// Statements by which a prepared server follows another; none where its data directory says so. It has the user of
-    /// [`Engine::welcome`] already, which is an error that it passes over.
+    /// Statements by which a prepared server follows another; none where its data directory says so.
     pub(super) fn follow(self, primary: SocketAddr) -> Option<String> {
         match self {
             Self::Postgres => None,

@@ -18,13 +18,13 @@ const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
 /// Who a server runs as.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// The path of a program, if it is installed.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = newest_postgres().into_iter().chain(std::env::split_paths(&path));
     let directories = directories.chain(MORE_DIRECTORIES.iter().map(PathBuf::from));
@@ -39,13 +39,13 @@ fn newest_postgres() -> Option<PathBuf> {
 }
 
 /// The library that lies to a program about the time, if it is installed.
-pub(super) fn faketime() -> Option<PathBuf> {
+pub(crate) fn faketime() -> Option<PathBuf> {
     let beside = fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     beside.map(|directory| directory.join(FAKETIME)).find(|library| library.is_file())
 }
 
 /// The ordinary user that servers of this kind run as when we are root; none when we are not.
-pub(super) fn ordinary_user(engine: Engine) -> anyhow::Result<Option<User>> {
+pub(crate) fn ordinary_user(engine: Engine) -> anyhow::Result<Option<User>> {
     if !rustix::process::getuid().is_root() {
         return Ok(None);
     }
@@ -64,7 +64,7 @@ fn named(passwords: &str, name: &str) -> Option<User> {
 }
 
 /// A command that runs as `user` in `directory`, and has its temporary files there: MariaDB removes those of others.
-pub(super) fn command(program: &Path, user: Option<User>, directory: &Path) -> Command {
+pub(crate) fn command(program: &Path, user: Option<User>, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).env("TMPDIR", directory);
     if let Some(User { uid, gid }) = user {
@@ -74,7 +74,7 @@ pub(super) fn command(program: &Path, user: Option<User>, directory: &Path) -> C
 }
 
 /// Runs a helper to its end; its output is the answer.
-pub(super) async fn run(mut command: Command) -> anyhow::Result<String> {
+pub(crate) async fn run(mut command: Command) -> anyhow::Result<String> {
     command.stdin(Stdio::null());
     let name = command.get_program().to_string_lossy().into_owned();
     let mut command = tokio::process::Command::from(command);
