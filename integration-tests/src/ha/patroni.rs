@@ -154,6 +154,13 @@ impl Patroni {
         roles.len() == count && has(&["leader"]) && (count == 1 || has(&["sync_standby"]))
     }
 
+    /// Whether a primary and a synchronous standby run that are not frozen.
+    async fn has_standby(&self) -> bool {
+        let is_frozen = |name: &str| self.members.iter().any(|member| member.name == name && !member.frozen.is_empty());
+        let roles = self.roles().await.unwrap_or_default();
+        roles.iter().any(|(name, role)| role == "sync_standby" && !is_frozen(name))
+    }
+
     /// Name and role of each member that runs, as the primary's Patroni sees it.
     async fn roles(&self) -> Option<Vec<(String, String)>> {
         let primary = self.primary_now().await?;
@@ -343,6 +350,8 @@ impl Ground for Patroni {
     }
 
     async fn mend(&mut self) -> anyhow::Result<()> {
+        // A Patroni that wakes up amid a promotion may take the role back, and what was written meanwhile goes with it.
+        poll::until("the primary has a standby", MAKING, async || Ok(self.has_standby().await.then_some(()))).await?;
         self.thaw();
         self.start_members(MEMBERS).await
     }

@@ -38,6 +38,7 @@ pub(super) fn member(name: &str, (port, rest): (u16, u16), store: u16, home: &Pa
             "listen": listen,
             "connect_address": listen,
             "data_dir": data(home, name),
+            "basebackup": [{ "checkpoint": "fast" }],
             "bin_dir": binaries.parent(),
             "pgpass": home.join(format!("{name}.pgpass")),
             "authentication": { "superuser": { "username": "postgres" }, "rewind": { "username": "postgres" },
