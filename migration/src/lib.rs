@@ -13,6 +13,7 @@ mod connection;
 mod database_member;
 mod first_schema;
 mod migrator;
+mod room_for_updates;
 
 pub use connection::masked;
 pub use migrator::{MIGRATION_TABLE, Migrator};

@@ -7,6 +7,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
 use crate::database_member::DatabaseMember;
 use crate::first_schema::FirstSchema;
+use crate::room_for_updates::RoomForUpdates;
 
 /// The table in which the applied migrations are kept.
 pub const MIGRATION_TABLE: &str = "cc_migration";
@@ -18,7 +19,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstSchema), Box::new(DatabaseMember)]
+        vec![Box::new(FirstSchema), Box::new(DatabaseMember), Box::new(RoomForUpdates)]
     }
 
     fn migration_table_name() -> DynIden {

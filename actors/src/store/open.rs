@@ -20,7 +20,7 @@ mod postgres;
 mod sqlite;
 
 /// The newest migration that this program needs.
-pub(super) const SCHEMA: &str = "m0002_database_member";
+pub(super) const SCHEMA: &str = "m0003_room_for_updates";
 /// Where the applied migrations are kept.
 pub(super) const MIGRATION_TABLE: &str = "cc_migration";
 /// Connections for writes: commits take turns anyway, the others are for membership.
