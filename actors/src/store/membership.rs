@@ -183,10 +183,12 @@ async fn add_row(transaction: &Transaction, request: &JoinRequest, member: Optio
     let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto, database_member)";
     let mut new = transaction.sql(&format!("INSERT INTO cc_node {columns} VALUES "));
     let ours = own_member(transaction, member).await?;
-    let seen = leases::observed(transaction).await?;
-    let is_elsewhere = |row: &MemberRow| !row.database_member.is_empty() && row.database_member != ours;
-    if !ours.is_empty() && seen.rows.iter().any(is_elsewhere) {
-        return Ok(Joined::Elsewhere { observation: seen, ours });
+    if !ours.is_empty() {
+        let observation = leases::observed(transaction).await?;
+        let is_elsewhere = |row: &MemberRow| !row.database_member.is_empty() && row.database_member != ours;
+        if observation.rows.iter().any(is_elsewhere) {
+            return Ok(Joined::Elsewhere { observation, ours });
+        }
     }
     new.tuple([
         Value::from(&*request.node.0),
