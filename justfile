@@ -43,7 +43,7 @@ chaos duration='30m' *arguments='':
 # Break highly available databases under a cluster with load: MariaDB, Galera, Patroni; installs them as root when missing
 chaos-ha *arguments:
     scripts/ha-programs
-    cargo run --release -p callboard-integration-tests --bin chaos-ha -- {{arguments}}
+    PATH="$PWD/target/ha-programs/patroni/bin:$PATH" cargo run --release -p callboard-integration-tests --bin chaos-ha -- {{arguments}}
 
 # Publish on every node of a cluster and read every node at once; with --measure, how fast that is by the client wrk
 hammer-cluster *arguments:

@@ -96,10 +96,12 @@ impl Scenario {
                 let galera = galera::provider().is_none().then_some("libgalera_smm.so");
                 galera.or_else(|| mariadb.iter().chain(&["rsync", "wsrep_sst_rsync"]).find(is_missing).copied())
             }
-            Self::PatroniKill | Self::PatroniSwitchover | Self::PatroniFreeze => {
-                patroni.iter().find(is_missing).copied()
+            Self::PatroniKill | Self::PatroniSwitchover => patroni.iter().find(is_missing).copied(),
+            Self::PatroniFreeze | Self::PatroniHaproxy => {
+                let proxy: &[&str] = if self == Self::PatroniHaproxy { &["haproxy"] } else { &[] };
+                let missing = patroni.iter().chain(proxy).find(is_missing).copied();
+                missing.or_else(|| (!patroni::keeps_to_its_lock()).then_some("Patroni 3.0.3 or later"))
             }
-            Self::PatroniHaproxy => patroni.iter().chain(&["haproxy"]).find(is_missing).copied(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod settings;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -29,6 +30,28 @@ const MAKING: Duration = Duration::from_secs(120);
 /// Longest time until another one is the primary: leadership runs out after 20 s.
 const PROMOTION: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(2);
+
+/// The first Patroni that does not overwrite the leader's key in etcd: one before it takes the role back when it goes on after its
+/// lease has run out, and what its successor committed is gone (<https://github.com/patroni/patroni/pull/2689>).
+const KEEPS_TO_ITS_LOCK: [u32; 3] = [3, 0, 3];
+
+/// Whether the installed Patroni leaves the role with its successor when it was frozen.
+pub(super) fn keeps_to_its_lock() -> bool {
+    let version = || {
+        let program = programs::find("patroni")?;
+        let answer = Command::new(program).arg("--version").output().ok()?;
+        let text = String::from_utf8(answer.stdout).ok()?;
+        version_of(&text)
+    };
+    version().is_some_and(|version| version >= KEEPS_TO_ITS_LOCK)
+}
+
+/// The three numbers at the end of what `patroni --version` says.
+fn version_of(text: &str) -> Option<[u32; 3]> {
+    let numbers: Vec<u32> =
+        text.trim().rsplit(' ').next()?.split('.').map_while(|number| number.parse().ok()).collect();
+    numbers.try_into().ok()
+}
 
 /// What is done to the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,13 +175,6 @@ impl Patroni {
         let Some(roles) = self.roles().await else { return false };
         let has = |role: &[&str]| roles.iter().any(|(_, found)| role.contains(&found.as_str()));
         roles.len() == count && has(&["leader"]) && (count == 1 || has(&["sync_standby"]))
-    }
-
-    /// Whether a primary and a synchronous standby run that are not frozen.
-    async fn has_standby(&self) -> bool {
-        let is_frozen = |name: &str| self.members.iter().any(|member| member.name == name && !member.frozen.is_empty());
-        let roles = self.roles().await.unwrap_or_default();
-        roles.iter().any(|(name, role)| role == "sync_standby" && !is_frozen(name))
     }
 
     /// Name and role of each member that runs, as the primary's Patroni sees it.
@@ -350,8 +366,6 @@ impl Ground for Patroni {
     }
 
     async fn mend(&mut self) -> anyhow::Result<()> {
-        // A Patroni that wakes up amid a promotion may take the role back, and what was written meanwhile goes with it.
-        poll::until("the primary has a standby", MAKING, async || Ok(self.has_standby().await.then_some(()))).await?;
         self.thaw();
         self.start_members(MEMBERS).await
     }
@@ -380,5 +394,18 @@ impl Drop for Patroni {
             }
             process::wait_for_end(pid, poll::SOON);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_patroni_are_compared_as_numbers() {
+        assert_eq!(version_of("patroni 3.0.2\n"), Some([3, 0, 2]));
+        assert!(version_of("patroni 3.0.10\n") >= Some(KEEPS_TO_ITS_LOCK));
+        assert!(version_of("patroni 3.0.2\n") < Some(KEEPS_TO_ITS_LOCK));
+        assert_eq!(version_of("command not found"), None);
     }
 }
