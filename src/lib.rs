@@ -1,28 +1,30 @@
 //! Callboard's outer layer: settings, command line, data directory, sockets and wiring around the actors.
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
-//! · `database_link` (its way to a database server) · [`cluster`] (its way to other nodes) · [`serve`] (the running node)
-//! · `http`, `session`, `grpc` (its interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and
+//! · `database_link` (its way to a database server) · [`peer`] (its way to other nodes) · [`serve`] (the running node)
+//! · `listener` (every way in) · `api` (what they share) · `http` · `rest`, `session`, `nacos` (the interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and
 //! others) · [`backup`] (copies of its file). This crate takes no decision about configuration data; those live in
 //! `callboard-protocol` and are carried out by `callboard-actors`.
 
 // They panic where nobody can be told; see `lossy`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod api;
 pub mod backup;
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "a measure that nobody can read is over")]
 pub mod bench;
 pub mod cli;
-pub mod cluster;
 pub mod command;
 pub mod data_dir;
 mod database_link;
-mod grpc;
-pub mod http;
+mod http;
+mod listener;
 pub mod logging;
 pub mod lossy;
+mod nacos;
 pub mod open_files;
+pub mod peer;
+mod rest;
 pub mod serve;
 mod session;
 pub mod settings;
-mod waiting;

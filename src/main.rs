@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use callboard::cli::{self, Command, Invocation};
-use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
+use callboard::peer::key::ClusterKey;
 use callboard::settings::{self, InForce};
 use callboard::{backup, bench, command, logging, lossy, open_files, serve};
 

@@ -3,16 +3,14 @@
 //! Owns start and stop of the process. A part that can't come up stops the start with a message that names it.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_rt::Arbiter;
-use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
 use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::{LeaseClock, SystemClock};
-use callboard_actors::conf_manager::CountOpen;
 use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::push_ledger::HasBegun;
@@ -27,17 +25,14 @@ use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::cluster;
+use crate::api::admission::Admission;
+use crate::api::draining::Draining;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
-use crate::http::{self, Draining, Listeners, Told, draining};
 use crate::lossy::{remark, say};
 use crate::settings::{DatabaseKind, Settings};
-use crate::waiting;
+use crate::{listener, peer};
 
-/// How often a stopping node looks whether it is done.
-const LOOK: Duration = Duration::from_millis(10);
-const ASK: Duration = Duration::from_secs(1);
 /// Watches that there is room for, for each session that may be open.
 const WATCHES_PER_SESSION: usize = 20;
 /// How long the database may take to close its connections.
@@ -49,30 +44,30 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// When a part can't come up; nothing is left running or locked.
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let _survived = survive_full_files()?;
-    let (listeners, bound) = bind_all(&settings)?;
+    let (sockets, bound) = listener::bind(&settings)?;
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     // Outlives the connections, which lead through it.
     let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
     let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
-    let (writer, reader) = waiting::until_open(&listeners.http, settings.database.start_timeout, async || {
+    let (writer, reader) = listener::until_open(&sockets.http, settings.database.start_timeout, async || {
         open_database(&settings, &database_way).await
     })
     .await?;
     // The writer has its own.
     release(hold).await;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
-    let cluster = cluster::node::open(&settings, &node_id, bound).await?;
+    let cluster = peer::node::open(&settings, &node_id, bound).await?;
     let alone =
         || Addresses { http: Some(bound.http), session: Some(bound.tcp), grpc: Some(bound.grpc), peer: None }.to_text();
-    let told = cluster::node::told_to_clients(&settings, bound).await?;
-    let row = cluster.as_ref().map_or_else(alone, cluster::node::Opened::row_text);
+    let told = peer::node::told_to_clients(&settings, bound).await?;
+    let row = cluster.as_ref().map_or_else(alone, peer::node::Opened::row_text);
     let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
     let (core_handle, lease_handle) = (core.handle(), lease.handle());
     let database = (writer.clone(), reader.clone());
     let threads = Threads { core: &core_handle, lease: &lease_handle };
-    let linked = |cluster: &cluster::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
+    let linked = |cluster: &peer::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
     let node = Node::start(threads, options, (writer, reader), way, Arc::new(LeaseClock::new(SystemClock)));
     let mut addresses = BTreeMap::from(
@@ -83,8 +78,9 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         cluster.listen(&core_handle, &node)?;
     }
     wait_until_ready(&node, settings.database.connect_timeout).await?;
-    let draining = Draining::default();
-    let server = http::serve(listeners, told, node.clone(), &settings, draining.clone())
+    let admission = Arc::new(Admission::new(settings.session.max_sessions));
+    let draining = Draining::new(Arc::clone(&admission));
+    let server = listener::serve(sockets, told, node.clone(), &settings, (admission, draining.clone()))
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
@@ -103,7 +99,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
             anyhow::bail!("the HTTP server ended by itself");
         }
     }
-    stop(&node, &handle, &draining, settings.shutdown.grace).await;
+    listener::stop(&node, &handle, &draining, settings.shutdown.grace).await;
     close(database).await;
     core.stop();
     lease.stop();
@@ -180,40 +176,6 @@ async fn fence_dead(writer: &store::Writer, node: &NodeId) -> anyhow::Result<Uui
 fn survive_full_files() -> anyhow::Result<tokio::signal::unix::Signal> {
     let number = rustix::process::Signal::XFSZ.as_raw();
     signal(SignalKind::from_raw(number)).context("cannot take the signal of files that may not grow")
-}
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    http::listen(address).with_context(|| {
-        format!("cannot listen on {address} (http.addr): stop what uses the port, or choose another with --http-addr")
-    })
-}
-
-/// Takes every address that clients come in on.
-fn bind_all(settings: &Settings) -> anyhow::Result<(Listeners, Told)> {
-    let address_of = |listener: &TcpListener| listener.local_addr().context("cannot read the address that was bound");
-    let http = bind(settings.http.addr)?;
-    let tcp = bind_or_other(settings.tcp.address(), settings.tcp.is_chosen(), "tcp")?;
-    let (grpc, at) = (&settings.grpc, address_of(&http)?);
-    let grpc = bind_or_other(grpc.address(at), grpc.is_chosen(), "grpc")?;
-    let bound = Told { http: at, tcp: address_of(&tcp)?, grpc: address_of(&grpc)? };
-    Ok((Listeners { http, tcp, grpc }, bound))
-}
-
-/// Takes the address of a section. One that nobody chose may be another one, where it is taken.
-fn bind_or_other(wanted: SocketAddr, is_chosen: bool, section: &str) -> anyhow::Result<TcpListener> {
-    match http::listen(wanted) {
-        Ok(listener) => Ok(listener),
-        Err(error) if !is_chosen && error.kind() == std::io::ErrorKind::AddrInUse => {
-            tracing::warn!(address = %wanted, "the port of {section}.addr is in use; a free one is taken");
-            http::listen(SocketAddr::new(wanted.ip(), 0)).with_context(|| format!("no port is free for {section}.addr"))
-        }
-        Err(error) => Err(error).with_context(|| {
-            format!(
-                "cannot listen on {wanted} ({section}.addr): stop what uses the port, or choose another with \
-                 --{section}-addr"
-            )
-        }),
-    }
 }
 
 /// Keeps the files of SQLite open while the database is migrated and opened, or tells why they take no writes. Another
@@ -377,33 +339,4 @@ pub(crate) async fn close((writer, reader): (store::Writer, store::Reader)) {
     if actix_rt::time::timeout(CLOSE, closing).await.is_err() {
         tracing::warn!("the connections to the database could not be closed in time");
     }
-}
-
-/// Takes no more requests, lets held ones answer and publishes under way finish, and gives the membership back.
-async fn stop(node: &Node, server: &ServerHandle, draining: &Draining, grace: Duration) {
-    let end = Instant::now() + grace;
-    draining.begin();
-    draining::say_leaving(node).await;
-    draining.drain(node).await;
-    // Worker threads end when their last HTTP connection has: the sessions on them have to be over before.
-    while draining.sessions() > 0 && Instant::now() < end {
-        actix_rt::time::sleep(LOOK).await;
-    }
-    // Ends when the connections have; whether they do in time is looked at below.
-    let stopping = actix_rt::spawn(server.stop(true));
-    loop {
-        let open = ask(&node.conf_manager, CountOpen, ASK).await.unwrap_or_default();
-        let (requests, sessions) = (draining.in_flight(), draining.sessions());
-        if open == 0 && requests == 0 && sessions == 0 {
-            break;
-        }
-        if Instant::now() >= end {
-            tracing::warn!(publishes = open, requests, sessions, "shutdown.grace is over; what is left is cut off");
-            break;
-        }
-        actix_rt::time::sleep(LOOK).await;
-    }
-    server.stop(false).await;
-    stopping.abort();
-    draining.leave(node).await;
 }

@@ -20,6 +20,7 @@ pub mod commit;
 pub mod commit_health;
 pub mod config;
 pub mod content;
+pub mod error_code;
 pub mod feed;
 pub mod gray;
 pub mod key;

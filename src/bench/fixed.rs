@@ -15,7 +15,7 @@ use super::arguments::{Server, StaticOptions};
 use super::load::{self, Work};
 use super::report::Report;
 use super::template;
-use crate::http;
+use crate::api::addresses::listen;
 use crate::settings::HttpOptions;
 
 const SIZE: usize = 1024;
@@ -84,7 +84,7 @@ impl Drop for Process {
 /// No address can be listened on.
 pub(super) fn serve() -> anyhow::Result<()> {
     actix_rt::System::new().block_on(async {
-        let listener = http::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let options = HttpOptions::default();
         let answer = || async { HttpResponse::Ok().content_type("text/plain").body(web::Bytes::from_static(&BODY)) };

@@ -11,24 +11,25 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use bytes::Bytes;
+use callboard_protocol::content::Md5;
 use callboard_protocol::time::WallMillis;
 use serde::Serialize;
 
-use super::problem::Problem;
+use crate::api::error::ApiError;
 
 /// The version that an answer is about.
-pub(super) const VERSION: HeaderName = HeaderName::from_static("x-callboard-version");
+pub(crate) const VERSION: HeaderName = HeaderName::from_static("x-callboard-version");
 /// The type of the content that an answer carries.
-pub(super) const TYPE: HeaderName = HeaderName::from_static("x-callboard-type");
+pub(crate) const TYPE: HeaderName = HeaderName::from_static("x-callboard-type");
 
 /// An answer with a JSON body that nobody may keep.
 ///
 /// # Errors
 /// A fault of ours when the body can't be written as JSON.
-pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<HttpResponse, Problem> {
+pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<HttpResponse, ApiError> {
     let text = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "an answer can't be written as JSON");
-        Problem::internal()
+        ApiError::internal()
     })?;
     let mut answer = HttpResponse::build(status);
     answer.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -36,8 +37,13 @@ pub(super) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<HttpRes
     Ok(answer.body(text))
 }
 
+/// `"<md5>"`.
+pub(crate) fn entity_tag(md5: Md5) -> String {
+    format!("\"{md5}\"")
+}
+
 /// RFC 3339, UTC, with milliseconds. A time that no calendar has is shown as its start.
-pub(super) fn rfc3339(at: WallMillis) -> String {
+pub(crate) fn rfc3339(at: WallMillis) -> String {
     /// The last millisecond of the year 9999.
     const LAST: u64 = 253_402_300_799_999;
     let millis = u64::try_from(at.0).unwrap_or_default().min(LAST);
@@ -60,7 +66,7 @@ impl MessageBody for NoStream {
 }
 
 /// The answer to `HEAD`: the framework sends no body of a known size, but a stream would go on for as long as it lives.
-pub(super) fn without_body(answer: HttpResponse) -> HttpResponse {
+pub(crate) fn without_body(answer: HttpResponse) -> HttpResponse {
     match answer.body().size() {
         BodySize::Stream => answer.set_body(BoxBody::new(NoStream)),
         BodySize::None | BodySize::Sized(_) => answer,
@@ -68,7 +74,7 @@ pub(super) fn without_body(answer: HttpResponse) -> HttpResponse {
 }
 
 /// The answer to a client of HTTP/1.0, which knows no chunks: a stream ends with its connection.
-pub(super) fn in_one_piece(answer: HttpResponse) -> HttpResponse {
+pub(crate) fn in_one_piece(answer: HttpResponse) -> HttpResponse {
     if answer.body().size() != BodySize::Stream || answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return answer;
     }

@@ -7,25 +7,26 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use bytes::{Bytes, BytesMut};
+use callboard_protocol::error_code::ErrorCode;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use super::problem::{ErrorCode, Problem};
+use crate::api::error::ApiError;
 
 /// How a body is to be read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Longest body, in bytes.
-    pub(super) max: usize,
+    pub(crate) max: usize,
     /// How long it may go without progress.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// Reads a body as a whole, into memory of exactly its size: what is kept of it holds nothing else alive.
 ///
 /// # Errors
 /// A problem when it is encoded, too long, cut short or too slow.
-pub(super) async fn read(headers: &HeaderMap, payload: &mut Payload, limits: Limits) -> Result<Bytes, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, payload: &mut Payload, limits: Limits) -> Result<Bytes, ApiError> {
     refuse_encoded(headers)?;
     let announced = announced(headers);
     if announced.is_some_and(|length| length > limits.max) {
@@ -39,7 +40,7 @@ pub(super) async fn read(headers: &HeaderMap, payload: &mut Payload, limits: Lim
             Ok(None) => break,
             Err(_elapsed) => {
                 let detail = format!("no byte of the body came for {}", humantime::format_duration(limits.patience));
-                return Err(Problem::new(ErrorCode::BodyTimeout, detail).closing());
+                return Err(ApiError::new(ErrorCode::BodyTimeout, detail).closing());
             }
         };
         if body.len() + chunk.len() > limits.max {
@@ -63,26 +64,26 @@ fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), ApiError> {
     let plain = |value: &[u8]| value.trim_ascii().is_empty() || value.trim_ascii().eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).all(|value| plain(value.as_bytes())) {
         return Ok(());
     }
-    Err(Problem::new(ErrorCode::UnsupportedType, "the body must not be encoded; leave Content-Encoding out"))
+    Err(ApiError::new(ErrorCode::UnsupportedType, "the body must not be encoded; leave Content-Encoding out"))
 }
 
-fn too_large(max: usize) -> Problem {
-    Problem::new(ErrorCode::TooLarge, format!("the body is longer than {max} bytes")).closing()
+fn too_large(max: usize) -> ApiError {
+    ApiError::new(ErrorCode::TooLarge, format!("the body is longer than {max} bytes")).closing()
 }
 
-fn cut_short() -> Problem {
-    Problem::new(ErrorCode::MalformedRequest, "the body broke off before its end").closing()
+fn cut_short() -> ApiError {
+    ApiError::new(ErrorCode::MalformedRequest, "the body broke off before its end").closing()
 }
 
-fn broken(error: &PayloadError) -> Problem {
+fn broken(error: &PayloadError) -> ApiError {
     match error {
         PayloadError::Incomplete(_) | PayloadError::Io(_) => cut_short(),
-        _ => Problem::new(ErrorCode::MalformedRequest, "the body is not framed as HTTP wants it").closing(),
+        _ => ApiError::new(ErrorCode::MalformedRequest, "the body is not framed as HTTP wants it").closing(),
     }
 }
 

@@ -24,7 +24,7 @@ use actix_web::{HttpMessage as _, HttpRequest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use uuid::Uuid;
 
-use self::framing::{Framing, end_of_line};
+use crate::http::connection::framing::{Framing, end_of_line};
 
 /// How the requests begin whose line may be long.
 const BEGINNING: &[u8] = b"POST /nacos/v1/cs/configs";
@@ -88,7 +88,7 @@ struct Kept {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Connection<S = TcpStream> {
+pub(crate) struct Connection<S = TcpStream> {
     stream: S,
     framing: Framing,
     kept: Kept,
@@ -97,7 +97,7 @@ pub(super) struct Connection<S = TcpStream> {
 
 /// Marks the answer of a request as held, for as long as it lives.
 #[derive(Debug)]
-pub(super) struct Held(Option<Rc<Beside>>);
+pub(crate) struct Held(Option<Rc<Beside>>);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -108,7 +108,7 @@ impl Drop for Held {
 }
 
 /// Says that the answer may take long: when the client goes meanwhile, the connection ends and the handler is dropped.
-pub(super) fn hold(request: &HttpRequest) -> Held {
+pub(crate) fn hold(request: &HttpRequest) -> Held {
     let beside = request.conn_data::<Rc<Beside>>().map(Rc::clone);
     if let Some(beside) = &beside {
         beside.held.set(beside.held.get() + 1);
@@ -121,7 +121,7 @@ struct LongQuery(String);
 
 /// Gives a request the query that was taken out of its line. Every request has to come by here: what is kept is kept
 /// for one that is still to come.
-pub(super) fn settle(request: &HttpRequest) {
+pub(crate) fn settle(request: &HttpRequest) {
     let name = request.query_string();
     if name.starts_with(MOVED)
         && let Some(query) = request.conn_data::<Rc<Beside>>().and_then(|beside| beside.take(name))
@@ -131,7 +131,7 @@ pub(super) fn settle(request: &HttpRequest) {
 }
 
 /// Takes the query of the request that was too long for its line.
-pub(super) fn take_moved_query(request: &HttpRequest) -> Option<String> {
+pub(crate) fn take_moved_query(request: &HttpRequest) -> Option<String> {
     request.extensions_mut().remove::<LongQuery>().map(|LongQuery(query)| query)
 }
 
@@ -146,17 +146,17 @@ fn shortened(line: &[u8]) -> Option<(String, Moved)> {
 
 impl<S> Connection<S> {
     /// Reads and writes through `stream`.
-    pub(super) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, framing: Framing::new(BEGINNING), kept: Kept::default(), beside: Rc::default() }
     }
 
     /// What is under it.
-    pub(super) fn stream(&self) -> &S {
+    pub(crate) fn stream(&self) -> &S {
         &self.stream
     }
 
     /// Makes what is beside the connection known to the handlers.
-    pub(super) fn remember(&self, data: &mut actix_web::dev::Extensions) {
+    pub(crate) fn remember(&self, data: &mut actix_web::dev::Extensions) {
         data.insert(Rc::clone(&self.beside));
     }
 

@@ -3,10 +3,11 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, HeaderName, ORIGIN};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::wire::hosts::{OwnHosts, Page};
 
-use super::headers;
-use super::problem::{ErrorCode, Problem};
+use crate::api::error::ApiError;
+use crate::http::headers;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -15,8 +16,8 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 ///
 /// # Errors
 /// It is foreign; or one of the headers that say so is given twice.
-pub(super) fn refuse(request: &HttpRequest, own: &OwnHosts, changes: bool) -> Result<(), Problem> {
-    let text = |name: &HeaderName| -> Result<Option<&str>, Problem> {
+pub(crate) fn refuse(request: &HttpRequest, own: &OwnHosts, changes: bool) -> Result<(), ApiError> {
+    let text = |name: &HeaderName| -> Result<Option<&str>, ApiError> {
         let value = headers::single(request.headers(), name)?;
         // What is no text is nobody's name.
         Ok(value.map(|value| std::str::from_utf8(value).unwrap_or("?")))
@@ -25,10 +26,10 @@ pub(super) fn refuse(request: &HttpRequest, own: &OwnHosts, changes: bool) -> Re
     let target = request.uri().authority().map_or("", |authority| authority.as_str());
     if !own.serves(host) || !own.serves(target) {
         let detail = "this node is not known under that host name; name it in http.allowed_hosts if it should be";
-        return Err(Problem::new(ErrorCode::ForeignHost, detail));
+        return Err(ApiError::new(ErrorCode::ForeignHost, detail));
     }
     if changes && !own.admits(Page { origin: text(&ORIGIN)?, site: text(&FETCH_SITE)? }, host) {
-        return Err(Problem::new(ErrorCode::ForeignOrigin, "a page of another host may not do this"));
+        return Err(ApiError::new(ErrorCode::ForeignOrigin, "a page of another host may not do this"));
     }
     Ok(())
 }

@@ -5,17 +5,17 @@ use std::borrow::Cow;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::problem::Problem;
+use crate::api::error::ApiError;
 
 /// The value of a header that may be given once.
 ///
 /// # Errors
 /// A problem that names the header when it is given twice.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Problem> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, ApiError> {
     let mut values = headers.get_all(name);
     let first = values.next();
     if values.next().is_some() {
-        return Err(Problem::parameter(name.as_str(), format!("header {name} is given more than once")));
+        return Err(ApiError::parameter(name.as_str(), format!("header {name} is given more than once")));
     }
     Ok(first.map(|value| value.as_bytes()))
 }

@@ -1,13 +1,10 @@
-//! The description of the interface, OpenAPI 3.1, made of the access table: what is served is described, and nothing
-//! else, but for the routes that Nacos specifies. Owns the words in which routes describe themselves; serves no route but its own.
+//! The description of the interface, OpenAPI 3.1, made of the routes: what is served is described, and nothing else, but for the
+//! routes that Nacos specifies. Owns the words in which routes describe themselves; serves no route.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use bytes::Bytes;
+use callboard_protocol::error_code::ErrorCode;
 use utoipa::ToSchema;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn};
@@ -18,8 +15,9 @@ use utoipa::openapi::{
     Components, ContentBuilder, Info, License, Object, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, Required,
 };
 
-use super::access::{Answer, Call, TABLE};
-use super::problem::{ErrorCode, PROBLEM};
+use crate::api::error::entry_of;
+use crate::http::problem::PROBLEM;
+use crate::http::route::Route;
 
 pub(crate) mod schema;
 
@@ -147,7 +145,7 @@ impl Described {
     fn finish(self) -> (OperationBuilder, Vec<(String, RefOr<Schema>)>) {
         let mut by_status: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
         for code in self.refusals {
-            by_status.entry(code.status().as_u16()).or_default().push(code.as_str());
+            by_status.entry(entry_of(code).http).or_default().push(code.as_str());
         }
         let mut operation = self.operation;
         for (status, codes) in by_status.iter() {
@@ -171,12 +169,12 @@ impl Described {
     }
 }
 
-/// Describes every row of the access table.
-pub(crate) fn describe_all() -> OpenApi {
+/// Describes every one of the routes that describes itself.
+pub(crate) fn describe_all<'r>(routes: impl Iterator<Item = &'r Route>) -> OpenApi {
     let mut paths = Paths::new();
     let mut components = Components::new();
     components.schemas.insert(PROBLEM_SCHEMA.to_owned(), schema::problem().into());
-    for row in &TABLE {
+    for row in routes {
         let Some(describe) = row.describe else { continue };
         let described = if row.changes() { describe().refuses(&[ErrorCode::ForeignOrigin]) } else { describe() };
         let (operation, schemas) = described.finish();
@@ -219,24 +217,4 @@ fn method(method: &Method) -> HttpMethod {
         Method::DELETE => HttpMethod::Delete,
         _ => HttpMethod::Get,
     }
-}
-
-/// `GET /openapi.json`.
-pub(crate) async fn document(call: Call) -> Answer {
-    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
-    call.query(&[])?;
-    let document = DOCUMENT.get_or_init(|| {
-        describe_all().to_pretty_json().map(Bytes::from).expect("a description made of texts and maps is JSON")
-    });
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
-    Ok(answer.body(document.clone()))
-}
-
-/// The description of the route.
-pub(crate) fn describe() -> Described {
-    Described::new("node", "getDescription", "This description")
-        .with_content(200, "OpenAPI 3.1", &["application/json"])
-        .refuses(&[ErrorCode::InvalidParameter])
 }

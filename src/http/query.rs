@@ -3,14 +3,16 @@
 
 use std::borrow::Cow;
 
-use super::problem::Problem;
+use callboard_protocol::error_code::ErrorCode;
+
+use crate::api::error::ApiError;
 
 /// Longest piece of a client's text that a message repeats, in characters.
 const SHOWN: usize = 64;
 
 /// Why a query was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum QueryError {
+pub(crate) enum QueryError {
     /// A percent sign without two hexadecimal digits, or bytes that are not UTF-8.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
@@ -25,11 +27,11 @@ pub(super) enum QueryError {
     Nul(&'static str),
 }
 
-impl From<QueryError> for Problem {
+impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let message = error.to_string();
         match error {
-            QueryError::Encoding => Self::new(super::problem::ErrorCode::InvalidParameter, message),
+            QueryError::Encoding => Self::new(ErrorCode::InvalidParameter, message),
             QueryError::Unknown(key) => Self::parameter(&key, message),
             QueryError::Repeated(key) | QueryError::Nul(key) => Self::parameter(key, message),
         }
@@ -47,7 +49,7 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// [`QueryError`] names the rule and, where there is one, the key.
-    pub(super) fn parse(raw: &'a str, known: &[&'static str]) -> Result<Self, QueryError> {
+    pub(crate) fn parse(raw: &'a str, known: &[&'static str]) -> Result<Self, QueryError> {
         let mut given: Vec<(&'static str, Cow<'a, str>)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -68,13 +70,13 @@ impl<'a> Query<'a> {
 
     /// The value of a parameter, when it was given.
     #[must_use]
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.given.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_ref())
     }
 
     /// The value of a parameter as a text of its own.
     #[must_use]
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
 
@@ -82,12 +84,12 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// A problem that names the parameter and the range.
-    pub(super) fn count(&self, name: &str, default: u32, most: u32) -> Result<u32, Problem> {
+    pub(crate) fn count(&self, name: &str, default: u32, most: u32) -> Result<u32, ApiError> {
         let Some(text) = self.get(name) else { return Ok(default) };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<u32>() {
             Ok(count) if digits && (1..=most).contains(&count) => Ok(count),
-            _ => Err(Problem::parameter(name, format!("{name} must be a whole number from 1 to {most}"))),
+            _ => Err(ApiError::parameter(name, format!("{name} must be a whole number from 1 to {most}"))),
         }
     }
 }
@@ -96,7 +98,7 @@ impl<'a> Query<'a> {
 ///
 /// # Errors
 /// [`QueryError::Encoding`].
-pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
+pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Ok(Cow::Borrowed(text));
     }

@@ -5,13 +5,14 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use callboard_actors::cache::reading::{self, Reading, Unread};
 use callboard_protocol::key::ConfigKey;
 
-use super::{READ_DEADLINE, State};
+use crate::api::READ_DEADLINE;
+use crate::api::state::State;
 
 /// Says that an answer may be old, and for how long nothing newer could be known, such as `12s`.
 const STALE: HeaderName = HeaderName::from_static("x-callboard-stale");
 
 /// Marks the answer when what was read may be old.
-pub(super) fn mark(reading: &Reading, mut response: HttpResponse) -> HttpResponse {
+pub(crate) fn mark(reading: &Reading, mut response: HttpResponse) -> HttpResponse {
     if let Some(age) = reading.age {
         let text = format!("{}s", age.as_secs());
         // Digits and a letter are legal in any header.
@@ -23,6 +24,6 @@ pub(super) fn mark(reading: &Reading, mut response: HttpResponse) -> HttpRespons
 }
 
 /// Reads `key`; the newest state, unless nothing but an old one can be had and the settings allow that.
-pub(super) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unread> {
+pub(crate) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unread> {
     reading::read(&state.worker.reader, key, READ_DEADLINE, state.shared.limits.serve_stale).await
 }

@@ -3,8 +3,8 @@
 
 use callboard_proto::session::envelope::Kind;
 
-use crate::http::access::{Access, Principal};
-use crate::http::problem::Problem;
+use crate::api::access::{Access, Principal};
+use crate::api::error::ApiError;
 
 /// A kind of message.
 pub(super) struct Row {
@@ -60,7 +60,7 @@ pub(super) fn name(kind: &Kind) -> &'static str {
 }
 
 /// May this be asked? `None` when it is nothing that a client asks.
-pub(super) fn may(principal: &Principal, kind: &Kind) -> Option<Result<(), Problem>> {
+pub(super) fn may(principal: &Principal, kind: &Kind) -> Option<Result<(), ApiError>> {
     let name = name(kind);
     TABLE.iter().find(|row| row.kind == name).map(|row| principal.require(row.access))
 }

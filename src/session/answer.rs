@@ -1,5 +1,4 @@
-//! What the session actor says, as it is sent. Owns the names of what can go wrong on a session; what both interfaces can
-//! tell is told in the words of the one table of problems.
+//! What the session actor says, as it is sent. Owns the form; what went wrong is told by the code and the words of `api::error`.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -7,18 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use callboard_actors::session::native::words::{Answer, Fault, Listing, Said};
 use callboard_actors::store::Summary;
-use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
-use callboard_proto::{MAX_PUSHED, frame};
+use callboard_proto::{MAX_PUSHED, frame, session as proto};
 use callboard_protocol::config::{ConfigState, SharedState};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::unit::Refusal;
 
-use super::{Facts, elsewhere};
-use crate::http::listing;
-use crate::http::problem::{ErrorCode, Problem};
+use crate::api::cluster::elsewhere;
+use crate::api::error::ApiError;
+use crate::api::paging;
+use crate::session::Facts;
 
 /// Longest frame of a push that is kept for the next session, in bytes: all but what an odd name makes longer.
 const MAX_KEPT: usize = MAX_PUSHED + 4 * 1024;
@@ -51,7 +50,7 @@ pub(super) async fn envelope(said: Said, facts: &Facts) -> Envelope {
 }
 
 async fn welcome(version: u16, facts: &Facts) -> proto::Welcome {
-    let mut nodes: Vec<String> = facts.tcp.iter().map(ToString::to_string).collect();
+    let mut nodes = vec![facts.tcp.to_string()];
     nodes.extend(elsewhere(&facts.node).await);
     proto::Welcome {
         version: u32::from(version),
@@ -100,7 +99,7 @@ fn push(state: &ConfigState, content: Option<&Content>, reset: bool) -> proto::P
 }
 
 fn page(found: Vec<Summary>, listing: &Listing) -> proto::Page {
-    let (found, next) = listing::cut(found, listing.limit, &listing.digest);
+    let (found, next) = paging::cut(found, listing.limit, &listing.digest);
     let items = found.into_iter().map(|found| proto::Summary {
         key: Some(named(&found.key)),
         version: found.version.0,
@@ -152,49 +151,13 @@ pub(super) fn error(fault: Fault) -> proto::Error {
         Fault::Unknown(id) => id.to_string(),
         _ => String::new(),
     };
-    let (code, message, retry_after) = told(fault);
+    let error = ApiError::from(fault);
     proto::Error {
-        code: code.to_owned(),
-        message,
+        code: error.code().as_str().to_owned(),
+        message: error.detail().to_owned(),
         version,
         md5: md5.unwrap_or_default(),
         request_id,
-        retry_after_ms: retry_after.unwrap_or_default() * 1_000,
+        retry_after_ms: error.entry().retry_after.unwrap_or_default() * 1_000,
     }
-}
-
-/// The code of a fault, what is said of it to people, and after how many seconds to come again.
-pub(crate) fn told(fault: Fault) -> (&'static str, String, Option<u64>) {
-    let problem = match fault {
-        Fault::Form(code, text) => return (code, text, None),
-        Fault::HelloExpected => return ("hello_expected", "the first message has to be hello".to_owned(), None),
-        Fault::HelloLate => return ("hello_late", "no hello came in time".to_owned(), None),
-        Fault::Versions(ours) => {
-            return ("version_unsupported", format!("this node speaks versions {ours} of the protocol"), None);
-        }
-        Fault::Idle => return ("session_idle", "nothing was heard for too long".to_owned(), None),
-        Fault::TooManySessions => {
-            return ("too_many_sessions", "as many sessions are open here as may be".to_owned(), Some(5));
-        }
-        Fault::NotPushed => return ("not_pushed", "this version was not sent on this session".to_owned(), None),
-        Fault::TooManyWatches(most) => {
-            Problem::new(ErrorCode::Overloaded, format!("one session may watch {most} keys and prefixes"))
-        }
-        Fault::TooManyKeys(most) => {
-            Problem::new(ErrorCode::Overloaded, format!("one session may hear of {most} configurations"))
-        }
-        Fault::Read(failure) => failure.into(),
-        Fault::Ask(error) => error.into(),
-        Fault::Watch(refused) => refused.into(),
-        Fault::Refused(refusal) => refusal.into(),
-        Fault::Busy => Problem::busy(),
-        Fault::Failed(reason) => Problem::publish_failed(&reason),
-        Fault::Rejected(reason) => Problem::rejected(&reason),
-        Fault::Unknown(_) => {
-            let text = "it is not known whether this was written; repeat it with requestId as its idempotency key";
-            Problem::new(ErrorCode::OutcomeUnknown, text)
-        }
-        Fault::Leaving => Problem::new(ErrorCode::ShuttingDown, "this node is stopping; ask another one"),
-    };
-    (problem.code().as_str(), problem.detail().to_owned(), problem.code().retry_after())
 }

@@ -8,6 +8,7 @@ use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
 use callboard_protocol::config::{ConfigType, MetadataEdit, Version, check_text};
 use callboard_protocol::content::{Content, Md5, Reported};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::{self, ConfigKey, check_group, check_prefix};
 use callboard_protocol::link::Versions;
@@ -18,10 +19,10 @@ use callboard_protocol::watch::{Selector, SelectorError};
 use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
 use uuid::Uuid;
 
-use super::{Peer, access};
-use crate::http::access::Principal;
-use crate::http::listing::{MAX_PAGE, PAGE};
-use crate::http::problem::{ErrorCode, Problem};
+use crate::api::access::Principal;
+use crate::api::error::ApiError;
+use crate::api::paging::{MAX_PAGE, PAGE};
+use crate::session::{Peer, access};
 
 /// A message that came as `bytes` bytes.
 pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> Heard {
@@ -36,19 +37,19 @@ pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> Heard {
     }
     if id == 0 && needs_answer(&kind) {
         let text = format!("{} needs an id above 0", access::name(&kind));
-        return Heard { id, bytes, request: Err(Fault::Form("malformed_request", text)) };
+        return Heard { id, bytes, request: Err(Fault::Form(ErrorCode::MalformedRequest, text)) };
     }
     let request = request(kind, peer, &principal).map_err(|problem| form(&problem));
     Heard { id, bytes, request }
 }
 
 fn unknown(id: u64, bytes: usize, text: &str) -> Heard {
-    Heard { id, bytes, request: Err(Fault::Form("unknown_request", text.to_owned())) }
+    Heard { id, bytes, request: Err(Fault::Form(ErrorCode::UnknownRequest, text.to_owned())) }
 }
 
 /// What a problem is told as.
-fn form(problem: &Problem) -> Fault {
-    Fault::Form(problem.code().as_str(), problem.detail().to_owned())
+fn form(problem: &ApiError) -> Fault {
+    Fault::Form(problem.code(), problem.detail().to_owned())
 }
 
 fn needs_answer(kind: &Kind) -> bool {
@@ -58,7 +59,7 @@ fn needs_answer(kind: &Kind) -> bool {
     )
 }
 
-fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, Problem> {
+fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, ApiError> {
     Ok(match kind {
         Kind::Hello(hello) => Request::Hello(Box::new(self::hello(hello, peer)?)),
         Kind::Get(get) => Request::Get(key(get.key)?),
@@ -82,17 +83,17 @@ fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, Pr
         | Kind::Unwatched(_)
         | Kind::Push(_)
         | Kind::GoAway(_)
-        | Kind::Error(_) => return Err(Problem::new(ErrorCode::MalformedRequest, "only nodes say this")),
+        | Kind::Error(_) => return Err(ApiError::new(ErrorCode::MalformedRequest, "only nodes say this")),
     })
 }
 
-fn key(key: Option<proto::Key>) -> Result<ConfigKey, Problem> {
-    let proto::Key { namespace, group, data_id } = key.ok_or_else(|| Problem::parameter("key", "a key is missing"))?;
+fn key(key: Option<proto::Key>) -> Result<ConfigKey, ApiError> {
+    let proto::Key { namespace, group, data_id } = key.ok_or_else(|| ApiError::parameter("key", "a key is missing"))?;
     Ok(ConfigKey::new(&namespace, &group, &data_id)?)
 }
 
-fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, Problem> {
-    let refused = |error: ClientError| Problem::new(ErrorCode::InvalidParameter, error.to_string());
+fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, ApiError> {
+    let refused = |error: ClientError| ApiError::new(ErrorCode::InvalidParameter, error.to_string());
     let identity = ClientIdentity {
         address: peer.address.clone(),
         application: Some(hello.application).filter(|application| !application.is_empty()),
@@ -109,21 +110,21 @@ fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, Problem> {
         let mark = Mark { version: Version(held.version), md5 };
         Ok((key(held.key)?, mark))
     });
-    Ok(Hello { client, versions, held: held.collect::<Result<_, Problem>>()? })
+    Ok(Hello { client, versions, held: held.collect::<Result<_, ApiError>>()? })
 }
 
-fn digest(name: &'static str, text: &str) -> Result<Option<Md5>, Problem> {
+fn digest(name: &'static str, text: &str) -> Result<Option<Md5>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
     Md5::parse(text).map(Some).ok_or_else(|| no_digest(name))
 }
 
-fn no_digest(name: &'static str) -> Problem {
-    Problem::parameter(name, "a digest is 32 hexadecimal digits")
+fn no_digest(name: &'static str) -> ApiError {
+    ApiError::parameter(name, "a digest is 32 hexadecimal digits")
 }
 
-fn listing(list: proto::List) -> Result<Listing, Problem> {
+fn listing(list: proto::List) -> Result<Listing, ApiError> {
     let namespace = key::namespace(&list.namespace)?.to_owned();
     let group = Some(list.group).filter(|group| !group.is_empty());
     if let Some(group) = &group {
@@ -136,7 +137,7 @@ fn listing(list: proto::List) -> Result<Listing, Problem> {
     let limit = match list.limit {
         0 => PAGE,
         limit if limit <= MAX_PAGE => limit,
-        _ => return Err(Problem::parameter("limit", format!("at most {MAX_PAGE} items make a page"))),
+        _ => return Err(ApiError::parameter("limit", format!("at most {MAX_PAGE} items make a page"))),
     };
     let digest = FilterDigest::of(&[Some(&namespace), group.as_deref(), prefix.as_deref(), None]);
     let after = match list.cursor.as_str() {
@@ -150,22 +151,22 @@ fn listing(list: proto::List) -> Result<Listing, Problem> {
     Ok(Listing { filter, after, limit, digest })
 }
 
-fn selectors(keys: Vec<proto::Key>, prefixes: Vec<proto::Prefix>) -> Result<Vec<Selector>, Problem> {
+fn selectors(keys: Vec<proto::Key>, prefixes: Vec<proto::Prefix>) -> Result<Vec<Selector>, ApiError> {
     if keys.is_empty() && prefixes.is_empty() {
-        return Err(Problem::parameter("keys", "name at least one key or prefix"));
+        return Err(ApiError::parameter("keys", "name at least one key or prefix"));
     }
     let exact = keys.into_iter().map(|named| Ok(Selector::of_key(&key(Some(named))?)));
     let by_prefix = prefixes.into_iter().map(|proto::Prefix { namespace, group, prefix }| {
         let group = Some(group.as_str()).filter(|group| !group.is_empty());
         Selector::prefix(&namespace, group, &prefix).map_err(|error| match error {
             SelectorError::Name(error) => error.into(),
-            SelectorError::NoDataId => Problem::parameter("prefixes", error.to_string()),
+            SelectorError::NoDataId => ApiError::parameter("prefixes", error.to_string()),
         })
     });
     exact.chain(by_prefix).collect()
 }
 
-fn condition(condition: Option<proto::Condition>) -> Result<Condition, Problem> {
+fn condition(condition: Option<proto::Condition>) -> Result<Condition, ApiError> {
     let Some(proto::Condition { if_version, if_md5, if_absent }) = condition else { return Ok(Condition::None) };
     let md5 = digest("ifMd5", &if_md5)?;
     match (if_version, md5, if_absent) {
@@ -173,14 +174,14 @@ fn condition(condition: Option<proto::Condition>) -> Result<Condition, Problem> 
         (version, None, false) => Ok(Condition::Matches(vec![Expected::Version(Version(version))])),
         (0, Some(md5), false) => Ok(Condition::Matches(vec![Expected::Md5(md5)])),
         (0, None, true) => Ok(Condition::Absent),
-        _ => Err(Problem::new(ErrorCode::InvalidCondition, "give ifVersion, ifMd5 or ifAbsent, not several")),
+        _ => Err(ApiError::new(ErrorCode::InvalidCondition, "give ifVersion, ifMd5 or ifAbsent, not several")),
     }
 }
 
-fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Result<Unit, Problem> {
+fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Result<Unit, ApiError> {
     let kind = match publish.r#type.as_str() {
         "" => None,
-        text => Some(text.parse::<ConfigType>().map_err(|error| Problem::parameter("type", error.to_string()))?),
+        text => Some(text.parse::<ConfigType>().map_err(|error| ApiError::parameter("type", error.to_string()))?),
     };
     let edit = MetadataEdit { kind, description: publish.description, ..MetadataEdit::default() }.checked()?;
     let content = Content::new(publish.content.into_bytes().into())?;
@@ -189,21 +190,22 @@ fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Resul
     unit(item, (publish.idempotency_key, publish.note), peer, principal)
 }
 
-fn delete(delete: proto::Delete, peer: &Peer, principal: &Principal) -> Result<Unit, Problem> {
+fn delete(delete: proto::Delete, peer: &Peer, principal: &Principal) -> Result<Unit, ApiError> {
     let condition = condition(delete.condition)?;
     if condition == Condition::Absent {
-        return Err(Problem::new(ErrorCode::InvalidCondition, "what does not exist can't be removed"));
+        return Err(ApiError::new(ErrorCode::InvalidCondition, "what does not exist can't be removed"));
     }
     let item = Item { key: key(delete.key)?, condition, change: Change::Remove };
     unit(item, (delete.idempotency_key, delete.note), peer, principal)
 }
 
-fn unit(item: Item, (id, note): (String, String), peer: &Peer, principal: &Principal) -> Result<Unit, Problem> {
+fn unit(item: Item, (id, note): (String, String), peer: &Peer, principal: &Principal) -> Result<Unit, ApiError> {
     let chosen = match id.as_str() {
         "" => None,
         text => {
-            let refused =
-                |error: callboard_protocol::unit::BadRequestId| Problem::parameter("idempotencyKey", error.to_string());
+            let refused = |error: callboard_protocol::unit::BadRequestId| {
+                ApiError::parameter("idempotencyKey", error.to_string())
+            };
             Some(RequestId::new(text).map_err(refused)?)
         }
     };

@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use bytes::BytesMut;
-use callboard_actors::runtime::Spec;
-use callboard_actors::session::native::Setup;
 use callboard_actors::session::native::words::{Answer, Broken, Ear, Fault, Heard, Mouth, Said};
 use callboard_proto::frame::{self, FrameError};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use super::{Facts, Peer, Sessions, answer, request};
+use crate::session::{Door, Facts, Peer, answer, request};
 
 /// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
 const READ_BUFFER: usize = 256;
@@ -27,20 +26,20 @@ const LARGE: usize = 4 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection that was accepted, on the present thread.
-pub(crate) fn serve(sessions: &Sessions, setup: &Arc<Setup>, spec: &Spec, stream: TcpStream, is_stopping: bool) {
+pub(crate) fn serve(door: &Door, stream: TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a session goes on without TCP_NODELAY");
     }
     let Ok(address) = stream.peer_addr() else { return };
     let peer = Peer { address: address.ip().to_string(), kind: ClientKind::Tcp };
     let (reader, writer) = stream.into_split();
-    let (facts, patience) = (Arc::clone(&sessions.facts), sessions.write_timeout);
+    let (facts, patience) = (Arc::clone(&door.facts), door.write_timeout);
     let mut mouth = TcpMouth { writer, facts, patience };
-    let refusal = if is_stopping { Some(Fault::Leaving) } else { None };
-    match (refusal, sessions.admit()) {
+    let refusal = door.draining.refuse_new().is_err().then_some(Fault::Leaving);
+    match (refusal, door.admission.admit()) {
         (None, Some(place)) => {
             let ear = TcpEar { reader, buffer: BytesMut::new(), peer };
-            sessions.start(setup, spec, (ClientKind::Tcp, place), (Box::new(ear), Box::new(mouth)));
+            door.start((ClientKind::Tcp, place), (Box::new(ear), Box::new(mouth)));
         }
         (refusal, _) => {
             let fault = refusal.unwrap_or(Fault::TooManySessions);
@@ -99,8 +98,8 @@ impl TcpEar {
 
 fn broken(error: &FrameError) -> Broken {
     let code = match error {
-        FrameError::TooLong => "frame_too_long",
-        FrameError::Malformed => "malformed_request",
+        FrameError::TooLong => ErrorCode::FrameTooLong,
+        FrameError::Malformed => ErrorCode::MalformedRequest,
     };
     Broken::Form(code, error.to_string())
 }
@@ -147,7 +146,7 @@ impl TcpMouth {
                 Ok(frame) => frames.extend_from_slice(&frame),
                 // Only an answer with an escaped content could be: what was published fits.
                 Err(error) => {
-                    let fault = Fault::Form("internal", error.to_string());
+                    let fault = Fault::Form(ErrorCode::Internal, error.to_string());
                     let failed = answer::envelope(Said { id, answer: Answer::Failed(fault) }, &self.facts).await;
                     frames.extend(frame::encode(&failed).map_err(io::Error::other)?);
                 }

@@ -6,51 +6,49 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::FromRequest as _;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::web;
+use actix_web::{FromRequest as _, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason};
 use callboard_actors::session::native::words::{Broken, Ear, Fault, Heard, Mouth, Said};
 use callboard_proto::{MAX_FRAME, json};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::timeout;
 
-use self::announced::Announced;
-use super::{Facts, Peer, answer, request};
-use crate::http::access::{Answer, Call};
-use crate::http::configs;
+use crate::api::error::ApiError;
+use crate::http::client;
 use crate::http::openapi::Described;
-use crate::http::problem::{ErrorCode, Problem};
+use crate::http::route::{Answer, Call, Route, native};
+use crate::session::websocket::announced::Announced;
+use crate::session::{Door, Facts, Peer, answer, request};
+
+/// The route on which a session opens.
+pub(crate) static ROUTES: [Route; 1] = [Route { opens: true, ..native!(GET "/api/v1/session", Read, open, describe) }];
 
 /// Opens a session over WebSocket.
-pub(crate) async fn open(mut call: Call) -> Answer {
+async fn open(mut call: Call) -> Answer {
     call.query(&[])?;
-    let shared = Arc::clone(&call.state.shared);
-    shared.draining.refuse_new()?;
-    let place = shared
-        .sessions
+    let door = call.request.app_data::<web::Data<Door>>().cloned().ok_or_else(ApiError::internal)?;
+    door.draining.refuse_new()?;
+    let place = door
+        .admission
         .admit()
-        .ok_or_else(|| Problem::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
-    let address = configs::address(&call.request).unwrap_or_default();
+        .ok_or_else(|| ApiError::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
+    let address = client::address(&call.request).unwrap_or_default();
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
     let announced = Announced::new(unseen, MAX_FRAME as u64);
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
     let payload = web::Payload::from_request(&call.request, &mut payload).await;
-    let payload = payload.map_err(|error| Problem::new(ErrorCode::MalformedRequest, error.to_string()))?;
-    let refused = |error: actix_web::Error| Problem::new(ErrorCode::MalformedRequest, error.to_string());
+    let payload = payload.map_err(|error| ApiError::new(ErrorCode::MalformedRequest, error.to_string()))?;
+    let refused = |error: actix_web::Error| ApiError::new(ErrorCode::MalformedRequest, error.to_string());
     let (response, socket, messages) = actix_ws::handle(&call.request, payload).map_err(refused)?;
     let messages = messages.max_frame_size(MAX_FRAME).aggregate_continuations().max_continuation_size(MAX_FRAME);
     let ear = SocketEar { messages, socket: socket.clone(), peer: Peer { address, kind: ClientKind::WebSocket } };
-    let mouth = SocketMouth {
-        socket: Some(socket),
-        facts: Arc::clone(&shared.sessions.facts),
-        patience: shared.sessions.write_timeout,
-    };
-    let (setup, spec) = (&call.state.session, call.state.session_spec());
-    shared.sessions.start(setup, &spec, (ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
+    let mouth = SocketMouth { socket: Some(socket), facts: Arc::clone(&door.facts), patience: door.write_timeout };
+    door.start((ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
     Ok(response)
 }
 
@@ -67,7 +65,7 @@ impl SocketEar {
                 Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text)),
                 Ok(AggregatedMessage::Binary(_)) => {
                     let text = "messages over WebSocket are JSON text".to_owned();
-                    return Some(Err(Broken::Form("malformed_request", text)));
+                    return Some(Err(Broken::Form(ErrorCode::MalformedRequest, text)));
                 }
                 Ok(AggregatedMessage::Ping(number)) => {
                     if self.socket.pong(&number).await.is_err() {
@@ -91,16 +89,16 @@ impl SocketEar {
             Ok(envelope) => Ok(request::heard(envelope, text.len(), &self.peer)),
             // The number of a request whose fields are wrong is known: it is answered, and nothing else is harmed.
             Err(json::JsonError::Kind { id, kind, reason }) if id > 0 => {
-                let fault = Fault::Form("malformed_request", format!("{kind}: {reason}"));
+                let fault = Fault::Form(ErrorCode::MalformedRequest, format!("{kind}: {reason}"));
                 Ok(Heard { id, bytes: text.len(), request: Err(fault) })
             }
-            Err(error) => Err(Broken::Form("malformed_request", error.to_string())),
+            Err(error) => Err(Broken::Form(ErrorCode::MalformedRequest, error.to_string())),
         }
     }
 }
 
 fn broken(error: &actix_ws::ProtocolError) -> Broken {
-    let malformed = || Broken::Form("malformed_request", error.to_string());
+    let malformed = || Broken::Form(ErrorCode::MalformedRequest, error.to_string());
     match error {
         actix_ws::ProtocolError::Overflow => too_long(),
         actix_ws::ProtocolError::Io(io) => match io.get_ref().and_then(|cause| cause.downcast_ref()) {
@@ -114,7 +112,7 @@ fn broken(error: &actix_ws::ProtocolError) -> Broken {
 }
 
 fn too_long() -> Broken {
-    Broken::Form("frame_too_long", format!("a message is longer than {MAX_FRAME} bytes"))
+    Broken::Form(ErrorCode::FrameTooLong, format!("a message is longer than {MAX_FRAME} bytes"))
 }
 
 impl Ear for SocketEar {
@@ -163,7 +161,7 @@ impl Mouth for SocketMouth {
 }
 
 /// The description of the route.
-pub(crate) fn describe() -> Described {
+fn describe() -> Described {
     Described::new("configs", "openSession", "Open a native session over WebSocket; docs/protocol.md says how it goes")
         .answers(101, "The session is open")
         .refuses(&[

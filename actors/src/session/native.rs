@@ -17,6 +17,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, MessageResult, SpawnHandle};
 use callboard_protocol::config::Version;
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::push_ledger::{PushEvent, PushStep, SessionNumber};
@@ -243,7 +244,7 @@ impl NativeSession {
             (Phase::Greeting, Request::Hello(hello)) => self.greet(id, *hello, context),
             (Phase::Greeting, _) => self.end(Fault::HelloExpected, context),
             (Phase::Open, Request::Hello(_)) => {
-                let fault = Fault::Form("unknown_request", "hello was said already".to_owned());
+                let fault = Fault::Form(ErrorCode::UnknownRequest, "hello was said already".to_owned());
                 self.refuse(id, fault, context);
             }
             (Phase::Open, request) => self.ask(id, request, context),
@@ -255,7 +256,7 @@ impl NativeSession {
     /// one. An error without a number is a last word.
     fn refuse(&mut self, id: u64, fault: Fault, context: &mut Context<Self>) {
         match fault {
-            Fault::Form("malformed_request", _) if id == 0 => self.end(fault, context),
+            Fault::Form(ErrorCode::MalformedRequest, _) if id == 0 => self.end(fault, context),
             fault if id == 0 => tracing::debug!(session.number = self.number.0, ?fault, "a message is skipped"),
             fault => self.answer(id, Answer::Failed(fault), context),
         }

@@ -59,7 +59,7 @@ struct Head {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Framing {
+pub(crate) struct Framing {
     /// How the requests begin that are looked for.
     sought: &'static [u8],
     place: Place,
@@ -71,19 +71,19 @@ pub(super) struct Framing {
 }
 
 /// The place of the end of the line.
-pub(super) fn end_of_line(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn end_of_line(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
 }
 
 impl Framing {
     /// Looks for requests that begin with `sought`, which has no line break.
-    pub(super) fn new(sought: &'static [u8]) -> Self {
+    pub(crate) fn new(sought: &'static [u8]) -> Self {
         Self { sought, place: Place::Between, head: Head::default(), line: Vec::new(), length: 0 }
     }
 
     /// Goes on over `bytes`, up to the beginning of a request that may be one that is looked for. Returns how many
     /// bytes are before it.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             at += match self.place {
@@ -111,13 +111,13 @@ impl Framing {
     }
 
     /// The line of a request that was looked for is over.
-    pub(super) fn begun(&mut self) {
+    pub(crate) fn begun(&mut self) {
         self.head = Head::default();
         self.place = Place::Head;
     }
 
     /// Looks for no request any more.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.place = Place::Elsewhere;
     }
 

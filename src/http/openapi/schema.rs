@@ -4,12 +4,12 @@ use callboard_protocol::key::{MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE};
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 
 /// A text.
-pub(in crate::http) fn text() -> ObjectBuilder {
+pub(crate) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
 /// A text of at most `max` characters, without NUL.
-pub(in crate::http) fn free(max: usize) -> ObjectBuilder {
+pub(crate) fn free(max: usize) -> ObjectBuilder {
     text().max_length(Some(max)).pattern(Some("^[^\\x00]*$"))
 }
 
@@ -18,55 +18,55 @@ fn name(alphabet: &str, least: usize, max: usize) -> ObjectBuilder {
 }
 
 /// A namespace id.
-pub(in crate::http) fn namespace() -> ObjectBuilder {
+pub(crate) fn namespace() -> ObjectBuilder {
     name("A-Za-z0-9_-", 1, MAX_NAMESPACE)
 }
 
 /// A group.
-pub(in crate::http) fn group() -> ObjectBuilder {
+pub(crate) fn group() -> ObjectBuilder {
     name("A-Za-z0-9_.:-", 1, MAX_GROUP)
 }
 
 /// A data id.
-pub(in crate::http) fn data_id() -> ObjectBuilder {
+pub(crate) fn data_id() -> ObjectBuilder {
     name("A-Za-z0-9_.:-", 1, MAX_DATA_ID)
 }
 
 /// The beginning of a data id, which may be empty.
-pub(in crate::http) fn prefix() -> ObjectBuilder {
+pub(crate) fn prefix() -> ObjectBuilder {
     name("A-Za-z0-9_.:-", 0, MAX_DATA_ID)
 }
 
 /// A number from one to `most`.
-pub(in crate::http) fn count(most: u32) -> ObjectBuilder {
+pub(crate) fn count(most: u32) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1.0)).maximum(Some(f64::from(most)))
 }
 
 /// A version: 63 bits.
-pub(in crate::http) fn version() -> ObjectBuilder {
+pub(crate) fn version() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(isize::MAX))
 }
 
 const TAG: &str = "\"(v[0-9]{1,18}|[0-9a-f]{32})\"";
 
 /// Entity tags, strong or weak, or a star.
-pub(in crate::http) fn tags() -> ObjectBuilder {
+pub(crate) fn tags() -> ObjectBuilder {
     text().pattern(Some(format!("^(\\*|(W/)?{TAG}(, (W/)?{TAG})*)$")))
 }
 
 /// Strong entity tags, or a star.
-pub(in crate::http) fn strong_tags() -> ObjectBuilder {
+pub(crate) fn strong_tags() -> ObjectBuilder {
     text().pattern(Some(format!("^(\\*|{TAG}(, {TAG})*)$")))
 }
 
 /// An object that has these members, and may have others.
-pub(in crate::http) fn object(required: &[&str]) -> ObjectBuilder {
+pub(crate) fn object(required: &[&str]) -> ObjectBuilder {
     let object = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true)));
     required.iter().fold(object, |object, member| object.required(*member))
 }
 
 /// A list of such objects.
-pub(in crate::http) fn array(items: ObjectBuilder) -> ArrayBuilder {
+pub(crate) fn array(items: ObjectBuilder) -> ArrayBuilder {
     ArrayBuilder::new().items(items.build())
 }
 
@@ -75,7 +75,7 @@ fn integer() -> ObjectBuilder {
 }
 
 /// The report of an actor.
-pub(in crate::http) fn actor() -> ObjectBuilder {
+pub(crate) fn actor() -> ObjectBuilder {
     let times = || {
         let times = object(&["p50_us", "p99_us", "max_us"]);
         times.property("p50_us", integer()).property("p99_us", integer()).property("max_us", integer())
@@ -101,7 +101,7 @@ pub(in crate::http) fn actor() -> ObjectBuilder {
 }
 
 /// A problem document (RFC 9457).
-pub(in crate::http) fn problem() -> ObjectBuilder {
+pub(crate) fn problem() -> ObjectBuilder {
     object(&["type", "title", "status", "detail", "code"])
         .property("type", text().pattern(Some("^urn:callboard:problem:[a-z_]+$")))
         .property("title", text())

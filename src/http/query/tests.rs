@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Query, QueryError};
+use crate::http::query::{Query, QueryError};
 
 const KNOWN: [&str; 3] = ["limit", "prefix", "q"];
 

@@ -2,16 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use callboard_actors::session::native::words::{Fault, Request};
-use callboard_proto::frame;
-use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
+use callboard_proto::{frame, session as proto};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::unit::{Condition, Expected};
 use proptest::prelude::*;
 
-use super::super::Peer;
-use super::heard;
+use crate::session::Peer;
+use crate::session::request::heard;
 
 fn peer() -> Peer {
     Peer { address: "10.0.0.7".to_owned(), kind: ClientKind::Tcp }
@@ -28,7 +28,7 @@ fn key() -> Option<proto::Key> {
 #[track_caller]
 fn refused(kind: Kind, code: &str) {
     match take(1, kind) {
-        Err(Fault::Form(is, _)) => assert_eq!(is, code),
+        Err(Fault::Form(is, _)) => assert_eq!(is.as_str(), code),
         other => panic!("{other:?}"),
     }
 }
@@ -82,13 +82,13 @@ fn bad_fields_are_named_by_the_codes_of_the_other_interface() {
 fn what_nodes_say_and_what_nobody_knows_is_refused() {
     refused(Kind::Push(proto::Push::default()), "unknown_request");
     let unknown = heard(Envelope { id: 3, kind: None }, 1, &peer());
-    assert!(matches!(unknown.request, Err(Fault::Form("unknown_request", _))) && unknown.id == 3);
+    assert!(matches!(unknown.request, Err(Fault::Form(ErrorCode::UnknownRequest, _))) && unknown.id == 3);
 }
 
 #[test]
 fn a_question_needs_a_number() {
     let question = take(0, Kind::Get(proto::Get { key: key() }));
-    assert!(matches!(question, Err(Fault::Form("malformed_request", _))));
+    assert!(matches!(question, Err(Fault::Form(ErrorCode::MalformedRequest, _))));
     assert!(matches!(take(0, Kind::Applied(proto::Applied { key: key(), version: 1 })), Ok(Request::Applied(..))));
 }
 

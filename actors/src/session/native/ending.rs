@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::fut::wrap_future;
 use actix::{ActorContext as _, ActorFutureExt as _, AsyncContext as _};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::push_ledger::PushStep;
 
 use super::words::{Answer, Fault, Mouth, Said};
@@ -87,13 +88,13 @@ impl NativeSession {
 /// What a fault that ends a session is counted as.
 fn reason(fault: &Fault) -> &'static str {
     match fault {
-        Fault::Form(code, _) => code,
-        Fault::HelloExpected => "hello_expected",
-        Fault::HelloLate => "hello_late",
-        Fault::Versions(_) => "version_unsupported",
-        Fault::Idle => "session_idle",
+        Fault::Form(code, _) => code.as_str(),
+        Fault::HelloExpected => ErrorCode::HelloExpected.as_str(),
+        Fault::HelloLate => ErrorCode::HelloLate.as_str(),
+        Fault::Versions(_) => ErrorCode::VersionUnsupported.as_str(),
+        Fault::Idle => ErrorCode::SessionIdle.as_str(),
         Fault::TooManyKeys(_) | Fault::TooManyWatches(_) => "too_many_keys",
-        Fault::TooManySessions => "too_many_sessions",
+        Fault::TooManySessions => ErrorCode::TooManySessions.as_str(),
         Fault::Watch(_) | Fault::Leaving => "refused",
         Fault::NotPushed
         | Fault::Read(_)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::content::Content;
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::Client;
@@ -175,7 +176,7 @@ impl Answer {
 #[derive(Debug)]
 pub enum Fault {
     /// It breaks a rule of the form, which this code names; the text is for people.
-    Form(&'static str, String),
+    Form(ErrorCode, String),
     /// Something else than hello came first.
     HelloExpected,
     /// No hello came in time.
@@ -218,7 +219,7 @@ pub enum Broken {
     /// It failed.
     Connection(io::Error),
     /// What came has not the form it should have: this code and this text are the last word.
-    Form(&'static str, String),
+    Form(ErrorCode, String),
 }
 
 /// The end of a connection on which the client is heard.

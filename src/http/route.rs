@@ -1,0 +1,228 @@
+//! A route: the access it needs, who handles it and how it is described; and the way of every request: who asks, may they, handle,
+//! count. Routes are served from the tables of the doors only; whatever is in none is refused. Never looks into a request.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::ALLOW;
+use actix_web::http::{Method, StatusCode, Version};
+use actix_web::{HttpRequest, HttpResponse, web};
+use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::key::ConfigKey;
+use futures_util::FutureExt as _;
+
+use super::openapi::Described;
+use super::query::Query;
+use super::{answer, connection, foreign, in_flight, problem};
+use crate::api::access::{Access, Principal};
+use crate::api::error::ApiError;
+use crate::api::state::State;
+
+/// A request on its way to its handler.
+pub(crate) struct Call {
+    /// Its head.
+    pub(crate) request: HttpRequest,
+    /// Its body, unread.
+    pub(crate) payload: Payload,
+    /// What the worker has.
+    pub(crate) state: web::Data<State>,
+    /// Who asks.
+    pub(crate) principal: Principal,
+}
+
+impl Call {
+    /// A part of the path, percent-decoded. What the router leaves encoded, no name may hold.
+    pub(crate) fn part(&self, name: &str) -> &str {
+        self.request.match_info().get(name).unwrap_or_default()
+    }
+
+    /// The configuration that the path names.
+    pub(crate) fn key(&self) -> Result<ConfigKey, ApiError> {
+        Ok(ConfigKey::new(self.part("namespace"), self.part("group"), self.part("dataId"))?)
+    }
+
+    /// The query, which may hold the keys of `known`.
+    pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query<'_>, ApiError> {
+        Ok(Query::parse(self.request.query_string(), known)?)
+    }
+
+    /// Every route that is served beside this one.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &'static Route> {
+        self.request.app_data::<Tables>().into_iter().flat_map(|tables| tables.routes())
+    }
+}
+
+/// What a handler gives.
+pub(crate) type Answer = Result<HttpResponse, ApiError>;
+/// A handler at work.
+pub(crate) type Handling = Pin<Box<dyn Future<Output = HttpResponse>>>;
+
+/// In whose form a refusal is told that no handler made.
+#[derive(Debug)]
+pub(crate) struct Family {
+    /// How the paths of the family begin; empty for those of no other one.
+    pub(crate) prefix: &'static str,
+    /// The answer to a request that no handler saw: what was wrong, and its path.
+    pub(crate) turned_away: fn(ApiError, &str) -> HttpResponse,
+    /// The answer of a handler that panicked.
+    pub(crate) broken: fn() -> HttpResponse,
+}
+
+/// Our own: problem documents.
+pub(crate) static NATIVE: Family = Family {
+    prefix: "",
+    turned_away: |error, _| problem::response(error),
+    broken: || problem::response(ApiError::internal()),
+};
+
+impl Family {
+    fn holds(&self, path: &str) -> bool {
+        path.strip_prefix(self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// A route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pub(crate) family: &'static Family,
+    pub(crate) handler: fn(Call) -> Handling,
+    /// How it describes itself; `None` for a route that somebody else specifies.
+    pub(crate) describe: Option<fn() -> Described>,
+    /// Whether a conversation opens here in which anything may be asked.
+    pub(crate) opens: bool,
+}
+
+impl Route {
+    /// The methods that lead here: what can be got can be asked for its headers alone.
+    pub(crate) fn methods(&self) -> Vec<Method> {
+        if self.method == Method::GET { vec![Method::GET, Method::HEAD] } else { vec![self.method.clone()] }
+    }
+
+    /// Whether more is done than to answer: something changes, or a conversation opens in which anything may.
+    pub(crate) fn changes(&self) -> bool {
+        self.method != Method::GET || self.opens
+    }
+}
+
+/// A route of the native interface: method, path, access, handler, description.
+macro_rules! native {
+    ($method:ident $path:expr, $access:ident, $handler:path, $describe:path) => {
+        $crate::http::route::Route {
+            method: actix_web::http::Method::$method,
+            path: $path,
+            access: $crate::api::access::Access::$access,
+            family: &$crate::http::route::NATIVE,
+            handler: |call| Box::pin(async { $handler(call).await.unwrap_or_else($crate::http::problem::response) }),
+            describe: Some($describe),
+            opens: false,
+        }
+    };
+}
+pub(crate) use native;
+
+/// The routes of all doors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tables(pub(crate) &'static [&'static [Route]]);
+
+impl Tables {
+    /// Every route there is.
+    pub(crate) fn routes(self) -> impl Iterator<Item = &'static Route> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// Every path, once; those without parts first, which are compared at no cost.
+    fn paths(self) -> Vec<&'static str> {
+        let mut paths: Vec<&'static str> = self.routes().map(|row| row.path).collect();
+        paths.sort_unstable_by_key(|path| (path.contains('{'), *path));
+        paths.dedup();
+        paths
+    }
+
+    /// The form for what no table holds.
+    fn family_of(self, path: &str) -> &'static Family {
+        let holding = self.routes().map(|row| row.family).filter(|family| family.holds(path));
+        holding.max_by_key(|family| family.prefix.len()).unwrap_or(&NATIVE)
+    }
+}
+
+/// Serves every route of the tables, and refuses everything else.
+pub(crate) fn register(tables: Tables, services: &mut web::ServiceConfig) {
+    services.app_data(tables);
+    for path in tables.paths() {
+        let rows: Vec<&'static Route> = tables.routes().filter(|row| row.path == path).collect();
+        let methods = || rows.iter().flat_map(|row| row.methods().into_iter().map(move |method| (*row, method)));
+        let allow: String = methods().map(|(_, method)| format!("{method}, ")).chain(["OPTIONS".to_owned()]).collect();
+        let mut resource = web::resource(path);
+        for (row, method) in methods() {
+            let handler = move |request, payload| handle(row, request, payload);
+            resource = resource.route(web::method(method).to(handler));
+        }
+        services.service(resource.default_service(web::to(move |request: HttpRequest| {
+            let answer = if request.method() == Method::OPTIONS {
+                options(&request, path, &allow)
+            } else {
+                refuse(tables, &request, path, ApiError::method_not_allowed(allow.clone()))
+            };
+            async move { answer }
+        })));
+    }
+    services.default_service(web::to(move |request: HttpRequest| async move {
+        refuse(tables, &request, "none", ApiError::new(ErrorCode::NoSuchRoute, "there is nothing at this path"))
+    }));
+}
+
+async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let begun = Instant::now();
+    connection::settle(&request);
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return (row.family.broken)();
+    };
+    let principal = Principal::Anonymous;
+    let (is_head, version) = (request.method() == Method::HEAD, request.version());
+    let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
+    let may = foreign::refuse(&request, &state.shared.hosts, row.changes());
+    let response = match may.and_then(|()| principal.require(row.access)) {
+        Ok(()) => {
+            let call = Call { request, payload: payload.into_inner(), state, principal };
+            // A panic must not take the thread and all its connections along.
+            AssertUnwindSafe((row.handler)(call)).catch_unwind().await.unwrap_or_else(|_panic| {
+                tracing::error!(http.route = row.path, http.method = %row.method, "a handler panicked");
+                (row.family.broken)()
+            })
+        }
+        Err(refused) => (row.family.turned_away)(refused, request.path()),
+    };
+    let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
+    let method = if is_head { "HEAD" } else { row.method.as_str() };
+    shared.figures.count(row.path, method, status, elapsed);
+    tracing::debug!(http.route = row.path, http.method = method, http.status = status, ?elapsed, "answered");
+    let response = if is_head { answer::without_body(response) } else { response };
+    let response = if version < Version::HTTP_11 { answer::in_one_piece(response) } else { response };
+    in_flight::follow(counted, response)
+}
+
+/// Says which methods a path takes.
+fn options(request: &HttpRequest, route: &'static str, allow: &str) -> HttpResponse {
+    connection::settle(request);
+    if let Some(state) = request.app_data::<web::Data<State>>() {
+        state.shared.figures.refused(route, StatusCode::NO_CONTENT.as_u16());
+    }
+    HttpResponse::NoContent().insert_header((ALLOW, allow)).finish()
+}
+
+/// Answers what the table does not hold.
+fn refuse(tables: Tables, request: &HttpRequest, route: &'static str, error: ApiError) -> HttpResponse {
+    connection::settle(request);
+    if let Some(state) = request.app_data::<web::Data<State>>() {
+        let status = error.entry().http;
+        state.shared.figures.refused(route, status);
+        tracing::debug!(http.route = route, http.status = status, "refused");
+    }
+    (tables.family_of(request.path()).turned_away)(error, request.path())
+}

@@ -1,0 +1,176 @@
+//! Every way in for clients: binds, starts, stops and drains all of them, once. Owns the worker threads and what each has, and the list
+//! of doors; what a door says is the door's.
+//!
+//! Reading order: `bind` (the addresses) · this file (the doors and the workers) · `stop` · `waiting` (before the database is there).
+
+mod bind;
+mod stop;
+mod waiting;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_server::{Server, ServerBuilder};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::{AppConfig, Extensions};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, web};
+use callboard_actors::wiring::Node;
+use callboard_protocol::gray::ClientIdentity;
+
+pub(crate) use self::bind::{Sockets, bind};
+pub(crate) use self::stop::stop;
+pub(crate) use self::waiting::until_open;
+use crate::api::addresses::ClientAddresses;
+use crate::api::admission::Admission;
+use crate::api::draining::Draining;
+use crate::api::memory::MemoryBudget;
+use crate::api::state::{Shared, State};
+use crate::http::connection::Connection;
+use crate::http::route::{self, Tables};
+use crate::settings::Settings;
+use crate::{nacos, rest, session};
+
+/// How long a connection may be idle between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long what a refused client still sends is read and dropped, so that the answer reaches it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The routes of every door that is reached over HTTP.
+const ROUTES: Tables = Tables(&[&rest::ROUTES, &session::websocket::ROUTES, &nacos::http::ROUTES]);
+
+/// How a door takes its connections: the name of its listener in reports, and what adds it to the server.
+type Open = fn(ServerBuilder, TcpListener, &Workers) -> io::Result<ServerBuilder>;
+
+/// Serves every door on its socket until the returned server is stopped through its handle. Signals are left to the caller. Each worker
+/// thread starts its own actors over `node`. Clients are told the addresses `told`.
+///
+/// # Errors
+/// A listener can't be used.
+pub(crate) fn serve(
+    sockets: Sockets,
+    told: ClientAddresses,
+    node: Node,
+    settings: &Settings,
+    (admission, draining): (Arc<Admission>, Draining),
+) -> io::Result<Server> {
+    let address = sockets.http.local_addr()?;
+    let shared = Arc::new(Shared::new(&node, settings, address, (admission, draining)));
+    let workers = Workers {
+        settings: Arc::new(settings.clone()),
+        told,
+        node,
+        shared,
+        memory: MemoryBudget::default(),
+        next: Arc::default(),
+        threads: Arc::default(),
+    };
+    let (count, grace) = (settings.http.worker_count(), settings.shutdown.grace);
+    let server = Server::build()
+        .workers(count)
+        .max_concurrent_connections(settings.http.max_connections.div_ceil(count))
+        .shutdown_timeout(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
+        .disable_signals();
+    let doors: [(TcpListener, Open); 3] =
+        [(sockets.tcp, open_session), (sockets.grpc, open_grpc), (sockets.http, open_http)];
+    let server = doors.into_iter().try_fold(server, |server, (socket, open)| open(server, socket, &workers))?;
+    Ok(server.run())
+}
+
+/// What each worker thread has, made when the first of its doors asks.
+#[derive(Debug, Clone)]
+struct Workers {
+    settings: Arc<Settings>,
+    told: ClientAddresses,
+    node: Node,
+    shared: Arc<Shared>,
+    memory: MemoryBudget,
+    next: Arc<AtomicUsize>,
+    threads: Arc<Mutex<HashMap<ThreadId, web::Data<State>>>>,
+}
+
+impl Workers {
+    /// The state of the present thread. A worker thread that died is replaced by another one, under a new index.
+    fn here(&self) -> web::Data<State> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|_, state| state.worker.coordinator.connected());
+        let start = || {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            web::Data::new(State::start(&self.node, index, &self.shared))
+        };
+        threads.entry(std::thread::current().id()).or_insert_with(start).clone()
+    }
+}
+
+fn open_session(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
+    let workers = workers.clone();
+    server.listen("session", socket, move || {
+        let door = session::Door::new(&workers.here(), &workers.settings, workers.told);
+        fn_service(move |stream: TcpStream| {
+            session::tcp::serve(&door, stream);
+            // The session goes on by itself; what is counted here are connections that nobody serves yet.
+            std::future::ready(Ok::<_, DispatchError>(()))
+        })
+    })
+}
+
+fn open_grpc(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
+    let workers = workers.clone();
+    server.listen("grpc", socket, move || {
+        let door = nacos::grpc::door(&workers.here(), &workers.settings, &workers.memory);
+        fn_service(move |stream: TcpStream| {
+            nacos::grpc::serve(&door, stream);
+            std::future::ready(Ok::<_, DispatchError>(()))
+        })
+    })
+}
+
+fn open_http(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
+    let (workers, stopping) = (workers.clone(), server.graceful_shutdown_signal());
+    server.listen("http", socket, move || {
+        let state = workers.here();
+        let sessions = session::Door::new(&state, &workers.settings, workers.told);
+        let app = App::new().app_data(state).app_data(web::Data::new(sessions));
+        let app = app.configure(|services| route::register(ROUTES, services));
+        let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(workers.settings.http.read_timeout)
+            .client_disconnect_timeout(LINGER)
+            .h1_allow_half_closed(true)
+            .on_connect_ext(remember_client)
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(accept).and_then(http)
+    })
+}
+
+/// Takes a connection on: answers go out as soon as they are written.
+async fn accept(stream: TcpStream) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+    }
+    let peer = stream.peer_addr().ok();
+    Ok((Connection::new(stream), Protocol::Http1, peer))
+}
+
+/// Keeps who a connection is from with the connection, so that reads need not write it down each time.
+fn remember_client(connection: &Connection, data: &mut Extensions) {
+    connection.remember(data);
+    let Ok(peer) = connection.stream().peer_addr() else { return };
+    data.insert(ClientIdentity { address: peer.ip().to_string(), ..ClientIdentity::default() });
+}
+
+#[cfg(test)]
+mod tests;

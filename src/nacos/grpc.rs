@@ -1,0 +1,62 @@
+//! Nacos over gRPC, as its clients since version 2 speak it: the service, the connections and the forms under the session
+//! actor (`callboard_actors::session::grpc`).
+//!
+//! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `counted` (a body on its way) · `service` (the two
+//! methods) · `request` (what came, as the actor takes it) · `answer` (what is answered and told, as it is sent).
+//!
+//! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
+//! actors, as those of the native interface. What gray release needs is read, and refused until it exists.
+
+mod access;
+mod answer;
+mod counted;
+mod request;
+mod service;
+mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callboard_actors::session::grpc::{Limits, Setup};
+use callboard_protocol::session::pace::Allowance;
+
+use self::transport::Door;
+pub(crate) use self::transport::serve;
+use crate::api::memory::MemoryBudget;
+use crate::api::state::State;
+use crate::settings::Settings;
+
+/// Longest message, in bytes: ten mebibytes of content, escaped in JSON, and what is around it.
+const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+/// How long a read may take. Clients give up after three seconds.
+const READ: Duration = Duration::from_millis(2_500);
+/// How long a publish may take until its outcome counts as unknown. Clients give up after three seconds.
+const PUBLISH: Duration = Duration::from_millis(2_500);
+
+/// What the worker thread of `state` has for clients of Nacos. `memory` is that of the node.
+pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) -> Door {
+    let (worker, session) = (&state.worker, &settings.session);
+    let limits = Limits {
+        listens: settings.grpc.max_listens,
+        allowance: Allowance { frames: session.max_frames, bytes: session.max_bytes.bytes() },
+        write: session.write_timeout,
+        read: READ,
+        publish: PUBLISH.min(settings.publish.patience()),
+        serve_stale: settings.cache.serve_stale,
+    };
+    let setup = Setup {
+        limits,
+        neighbours: worker.neighbours(),
+        clock: worker.node.clock.clone(),
+        push: worker.node.metrics.push.clone(),
+        grpc: worker.node.metrics.grpc.clone(),
+    };
+    Door {
+        setup: Arc::new(setup),
+        spec: state.spec_of_many("grpc_session"),
+        admission: Arc::clone(&state.shared.admission),
+        memory: memory.clone(),
+        patience: settings.http.body_timeout,
+        stopping: state.shared.draining.stopping(),
+    }
+}

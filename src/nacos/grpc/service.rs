@@ -1,0 +1,295 @@
+//! The two methods: a request with its answer, and the stream. Each connection has a service of its own, which knows the
+//! session of that connection: that is how a request and a stream are known to belong together. Owns the order in which a
+//! request is looked at; decides nothing about configurations.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Message};
+use callboard_actors::runtime::ask;
+use callboard_actors::session::grpc::words::{
+    Enter, Entered, Fault, Listen, Make, Notice, OpenStream, Query, StreamEnded, Told, Unlisten, UnwatchPattern,
+    WatchPattern, Word,
+};
+use callboard_actors::session::grpc::{Act, GrpcSession};
+use callboard_proto::nacos::bi_request_stream_server::BiRequestStream;
+use callboard_proto::nacos::request_server::Request as Unary;
+use callboard_proto::nacos::{Metadata, Payload};
+use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
+use callboard_protocol::unit::{self, Unit};
+use futures_util::Stream;
+use futures_util::stream::poll_fn;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::api::access::Principal;
+use crate::api::error::ApiError;
+use crate::api::memory::MemoryBudget;
+use crate::nacos::grpc::access::{Kind, Row};
+use crate::nacos::grpc::request::{Body, Watching};
+use crate::nacos::grpc::{access, answer, request};
+use crate::nacos::publish::in_words_of_nacos;
+
+/// How long the session may take. What it waits for has times of its own, which are shorter.
+const ASK: Duration = Duration::from_secs(30);
+/// Notices that wait for the connection; what follows waits in the session, where a newer one takes its place.
+const OUTLET: usize = 16;
+
+/// The service of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    session: Addr<GrpcSession>,
+    facts: Arc<Facts>,
+    memory: MemoryBudget,
+}
+
+/// Why a request is not answered as its client wants.
+enum Refusal {
+    /// Its connection is not set up.
+    Unregistered,
+    /// Its body can't be read, for this reason.
+    Undecodable(String),
+    /// Something else.
+    Refused(ApiError),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(refused: ApiError) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            // Nothing was done, and clients ask again over their next connection.
+            Fault::Leaving => Self::Unregistered,
+            fault => Self::Refused(in_words_of_nacos(fault.into())),
+        }
+    }
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Its name, as clients are told.
+    pub(super) id: String,
+    /// The address at its other end, without the port.
+    pub(super) from: String,
+}
+
+/// The parts of a message: its class, its body, and the address that the sender takes for its own.
+fn parts(payload: Payload) -> (String, Vec<u8>, String) {
+    let Metadata { r#type, client_ip, .. } = payload.metadata.unwrap_or_default();
+    (r#type, payload.body.map(|body| body.value).unwrap_or_default(), client_ip)
+}
+
+impl Service {
+    pub(super) fn new(session: Addr<GrpcSession>, facts: Facts, memory: MemoryBudget) -> Self {
+        Self { session, facts: Arc::new(facts), memory }
+    }
+
+    async fn answer(&self, payload: Payload) -> Payload {
+        let (class, body, _) = parts(payload);
+        let row = access::find(access::simple(&class));
+        let mut reservation = self.memory.reserve();
+        if let Some(row) = row
+            && !reservation.take(body.len())
+        {
+            return answer::refused(row.answer, "", &ApiError::busy());
+        }
+        let needs_setup = row.is_some_and(Row::needs_setup);
+        let enter = Enter { class: row.map_or("other", |row| row.class), bytes: body.len(), needs_setup };
+        let Some(row) = row else {
+            // It needs no set-up: that nobody knows it is all there is to say.
+            drop(self.enter(enter).await);
+            return answer::no_handler("");
+        };
+        let (id, acted) = match Body::read(&body) {
+            Ok(mut body) => {
+                let id = body.request_id.take().unwrap_or_default();
+                let acted = self.act(row, enter, &id, body).await;
+                (id, acted)
+            }
+            Err(error) => (String::new(), self.refuse(enter, Refusal::Undecodable(error.to_string())).await),
+        };
+        match acted {
+            Ok(answer) => answer,
+            Err(Refusal::Unregistered) => answer::unregistered(&id),
+            Err(Refusal::Undecodable(why)) => answer::undecodable(&why),
+            Err(Refusal::Refused(refused)) => answer::refused(row.answer, &id, &refused),
+        }
+    }
+
+    async fn act(&self, row: &'static Row, enter: Enter, id: &str, body: Body) -> Result<Payload, Refusal> {
+        // Tokens are not looked at as long as there is nobody whom they could make known.
+        let principal = Principal::Anonymous;
+        if let Err(problem) = principal.require(row.access) {
+            return self.refuse(enter, problem).await;
+        }
+        let origin = || request::origin(&principal, &self.facts.from);
+        match row.kind {
+            Kind::ServerCheck => {
+                self.enter(enter).await?;
+                Ok(answer::checked(id, &self.facts.id))
+            }
+            Kind::HealthCheck | Kind::PushAck => {
+                self.enter(enter).await?;
+                Ok(answer::done(row.answer, id))
+            }
+            Kind::Query => self.query(enter, id, &body).await,
+            Kind::Publish => self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id)),
+            Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id)),
+            Kind::Listen => self.listen(enter, id, body).await,
+            Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id)),
+            Kind::Absent(why) => self.refuse(enter, ApiError::new(ErrorCode::Unsupported, why)).await,
+        }
+    }
+
+    /// Lets a request in. Refused when the connection has to be set up for it, and is not.
+    async fn enter(&self, enter: Enter) -> Result<(), Refusal> {
+        let needs_setup = enter.needs_setup;
+        let is_set_up = self.session.send(enter).await.unwrap_or(false);
+        if is_set_up || !needs_setup { Ok(()) } else { Err(Refusal::Unregistered) }
+    }
+
+    /// A refusal, for one that was let in.
+    async fn refuse<T>(&self, enter: Enter, refusal: impl Into<Refusal>) -> Result<T, Refusal> {
+        self.enter(enter).await?;
+        Err(refusal.into())
+    }
+
+    /// Asks the session.
+    async fn ask<M>(&self, enter: Enter, asks: M) -> Result<M::Result, Refusal>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        GrpcSession: Act<M>,
+    {
+        // What the session waits for has times of its own.
+        match self.session.send(Entered { enter, asks }).await {
+            Ok(answer) => answer.ok_or(Refusal::Unregistered),
+            Err(error) => Err(Fault::Ask(error.into()).into()),
+        }
+    }
+
+    async fn make(&self, enter: Enter, unit: Result<Unit, ApiError>) -> Result<(), Refusal> {
+        let unit = match unit {
+            Ok(unit) => unit,
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
+        let id = unit.request_id.clone();
+        match self.session.send(Entered { enter, asks: Make(Box::new(unit)) }).await {
+            // The session has ended; what it had handed over goes on.
+            Err(_ended) => Err(Fault::Unknown(id).into()),
+            Ok(None) => Err(Refusal::Unregistered),
+            // What is not there is removed, too.
+            Ok(Some(Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })))) => Ok(()),
+            Ok(Some(Err(fault))) => Err(fault.into()),
+        }
+    }
+
+    async fn query(&self, enter: Enter, id: &str, body: &Body) -> Result<Payload, Refusal> {
+        let key = match body.key() {
+            Ok(key) => key,
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
+        let found = self.ask(enter, Query { key, is_for_all: body.tag().is_none() }).await??;
+        // A tag is insisted on, and no configuration has tagged contents yet.
+        match found.content.as_ref().filter(|_| body.tag().is_none()) {
+            Some(content) => Ok(answer::queried(id, &found, content)),
+            None => Err(ApiError::new(ErrorCode::NotFound, "config data not exist").into()),
+        }
+    }
+
+    async fn listen(&self, enter: Enter, id: &str, body: Body) -> Result<Payload, Refusal> {
+        let (listens, contexts, named) = body.listens();
+        if !listens {
+            let keys = contexts.into_iter().filter_map(|listening| listening.key).collect();
+            self.ask(enter, Unlisten(keys)).await?;
+            return Ok(answer::listened(id, &named, &[]));
+        }
+        let changed = self.ask(enter, Listen(contexts)).await??;
+        Ok(answer::listened(id, &named, &changed))
+    }
+
+    async fn watch(&self, enter: Enter, body: Body) -> Result<(), Refusal> {
+        let (text, pattern, is_initial, received) = match body.watching() {
+            Ok(Watching::Cancel(text)) => return self.ask(enter, UnwatchPattern(text)).await,
+            Ok(Watching::Watch { text, pattern, is_initial, received }) => (text, pattern, is_initial, received),
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
+        match self.ask(enter, WatchPattern { text, pattern, is_initial, received }).await? {
+            Ok(count) if count >= u64::try_from(MAX_MATCHES).unwrap_or(u64::MAX) => {
+                let detail = format!("the pattern matches {count} configurations; the first are told");
+                Err(ApiError::new(ErrorCode::TooManyMatches, detail).into())
+            }
+            Ok(_) => Ok(()),
+            Err(Fault::TooManyWatches(most)) => {
+                let detail = format!("a connection may watch {most} patterns");
+                Err(ApiError::new(ErrorCode::TooManyPatterns, detail).into())
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Takes in what the client says over its stream, one word after the other, until either side ends it.
+    async fn hear(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
+        loop {
+            let message = tokio::select! {
+                message = incoming.message() => message,
+                _ = &mut is_complete => break,
+            };
+            match message {
+                Ok(Some(payload)) => {
+                    let (class, body, claimed) = parts(payload);
+                    let bytes = body.len();
+                    let word = match Body::read(&body) {
+                        Ok(body) => body.word(access::simple(&class), &self.facts.id, &self.facts.from, &claimed),
+                        Err(_unreadable) => Word::Other,
+                    };
+                    if self.session.send(Told { stream, bytes, word }).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(status) => {
+                    tracing::debug!(%status, "a stream of a Nacos client broke");
+                    break;
+                }
+            }
+        }
+        self.session.do_send(StreamEnded(stream));
+    }
+}
+
+#[tonic::async_trait]
+impl Unary for Service {
+    async fn request(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
+        Ok(Response::new(self.answer(request.into_inner()).await))
+    }
+}
+
+#[tonic::async_trait]
+impl BiRequestStream for Service {
+    type requestBiStreamStream = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;
+
+    async fn request_bi_stream(
+        &self,
+        request: Request<Streaming<Payload>>,
+    ) -> Result<Response<Self::requestBiStreamStream>, Status> {
+        let (outlet, mut notices) = mpsc::channel::<Box<Notice>>(OUTLET);
+        let gone = |_error| Status::unavailable("the connection is closing; connect again");
+        let stream = ask(&self.session, OpenStream(outlet), ASK).await.map_err(gone)?;
+        // Both go together with what is told: whoever hears ends with it.
+        let (complete, is_complete) = oneshot::channel();
+        drop(tokio::spawn(self.clone().hear(stream, request.into_inner(), is_complete)));
+        let told = poll_fn(move |task| {
+            let _told_to_the_end: &oneshot::Sender<()> = &complete;
+            notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice))))
+        });
+        Ok(Response::new(Box::pin(told)))
+    }
+}

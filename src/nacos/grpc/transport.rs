@@ -1,0 +1,155 @@
+//! A connection of a Nacos client: HTTP/2 on a socket that a worker thread accepted, with the session on the same thread.
+//! Owns the socket's life: it ends when the client closes it, when the session ends, and soon after the node stops. Decides
+//! nothing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use callboard_actors::runtime::{Spec, start_once};
+use callboard_actors::session::grpc::words::{ConnectionEnded, Stopping};
+use callboard_actors::session::grpc::{GrpcSession, Setup};
+use callboard_proto::nacos::bi_request_stream_server::BiRequestStreamServer;
+use callboard_proto::nacos::request_server::RequestServer;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::{oneshot, watch};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::{Service as _, http};
+
+use crate::api::admission::Admission;
+use crate::api::memory::MemoryBudget;
+use crate::nacos::grpc::MAX_MESSAGE;
+use crate::nacos::grpc::counted::Counted;
+use crate::nacos::grpc::service::{Facts, Service};
+
+/// Requests of one connection that may be under way.
+const MAX_STREAMS: u32 = 128;
+/// Longest message on a stream, in bytes: who the client is, and acknowledgements.
+const MAX_WORD: usize = 1024 * 1024;
+/// How long a request may take once its body has come.
+const ANSWERING: Duration = Duration::from_secs(30);
+/// Longest head of a request, in bytes.
+const MAX_HEAD: u32 = 16 * 1024;
+/// How long what is under way may take when the connection is to close.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// What a worker thread has for connections of Nacos's clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(super) setup: Arc<Setup>,
+    /// How the actors of connections are started.
+    pub(super) spec: Spec,
+    pub(super) admission: Arc<Admission>,
+    pub(super) memory: MemoryBudget,
+    /// How long a body may take to come.
+    pub(super) patience: Duration,
+    /// Tells when the node stops.
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// Both methods.
+#[derive(Debug, Clone)]
+struct Methods {
+    unary: RequestServer<Service>,
+    stream: BiRequestStreamServer<Service>,
+    memory: MemoryBudget,
+    /// How long a request may take.
+    patience: Duration,
+}
+
+impl Methods {
+    fn new(service: Service, door: &Door) -> Self {
+        let unary = RequestServer::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .accept_compressed(CompressionEncoding::Gzip);
+        let stream = BiRequestStreamServer::new(service)
+            .max_decoding_message_size(MAX_WORD)
+            .accept_compressed(CompressionEncoding::Gzip);
+        Self { unary, stream, memory: door.memory.clone(), patience: door.patience + ANSWERING }
+    }
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Methods {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        // Whatever is neither method, either of them answers as not implemented.
+        if request.uri().path().starts_with("/BiRequestStream/") {
+            return self.stream.clone().call(request);
+        }
+        let answering = self.unary.clone().call(request.map(|body| Counted::new(body, &self.memory)));
+        let patience = self.patience;
+        Box::pin(async move {
+            tokio::time::timeout(patience, answering)
+                .await
+                .unwrap_or_else(|_late| Ok(Status::deadline_exceeded("the request did not come in time").into_http()))
+        })
+    }
+}
+
+/// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client can't
+/// be told why before it has asked something, and tries another node.
+pub(crate) fn serve(door: &Door, stream: TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+    }
+    let Ok(peer) = stream.peer_addr() else { return };
+    let Some(place) = door.admission.admit() else { return };
+    let stopping = door.stopping.clone();
+    if *stopping.borrow() {
+        return;
+    }
+    let number = door.admission.number();
+    let setup = Arc::clone(&door.setup);
+    let id = format!("{}_{}_{}", setup.clock.wall().0, peer.ip(), peer.port());
+    let (closing, closed) = oneshot::channel();
+    let session = start_once(&door.spec, move |_| GrpcSession::new(setup, number, closing));
+    let service = Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }, door.memory.clone());
+    let methods = Methods::new(service, door);
+    // On this thread as well, which has no other.
+    drop(tokio::spawn(async move {
+        carry(stream, methods, closed, stopping, &session).await;
+        session.do_send(ConnectionEnded);
+        drop(place);
+    }));
+}
+
+async fn carry(
+    stream: TcpStream,
+    methods: Methods,
+    mut closed: oneshot::Receiver<()>,
+    mut stopping: watch::Receiver<bool>,
+    session: &actix::Addr<GrpcSession>,
+) {
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
+    let connection = server.serve_connection(TokioIo::new(stream), methods);
+    let mut connection = std::pin::pin!(connection);
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection of a Nacos client broke");
+                }
+                return;
+            }
+            _ = &mut closed => break,
+            _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_stopping => {
+                is_stopping = true;
+                session.do_send(Stopping);
+            }
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // What is not over by then is cut off.
+    drop(tokio::time::timeout(CLOSING, connection).await);
+}

@@ -1,0 +1,167 @@
+//! Searching configurations and looking at one with all that is known of it. Owns what is searched for and the form of an
+//! item; `pages` writes a page.
+
+use std::collections::BTreeSet;
+
+use callboard_actors::cache::reader::Get;
+use callboard_actors::runtime::ask;
+use callboard_actors::store::{Pattern, Search};
+use callboard_actors::store_reader::ListHistory;
+use callboard_protocol::config::{ConfigState, MAX_APPLICATION, check_text};
+use callboard_protocol::content::Md5;
+use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
+use serde::Serialize;
+
+use crate::api::READ_DEADLINE;
+use crate::http::route::Call;
+use crate::nacos::http::answer::{TEXT, bare, word};
+use crate::nacos::http::fault::Fault;
+use crate::nacos::http::pages::Place;
+use crate::nacos::http::parameters::Parameters;
+use crate::nacos::http::{Answer, pages};
+
+/// Highest number of a page, and most items of one.
+const MOST: u64 = u32::MAX as u64;
+/// Items of a page when nobody says.
+const PAGE: u64 = 100;
+
+/// What a value of a search means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Itself.
+    Accurate,
+    /// A pattern, where it holds a `*`.
+    Blur,
+}
+
+/// A configuration in a page.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    /// A number, as a text: that is how clients read it.
+    id: String,
+    data_id: String,
+    group: String,
+    content: String,
+    md5: Option<String>,
+    encrypted_data_key: String,
+    tenant: String,
+    app_name: String,
+    r#type: &'static str,
+}
+
+/// A configuration with all that is known of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    #[serde(flatten)]
+    item: Item,
+    create_time: i64,
+    modify_time: i64,
+    create_user: Option<String>,
+    create_ip: Option<String>,
+    desc: Option<String>,
+    r#use: Option<String>,
+    effect: Option<String>,
+    schema: Option<String>,
+    config_tags: Option<String>,
+}
+
+impl Item {
+    pub(super) fn of(state: &ConfigState) -> Self {
+        let (key, metadata) = (&state.key, &state.metadata);
+        let content = state.formal.as_ref().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
+        Self {
+            id: number(key).to_string(),
+            data_id: key.data_id().to_owned(),
+            group: key.group().to_owned(),
+            content: content.unwrap_or_default(),
+            md5: state.formal.as_ref().map(|content| content.md5().hex()),
+            encrypted_data_key: metadata.encrypted_data_key.clone().unwrap_or_default(),
+            tenant: Some(key.namespace()).filter(|id| *id != PUBLIC_NAMESPACE).unwrap_or_default().to_owned(),
+            app_name: metadata.application.clone().unwrap_or_default(),
+            r#type: metadata.kind.as_str(),
+        }
+    }
+}
+
+/// A number that stands for a key: the first 53 bits of a digest, which any client can read.
+fn number(key: &ConfigKey) -> u64 {
+    let digest = Md5::of(key.to_string().as_bytes()).0;
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)) >> 11
+}
+
+/// Values that a parameter may list; a statement holds only so many conditions.
+const MAX_LISTED: usize = 100;
+
+/// A page of the configurations that fit.
+pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -> Answer {
+    let place = Place { number: count(parameters, "pageNo", 1)?, size: count(parameters, "pageSize", PAGE)? };
+    let listed = |name: &str| {
+        let values = parameters.filled(name).unwrap_or_default().split(',').map(str::trim);
+        let values: BTreeSet<&str> = values.filter(|value| !value.is_empty()).collect();
+        if values.len() > MAX_LISTED {
+            return Err(Fault::invalid(format!("invalid {name}, it names more than {MAX_LISTED}")));
+        }
+        Ok(values.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    check_text("appName", parameters.filled("appName").unwrap_or_default(), MAX_APPLICATION)?;
+    let types = if mode == Mode::Blur { listed("types")? } else { Vec::new() };
+    let kinds: Vec<_> = types.iter().filter_map(|text| text.parse().ok()).collect();
+    let has_no_type = kinds.is_empty() && !types.is_empty();
+    if has_no_type || !parameters.may_name_something() {
+        return pages::nothing(place);
+    }
+    let search = Search {
+        namespace: parameters.namespace().to_owned(),
+        data_id: pattern(parameters, "dataId", mode),
+        group: pattern(parameters, "group", mode),
+        application: pattern(parameters, "appName", mode),
+        kinds,
+        tags: listed("config_tags")?,
+        ..Search::default()
+    };
+    pages::page(&call.state.worker.store, search, place).await
+}
+
+/// One configuration with all that is known of it; an empty body when there is none.
+pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
+    let key = parameters.key(true)?;
+    let state = ask(&call.state.worker.reader, Get { key }, READ_DEADLINE).await??;
+    if state.is_absent() {
+        return Ok(word(TEXT, ""));
+    }
+    let question = ListHistory { key: state.key.clone(), before: None, limit: 1 };
+    // Who changed it last; not known any longer when that was long ago.
+    let last = ask(&call.state.worker.store, question, READ_DEADLINE).await??.pop().map(|entry| entry.origin);
+    let (create_user, create_ip) = last.map(|origin| (origin.operator, origin.source_address)).unwrap_or_default();
+    let metadata = &state.metadata;
+    bare(&Detail {
+        item: Item::of(&state),
+        create_time: state.created_at.0,
+        modify_time: state.modified_at.0,
+        create_user,
+        create_ip,
+        desc: metadata.description.clone(),
+        r#use: metadata.usage.clone(),
+        effect: metadata.effect.clone(),
+        schema: metadata.schema.clone(),
+        config_tags: Some(metadata.tags.join(",")).filter(|tags| !tags.is_empty()),
+    })
+}
+
+/// A blank value is like anything.
+fn pattern(parameters: &Parameters<'_>, name: &str, mode: Mode) -> Pattern {
+    let Some(text) = parameters.filled(name) else { return Pattern::Any };
+    let has_star = mode == Mode::Blur && text.contains('*');
+    if has_star { Pattern::Wildcard(text.to_owned()) } else { Pattern::Exactly(text.to_owned()) }
+}
+
+/// A whole number from one up to [`MOST`].
+fn count(parameters: &Parameters<'_>, name: &str, default: u64) -> Result<u64, Fault> {
+    let Some(text) = parameters.filled(name) else { return Ok(default) };
+    match text.trim().parse() {
+        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
+        _ => Err(Fault::invalid(format!("invalid {name}, it must be a whole number from 1 to {MOST}"))),
+    }
+}

@@ -1,0 +1,131 @@
+//! The history of one configuration: the list of its versions, and one version with its content.
+
+use actix_web::http::StatusCode;
+use callboard_actors::runtime::ask;
+use callboard_actors::store::HistoryEntry;
+use callboard_actors::store_reader::{GetHistoryEntry, ListHistory};
+use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::wire::cursor;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::READ_DEADLINE;
+use crate::api::error::ApiError;
+use crate::api::paging::{MAX_PAGE, PAGE};
+use crate::http::answer;
+use crate::http::openapi::{Described, schema};
+use crate::http::route::{Answer, Call};
+
+/// A page of versions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HistoryPage {
+    items: Vec<Change>,
+    /// For `before` of the next page; null on the last one.
+    next: Option<u64>,
+}
+
+/// A change of a configuration.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Change {
+    version: u64,
+    /// `create`, `update` or `remove`.
+    operation: &'static str,
+    md5: Option<String>,
+    r#type: &'static str,
+    description: Option<String>,
+    tags: Vec<String>,
+    application: Option<String>,
+    /// Bytes of content.
+    size: u64,
+    operator: Option<String>,
+    source_address: Option<String>,
+    client_id: Option<String>,
+    channel: &'static str,
+    note: Option<String>,
+    request_id: String,
+    at: String,
+}
+
+/// A change with the content that it made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ChangeWithContent {
+    #[serde(flatten)]
+    change: Change,
+    /// Null when the change removed the configuration.
+    content: Option<String>,
+}
+
+impl From<HistoryEntry> for Change {
+    fn from(entry: HistoryEntry) -> Self {
+        Self {
+            version: entry.version.0,
+            operation: entry.operation.as_str(),
+            md5: entry.md5.map(|md5| md5.hex()),
+            r#type: entry.metadata.kind.as_str(),
+            description: entry.metadata.description,
+            tags: entry.metadata.tags,
+            application: entry.metadata.application,
+            size: entry.size,
+            operator: entry.origin.operator,
+            source_address: entry.origin.source_address,
+            client_id: entry.origin.client_id,
+            channel: entry.origin.channel.as_str(),
+            note: entry.origin.note,
+            request_id: entry.request_id.as_str().to_owned(),
+            at: answer::rfc3339(entry.at),
+        }
+    }
+}
+
+/// `GET` of the history.
+pub(super) async fn list(call: Call) -> Answer {
+    let key = call.key()?;
+    let query = call.query(&["limit", "before"])?;
+    let limit = query.count("limit", PAGE, MAX_PAGE)?;
+    let rule = |_| ApiError::parameter("before", "before must be a version, such as the member `next` of a page");
+    let before = query.get("before").map(cursor::decode_history).transpose().map_err(rule)?;
+    // One more than asked for tells whether there is a next page.
+    let question = ListHistory { key, before, limit: limit + 1 };
+    let found = ask(&call.state.worker.store, question, READ_DEADLINE).await??;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    let items: Vec<Change> = found.into_iter().take(limit).map(Change::from).collect();
+    let next = items.last().filter(|_| more).map(|last| last.version);
+    answer::json(StatusCode::OK, &HistoryPage { items, next })
+}
+
+/// `GET` of one version.
+pub(super) async fn entry(call: Call) -> Answer {
+    let key = call.key()?;
+    call.query(&[])?;
+    let rule = |_| ApiError::parameter("version", "the version in the path must be a number");
+    let version = cursor::decode_history(call.part("version")).map_err(rule)?;
+    let question = GetHistoryEntry { key: key.clone(), version };
+    let found = ask(&call.state.worker.store, question, READ_DEADLINE).await??;
+    let Some(mut entry) = found else {
+        let detail = format!("the history of {key} has no version {version}");
+        return Err(ApiError::new(ErrorCode::NotFound, detail));
+    };
+    let content = entry.content.take().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
+    answer::json(StatusCode::OK, &ChangeWithContent { change: entry.into(), content })
+}
+
+/// The description of the list.
+pub(super) fn describe_list() -> Described {
+    Described::new("history", "listHistory", "List the versions of a configuration, newest first")
+        .key()
+        .query("limit", schema::count(MAX_PAGE), "Items of a page; 100 when nothing is said")
+        .query("before", schema::version(), "Only versions below this one")
+        .json::<HistoryPage>(200, "A page")
+        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter])
+}
+
+/// The description of one version.
+pub(super) fn describe_entry() -> Described {
+    Described::new("history", "getHistoryEntry", "Read one version of a configuration")
+        .key()
+        .path("version", schema::version(), "The version")
+        .json::<ChangeWithContent>(200, "The version with its content")
+        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::NotFound])
+}

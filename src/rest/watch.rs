@@ -1,0 +1,192 @@
+//! The stream of changes as server-sent events. Owns the form of an event; which states are sent, and in which order,
+//! is the session's.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use callboard_actors::runtime::start;
+use callboard_actors::session::stream::{Frame, Neighbours, Outlet, StreamRequest, StreamSession};
+use callboard_protocol::config::{ConfigState, Version};
+use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::gray::{self, ClientIdentity};
+use callboard_protocol::key::PUBLIC_NAMESPACE;
+use callboard_protocol::session::client::{Client, ClientId, ClientKind};
+use callboard_protocol::watch::{Selector, SelectorError};
+use callboard_protocol::wire::event_id;
+use futures_util::Stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::api::error::ApiError;
+use crate::api::state::State;
+use crate::http::openapi::{Described, schema};
+use crate::http::query::Query;
+use crate::http::route::{Answer, Call};
+use crate::http::{client, connection, headers};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const MEDIA_TYPE: &str = "text/event-stream";
+/// Events that may wait for the connection; beyond, the session keeps only the newest of each key.
+const BUFFER: usize = 16;
+/// How long the registration of the watch may take.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// `GET /watch`.
+pub(super) async fn watch(call: Call) -> Answer {
+    let selector = selector(&call.query(&["namespace", "group", "dataId", "prefix"])?)?;
+    let resume = headers::single(call.request.headers(), &LAST_EVENT_ID)?
+        .map(event_id::parse)
+        .transpose()
+        .map_err(|error| ApiError::new(ErrorCode::InvalidCursor, error.to_string()))?;
+    call.state.shared.draining.refuse_new()?;
+    let client = client::identity(&call.request).into_owned();
+    let mut coming = open(&call.state, selector, resume, client.clone());
+    let first = match tokio::time::timeout(OPENING, coming.recv()).await {
+        Ok(Some(Frame::Refused(refused))) => return Err(refused.into()),
+        Ok(Some(frame)) => frame,
+        Ok(None) | Err(_) => return Err(ApiError::new(ErrorCode::Unavailable, "the stream could not begin")),
+    };
+    let events = Events { first: Some(first), coming, client, _held: connection::hold(&call.request) };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        // Proxies must not collect events.
+        .insert_header((ACCEL_BUFFERING, HeaderValue::from_static("no")))
+        .streaming(events))
+}
+
+/// Starts the session that fills the channel.
+fn open(state: &State, selector: Selector, resume: Option<Version>, identity: ClientIdentity) -> mpsc::Receiver<Frame> {
+    let worker = &state.worker;
+    let neighbours = Neighbours {
+        coordinator: worker.coordinator.clone(),
+        store: worker.store.clone(),
+        metrics: worker.node.metrics.push.clone(),
+    };
+    let (frames, coming) = mpsc::channel(BUFFER);
+    let limits = &state.shared.limits;
+    let outlet = Rc::new(Outlet::new(frames, resume));
+    let number = state.shared.admission.number();
+    // A stream has no other name.
+    let id = ClientId(format!("stream-{}-{}", identity.address, number.0).into());
+    let client = Arc::new(Client { id, kind: ClientKind::Stream, identity, software: String::new() });
+    let (heartbeat, max_keys, since) = (limits.heartbeat, limits.max_keys, worker.node.clock.wall());
+    let request = StreamRequest { selector, heartbeat, max_keys, outlet, number, client, since };
+    start(&state.spec_of_many("stream_session"), move |_| StreamSession::new(request.clone(), neighbours.clone()));
+    coming
+}
+
+fn selector(query: &Query<'_>) -> Result<Selector, ApiError> {
+    let namespace = query.get("namespace").unwrap_or(PUBLIC_NAMESPACE);
+    let selected = match (query.get("group"), query.get("dataId"), query.get("prefix")) {
+        (Some(group), Some(data_id), None) => Selector::exact(namespace, group, [data_id.to_owned()]),
+        (group, None, Some(prefix)) => Selector::prefix(namespace, group, prefix),
+        (None, Some(_), None) => return Err(ApiError::parameter("group", "dataId needs the group it is in")),
+        (_, Some(_), Some(_)) => return Err(ApiError::parameter("prefix", "give dataId or prefix, not both")),
+        (_, None, None) => return Err(ApiError::parameter("prefix", "give dataId or prefix; an empty prefix is all")),
+    };
+    selected.map_err(|error| match error {
+        SelectorError::Name(error) => error.into(),
+        SelectorError::NoDataId => ApiError::parameter("dataId", "name a dataId"),
+    })
+}
+
+/// The body of the answer.
+struct Events {
+    first: Option<Frame>,
+    coming: mpsc::Receiver<Frame>,
+    client: ClientIdentity,
+    _held: connection::Held,
+}
+
+impl Stream for Events {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let frame = match self.first.take() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.coming.poll_recv(task),
+        };
+        frame.map(|frame| frame.map(|frame| Ok(event(&frame, &self.client))))
+    }
+}
+
+/// The data of an event; what is absent is left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    namespace: &'a str,
+    group: &'a str,
+    data_id: &'a str,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+}
+
+fn event(frame: &Frame, client: &ClientIdentity) -> Bytes {
+    match frame {
+        Frame::State { state, resume_after } => state_event(state, *resume_after, client),
+        // Browsers drop an event without data.
+        Frame::Reset => Bytes::from_static(b"event: reset\ndata: {}\n\n"),
+        Frame::Opened => Bytes::from_static(b": watching\n\n"),
+        Frame::Heartbeat => Bytes::from_static(b": ping\n\n"),
+        Frame::Refused(_) => Bytes::from_static(b": the stream can't go on; come again\n\n"),
+    }
+}
+
+fn state_event(state: &ConfigState, resume_after: Version, client: &ClientIdentity) -> Bytes {
+    let content = gray::select(state, client).map(|(_, content)| content);
+    let told = Told {
+        namespace: state.key.namespace(),
+        group: state.key.group(),
+        data_id: state.key.data_id(),
+        version: state.version.0,
+        md5: content.map(|content| content.md5().hex()),
+        r#type: content.map(|_| state.metadata.kind.as_str()),
+        // Content is UTF-8; it was checked when it was published.
+        content: content.map(|content| std::str::from_utf8(content.bytes()).unwrap_or_default()),
+    };
+    let name = if content.is_some() { "config" } else { "removed" };
+    let mut text = BytesMut::with_capacity(256 + content.map_or(0, |content| content.bytes().len()));
+    text.put_slice(format!("id: {resume_after}\nevent: {name}\ndata: ").as_bytes());
+    // JSON escapes line breaks, so the data is one line.
+    if let Err(error) = serde_json::to_writer((&mut text).writer(), &told) {
+        tracing::error!(%error, "an event can't be written as JSON");
+        return Bytes::from_static(b": an event could not be written\n\n");
+    }
+    text.put_slice(b"\n\n");
+    text.freeze()
+}
+
+/// The description of the route.
+pub(super) fn describe() -> Described {
+    Described::new("configs", "watch", "Hear of changes: the present states first, then each change")
+        .query("namespace", schema::namespace(), "The namespace; public when nothing is said")
+        .query("group", schema::group(), "The group; needed with dataId")
+        .query("dataId", schema::data_id(), "One configuration; this or prefix")
+        .query("prefix", schema::prefix(), "All data ids that begin so; empty for all")
+        .header("Last-Event-ID", schema::version(), "Resume after this event")
+        .with_content(200, "Events named config, removed and reset, and comments as heartbeats", &[MEDIA_TYPE])
+        .refuses(&[
+            ErrorCode::InvalidName,
+            ErrorCode::InvalidParameter,
+            ErrorCode::InvalidCursor,
+            ErrorCode::Overloaded,
+            ErrorCode::ShuttingDown,
+        ])
+}
+
+#[cfg(test)]
+mod tests;
