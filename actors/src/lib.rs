@@ -30,6 +30,8 @@ pub mod store;
 pub mod store_reader;
 pub mod store_writer;
 pub mod subscription;
+#[cfg(test)]
+mod testbed;
 pub mod wiring;
 
 pub use callboard_actor_runtime::{self as runtime, monitored};
