@@ -203,3 +203,6 @@ impl Handler<PollTick> for ChangeFeed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
