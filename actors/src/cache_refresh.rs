@@ -116,3 +116,6 @@ impl Handler<CompareTick> for CacheRefresh {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;
