@@ -119,3 +119,6 @@ impl Handler<PruneTick> for Retention {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;
