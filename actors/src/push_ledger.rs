@@ -214,3 +214,6 @@ impl Handler<GetPushes> for PushLedger {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;
