@@ -397,3 +397,6 @@ impl Handler<ReachChanged> for ClusterNotify {
         self.down.feed.do_send(change_feed::Look);
     }
 }
+
+#[cfg(test)]
+mod tests;
