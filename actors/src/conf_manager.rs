@@ -348,3 +348,6 @@ impl Handler<CountOpen> for ConfManager {
         self.callers.len()
     }
 }
+
+#[cfg(test)]
+mod tests;
