@@ -32,3 +32,6 @@ pub enum ReadFailure {
     #[error("the read took too long")]
     TimedOut,
 }
+
+#[cfg(test)]
+mod tests;

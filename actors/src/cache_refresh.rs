@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::cache::keeper::{Keeper, ListHeld, Reload, Stored};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
-use crate::store_reader::{GetVersions, StoreReader};
+use crate::store_reader::GetVersions;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Keys compared by one statement.
@@ -31,7 +31,7 @@ struct CompareTick;
 #[derive(Debug)]
 pub struct CacheRefresh {
     cache: Addr<Keeper>,
-    store: Addr<StoreReader>,
+    store: Recipient<GetVersions>,
     interval: Duration,
     repairs: Counter,
     rounds: u64,
@@ -41,13 +41,13 @@ pub struct CacheRefresh {
 impl CacheRefresh {
     /// Compares every `interval`, counting in `repairs`.
     #[must_use]
-    pub fn new(cache: Addr<Keeper>, store: Addr<StoreReader>, interval: Duration, repairs: Counter) -> Self {
+    pub fn new(cache: Addr<Keeper>, store: Recipient<GetVersions>, interval: Duration, repairs: Counter) -> Self {
         Self { cache, store, interval, repairs, rounds: 0, compared: 0 }
     }
 }
 
 /// Compares every shard; answers how many entries were compared. What fails is tried again in the next round.
-async fn compare_all(cache: Addr<Keeper>, store: Addr<StoreReader>, repairs: Counter) -> u64 {
+async fn compare_all(cache: Addr<Keeper>, store: Recipient<GetVersions>, repairs: Counter) -> u64 {
     let mut compared = 0;
     for shard in 0.. {
         let Ok(Some(held)) = ask(&cache, ListHeld { shard }, DEADLINE).await else { break };
@@ -116,3 +116,6 @@ impl Handler<CompareTick> for CacheRefresh {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::{Sequencer, Span};
 use callboard_protocol::member::Timeline;
@@ -20,7 +20,7 @@ use crate::metrics::PushMetrics;
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
 use crate::store::Feed;
-use crate::store_reader::{GetFeed, StoreReader};
+use crate::store_reader::GetFeed;
 
 const POLL: Duration = Duration::from_secs(1);
 /// How long an earlier event may still be under way before the database is asked.
@@ -51,7 +51,7 @@ pub struct GetCursor;
 /// The change feed.
 #[derive(Debug)]
 pub struct ChangeFeed {
-    store: Addr<StoreReader>,
+    store: Recipient<GetFeed>,
     cache: Addr<Keeper>,
     bus: Addr<EventBus>,
     metrics: PushMetrics,
@@ -67,7 +67,7 @@ pub struct ChangeFeed {
 impl ChangeFeed {
     /// A feed that reads through `store` and tells `cache` and `bus`.
     #[must_use]
-    pub fn new(store: Addr<StoreReader>, cache: Addr<Keeper>, bus: Addr<EventBus>, metrics: PushMetrics) -> Self {
+    pub fn new(store: Recipient<GetFeed>, cache: Addr<Keeper>, bus: Addr<EventBus>, metrics: PushMetrics) -> Self {
         let timeline = Timeline::default();
         Self { store, cache, bus, metrics, order: None, timeline, reading: false, again: false }
     }
@@ -203,3 +203,6 @@ impl Handler<PollTick> for ChangeFeed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

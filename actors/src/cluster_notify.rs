@@ -40,7 +40,7 @@ use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged};
 use crate::runtime::{Context, Observable};
-use crate::store_reader::StoreReader;
+use crate::store_reader::Look;
 use crate::store_writer::StoreWriter;
 use crate::subscription::{Held, Holder, subscription};
 
@@ -115,7 +115,7 @@ pub struct Down {
     /// Brings changes into order.
     pub feed: Addr<ChangeFeed>,
     /// Looks.
-    pub reader: Addr<StoreReader>,
+    pub reader: Recipient<Look>,
     /// Raises the floor.
     pub writer: Addr<StoreWriter>,
     /// The membership.
@@ -397,3 +397,6 @@ impl Handler<ReachChanged> for ClusterNotify {
         self.down.feed.do_send(change_feed::Look);
     }
 }
+
+#[cfg(test)]
+mod tests;

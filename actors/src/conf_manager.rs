@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient, SpawnHandle};
 use callboard_protocol::commit::{BatchId, Standing};
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
@@ -27,7 +27,7 @@ use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{Cause, CommitError};
-use crate::store_writer::{Commit, StoreWriter};
+use crate::store_writer::Commit;
 use crate::subscription::until_forgotten;
 
 /// Publishes a unit. Sent with `do_send`: it is never skipped because its caller stopped waiting. When the reply
@@ -79,7 +79,7 @@ pub struct Down {
     /// Carries events between nodes.
     pub cluster_notify: Addr<ClusterNotify>,
     /// Every transaction.
-    pub writer: Addr<StoreWriter>,
+    pub writer: Recipient<Commit>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
 }
@@ -348,3 +348,6 @@ impl Handler<CountOpen> for ConfManager {
         self.callers.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,3 +285,6 @@ impl Handler<RetryTick> for EventBus {
         self.drain(context);
     }
 }
+
+#[cfg(test)]
+mod tests;

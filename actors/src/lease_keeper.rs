@@ -421,3 +421,6 @@ impl Handler<GetStanding> for LeaseKeeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

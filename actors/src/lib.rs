@@ -25,10 +25,13 @@ pub mod metrics;
 pub mod peer_links;
 pub mod push_ledger;
 pub mod retention;
-pub mod runtime;
 pub mod session;
 pub mod store;
 pub mod store_reader;
 pub mod store_writer;
 pub mod subscription;
+#[cfg(test)]
+mod testbed;
 pub mod wiring;
+
+pub use callboard_actor_runtime::{self as runtime, monitored};

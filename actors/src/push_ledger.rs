@@ -20,7 +20,7 @@ use callboard_protocol::session::pushes::Position;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::change_feed::{ChangeFeed, GetCursor};
+use crate::change_feed::GetCursor;
 use crate::clock::SharedClock;
 use crate::coordinator::seats::{ListClients, ListWatchers};
 use crate::event_bus::{EventBus, PushNews, SubscribePushes};
@@ -70,7 +70,7 @@ pub struct HasBegun;
 pub struct PushLedger {
     node: NodeId,
     bus: Addr<EventBus>,
-    feed: Addr<ChangeFeed>,
+    feed: Recipient<GetCursor>,
     clock: SharedClock,
     ledger: push_ledger::PushLedger,
     workers: Vec<(Informants, Holder)>,
@@ -79,7 +79,7 @@ pub struct PushLedger {
 impl PushLedger {
     /// An empty account of `node`, which begins where `feed` is.
     #[must_use]
-    pub fn new(node: NodeId, bus: Addr<EventBus>, feed: Addr<ChangeFeed>, clock: SharedClock) -> Self {
+    pub fn new(node: NodeId, bus: Addr<EventBus>, feed: Recipient<GetCursor>, clock: SharedClock) -> Self {
         let ledger = push_ledger::PushLedger::new(MAX_ROWS);
         Self { node, bus, feed, clock, ledger, workers: Vec::new() }
     }
@@ -214,3 +214,6 @@ impl Handler<GetPushes> for PushLedger {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::config::Version;
 use callboard_protocol::retention::SeenRevisions;
 use callboard_protocol::time::WallMillis;
@@ -17,8 +17,8 @@ use crate::clock::SharedClock;
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
 use crate::store::REQUESTS_KEPT;
-use crate::store_reader::{GetFeed, StoreReader};
-use crate::store_writer::{Prune, StoreWriter};
+use crate::store_reader::GetFeed;
+use crate::store_writer::Prune;
 
 const INTERVAL: Duration = Duration::from_secs(600);
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,8 +33,8 @@ struct PruneTick;
 /// Deletes what is past its time.
 #[derive(Debug)]
 pub struct Retention {
-    writer: Addr<StoreWriter>,
-    reader: Addr<StoreReader>,
+    writer: Recipient<Prune>,
+    reader: Recipient<GetFeed>,
     clock: SharedClock,
     keep: Duration,
     seen: SeenRevisions,
@@ -44,7 +44,7 @@ pub struct Retention {
 impl Retention {
     /// Keeps history for `keep`.
     #[must_use]
-    pub fn new(writer: Addr<StoreWriter>, reader: Addr<StoreReader>, clock: SharedClock, keep: Duration) -> Self {
+    pub fn new(writer: Recipient<Prune>, reader: Recipient<GetFeed>, clock: SharedClock, keep: Duration) -> Self {
         Self { writer, reader, clock, keep, seen: SeenRevisions::new(), deleted: 0 }
     }
 
@@ -62,7 +62,7 @@ impl Retention {
 }
 
 /// Deletes in small transactions until nothing is left to delete. What fails is tried again in the next round.
-async fn prune(writer: Addr<StoreWriter>, round: Prune) -> u64 {
+async fn prune(writer: Recipient<Prune>, round: Prune) -> u64 {
     let mut deleted = 0;
     loop {
         match ask(&writer, round, DEADLINE).await {
@@ -119,3 +119,6 @@ impl Handler<PruneTick> for Retention {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

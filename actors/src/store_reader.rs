@@ -47,7 +47,7 @@ pub struct Look {
     pub request_ids: Vec<RequestId>,
 }
 
-/// Reads the present versions and digests of keys; keys without a row are left out.
+/// Reads the present versions and digests of keys, in order; a key without a row is at version zero.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<(ConfigKey, Version, Option<Md5>)>, ReadFailure>")]
 pub struct GetVersions {
@@ -259,3 +259,6 @@ impl Handler<Probe> for StoreReader {
         self.read(async move |reader| reader.probe().await)
     }
 }
+
+#[cfg(test)]
+mod tests;

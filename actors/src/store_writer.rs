@@ -262,3 +262,6 @@ impl Handler<Prune> for StoreWriter {
         self.write(async move |writer| writer.prune(before, now, requests_through, at_most).await)
     }
 }
+
+#[cfg(test)]
+mod tests;

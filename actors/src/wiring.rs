@@ -177,12 +177,13 @@ impl Node {
             scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
-        let keeper = scene.start("cache", move |_| Keeper::new(kept.clone(), loads.clone()));
+        let keeper = scene.start("cache", move |_| Keeper::new(kept.clone(), loads.clone().recipient()));
         let counts = metrics.push.clone();
         let bus = scene.start("event_bus", move |_| EventBus::new(counts.clone()));
         let (from, to, events, counts) = (reader.clone(), keeper.clone(), bus.clone(), metrics.push.clone());
-        let change_feed = scene
-            .start("change_feed", move |_| ChangeFeed::new(from.clone(), to.clone(), events.clone(), counts.clone()));
+        let change_feed = scene.start("change_feed", move |_| {
+            ChangeFeed::new(from.clone().recipient(), to.clone(), events.clone(), counts.clone())
+        });
         let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
         let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
         let push_ledger = scene.start_push_ledger(&options.lease.node, bus.clone(), change_feed.clone());
@@ -196,24 +197,28 @@ impl Node {
         let below = cluster_notify::Down {
             cache: keeper.clone(),
             feed: change_feed.clone(),
-            reader: reader.clone(),
+            reader: reader.clone().recipient(),
             writer: store_writer.clone(),
             lease_keeper: lease_keeper.clone(),
             links: peer_links.clone(),
         };
         let cluster_notify = scene.start_cluster_notify(&options, below, transport);
-        let below =
-            conf_manager::Down { cluster_notify, writer: store_writer.clone(), lease_keeper: lease_keeper.clone() };
+        let below = conf_manager::Down {
+            cluster_notify,
+            writer: store_writer.clone().recipient(),
+            lease_keeper: lease_keeper.clone(),
+        };
         let (publish, time, counts) = (options.publish, clock.clone(), metrics.publish.clone());
         let conf_manager = scene.start("conf_manager", move |_| {
             ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
         });
         let (loads, interval, repairs) = (reader.clone(), options.refresh_interval, metrics.cache.repairs.clone());
         scene.start("cache_refresh", move |_| {
-            CacheRefresh::new(keeper.clone(), loads.clone(), interval, repairs.clone())
+            CacheRefresh::new(keeper.clone(), loads.clone().recipient(), interval, repairs.clone())
         });
-        let (by, time, keep) = (store_writer.clone(), clock.clone(), options.history_retention);
-        scene.start("retention", move |_| Retention::new(by.clone(), reader.clone(), time.clone(), keep));
+        let (by, from, time, keep) =
+            (store_writer.clone().recipient(), reader.recipient(), clock.clone(), options.history_retention);
+        scene.start("retention", move |_| Retention::new(by.clone(), from.clone(), time.clone(), keep));
         let (watches, session_watches) = (options.max_held_per_worker, options.max_session_watches_per_worker);
         let watch_limits = coordinator::Limits { watches, session_watches };
         let (mark_wait, id) = (options.mark_wait, options.lease.node);
@@ -296,7 +301,9 @@ impl Scene<'_> {
 
     fn start_push_ledger(&self, node: &NodeId, bus: Addr<EventBus>, feed: Addr<ChangeFeed>) -> Addr<PushLedger> {
         let (node, clock) = (node.clone(), self.clock.clone());
-        self.start("push_ledger", move |_| PushLedger::new(node.clone(), bus.clone(), feed.clone(), clock.clone()))
+        self.start("push_ledger", move |_| {
+            PushLedger::new(node.clone(), bus.clone(), feed.clone().recipient(), clock.clone())
+        })
     }
 
     fn start_listener(
@@ -369,7 +376,7 @@ impl Worker {
             |kind: &str| Spec::new(&node.registry, format!("{kind}-{index}")).arbiter(&label).capacity(BUSY_MAILBOX);
         let (database, counts) = (node.database.clone(), node.metrics.store.clone());
         let store = start(&spec("store_reader"), move |_| StoreReader::new(database.clone(), counts.clone()));
-        let (cache, loads, mark_wait) = (node.cache.clone(), store.clone(), node.mark_wait);
+        let (cache, loads, mark_wait) = (node.cache.clone(), store.clone().recipient(), node.mark_wait);
         let reader = start(&spec("reader"), move |_| Reader::new(cache.clone(), loads.clone(), mark_wait));
         let (bus, limits, id) = (node.bus.clone(), node.watch_limits, node.id.clone());
         let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), limits, id.clone()));

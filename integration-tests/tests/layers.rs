@@ -133,6 +133,7 @@ fn actors_open_no_socket() {
     ];
     // Tests of the store cut its connections by a proxy of their own.
     none_of(&sockets, "actors/src", "actors/src/store/tests");
+    none_of(&sockets, "actor-runtime/src", "");
     let names: BTreeSet<String> = names(&dependencies("callboard-actors")).into_iter().map(str::to_owned).collect();
     for socket in ["actix-web", "reqwest", "hyper", "tonic"] {
         assert!(!names.contains(socket), "actors depends on {socket}");
@@ -167,8 +168,9 @@ fn sockets_encrypt_and_actors_gossip() {
 fn imports_run_one_way() {
     assert_eq!(ours(&dependencies("callboard-protocol")), BTreeSet::new());
     assert_eq!(ours(&dependencies("callboard-migration")), BTreeSet::new());
+    assert_eq!(ours(&dependencies("callboard-actor-runtime")), BTreeSet::new());
     let actors = dependencies("callboard-actors");
-    let below_actors = BTreeSet::from(["callboard-protocol", "callboard-migration"]);
+    let below_actors = BTreeSet::from(["callboard-protocol", "callboard-migration", "callboard-actor-runtime"]);
     assert!(ours(&actors).is_subset(&below_actors), "{:?}", ours(&actors));
     assert!(ours(&dependencies("callboard")).contains("callboard-actors"));
     assert_eq!(ours(&dependencies("callboard-proto")), BTreeSet::new());
@@ -179,9 +181,16 @@ fn imports_run_one_way() {
 
 #[test]
 fn no_module_is_called_after_nothing() {
-    for directory in
-        ["protocol/src", "proto/src", "actors/src", "migration/src", "client/src", "src", "integration-tests/src"]
-    {
+    for directory in [
+        "protocol/src",
+        "proto/src",
+        "actor-runtime/src",
+        "actors/src",
+        "migration/src",
+        "client/src",
+        "src",
+        "integration-tests/src",
+    ] {
         for (path, _) in sources(&workspace().join(directory)) {
             let name = path.file_stem().unwrap().to_str().unwrap();
             assert!(!["mod", "utils", "common", "core", "helper", "model"].contains(&name), "{}", path.display());

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use actix::Addr;
+use actix::Recipient;
 use callboard_protocol::cache::{Finished, Loaded, Token};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
@@ -13,7 +13,7 @@ use callboard_protocol::key::ConfigKey;
 use super::ReadFailure;
 use super::shards::{Cache, Waiter, Wake};
 use crate::runtime::{AskError, ask};
-use crate::store_reader::{Fill, StoreReader};
+use crate::store_reader::Fill;
 
 /// How long a load may take before its readers are told.
 pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ fn answer(finished: Finished<Waiter>, result: &Result<SharedState, ReadFailure>)
 }
 
 /// Loads all of `fillings` by one statement, and again for those who queued meanwhile, until nobody waits.
-pub(super) async fn load(mut fillings: Vec<Filling>, store: Addr<StoreReader>) {
+pub(super) async fn load(mut fillings: Vec<Filling>, store: Recipient<Fill>) {
     while !fillings.is_empty() {
         if let Some(first) = fillings.first() {
             first.cache.metrics.loads.inc();

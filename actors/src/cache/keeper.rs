@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Handler, Message, MessageResult};
+use actix::{Actor, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::cache::CommittedKey;
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::config::Version;
@@ -17,7 +17,7 @@ use super::Cache;
 use super::fill::{Filling, load};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::store_reader::StoreReader;
+use crate::store_reader::Fill;
 use crate::subscription::{Held, Holder, subscription};
 
 /// Marks keys for a batch. Once told so, no read of them is served from memory until the batch is applied or dropped.
@@ -123,7 +123,7 @@ pub struct Reload {
 #[derive(Debug)]
 pub struct Keeper {
     cache: Cache,
-    store: Addr<StoreReader>,
+    store: Recipient<Fill>,
     /// Their drop tells that the keeper was rebuilt.
     followers: Vec<Holder>,
 }
@@ -131,7 +131,7 @@ pub struct Keeper {
 impl Keeper {
     /// The keeper of `cache`, which reloads through `store`.
     #[must_use]
-    pub fn new(cache: Cache, store: Addr<StoreReader>) -> Self {
+    pub fn new(cache: Cache, store: Recipient<Fill>) -> Self {
         Self { cache, store, followers: Vec::new() }
     }
 }

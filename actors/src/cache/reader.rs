@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorResponse, Addr, Handler, Message, MessageResult};
+use actix::{Actor, ActorResponse, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::cache::{Begin, Lookup};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
@@ -18,7 +18,7 @@ use super::shards::Wake;
 use super::{Cache, ReadFailure};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::store_reader::StoreReader;
+use crate::store_reader::Fill;
 
 /// Asks for the present state of one key; a missing key has a state too. Linearizable: never older than what any
 /// publish made that returned before the question was asked.
@@ -59,7 +59,7 @@ pub struct Stale {
 #[derive(Debug)]
 pub struct Reader {
     cache: Cache,
-    store: Addr<StoreReader>,
+    store: Recipient<Fill>,
     /// How long a read waits for the mark of its key to go before it asks the database.
     mark_wait: Duration,
 }
@@ -67,7 +67,7 @@ pub struct Reader {
 impl Reader {
     /// A reader over `cache` that loads through `store`, which should live on the same thread.
     #[must_use]
-    pub fn new(cache: Cache, store: Addr<StoreReader>, mark_wait: Duration) -> Self {
+    pub fn new(cache: Cache, store: Recipient<Fill>, mark_wait: Duration) -> Self {
         Self { cache, store, mark_wait }
     }
 }
@@ -176,7 +176,7 @@ fn begin(cache: &Cache, key: ConfigKey) -> (Option<Filling>, oneshot::Receiver<W
 }
 
 /// Loads apart from the reader: the load goes on for those who joined it when this reader's caller goes away.
-fn spawn_load(fillings: Vec<Filling>, store: Addr<StoreReader>) {
+fn spawn_load(fillings: Vec<Filling>, store: Recipient<Fill>) {
     if !fillings.is_empty() {
         drop(actix_rt::spawn(load(fillings, store)));
     }

@@ -51,26 +51,26 @@ pub trait Monitored: Actor<Context = Context<Self>> + Handler<Observe> + Breakab
     fn mailbox_depth() -> &'static MailboxDepth;
 }
 
-/// Makes an actor that is [`Observable`](crate::runtime::Observable) one that the runtime can run.
+/// Makes an actor that is [`Observable`](crate::Observable) one that the runtime can run.
 ///
 /// `monitored!(ConfManager, "conf_manager");`
 #[macro_export]
 macro_rules! monitored {
     ($actor:ty, $kind:literal) => {
-        impl $crate::runtime::Monitored for $actor {
+        impl $crate::Monitored for $actor {
             const KIND: &'static str = $kind;
 
-            fn mailbox_depth() -> &'static $crate::runtime::MailboxDepth {
-                static DEPTH: $crate::runtime::MailboxDepth = $crate::runtime::MailboxDepth::new();
+            fn mailbox_depth() -> &'static $crate::MailboxDepth {
+                static DEPTH: $crate::MailboxDepth = $crate::MailboxDepth::new();
                 &DEPTH
             }
         }
 
-        impl ::actix::Handler<$crate::runtime::Observe> for $actor {
-            type Result = ::actix::MessageResult<$crate::runtime::Observe>;
+        impl ::actix::Handler<$crate::Observe> for $actor {
+            type Result = ::actix::MessageResult<$crate::Observe>;
 
-            fn handle(&mut self, _: $crate::runtime::Observe, _: &mut Self::Context) -> Self::Result {
-                ::actix::MessageResult($crate::runtime::Observable::observe(self))
+            fn handle(&mut self, _: $crate::Observe, _: &mut Self::Context) -> Self::Result {
+                ::actix::MessageResult($crate::Observable::observe(self))
             }
         }
 
@@ -84,10 +84,10 @@ macro_rules! monitored {
 #[macro_export]
 macro_rules! breakable {
     ($actor:ty) => {
-        impl ::actix::Handler<$crate::runtime::Panic> for $actor {
+        impl ::actix::Handler<$crate::Panic> for $actor {
             type Result = ();
 
-            fn handle(&mut self, _: $crate::runtime::Panic, _: &mut Self::Context) {
+            fn handle(&mut self, _: $crate::Panic, _: &mut Self::Context) {
                 panic!("a fault test asked for this panic");
             }
         }

@@ -1,8 +1,8 @@
-//! The runtime every actor of Callboard lives in.
+//! The runtime that actors live in. Knows nothing of what they do: no type of Callboard stands here.
 //!
 //! It owns what no actor may forget: counting messages and their times, catching panics and
 //! rebuilding the actor, and the register of who is running. An actor opts in by
-//! `type Context = runtime::Context<Self>` and [`monitored!`](crate::monitored); actix then
+//! `type Context = Context<Self>` and [`monitored!`]; actix then
 //! refuses to start it any other way than through [`start`], [`start_in`] or
 //! [`start_once`].
 //!
@@ -35,8 +35,6 @@ pub use monitored::{Breakable, Monitored, Observable, Observe};
 pub use registry::Registry;
 pub use report::{ActorReport, MessageReport, Observation, Times};
 pub use start::{Spec, start, start_in, start_once};
-
-pub use crate::monitored;
 
 #[cfg(test)]
 mod tests;
