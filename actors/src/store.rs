@@ -6,13 +6,14 @@
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
 //! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
-//! `namespaces`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `dialect`, `error` below them · `open`.
+//! `namespaces`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `conditions`, `dialect`, `schema`, `error` below them · `open`.
 
 use std::fmt;
 use std::time::Duration;
 
 mod backup;
 mod batch;
+mod conditions;
 mod dialect;
 mod error;
 mod feed;
@@ -29,8 +30,8 @@ mod prune;
 mod reader;
 mod refusals;
 mod rows;
+mod schema;
 mod search;
-mod selector;
 mod transaction;
 mod writer;
 

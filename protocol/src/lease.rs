@@ -23,12 +23,14 @@ use crate::member::{Grant, Incarnation, LeaseEnd, MemberRow, NodeId, Timeline};
 use crate::rules::Rules;
 use crate::time::Mono;
 
+mod admission;
 mod elsewhere;
 mod ending;
 mod message;
 mod state;
 mod watched;
 
+pub use admission::{Admission, Candidate, Occupant, admit};
 pub use message::{
     Effect, Event, FenceResult, JoinResult, LeaseSight, Membership, Observation, Options, RenewResult, Terms,
 };

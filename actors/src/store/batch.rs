@@ -7,15 +7,15 @@ use std::sync::Arc;
 use callboard_protocol::commit::{ChangeRow, RequestRow, Row, Snapshot, Writes};
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::member::{AckNo, Incarnation, NodeId, NodeRow, Timeline};
+use callboard_protocol::member::{AckNo, NodeId, NodeRow, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Recorded, RequestId, Unit};
-use sea_orm::Value;
-use uuid::Uuid;
+use sea_orm::{FromQueryResult, Value};
 
-use super::dialect::{self, Backend};
+use super::dialect::{self, Backend, names};
 use super::error::Fault;
-use super::rows::{self, Columns, FACTS};
+use super::rows::{self, FactsRow, KeyRow};
+use super::schema::{Column, FACTS, KEY};
 use super::transaction::Transaction;
 use crate::codec;
 
@@ -52,40 +52,35 @@ pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Resu
 pub(super) async fn members(transaction: &Transaction) -> Result<(Version, Timeline, Vec<NodeRow>), Fault> {
     let sql = "SELECT m.rev, m.timeline, n.node, n.inc, n.ack_floor \
                FROM cc_meta m LEFT JOIN cc_node n ON 1 = 1 WHERE m.id = 1";
-    let mut head = None;
-    let mut nodes = Vec::new();
-    for row in &transaction.rows(transaction.sql(sql)).await? {
-        let mut columns = Columns::of(row);
-        head = Some((columns.version()?, columns.timeline()?));
-        nodes.extend(member(&mut columns)?);
-    }
-    let (revision, timeline) = head.ok_or_else(no_meta)?;
+    let found = transaction.all::<MemberRow>(transaction.sql(sql)).await?;
+    let first = found.first().ok_or_else(rows::no_meta)?;
+    let (revision, timeline) = (rows::version(first.rev)?, rows::timeline(first.timeline)?);
+    let nodes = found.into_iter().filter_map(|row| row.publisher.map(PublisherRow::node)).collect::<Result<_, _>>()?;
     Ok((revision, timeline, nodes))
 }
 
-fn no_meta() -> Fault {
-    Fault::Broken("the row of cc_meta is missing".to_owned())
+/// The meta row with each membership row.
+#[derive(Debug, FromQueryResult)]
+struct MemberRow {
+    rev: i64,
+    timeline: i64,
+    #[sea_orm(nested)]
+    publisher: Option<PublisherRow>,
 }
 
-/// Reads a membership row, if there is one: node, incarnation, floor.
-fn member(columns: &mut Columns<'_>) -> Result<Option<NodeRow>, Fault> {
-    let Some(node) = columns.take::<Option<String>>()? else { return Ok(None) };
-    let incarnation = incarnation(&columns.take::<String>()?)?;
-    let ack_floor = AckNo(columns.number()?);
-    Ok(Some(NodeRow { node: NodeId(node.into()), incarnation, ack_floor }))
+/// What a publisher needs of a membership row.
+#[derive(Debug, FromQueryResult)]
+struct PublisherRow {
+    node: String,
+    inc: String,
+    ack_floor: i64,
 }
 
-pub(super) fn incarnation(text: &str) -> Result<Incarnation, Fault> {
-    Uuid::parse_str(text).map(Incarnation).map_err(|_inner| Fault::Broken("a stored incarnation".to_owned()))
-}
-
-/// Reads a request id with what is kept under it.
-pub(super) fn recorded(columns: &mut Columns<'_>) -> Result<(RequestId, Recorded), Fault> {
-    let request_id = columns.request_id()?;
-    let result = columns.take::<Vec<u8>>()?;
-    let recorded = codec::decode(&result)
-        .map_err(|error| Fault::Broken(format!("the result kept for request {request_id}: {error}")))?;
-    Ok((request_id, recorded))
+impl PublisherRow {
+    fn node(self) -> Result<NodeRow, Fault> {
+        let (incarnation, ack_floor) = (rows::incarnation(&self.inc)?, AckNo(rows::count(self.ack_floor)?));
+        Ok(NodeRow { node: NodeId(self.node.into()), incarnation, ack_floor })
+    }
 }
 
 async fn requests(transaction: &Transaction, ids: &[&str]) -> Result<HashMap<RequestId, Recorded>, Fault> {
@@ -93,8 +88,8 @@ async fn requests(transaction: &Transaction, ids: &[&str]) -> Result<HashMap<Req
     for ids in ids.chunks(ASKED_AT_ONCE) {
         let mut sql = transaction.sql("SELECT request_id, result FROM cc_request WHERE request_id IN ");
         sql.list(ids);
-        for row in &transaction.rows(sql).await? {
-            let (request_id, recorded) = recorded(&mut Columns::of(row))?;
+        for row in transaction.all::<rows::RequestRow>(sql).await? {
+            let (request_id, recorded) = row.recorded()?;
             found.insert(request_id, recorded);
         }
     }
@@ -102,47 +97,58 @@ async fn requests(transaction: &Transaction, ids: &[&str]) -> Result<HashMap<Req
 }
 
 async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<HashMap<ConfigKey, Row>, Fault> {
-    let facts = rows::facts_of("c");
+    let columns: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(FACTS).collect();
+    let text = format!("SELECT {} FROM cc_config WHERE ", names(&columns));
     let mut found = HashMap::new();
     for keys in keys.chunks(ASKED_AT_ONCE) {
-        let text =
-            format!("SELECT c.tenant, c.grp, c.data_id, c.version, c.created_at, {facts} FROM cc_config c WHERE ");
         let mut sql = transaction.sql(&text);
-        sql.keys("c", keys);
-        for row in &transaction.rows(sql).await? {
-            let mut columns = Columns::of(row);
-            let (key, row) = config_row(&mut columns)?;
+        sql.keys(keys);
+        for row in transaction.all::<ConfigRow>(sql).await? {
+            let (key, row) = row.row()?;
             found.insert(key, row);
         }
     }
     Ok(found)
 }
 
-/// Reads key, version, time of creation and [`FACTS`].
-fn config_row(columns: &mut Columns<'_>) -> Result<(ConfigKey, Row), Fault> {
-    let (key, version, created_at) = (columns.key()?, columns.version()?, columns.time()?);
-    let facts = columns.facts()?;
-    let (formal_md5, gray, metadata) = (facts.md5, facts.gray, facts.metadata);
-    Ok((key, Row { version, formal_md5, gray, metadata, created_at }))
+/// The columns of `cc_config` that a decision rests on besides the key and [`FACTS`].
+const JUDGED: [Column; 2] = [Column::Version, Column::CreatedAt];
+
+/// A configuration as a decision sees it.
+#[derive(Debug, FromQueryResult)]
+struct ConfigRow {
+    #[sea_orm(nested)]
+    key: KeyRow,
+    version: i64,
+    created_at: i64,
+    #[sea_orm(nested)]
+    facts: FactsRow,
 }
 
-/// The columns of a key.
-const KEY: [&str; 3] = ["tenant", "grp", "data_id"];
+impl ConfigRow {
+    fn row(self) -> Result<(ConfigKey, Row), Fault> {
+        let rows::Facts { md5: formal_md5, gray, metadata } = self.facts.facts()?;
+        let (version, created_at) = (rows::version(self.version)?, WallMillis(self.created_at));
+        Ok((self.key.key()?, Row { version, formal_md5, gray, metadata, created_at }))
+    }
+}
+
 /// The columns of `cc_config` besides the key and [`FACTS`].
-const STATE_COLUMNS: [&str; 5] = ["version", "deleted", "created_at", "modified_at", "content"];
+const STATE_COLUMNS: [Column; 5] =
+    [Column::Version, Column::Deleted, Column::CreatedAt, Column::ModifiedAt, Column::Content];
 /// The columns of `cc_change` besides the key and [`FACTS`].
-const CHANGE_COLUMNS: [&str; 11] = [
-    "rev",
-    "op",
-    "channel",
-    "operator",
-    "source_address",
-    "client_id",
-    "note",
-    "request_id",
-    "created_at",
-    "at",
-    "content",
+const CHANGE_COLUMNS: [Column; 11] = [
+    Column::Rev,
+    Column::Op,
+    Column::Channel,
+    Column::Operator,
+    Column::SourceAddress,
+    Column::ClientId,
+    Column::Note,
+    Column::RequestId,
+    Column::CreatedAt,
+    Column::At,
+    Column::Content,
 ];
 
 /// The values of a row of `cc_config`: [`KEY`], [`STATE_COLUMNS`] and [`FACTS`].
@@ -199,9 +205,9 @@ pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<
 }
 
 async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Result<(), Fault> {
-    let others: Vec<&str> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
-    let insert = format!("INSERT INTO cc_config ({}, {}) VALUES ", KEY.join(", "), others.join(", "));
-    let upsert = transaction.backend().upsert(&KEY.join(", "), &others);
+    let others: Vec<Column> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
+    let insert = format!("INSERT INTO cc_config ({}, {}) VALUES ", names(&KEY), names(&others));
+    let upsert = transaction.backend().upsert(&others);
     let rows_at_once = transaction.backend().max_parameters() / (KEY.len() + others.len());
     for run in dialect::runs(transaction.backend(), states, rows_at_once, |state| rows::state_bytes(state)) {
         let mut sql = transaction.sql(&insert);
@@ -215,8 +221,8 @@ async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Resu
 }
 
 async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
-    let columns: Vec<&str> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
-    let insert = format!("INSERT INTO cc_change ({}) VALUES ", columns.join(", "));
+    let columns: Vec<Column> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
+    let insert = format!("INSERT INTO cc_change ({}) VALUES ", names(&columns));
     let rows_at_once = transaction.backend().max_parameters() / columns.len();
     let weight = |change: &ChangeRow| rows::state_bytes(&change.state);
     for run in dialect::runs(transaction.backend(), &writes.changes, rows_at_once, weight) {

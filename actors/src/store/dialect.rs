@@ -1,8 +1,12 @@
-//! Where the three databases differ in SQL, and the builder that every statement of the store is written with.
-//! Everything else is one text for all of them. Takes no decision and opens nothing.
+//! Where the three databases differ in SQL, and the raw statements that the query builder can't say as well; which these are
+//! and why stands in docs/adr/0015-raw-sql.md. Takes no decision and opens nothing.
 
 use callboard_protocol::key::ConfigKey;
-use sea_orm::{DbBackend, Statement, Value};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait as _, Func, LikeExpr, Query, SelectStatement};
+use sea_orm::{DbBackend, Iden as _, Statement, StatementBuilder, Value};
+
+use super::conditions::padded;
+use super::schema::{Alias, Column, KEY, Table};
 
 /// Which database stands behind the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,14 +20,23 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The beginning of a select list that says as of when the answer is, and by whom: the revision and the timeline of
-    /// `m`, the row of `cc_meta`, and `off` from a server that takes writes. Read by `Columns::head`.
-    pub(super) fn head(self) -> &'static str {
-        match self {
-            Self::Sqlite => "m.rev, m.timeline, 'off'",
-            Self::Postgres => "m.rev, m.timeline, CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END",
-            Self::MySql => "m.rev, m.timeline, CAST(@@global.read_only AS CHAR)",
-        }
+    /// A select that says as of when the answer is, and by whom: what of `cc_meta` goes before every other column, and `off`
+    /// from a server that takes writes. Read as a [`HeadRow`](super::rows::HeadRow).
+    pub(super) fn head(self) -> SelectStatement {
+        let of_meta = |column| Expr::col((Table::Meta, column));
+        let read_only = match self {
+            Self::Sqlite => Expr::cust("'off'"),
+            Self::Postgres => Expr::cust("CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END"),
+            Self::MySql => Expr::cust("CAST(@@global.read_only AS CHAR)"),
+        };
+        Query::select()
+            .expr_as(of_meta(Column::Rev), Alias::HeadRev)
+            .expr_as(of_meta(Column::Timeline), Alias::HeadTimeline)
+            .expr_as(of_meta(Column::PrunedRev), Alias::HeadFloor)
+            .expr_as(read_only, Alias::HeadReadOnly)
+            .from(Table::Meta)
+            .and_where(of_meta(Column::Id).eq(1))
+            .take()
     }
 
     /// The name for logs and status pages.
@@ -58,38 +71,60 @@ impl Backend {
         matches!(self, Self::MySql)
     }
 
-    /// The larger of two values.
-    pub(super) fn greatest(self) -> &'static str {
-        match self {
-            Self::Sqlite => "MAX",
-            Self::Postgres | Self::MySql => "GREATEST",
-        }
-    }
-
-    /// The function that finds a text in another, case and all; its result is above zero when it is there.
-    pub(super) fn position(self) -> &'static str {
-        match self {
+    /// Whether `text` stands in another, case and all.
+    pub(super) fn contains(self, text: impl Into<Expr>, part: &str) -> Expr {
+        let function = match self {
             Self::Sqlite | Self::MySql => "INSTR",
             Self::Postgres => "STRPOS",
+        };
+        Func::cust(function).arg(text).arg(part).gt(0)
+    }
+
+    /// Whether a text is like `pattern`, case and all, in which `*` stands for any characters, or none.
+    pub(super) fn is_like(self, text: Expr, pattern: &str) -> Expr {
+        match self {
+            Self::Sqlite => text.binary(BinOper::Custom("GLOB"), self.wildcard(pattern)),
+            Self::Postgres | Self::MySql => text.like(LikeExpr::new(self.wildcard(pattern)).escape('!')),
         }
     }
 
-    /// `table`, in conditions that must not choose the index: SQLite has no figures of its own and would walk all
-    /// changes of a namespace instead of the few that are new.
-    pub(super) fn unindexed(self, table: &str) -> String {
+    /// `text` in the words of the operator that respects case. Nothing but `*` has a meaning.
+    fn wildcard(self, text: &str) -> String {
+        let mut pattern = String::with_capacity(text.len() + 8);
+        let mut last = None;
+        for sign in text.chars() {
+            match (self, sign) {
+                // Two in a row say no more than one, and cost more.
+                (_, '*') if last == Some('*') => {}
+                (Self::Sqlite, '*') => pattern.push('*'),
+                (Self::Sqlite, '?' | '[') => pattern.extend(['[', sign, ']']),
+                (Self::Postgres | Self::MySql, '*') => pattern.push('%'),
+                (Self::Postgres | Self::MySql, '%' | '_' | '!') => pattern.extend(['!', sign]),
+                _ => pattern.push(sign),
+            }
+            last = Some(sign);
+        }
+        pattern
+    }
+
+    /// A column in conditions that must not choose the index: SQLite has no figures of its own and would walk all changes of a
+    /// namespace instead of the few that are new.
+    pub(super) fn unindexed(self, column: (Table, Column)) -> Expr {
         match self {
-            Self::Sqlite => format!("+{table}"),
-            Self::Postgres | Self::MySql => table.to_owned(),
+            Self::Sqlite => Expr::cust_with_expr("+?", Expr::col(column)),
+            Self::Postgres | Self::MySql => Expr::col(column),
         }
     }
 
-    /// The length in bytes of a content, read without reading the content.
-    pub(super) fn byte_length(self, column: &str) -> String {
-        match self {
-            Self::Sqlite => format!("COALESCE(LENGTH({column}), 0)"),
-            Self::Postgres => format!("CAST(COALESCE(OCTET_LENGTH({column}), 0) AS BIGINT)"),
-            Self::MySql => format!("CAST(COALESCE(OCTET_LENGTH({column}), 0) AS SIGNED)"),
-        }
+    /// The length in bytes of the content of a row of `table`, read without reading the content.
+    pub(super) fn content_length(self, table: Table) -> Expr {
+        let (length, number) = match self {
+            Self::Sqlite => ("LENGTH", "INTEGER"),
+            Self::Postgres => ("OCTET_LENGTH", "BIGINT"),
+            Self::MySql => ("OCTET_LENGTH", "SIGNED"),
+        };
+        let length = Func::cust(length).arg(Expr::col((table, Column::Content)));
+        Func::cast_as(Func::coalesce([length.into(), Expr::cust("0")]), number).into()
     }
 
     /// Sends the transaction's limits and takes the row lock that orders all commits. One round trip; on SQLite the
@@ -107,17 +142,45 @@ impl Backend {
         }
     }
 
-    /// The tail that turns an insert into an upsert on `key`; every column of `updated` takes the new row's value.
-    pub(super) fn upsert(self, key: &str, updated: &[&str]) -> String {
-        let assignment = |column: &&str| match self {
-            Self::Sqlite | Self::Postgres => format!("{column} = excluded.{column}"),
-            Self::MySql => format!("{column} = VALUES({column})"),
+    /// The tail that turns an insert into an upsert by the key; every column of `updated` takes the new row's value.
+    pub(super) fn upsert(self, updated: &[Column]) -> String {
+        let assignment = |column: &Column| match (self, column.unquoted()) {
+            (Self::Sqlite | Self::Postgres, column) => format!("{column} = excluded.{column}"),
+            (Self::MySql, column) => format!("{column} = VALUES({column})"),
         };
         let assignments = updated.iter().map(assignment).collect::<Vec<_>>().join(", ");
         match self {
-            Self::Sqlite | Self::Postgres => format!(" ON CONFLICT ({key}) DO UPDATE SET {assignments}"),
+            Self::Sqlite | Self::Postgres => format!(" ON CONFLICT ({}) DO UPDATE SET {assignments}", names(&KEY)),
             Self::MySql => format!(" ON DUPLICATE KEY UPDATE {assignments}"),
         }
+    }
+}
+
+/// The names of columns, for a list of them.
+pub(super) fn names(columns: &[Column]) -> String {
+    columns.iter().map(|column| column.unquoted()).collect::<Vec<_>>().join(", ")
+}
+
+/// What can be sent to a database: what the query builder made, or raw text with its values.
+pub(super) trait IntoStatement {
+    fn into_statement(self, backend: Backend) -> Statement;
+}
+
+impl<S: StatementBuilder> IntoStatement for &S {
+    fn into_statement(self, backend: Backend) -> Statement {
+        StatementBuilder::build(self, &backend.sea())
+    }
+}
+
+impl<S: StatementBuilder> IntoStatement for &mut S {
+    fn into_statement(self, backend: Backend) -> Statement {
+        StatementBuilder::build(self, &backend.sea())
+    }
+}
+
+impl IntoStatement for Sql {
+    fn into_statement(self, backend: Backend) -> Statement {
+        Statement::from_sql_and_values(backend.sea(), self.text, self.values)
     }
 }
 
@@ -164,17 +227,15 @@ impl Sql {
         self.tuple(padded(values).map(|value| Value::from(*value)))
     }
 
-    /// Appends the condition that the row of `table` has one of `keys`; never true when there are none.
-    pub(super) fn keys(&mut self, table: &str, keys: &[ConfigKey]) -> &mut Self {
+    /// Appends the condition that a row has one of `keys`; never true when there are none.
+    pub(super) fn keys(&mut self, keys: &[ConfigKey]) -> &mut Self {
         if keys.is_empty() {
             return self.push("1 = 0");
         }
         // Not `IN` with row values: only some of the databases would use the index for it.
         for (index, key) in padded(keys).enumerate() {
-            self.push(if index > 0 { ") OR (" } else { "((" });
-            self.push(&format!("{table}.tenant = ")).bind(key.namespace());
-            self.push(&format!(" AND {table}.grp = ")).bind(key.group());
-            self.push(&format!(" AND {table}.data_id = ")).bind(key.data_id());
+            self.push(if index > 0 { ") OR (tenant = " } else { "((tenant = " }).bind(key.namespace());
+            self.push(" AND grp = ").bind(key.group()).push(" AND data_id = ").bind(key.data_id());
         }
         self.push("))")
     }
@@ -184,16 +245,6 @@ impl Sql {
         text.clone_into(&mut self.text);
         self
     }
-
-    pub(super) fn statement(self) -> Statement {
-        Statement::from_sql_and_values(self.backend.sea(), self.text, self.values)
-    }
-}
-
-/// `items`, the last repeated up to the next power of two.
-fn padded<T>(items: &[T]) -> impl Iterator<Item = &T> {
-    let length = if items.is_empty() { 0 } else { items.len().next_power_of_two() };
-    items.iter().chain(items.last().into_iter().cycle()).take(length)
 }
 
 /// Cuts `items` into runs that fit one statement: at most `rows` items, and about a mebibyte of `bytes`. An item
@@ -235,6 +286,12 @@ mod tests {
         let cut: Vec<Vec<usize>> =
             runs(Backend::Postgres, &lengths, 2, |length| *length).into_iter().map(<[usize]>::to_vec).collect();
         assert_eq!(cut, [vec![1, 2], vec![mebibyte + 1], vec![3, 4], vec![5]]);
+    }
+
+    #[test]
+    fn nothing_but_the_star_has_a_meaning() {
+        assert_eq!(Backend::Sqlite.wildcard("a**b?[c]_%!"), "a*b[?][[]c]_%!");
+        assert_eq!(Backend::MySql.wildcard("a**b?[c]_%!"), "a%b?[c]!_!%!!");
     }
 
     #[test]

@@ -11,11 +11,14 @@ use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Origin, RequestId};
 use callboard_protocol::watch::Selector;
 
-use super::dialect::Sql;
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order};
+
+use super::conditions::selected;
 use super::error::{Fault, ReadError};
 use super::reader::{self, Reader};
-use super::rows::{self, Columns, Head};
-use super::selector::condition;
+use super::rows::{self, Head, OriginRow, StateRow};
+use super::schema::{Column, FACTS, KEY, ORIGIN, Table};
 
 /// The present states of the selected keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,23 +82,13 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn snapshot(&self, selector: &Selector, limit: u32) -> Result<Snapshot, ReadError> {
-        let (facts, head_columns) = (rows::facts_of("c"), self.backend().head());
-        let mut sql = self.sql(&format!(
-            "SELECT {head_columns}, m.pruned_rev, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, \
-             c.modified_at, c.content FROM cc_meta m LEFT JOIN cc_config c ON "
-        ));
-        condition(Some(selector), &mut sql, "c");
-        sql.push(" AND c.deleted = ").bind(false);
-        sql.push(" WHERE m.id = 1 ORDER BY c.tenant, c.grp, c.data_id LIMIT ").bind(i64::from(limit) + 1);
-        let mut head = None;
-        let mut states = Vec::new();
-        for row in &self.ask_as_of(sql).await? {
-            let mut columns = Columns::of(row);
-            let Head { revision, timeline, .. } = columns.head()?;
-            head = Some((revision, timeline, columns.version()?));
-            states.extend(reader::joined_state(&mut columns)?.map(Arc::new));
-        }
-        let (revision, timeline, floor) = head.ok_or_else(reader::no_meta)?;
+        let column = |column| Expr::col((Table::Config, column));
+        let is_wanted = selected(Some(selector), column).add(column(Column::Deleted).eq(false));
+        let mut select = self.backend().head();
+        reader::select_states(&mut select).left_join(Table::Config, is_wanted).limit(u64::from(limit) + 1);
+        select.order_by_columns(KEY.map(|column| ((Table::Config, column), Order::Asc)));
+        let (Head { revision, timeline, floor, .. }, found) = self.all_as_of::<StateRow>(&select).await?;
+        let mut states = found.into_iter().map(reader::present).collect::<Result<Vec<_>, _>>()?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let complete = states.len() <= limit;
         states.truncate(limit);
@@ -108,62 +101,62 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn feed(&self, after: Version, selector: Option<&Selector>, limit: u32) -> Result<Feed, ReadError> {
-        let range = |sql: &mut Sql| {
-            sql.push("c.rev > ").bind(rows::signed(after.0));
-        };
-        let mut feed = self.feed_rows(range, selector, Some(i64::from(limit.max(1)) + 1)).await?;
-        if feed.changes.len() <= usize::try_from(limit.max(1)).unwrap_or(usize::MAX) {
+        let limit = Ord::max(limit, 1);
+        let is_new = Expr::col((Table::Change, Column::Rev)).gt(rows::signed(after.0));
+        let mut feed = self.feed_rows(is_new, selector, Some(u64::from(limit) + 1)).await?;
+        if feed.changes.len() <= usize::try_from(limit).unwrap_or(usize::MAX) {
             return Ok(feed);
         }
         feed.complete = false;
         let Some(torn) = feed.changes.last().map(|change| change.state.version) else { return Ok(feed) };
         feed.changes.retain(|change| change.state.version < torn);
         if feed.changes.is_empty() {
-            let whole = |sql: &mut Sql| {
-                sql.push("c.rev = ").bind(rows::signed(torn.0));
-            };
+            let whole = Expr::col((Table::Change, Column::Rev)).eq(rows::signed(torn.0));
             feed.changes = self.feed_rows(whole, selector, None).await?.changes;
         }
         Ok(feed)
     }
 
-    async fn feed_rows(
-        &self,
-        range: impl FnOnce(&mut Sql),
-        selector: Option<&Selector>,
-        limit: Option<i64>,
-    ) -> Result<Feed, Fault> {
-        let (facts, head_columns) = (rows::facts_of("c"), self.backend().head());
-        let mut sql = self.sql(&format!(
-            "SELECT {head_columns}, m.pruned_rev, c.tenant, c.grp, c.data_id, c.rev, {facts}, c.created_at, c.at, \
-             c.content, c.op, c.channel, c.operator, c.source_address, c.client_id, c.note, c.request_id \
-             FROM cc_meta m LEFT JOIN cc_change c ON "
-        ));
-        range(&mut sql);
-        sql.push(" AND ");
-        condition(selector, &mut sql, &self.backend().unindexed("c"));
-        sql.push(" WHERE m.id = 1 ORDER BY c.rev, c.tenant, c.grp, c.data_id");
+    async fn feed_rows(&self, range: Expr, selector: Option<&Selector>, limit: Option<u64>) -> Result<Feed, Fault> {
+        let of_change = |column| (Table::Change, column);
+        let others = [Column::CreatedAt, Column::Content, Column::Op, Column::RequestId];
+        let columns = KEY.into_iter().chain(FACTS).chain(ORIGIN).chain(others);
+        let mut select = self.backend().head();
+        select.columns(columns.map(of_change));
+        select.expr_as(Expr::col(of_change(Column::Rev)), Column::Version);
+        select.expr_as(Expr::col(of_change(Column::At)), Column::ModifiedAt);
+        let is_selected = selected(selector, |column| self.backend().unindexed(of_change(column)));
+        select.left_join(Table::Change, Cond::all().add(range).add(is_selected));
+        select.order_by(of_change(Column::Rev), Order::Asc);
+        select.order_by_columns(KEY.map(|column| (of_change(column), Order::Asc)));
         if let Some(limit) = limit {
-            sql.push(" LIMIT ").bind(limit);
+            select.limit(limit);
         }
-        let mut head = None;
-        let mut changes = Vec::new();
-        for row in &self.ask_as_of(sql).await? {
-            let mut columns = Columns::of(row);
-            let Head { revision, timeline, .. } = columns.head()?;
-            head = Some((revision, timeline, columns.version()?));
-            changes.extend(change(&mut columns)?);
-        }
-        let (revision, timeline, floor) = head.ok_or_else(reader::no_meta)?;
+        let (Head { revision, timeline, floor, .. }, found) = self.all_as_of::<ChangeRow>(&select).await?;
+        let changes = found.into_iter().map(ChangeRow::change).collect::<Result<_, _>>()?;
         Ok(Feed { floor, revision, timeline, changes, complete: true })
     }
 }
 
-fn change(columns: &mut Columns<'_>) -> Result<Option<Change>, Fault> {
-    let Some(namespace) = columns.take::<Option<String>>()? else { return Ok(None) };
-    let key = columns.key_in(&namespace)?;
-    let state = columns.state(key)?;
-    let at = state.modified_at;
-    let (operation, origin, request_id) = (columns.operation()?, columns.origin()?, columns.request_id()?);
-    Ok(Some(Change { operation, state: Arc::new(state), origin, request_id, at }))
+#[derive(Debug, FromQueryResult)]
+struct ChangeRow {
+    #[sea_orm(nested)]
+    state: StateRow,
+    op: String,
+    #[sea_orm(nested)]
+    origin: OriginRow,
+    request_id: String,
+}
+
+impl ChangeRow {
+    fn change(self) -> Result<Change, Fault> {
+        let state = self.state.state()?;
+        Ok(Change {
+            operation: rows::operation(&self.op)?,
+            at: state.modified_at,
+            state: Arc::new(state),
+            origin: self.origin.origin()?,
+            request_id: rows::request_id(&self.request_id)?,
+        })
+    }
 }

@@ -7,9 +7,14 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Origin, RequestId};
 
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
+
+use super::conditions::has_key;
 use super::error::{Fault, ReadError};
 use super::reader::Reader;
-use super::rows::{self, Columns};
+use super::rows::{self, Facts, FactsRow, OriginRow};
+use super::schema::{Alias, Column, FACTS, ORIGIN, Table};
 
 /// A change in the history of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +50,12 @@ impl Reader {
         before: Option<Version>,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, ReadError> {
-        let mut sql = self.sql(&format!("SELECT {} FROM cc_change c WHERE ", self.history_columns()));
-        sql.keys("c", std::slice::from_ref(key));
-        if let Some(before) = before {
-            sql.push(" AND c.rev < ").bind(rows::signed(before.0));
-        }
-        sql.push(" ORDER BY c.rev DESC LIMIT ").bind(i64::from(limit));
-        let rows = self.ask(sql).await?;
-        rows.iter().map(|row| Ok(history_entry(&mut Columns::of(row))?)).collect()
+        let mut select = self.select_history(key);
+        let version = || Expr::col((Table::Change, Column::Rev));
+        select.and_where_option(before.map(|before| version().lt(rows::signed(before.0))));
+        select.order_by_expr(version(), Order::Desc).limit(limit.into());
+        let rows = self.all::<HistoryRow>(&select).await?;
+        Ok(rows.into_iter().map(|row| Ok(row.entry()?.0)).collect::<Result<_, Fault>>()?)
     }
 
     /// The change that made version `version` of `key`, with its content.
@@ -60,29 +63,55 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn history_entry(&self, key: &ConfigKey, version: Version) -> Result<Option<HistoryEntry>, ReadError> {
-        let mut sql = self.sql(&format!("SELECT {}, c.content FROM cc_change c WHERE ", self.history_columns()));
-        sql.keys("c", std::slice::from_ref(key)).push(" AND c.rev = ").bind(rows::signed(version.0));
-        let rows = self.ask(sql).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let mut columns = Columns::of(row);
-        let mut entry = history_entry(&mut columns)?;
-        entry.content = columns.content(entry.md5)?;
-        Ok(Some(entry))
+        let mut select = self.select_history(key);
+        select.column((Table::Change, Column::Content));
+        select.and_where(Expr::col((Table::Change, Column::Rev)).eq(rows::signed(version.0)));
+        let Some(row) = self.all::<HistoryRow>(&select).await?.into_iter().next() else { return Ok(None) };
+        let (entry, bytes) = row.entry()?;
+        let content = rows::content(bytes, entry.md5)?;
+        Ok(Some(HistoryEntry { content, ..entry }))
     }
 
-    fn history_columns(&self) -> String {
-        let (size, facts) = (self.backend().byte_length("c.content"), rows::facts_of("c"));
-        format!(
-            "c.rev, c.op, c.channel, c.operator, c.source_address, c.client_id, c.note, c.request_id, c.at, {size}, \
-             {facts}"
-        )
+    fn select_history(&self, key: &ConfigKey) -> SelectStatement {
+        let others = [Column::Rev, Column::Op, Column::RequestId, Column::At];
+        let columns = others.into_iter().chain(ORIGIN).chain(FACTS);
+        let mut select = Query::select();
+        select.columns(columns.map(|column| (Table::Change, column)));
+        select.expr_as(self.backend().content_length(Table::Change), Alias::Size).from(Table::Change);
+        select.cond_where(has_key(Table::Change, std::slice::from_ref(key))).take()
     }
 }
 
-fn history_entry(columns: &mut Columns<'_>) -> Result<HistoryEntry, Fault> {
-    let (version, operation, origin) = (columns.version()?, columns.operation()?, columns.origin()?);
-    let (request_id, at, size) = (columns.request_id()?, columns.time()?, columns.number()?);
-    let facts = columns.facts()?;
-    let (md5, metadata) = (facts.md5, facts.metadata);
-    Ok(HistoryEntry { version, operation, md5, size, metadata, origin, request_id, at, content: None })
+#[derive(Debug, FromQueryResult)]
+struct HistoryRow {
+    rev: i64,
+    op: String,
+    #[sea_orm(nested)]
+    origin: OriginRow,
+    request_id: String,
+    at: i64,
+    size: i64,
+    #[sea_orm(nested)]
+    facts: FactsRow,
+    /// None where it was not asked for, too.
+    content: Option<Vec<u8>>,
+}
+
+impl HistoryRow {
+    /// The entry without its content, and what there is of that.
+    fn entry(self) -> Result<(HistoryEntry, Option<Vec<u8>>), Fault> {
+        let Facts { md5, metadata, .. } = self.facts.facts()?;
+        let entry = HistoryEntry {
+            version: rows::version(self.rev)?,
+            operation: rows::operation(&self.op)?,
+            md5,
+            size: rows::count(self.size)?,
+            metadata,
+            origin: self.origin.origin()?,
+            request_id: rows::request_id(&self.request_id)?,
+            at: WallMillis(self.at),
+            content: None,
+        };
+        Ok((entry, self.content))
+    }
 }

@@ -4,21 +4,21 @@
 use callboard_protocol::config::Version;
 use callboard_protocol::lease::Observation;
 use callboard_protocol::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline};
-use sea_orm::ConnectionTrait as _;
-use sea_orm::QueryResult;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::{Condition, ConnectionTrait as _, FromQueryResult};
 
 use super::backup::Extent;
 use super::batch;
-use super::dialect::Sql;
+use super::conditions::always;
+use super::dialect::IntoStatement;
 use super::error::{Fault, ReadError, WriteError};
-use super::rows::{self, Columns};
-use super::transaction::Transaction;
+use super::rows;
+use super::schema::{Column, Table};
+use super::transaction::{Transaction, replacing_dead};
 use super::writer::Writer;
 
 /// Revisions that a new line of history leaves out, so that no lost one is ever given again.
 const SKIPPED: u64 = 1_000_000;
-const OBSERVED: &str = "SELECT m.rev, m.timeline, n.node, n.inc, n.renew_seq, n.ack_floor, n.revoked, n.addr, n.database_member \
-                        FROM cc_meta m LEFT JOIN cc_node n ON 1 = 1 WHERE m.id = 1";
 
 impl Writer {
     /// Renews the row of this life. False when there is none any more, or it was revoked.
@@ -26,11 +26,11 @@ impl Writer {
     /// # Errors
     /// [`WriteError::Failed`]; it may be renewed all the same.
     pub async fn renew(&self, node: &NodeId, incarnation: Incarnation) -> Result<bool, WriteError> {
-        let member = self.member().unwrap_or("''");
-        let mut sql = self
-            .sql(&format!("UPDATE cc_node SET renew_seq = renew_seq + 1, database_member = {member} WHERE node = "));
-        sql.bind(&*node.0).push(" AND inc = ").bind(incarnation.0.to_string()).push(" AND revoked = ").bind(false);
-        Ok(self.run_alone(sql).await? > 0)
+        let mut update = Query::update();
+        update.table(Table::Node).value(Column::RenewSeq, Expr::col(Column::RenewSeq).add(1));
+        update.value(Column::DatabaseMember, Expr::cust(self.member().unwrap_or("''")));
+        update.cond_where(is_life(node, incarnation)).and_where(Expr::col(Column::Revoked).eq(false));
+        Ok(self.run_alone(&update).await? > 0)
     }
 
     /// Every row, with the revision and the line of history of the same moment.
@@ -38,20 +38,10 @@ impl Writer {
     /// # Errors
     /// [`ReadError`].
     pub async fn observe(&self) -> Result<Observation, ReadError> {
-        let statement = self.sql(OBSERVED).statement();
-        let mut left = self.pool_size();
-        loop {
-            let answer = tokio::time::timeout(self.patience(), self.leases().query_all_raw(statement.clone()));
-            let fault = match answer.await {
-                Ok(Ok(rows)) => return Ok(observation(&rows)?),
-                Ok(Err(error)) => Fault::Database(error),
-                Err(_elapsed) => Fault::TimedOut,
-            };
-            if left == 0 || !fault.is_dead_connection() {
-                return Err(fault.into());
-            }
-            left -= 1;
-        }
+        let statement = select_observed().into_statement(self.backend());
+        let ask = || self.leases().query_all_raw(statement.clone());
+        let found = replacing_dead(self.pool_size(), self.patience(), ask).await?;
+        Ok(observation(rows::read_all(&found)?)?)
     }
 
     /// Takes the right to renew away from a life of a node. False when there is no such row.
@@ -59,9 +49,9 @@ impl Writer {
     /// # Errors
     /// [`WriteError::Failed`]; after an unknown outcome ask again, it does no harm.
     pub async fn revoke(&self, node: &NodeId, incarnation: Incarnation) -> Result<bool, WriteError> {
-        let mut sql = self.sql("UPDATE cc_node SET revoked = ");
-        sql.bind(true).push(" WHERE node = ").bind(&*node.0).push(" AND inc = ").bind(incarnation.0.to_string());
-        Ok(self.run_alone(sql).await? > 0)
+        let mut update = Query::update();
+        update.table(Table::Node).value(Column::Revoked, true).cond_where(is_life(node, incarnation));
+        Ok(self.run_alone(&update).await? > 0)
     }
 
     /// Deletes the row of a life that has stood still at `renew_seq`. False when it was renewed, or is gone. Waits for a
@@ -70,10 +60,10 @@ impl Writer {
     /// # Errors
     /// [`WriteError::Failed`]; after an unknown outcome ask again, it does no harm.
     pub async fn fence(&self, node: &NodeId, incarnation: Incarnation, renew_seq: u64) -> Result<bool, WriteError> {
-        let mut sql = self.sql("DELETE FROM cc_node WHERE node = ");
-        sql.bind(&*node.0).push(" AND inc = ").bind(incarnation.0.to_string());
-        sql.push(" AND renew_seq = ").bind(rows::signed(renew_seq));
-        Ok(self.run_alone(sql).await? > 0)
+        let mut delete = Query::delete();
+        delete.from_table(Table::Node).cond_where(is_life(node, incarnation));
+        delete.and_where(Expr::col(Column::RenewSeq).eq(rows::signed(renew_seq)));
+        Ok(self.run_alone(&delete).await? > 0)
     }
 
     /// Begins a new line of history when the database is on the line `lost` and below `known`: it has lost commits that
@@ -121,22 +111,17 @@ impl Writer {
 
     /// Runs one statement outside of a transaction and returns how many rows it found. A connection that turns out dead
     /// is replaced: each statement here may be run twice.
-    async fn run_alone(&self, sql: Sql) -> Result<u64, Fault> {
-        let statement = sql.statement();
-        let mut left = self.pool_size();
-        loop {
-            let answer = tokio::time::timeout(self.patience(), self.leases().execute_raw(statement.clone()));
-            let fault = match answer.await {
-                Ok(Ok(result)) => return Ok(result.rows_affected()),
-                Ok(Err(error)) => Fault::Database(error),
-                Err(_elapsed) => Fault::TimedOut,
-            };
-            if left == 0 || !fault.is_dead_connection() {
-                return Err(fault);
-            }
-            left -= 1;
-        }
+    async fn run_alone(&self, statement: impl IntoStatement) -> Result<u64, Fault> {
+        let statement = statement.into_statement(self.backend());
+        let run = || self.leases().execute_raw(statement.clone());
+        Ok(replacing_dead(self.pool_size(), self.patience(), run).await?.rows_affected())
     }
+}
+
+/// Whether a membership row is of this life of this node.
+pub(super) fn is_life(node: &NodeId, incarnation: Incarnation) -> Condition {
+    let is_node = Expr::col(Column::Node).eq(&*node.0);
+    Cond::all().add(is_node).add(Expr::col(Column::Inc).eq(incarnation.0.to_string()))
 }
 
 /// Begins the line of history after `last`, above every revision up to `highest`.
@@ -145,37 +130,72 @@ async fn begin_after(transaction: &Transaction, highest: Version, last: Timeline
         Extent { timeline: Timeline(last.0.saturating_add(1)), revision: Version(highest.0.saturating_add(SKIPPED)) };
     // Who resumes from before it begins anew: what was known up to there may be lost.
     let next = rows::signed(began.revision.0);
-    let mut sql = transaction.sql("UPDATE cc_meta SET timeline = ");
-    sql.bind(rows::signed(began.timeline.0)).push(", rev = ").bind(next).push(", pruned_rev = ").bind(next);
-    sql.push(" WHERE id = 1");
-    transaction.run(sql).await?;
-    transaction.run(transaction.sql("DELETE FROM cc_node")).await?;
+    let mut update = Query::update();
+    update.table(Table::Meta).value(Column::Timeline, rows::signed(began.timeline.0));
+    update.value(Column::Rev, next).value(Column::PrunedRev, next).and_where(Expr::col(Column::Id).eq(1));
+    transaction.run(&update).await?;
+    transaction.run(Query::delete().from_table(Table::Node)).await?;
     Ok(began)
 }
 
 /// Every row, as a transaction sees them.
 pub(super) async fn observed(transaction: &Transaction) -> Result<Observation, Fault> {
-    observation(&transaction.rows(transaction.sql(OBSERVED)).await?)
+    observation(transaction.all(&select_observed()).await?)
 }
 
-fn observation(found: &[QueryResult]) -> Result<Observation, Fault> {
-    let mut head = None;
-    let mut rows = Vec::new();
-    for row in found {
-        let mut columns = Columns::of(row);
-        head = Some((columns.version()?, columns.timeline()?));
-        if let Some(node) = columns.take::<Option<String>>()? {
-            rows.push(MemberRow {
-                node: NodeId(node.into()),
-                incarnation: batch::incarnation(&columns.take::<String>()?)?,
-                renew_seq: columns.number()?,
-                ack_floor: AckNo(columns.number()?),
-                revoked: columns.take::<bool>()?,
-                address: columns.take::<String>()?,
-                database_member: columns.take::<String>()?,
-            });
-        }
+/// The meta row with each membership row.
+#[derive(Debug, FromQueryResult)]
+struct ObservedRow {
+    rev: i64,
+    timeline: i64,
+    #[sea_orm(nested)]
+    member: Option<NodeRow>,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct NodeRow {
+    node: String,
+    inc: String,
+    renew_seq: i64,
+    ack_floor: i64,
+    revoked: bool,
+    addr: String,
+    database_member: String,
+}
+
+impl NodeRow {
+    fn member(self) -> Result<MemberRow, Fault> {
+        Ok(MemberRow {
+            node: NodeId(self.node.into()),
+            incarnation: rows::incarnation(&self.inc)?,
+            renew_seq: rows::count(self.renew_seq)?,
+            ack_floor: AckNo(rows::count(self.ack_floor)?),
+            revoked: self.revoked,
+            address: self.addr,
+            database_member: self.database_member,
+        })
     }
-    let (revision, timeline) = head.ok_or_else(|| Fault::Broken("the row of cc_meta is missing".to_owned()))?;
+}
+
+fn select_observed() -> SelectStatement {
+    let member = [
+        Column::Node,
+        Column::Inc,
+        Column::RenewSeq,
+        Column::AckFloor,
+        Column::Revoked,
+        Column::Addr,
+        Column::DatabaseMember,
+    ];
+    let mut select = Query::select();
+    select.columns([Column::Rev, Column::Timeline].map(|column| (Table::Meta, column)));
+    select.columns(member.map(|column| (Table::Node, column))).from(Table::Meta).left_join(Table::Node, always());
+    select.and_where(Expr::col((Table::Meta, Column::Id)).eq(1)).take()
+}
+
+fn observation(found: Vec<ObservedRow>) -> Result<Observation, Fault> {
+    let first = found.first().ok_or_else(rows::no_meta)?;
+    let (revision, timeline) = (rows::version(first.rev)?, rows::timeline(first.timeline)?);
+    let rows = found.into_iter().filter_map(|row| row.member.map(NodeRow::member)).collect::<Result<_, _>>()?;
     Ok(Observation { revision, timeline, rows })
 }

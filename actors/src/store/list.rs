@@ -8,10 +8,14 @@ use callboard_protocol::content::Md5;
 use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
 use callboard_protocol::time::WallMillis;
 
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Func, Order, Query};
+
+use super::conditions::{has_prefix, is_after};
 use super::error::{Fault, ReadError};
 use super::reader::Reader;
-use super::rows::Columns;
-use super::selector;
+use super::rows::{self, KeyRow};
+use super::schema::{Alias, Column, KEY, Table};
 
 /// What a listing shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,29 +66,24 @@ impl Reader {
         after: Option<&(String, String)>,
         limit: u32,
     ) -> Result<Vec<Summary>, ReadError> {
-        let size = self.backend().byte_length("c.content");
-        let mut sql = self.sql(&format!(
-            "SELECT c.tenant, c.grp, c.data_id, c.version, c.md5, c.kind, c.description, c.tags, c.application, \
-             {size}, c.created_at, c.modified_at FROM cc_config c WHERE c.tenant = "
-        ));
-        sql.bind(filter.namespace.as_str()).push(" AND c.deleted = ").bind(false);
-        if let Some(group) = &filter.group {
-            sql.push(" AND c.grp = ").bind(group.as_str());
-        }
-        selector::with_prefix(&mut sql, "c", filter.data_id_prefix.as_deref().unwrap_or_default());
+        let column = |column| Expr::col((Table::Config, column));
+        let mut select = Query::select();
+        select.columns(KEY.into_iter().chain(SUMMARY).map(|column| (Table::Config, column))).from(Table::Config);
+        select.expr_as(self.backend().content_length(Table::Config), Alias::Size);
+        select.and_where(column(Column::Tenant).eq(filter.namespace.as_str()));
+        select.and_where(column(Column::Deleted).eq(false));
+        select.and_where_option(filter.group.as_deref().map(|group| column(Column::Grp).eq(group)));
+        select.and_where_option(has_prefix(column, filter.data_id_prefix.as_deref().unwrap_or_default()));
         if let Some(text) = filter.text.as_deref().filter(|text| !text.is_empty()) {
-            let position = self.backend().position();
-            sql.push(&format!(" AND ({position}(c.data_id, ")).bind(text);
-            sql.push(&format!(") > 0 OR {position}(COALESCE(c.description, ''), ")).bind(text).push(") > 0)");
+            let description = Func::coalesce([column(Column::Description), "".into()]);
+            let in_data_id = self.backend().contains(column(Column::DataId), text);
+            select.and_where(in_data_id.or(self.backend().contains(description, text)));
         }
-        if let Some((group, data_id)) = after {
-            sql.push(" AND c.grp >= ").bind(group.as_str()).push(" AND (c.grp > ").bind(group.as_str());
-            sql.push(" OR c.data_id > ").bind(data_id.as_str()).push(")");
-        }
-        sql.push(" ORDER BY c.tenant, c.grp, c.data_id LIMIT ").bind(i64::from(limit));
+        select.and_where_option(after.map(is_after)).limit(limit.into());
+        select.order_by_columns(KEY.map(|column| ((Table::Config, column), Order::Asc)));
         let mut summaries = Vec::new();
-        for row in &self.ask(sql).await? {
-            match summary(&mut Columns::of(row)) {
+        for row in &self.rows(&select).await? {
+            match rows::read::<SummaryRow>(row).and_then(SummaryRow::summary) {
                 Ok(summary) => summaries.push(summary),
                 Err(fault) => {
                     let reason = ReadError::from(fault).to_string();
@@ -101,21 +100,20 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn namespaces(&self) -> Result<Vec<NamespaceSummary>, ReadError> {
-        let mut counts = self.sql("SELECT c.tenant, COUNT(*) FROM cc_config c WHERE c.deleted = ");
-        counts.bind(false).push(" GROUP BY c.tenant");
+        let mut counts = Query::select();
+        counts.column(Column::Tenant).expr_as(Expr::col(Asterisk).count(), Alias::Number).from(Table::Config);
+        counts.and_where(Expr::col(Column::Deleted).eq(false)).group_by_col(Column::Tenant);
         let mut found = BTreeMap::new();
         found.insert(PUBLIC_NAMESPACE.to_owned(), NamespaceSummary::unnamed(PUBLIC_NAMESPACE, 0));
-        for row in &self.ask(counts).await? {
-            let mut columns = Columns::of(row);
-            let (id, configs) = (columns.take::<String>()?, columns.number()?);
-            found.insert(id.clone(), NamespaceSummary::unnamed(&id, configs));
+        for row in self.all::<NamespaceCountRow>(&counts).await? {
+            let summary = NamespaceSummary::unnamed(&row.tenant, rows::count(row.number)?);
+            found.insert(row.tenant, summary);
         }
-        for row in &self.ask(self.sql("SELECT id, name, description FROM cc_namespace")).await? {
-            let mut columns = Columns::of(row);
-            let id = columns.take::<String>()?;
+        let mut named = Query::select();
+        named.columns([Column::Id, Column::Name, Column::Description]).from(Table::Namespace);
+        for NamespaceRow { id, name, description } in self.all(&named).await? {
             let summary = found.entry(id.clone()).or_insert_with(|| NamespaceSummary::unnamed(&id, 0));
-            summary.name = columns.take()?;
-            summary.description = columns.take()?;
+            (summary.name, summary.description) = (name, description);
         }
         let first = found.remove(PUBLIC_NAMESPACE);
         Ok(first.into_iter().chain(found.into_values()).collect())
@@ -141,17 +139,59 @@ impl NamespaceSummary {
     }
 }
 
-fn summary(columns: &mut Columns<'_>) -> Result<Summary, Fault> {
-    Ok(Summary {
-        key: columns.key()?,
-        version: columns.version()?,
-        md5: columns.md5()?,
-        kind: columns.kind()?,
-        description: columns.take()?,
-        tags: columns.tags()?,
-        application: columns.take()?,
-        size: columns.number()?,
-        created_at: columns.time()?,
-        modified_at: columns.time()?,
-    })
+/// What a summary has besides its key and its length.
+const SUMMARY: [Column; 8] = [
+    Column::Version,
+    Column::Md5,
+    Column::Kind,
+    Column::Description,
+    Column::Tags,
+    Column::Application,
+    Column::CreatedAt,
+    Column::ModifiedAt,
+];
+
+#[derive(Debug, FromQueryResult)]
+struct SummaryRow {
+    #[sea_orm(nested)]
+    key: KeyRow,
+    version: i64,
+    md5: Option<String>,
+    kind: String,
+    description: Option<String>,
+    tags: String,
+    application: Option<String>,
+    size: i64,
+    created_at: i64,
+    modified_at: i64,
+}
+
+impl SummaryRow {
+    fn summary(self) -> Result<Summary, Fault> {
+        Ok(Summary {
+            key: self.key.key()?,
+            version: rows::version(self.version)?,
+            md5: rows::md5(self.md5.as_deref())?,
+            kind: rows::kind(&self.kind)?,
+            description: self.description,
+            tags: rows::tags(&self.tags)?,
+            application: self.application,
+            size: rows::count(self.size)?,
+            created_at: WallMillis(self.created_at),
+            modified_at: WallMillis(self.modified_at),
+        })
+    }
+}
+
+#[derive(Debug, FromQueryResult)]
+struct NamespaceCountRow {
+    tenant: String,
+    number: i64,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct NamespaceRow {
+    id: String,
+    name: String,
+    description: Option<String>,
 }

@@ -5,23 +5,26 @@ use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::unit::{Recorded, RequestId};
-use sea_orm::QueryResult;
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Expr, Query, SelectStatement};
 
-use super::batch::{self, ASKED_AT_ONCE};
-use super::dialect::{Backend, Sql};
+use super::batch::ASKED_AT_ONCE;
+use super::conditions::among;
+use super::dialect::Backend;
 use super::error::Fault;
 use super::membership::Landed;
 use super::reader::{self, Reader};
-use super::rows::{self, Columns, Head};
+use super::rows::{self, Head, KeyRow, RequestRow};
+use super::schema::{Column, KEY, Table};
 use super::transaction::Transaction;
 
 /// Something that answers statements: a reader, or a transaction that holds the lock.
 pub(super) trait Asked {
     fn backend(&self) -> Backend;
-    fn statement(&self, text: &str) -> Sql;
-    async fn answer(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault>;
-    /// Of a statement that begins with [`Backend::head`]: an answer that is not behind what is known.
-    async fn answer_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault>;
+    /// Every row that the statement answers with.
+    async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault>;
+    /// Of a statement made of [`Backend::head`]: an answer that is not behind what is known, and what it found by a left join.
+    async fn all_as_of<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<(Head, Vec<T>), Fault>;
 }
 
 impl Asked for Transaction {
@@ -29,17 +32,14 @@ impl Asked for Transaction {
         Transaction::backend(self)
     }
 
+    async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault> {
+        Transaction::all(self, select).await
+    }
+
     /// It holds the lock of the meta row: nobody commits beside it.
-    async fn answer_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        self.rows(sql).await
-    }
-
-    fn statement(&self, text: &str) -> Sql {
-        self.sql(text)
-    }
-
-    async fn answer(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        self.rows(sql).await
+    async fn all_as_of<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<(Head, Vec<T>), Fault> {
+        let found = self.rows(select).await?;
+        Ok((rows::head_of(&found)?, rows::read_present(&found)?))
     }
 }
 
@@ -48,17 +48,21 @@ impl Asked for Reader {
         Reader::backend(self)
     }
 
-    async fn answer_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        self.ask_as_of(sql).await
+    async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault> {
+        Reader::all(self, select).await
     }
 
-    fn statement(&self, text: &str) -> Sql {
-        self.sql(text)
+    async fn all_as_of<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<(Head, Vec<T>), Fault> {
+        Reader::all_as_of(self, select).await
     }
+}
 
-    async fn answer(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        self.ask(sql).await
-    }
+/// A request that is in the database, and the revision under which it is kept.
+#[derive(Debug, FromQueryResult)]
+struct LandedRow {
+    rev: i64,
+    #[sea_orm(nested)]
+    request: RequestRow,
 }
 
 pub(super) async fn under_lock(transaction: &Transaction, request_ids: &[RequestId]) -> Result<Landed, Fault> {
@@ -68,32 +72,25 @@ pub(super) async fn under_lock(transaction: &Transaction, request_ids: &[Request
 pub(super) async fn look(asked: &impl Asked, request_ids: &[RequestId]) -> Result<Landed, Fault> {
     let mut head: Option<(Version, Timeline)> = None;
     let mut units: Vec<(RequestId, Recorded)> = Vec::new();
-    let mut revisions: Vec<Version> = Vec::new();
+    let mut revisions: Vec<i64> = Vec::new();
     let none: &[RequestId] = &[];
     let chunks = request_ids.chunks(ASKED_AT_ONCE).chain(request_ids.is_empty().then_some(none));
     for ids in chunks {
-        let head_columns = asked.backend().head();
-        let text =
-            format!("SELECT {head_columns}, r.rev, r.request_id, r.result FROM cc_meta m LEFT JOIN cc_request r ON ");
-        let mut sql = asked.statement(&text);
-        if ids.is_empty() {
-            sql.push("1 = 0");
-        } else {
-            sql.push("r.request_id IN ").list(&ids.iter().map(RequestId::as_str).collect::<Vec<_>>());
-        }
-        sql.push(" WHERE m.id = 1");
-        for row in &asked.answer_as_of(sql).await? {
-            let mut columns = Columns::of(row);
-            let Head { revision, timeline, .. } = columns.head()?;
-            // What was not there was not there as of the first, lowest revision.
-            head.get_or_insert((revision, timeline));
-            if let Some(revision) = columns.take::<Option<i64>>()? {
-                revisions.push(Version(revision.unsigned_abs()));
-                units.push(batch::recorded(&mut columns)?);
-            }
+        let ids: Vec<&str> = ids.iter().map(RequestId::as_str).collect();
+        let of_request = |column| (Table::Request, column);
+        let columns = [Column::Rev, Column::RequestId, Column::Result];
+        let mut select = asked.backend().head();
+        select.exprs(columns.map(|column| Expr::col(of_request(column))));
+        select.left_join(Table::Request, among(of_request(Column::RequestId), &ids));
+        let (Head { revision, timeline, .. }, found) = asked.all_as_of::<LandedRow>(&select).await?;
+        // What was not there was not there as of the first, lowest revision.
+        head.get_or_insert((revision, timeline));
+        for LandedRow { rev, request } in found {
+            revisions.push(rev);
+            units.push(request.recorded()?);
         }
     }
-    let (revision, timeline) = head.ok_or_else(|| Fault::Broken("the row of cc_meta is missing".to_owned()))?;
+    let (revision, timeline) = head.ok_or_else(rows::no_meta)?;
     let keys = changed_keys(asked, &units, &revisions).await?;
     let states = if keys.is_empty() { Vec::new() } else { reader::fill(asked, &keys).await?.states };
     Ok(Landed { revision, timeline, units, states })
@@ -104,16 +101,18 @@ pub(super) async fn look(asked: &impl Asked, request_ids: &[RequestId]) -> Resul
 async fn changed_keys(
     asked: &impl Asked,
     units: &[(RequestId, Recorded)],
-    revisions: &[Version],
+    revisions: &[i64],
 ) -> Result<Vec<ConfigKey>, Fault> {
     let mut keys = Vec::new();
     for (units, revisions) in units.chunks(ASKED_AT_ONCE).zip(revisions.chunks(ASKED_AT_ONCE)) {
-        let mut sql = asked.statement("SELECT c.tenant, c.grp, c.data_id FROM cc_change c WHERE c.rev IN ");
-        sql.tuple(revisions.iter().map(|revision| rows::signed(revision.0).into()));
+        let of_change = |column| (Table::Change, column);
         let ids: Vec<&str> = units.iter().map(|(request_id, _)| request_id.as_str()).collect();
-        sql.push(" AND c.request_id IN ").list(&ids);
-        for row in &asked.answer(sql).await? {
-            keys.push(Columns::of(row).key()?);
+        let mut select = Query::select();
+        select.columns(KEY.map(of_change)).from(Table::Change);
+        select.and_where(among(of_change(Column::Rev), revisions));
+        select.and_where(among(of_change(Column::RequestId), &ids));
+        for row in asked.all::<KeyRow>(&select).await? {
+            keys.push(row.key()?);
         }
     }
     keys.sort_unstable();

@@ -2,16 +2,18 @@
 //! the meta row first, so that it comes wholly before or wholly after any commit. Decides nothing.
 
 use callboard_protocol::config::{SharedState, Version};
-use callboard_protocol::lease::Observation;
-use callboard_protocol::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline};
+use callboard_protocol::lease::{self, Admission, Candidate, Observation, Occupant};
+use callboard_protocol::member::{AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::unit::{Recorded, RequestId};
-use sea_orm::Value;
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 
 use super::error::{Fault, WriteError};
-use super::rows::{self, Columns};
-use super::transaction::{TOUCH, Transaction};
+use super::rows::{self, TextRow};
+use super::schema::{Alias, Column, Table};
+use super::transaction::Transaction;
 use super::writer::Writer;
-use super::{batch, leases, look};
+use super::{leases, look};
 
 /// A node that wants a row.
 #[derive(Debug, Clone)]
@@ -98,17 +100,18 @@ impl Writer {
     ) -> Result<Option<Landed>, WriteError> {
         let transaction = self.begin().await?;
         let landed = transaction.within(async {
-            let greatest = self.backend().greatest();
-            let mut sql = transaction.sql(&format!("UPDATE cc_node SET ack_floor = {greatest}(ack_floor, "));
-            sql.bind(rows::signed(above.0.saturating_add(1))).push(") WHERE node = ").bind(&*node.0);
-            sql.push(" AND inc = ").bind(incarnation.0.to_string());
-            if transaction.run(sql).await? == 0 {
+            let floor = rows::signed(above.0.saturating_add(1));
+            let raised = Func::greatest([Expr::col(Column::AckFloor), floor.into()]);
+            let mut update = Query::update();
+            update.table(Table::Node).value(Column::AckFloor, raised);
+            update.cond_where(leases::is_life(node, incarnation));
+            if transaction.run(&update).await? == 0 {
                 return Ok(None);
             }
             let landed = look::under_lock(&transaction, request_ids).await?;
             // A floor that is there already is no write, and a commit without one waits for nothing.
             if !landed.units.is_empty() && self.backend().shows_before_durable() {
-                transaction.run(transaction.sql(TOUCH)).await?;
+                transaction.touch().await?;
             }
             Ok(Some(landed))
         });
@@ -143,87 +146,102 @@ impl Writer {
     /// [`WriteError::Failed`]; after an unknown outcome ask again, it does no harm.
     pub async fn release(&self, node: &NodeId, incarnation: Incarnation) -> Result<bool, WriteError> {
         let transaction = self.begin().await?;
-        let mut sql = transaction.sql("DELETE FROM cc_node WHERE node = ");
-        sql.bind(&*node.0).push(" AND inc = ").bind(incarnation.0.to_string());
-        let found = transaction.within(transaction.run(sql)).await?;
+        let mut delete = Query::delete();
+        delete.from_table(Table::Node).cond_where(leases::is_life(node, incarnation));
+        let found = transaction.within(transaction.run(&delete)).await?;
         transaction.commit().await?;
         Ok(found > 0)
     }
 }
 
-async fn add_row(transaction: &Transaction, request: &JoinRequest, member: Option<&str>) -> Result<Joined, Fault> {
+async fn add_row(
+    transaction: &Transaction,
+    request: &JoinRequest,
+    member: Option<&'static str>,
+) -> Result<Joined, Fault> {
     // An update, not the lock alone: a commit at a stricter isolation level would fail instead of overlooking it.
-    transaction.run(transaction.sql(TOUCH)).await?;
-    for row in &transaction.rows(transaction.sql("SELECT node, inc, boot_id, proto FROM cc_node")).await? {
-        let mut columns = Columns::of(row);
-        let node = NodeId(columns.take::<String>()?.into());
-        let life = batch::incarnation(&columns.take::<String>()?)?;
-        let (boot_id, versions) = (columns.take::<String>()?, columns.take::<i32>()?);
-        if node != request.node {
-            if request.is_alone {
-                remove_row(transaction, &node).await?;
-                continue;
+    transaction.touch().await?;
+    let candidate = request.candidate(own_member(transaction, member).await?);
+    let mut select = Query::select();
+    let columns = [Column::Node, Column::Inc, Column::BootId, Column::Proto, Column::DatabaseMember];
+    select.columns(columns).from(Table::Node);
+    let found = transaction.all::<OccupantRow>(&select).await?;
+    let occupants = found.into_iter().map(OccupantRow::occupant).collect::<Result<Vec<_>, _>>()?;
+    match lease::admit(&candidate, &occupants) {
+        Admission::Admitted { replaced } => {
+            for node in &replaced {
+                let is_its = Expr::col(Column::Node).eq(&*node.0);
+                transaction.run(Query::delete().from_table(Table::Node).and_where(is_its)).await?;
             }
-            if !overlap(unpacked(versions), request.versions) {
-                return Ok(Joined::Incompatible { node });
-            }
-            continue;
+            insert_row(transaction, &candidate, &request.address).await?;
+            Ok(Joined::Member(leases::observed(transaction).await?))
         }
-        // A process knows its own lives: a join that comes late must not take the row of a later one.
-        let may_replace = if is_of_one_process(request.first_life, life) {
-            life <= request.incarnation
-        } else {
-            request.is_alone || (!boot_id.is_empty() && boot_id == request.boot_id)
-        };
-        if !may_replace {
-            return Ok(Joined::Held(leases::observed(transaction).await?));
+        Admission::Held => Ok(Joined::Held(leases::observed(transaction).await?)),
+        Admission::Elsewhere => {
+            let observation = leases::observed(transaction).await?;
+            Ok(Joined::Elsewhere { observation, ours: candidate.database_member })
         }
-        remove_row(transaction, &request.node).await?;
+        Admission::Incompatible { node } => Ok(Joined::Incompatible { node }),
     }
-    let columns = "(node, inc, renew_seq, ack_floor, revoked, addr, boot_id, proto, database_member)";
-    let mut new = transaction.sql(&format!("INSERT INTO cc_node {columns} VALUES "));
-    let ours = own_member(transaction, member).await?;
-    if !ours.is_empty() {
-        let observation = leases::observed(transaction).await?;
-        let is_elsewhere = |row: &MemberRow| !row.database_member.is_empty() && row.database_member != ours;
-        if observation.rows.iter().any(is_elsewhere) {
-            return Ok(Joined::Elsewhere { observation, ours });
+}
+
+impl JoinRequest {
+    fn candidate(&self, database_member: String) -> Candidate {
+        Candidate {
+            node: self.node.clone(),
+            incarnation: self.incarnation,
+            first_life: self.first_life,
+            boot_id: self.boot_id.clone(),
+            versions: self.versions,
+            is_alone: self.is_alone,
+            database_member,
         }
     }
-    new.tuple([
-        Value::from(&*request.node.0),
-        request.incarnation.0.to_string().into(),
-        1_i64.into(),
-        0_i64.into(),
-        false.into(),
-        request.address.as_str().into(),
-        request.boot_id.as_str().into(),
-        packed(request.versions).into(),
-        ours.into(),
-    ]);
-    transaction.run(new).await?;
-    Ok(Joined::Member(leases::observed(transaction).await?))
+}
+
+/// What a join needs of a row.
+#[derive(Debug, FromQueryResult)]
+struct OccupantRow {
+    node: String,
+    inc: String,
+    boot_id: String,
+    proto: i32,
+    database_member: String,
+}
+
+impl OccupantRow {
+    fn occupant(self) -> Result<Occupant, Fault> {
+        Ok(Occupant {
+            node: NodeId(self.node.into()),
+            incarnation: rows::incarnation(&self.inc)?,
+            boot_id: self.boot_id,
+            versions: unpacked(self.proto),
+            database_member: self.database_member,
+        })
+    }
+}
+
+async fn insert_row(transaction: &Transaction, candidate: &Candidate, address: &str) -> Result<(), Fault> {
+    let row = [
+        (Column::Node, Expr::val(&*candidate.node.0)),
+        (Column::Inc, candidate.incarnation.0.to_string().into()),
+        (Column::RenewSeq, 1_i64.into()),
+        (Column::AckFloor, 0_i64.into()),
+        (Column::Revoked, false.into()),
+        (Column::Addr, address.into()),
+        (Column::BootId, candidate.boot_id.as_str().into()),
+        (Column::Proto, packed(candidate.versions).into()),
+        (Column::DatabaseMember, candidate.database_member.as_str().into()),
+    ];
+    let (columns, values): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+    transaction.run(Query::insert().into_table(Table::Node).columns(columns).values_panic(values)).await.map(|_| ())
 }
 
 /// The member of the database that the transaction is on; empty where only one takes writes.
-async fn own_member(transaction: &Transaction, member: Option<&str>) -> Result<String, Fault> {
+async fn own_member(transaction: &Transaction, member: Option<&'static str>) -> Result<String, Fault> {
     let Some(member) = member else { return Ok(String::new()) };
-    match &*transaction.rows(transaction.sql(&format!("SELECT {member}"))).await? {
-        [row, ..] => Ok(Columns::of(row).take::<String>()?),
-        [] => Ok(String::new()),
-    }
-}
-
-async fn remove_row(transaction: &Transaction, node: &NodeId) -> Result<(), Fault> {
-    let mut old = transaction.sql("DELETE FROM cc_node WHERE node = ");
-    old.bind(&*node.0);
-    transaction.run(old).await.map(|_| ())
-}
-
-/// True when a life is one of the process whose first life is given: they are counted up from a random number.
-fn is_of_one_process(first: Incarnation, life: Incarnation) -> bool {
-    const MOST_LIVES: u128 = 1 << 32;
-    life.0.as_u128().checked_sub(first.0.as_u128()).is_some_and(|distance| distance < MOST_LIVES)
+    let row = transaction.one::<TextRow>(Query::select().expr_as(Expr::cust(member), Alias::Text)).await?;
+    Ok(row.map(|row| row.text).unwrap_or_default())
 }
 
 /// A range of versions as the one number of its column.
@@ -235,8 +253,4 @@ fn packed((least, most): (u16, u16)) -> i32 {
 fn unpacked(number: i32) -> (u16, u16) {
     let [least, most] = [number >> 16, number & 0xffff].map(|part| u16::try_from(part).unwrap_or_default());
     if least == 0 { (most, most) } else { (least, most) }
-}
-
-fn overlap(one: (u16, u16), other: (u16, u16)) -> bool {
-    one.0 <= other.1 && other.0 <= one.1
 }

@@ -3,10 +3,11 @@
 
 use callboard_protocol::key::PUBLIC_NAMESPACE;
 use callboard_protocol::time::WallMillis;
-use sea_orm::Value;
+use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Query};
 
 use super::error::{Fault, WriteError};
-use super::rows::Columns;
+use super::rows::CountRow;
+use super::schema::{Alias, Column, Table};
 use super::transaction::Transaction;
 use super::writer::Writer;
 
@@ -54,10 +55,11 @@ impl Writer {
         refuse_built_in(&namespace.id)?;
         let transaction = self.begin().await?;
         let found = transaction.within(async {
-            let mut sql = transaction.sql("UPDATE cc_namespace SET name = ");
-            sql.bind(namespace.name.as_str()).push(", description = ").bind(namespace.description.clone());
-            sql.push(", modified_at = ").bind(at.0).push(" WHERE id = ").bind(namespace.id.as_str());
-            if transaction.run(sql).await? > 0 {
+            let mut update = Query::update();
+            update.table(Table::Namespace).and_where(Expr::col(Column::Id).eq(namespace.id.as_str()));
+            update.value(Column::Name, namespace.name.as_str());
+            update.value(Column::Description, namespace.description.clone()).value(Column::ModifiedAt, at.0);
+            if transaction.run(&update).await? > 0 {
                 return Ok(true);
             }
             if configs_in(&transaction, &namespace.id).await? == 0 {
@@ -85,9 +87,9 @@ impl Writer {
             if configs > 0 {
                 return Ok(Err(WriteError::NamespaceInUse { id: id.to_owned(), configs }));
             }
-            let mut sql = transaction.sql("DELETE FROM cc_namespace WHERE id = ");
-            sql.bind(id);
-            let removed = transaction.run(sql).await?;
+            let mut delete = Query::delete();
+            delete.from_table(Table::Namespace).and_where(Expr::col(Column::Id).eq(id));
+            let removed = transaction.run(&delete).await?;
             Ok(if removed > 0 { Ok(()) } else { Err(WriteError::NamespaceMissing { id: id.to_owned() }) })
         });
         if let Err(refusal) = verdict.await? {
@@ -103,29 +105,29 @@ fn refuse_built_in(id: &str) -> Result<(), WriteError> {
 }
 
 async fn has_row(transaction: &Transaction, id: &str) -> Result<bool, Fault> {
-    let mut sql = transaction.sql("SELECT id FROM cc_namespace WHERE id = ");
-    sql.bind(id);
-    Ok(transaction.row(sql).await?.is_some())
+    let mut select = Query::select();
+    select.column(Column::Id).from(Table::Namespace).and_where(Expr::col(Column::Id).eq(id));
+    Ok(!transaction.rows(&select).await?.is_empty())
 }
 
 async fn configs_in(transaction: &Transaction, id: &str) -> Result<u64, Fault> {
-    let mut sql = transaction.sql("SELECT COUNT(*) FROM cc_config WHERE tenant = ");
-    sql.bind(id).push(" AND deleted = ").bind(false);
-    match transaction.row(sql).await? {
-        Some(row) => Columns::of(&row).number(),
-        None => Err(Fault::Broken("a count without a row".to_owned())),
-    }
+    let mut count = Query::select();
+    count.expr_as(Expr::col(Asterisk).count(), Alias::Number).from(Table::Config);
+    count.and_where(Expr::col(Column::Tenant).eq(id)).and_where(Expr::col(Column::Deleted).eq(false));
+    CountRow::of(transaction.one(&count).await?)
 }
 
 async fn add_row(transaction: &Transaction, namespace: &Namespace, at: WallMillis) -> Result<(), Fault> {
-    let columns = "(id, name, description, created_at, modified_at)";
-    let mut sql = transaction.sql(&format!("INSERT INTO cc_namespace {columns} VALUES "));
-    sql.tuple([
-        Value::from(namespace.id.as_str()),
+    let columns = [Column::Id, Column::Name, Column::Description, Column::CreatedAt, Column::ModifiedAt];
+    let description = namespace.description.clone();
+    let mut insert = Query::insert();
+    insert.into_table(Table::Namespace).columns(columns);
+    insert.values_panic([
+        namespace.id.as_str().into(),
         namespace.name.as_str().into(),
-        namespace.description.clone().into(),
+        description.into(),
         at.0.into(),
         at.0.into(),
     ]);
-    transaction.run(sql).await.map(|_| ())
+    transaction.run(&insert).await.map(|_| ())
 }

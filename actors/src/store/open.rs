@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
+use sea_orm::sea_query::{Order, Query};
 use sea_orm::sqlx::{self, ConnectOptions, Connection};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult};
 
 use super::dialect::Backend;
 use super::error::{OpenError, is_missing_table};
 use super::file_hold::FileHold;
 use super::outlook::Outlook;
+use super::rows;
+use super::schema::{Column, Table};
 use super::transaction::Limits;
 use super::writer::Apart;
 use super::{OpenOptions, Reader, Writer};
@@ -21,8 +24,6 @@ mod sqlite;
 
 /// The newest migration that this program needs.
 pub(super) const SCHEMA: &str = "m0003_room_for_updates";
-/// Where the applied migrations are kept.
-pub(super) const MIGRATION_TABLE: &str = "cc_migration";
 /// Connections for writes: commits take turns anyway, the others are for membership.
 const WRITE_CONNECTIONS: u32 = 4;
 /// Connections for joining and leaving, which take turns.
@@ -187,11 +188,18 @@ fn warn_of_weak_durability(database: &str, setting: &str, value: &str, wanted: &
     );
 }
 
+/// A migration that was applied.
+#[derive(Debug, FromQueryResult)]
+struct MigrationRow {
+    version: String,
+}
+
 async fn check_schema(reads: &DatabaseConnection, backend: Backend, database: &str) -> Result<(), OpenError> {
     let not_migrated = || OpenError::NotMigrated { database: database.to_owned(), needed: SCHEMA };
-    let question = format!("SELECT version FROM {MIGRATION_TABLE} ORDER BY version");
-    let rows = match reads.query_all_raw(Statement::from_string(backend.sea(), question)).await {
-        Ok(rows) => rows,
+    let mut select = Query::select();
+    select.column(Column::Version).from(Table::Migration).order_by(Column::Version, Order::Asc);
+    let found = match reads.query_all(&select).await {
+        Ok(found) => found,
         Err(error) if is_missing_table(&error, backend) => return Err(not_migrated()),
         Err(error @ DbErr::Query(_)) => {
             let reason = format!("its table of migrations can't be read: {error}");
@@ -201,13 +209,12 @@ async fn check_schema(reads: &DatabaseConnection, backend: Backend, database: &s
             return Err(OpenError::Unreachable { database: database.to_owned(), reason: error.to_string() });
         }
     };
-    let applied = rows.iter().map(|row| row.try_get_by_index::<String>(0)).collect::<Result<Vec<_>, _>>();
-    let applied =
-        applied.map_err(|error| OpenError::Unusable { database: database.to_owned(), reason: error.to_string() })?;
-    if !applied.iter().any(|name| name == SCHEMA) {
+    let applied = rows::read_all::<MigrationRow>(&found)
+        .map_err(|fault| OpenError::Unusable { database: database.to_owned(), reason: fault.reason() })?;
+    if !applied.iter().any(|row| row.version == SCHEMA) {
         return Err(not_migrated());
     }
-    match applied.into_iter().next_back().filter(|name| name.as_str() > SCHEMA) {
+    match applied.into_iter().next_back().map(|row| row.version).filter(|name| name.as_str() > SCHEMA) {
         Some(found) => Err(OpenError::TooNew { database: database.to_owned(), found }),
         None => Ok(()),
     }

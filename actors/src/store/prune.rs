@@ -7,8 +7,13 @@ use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::time::WallMillis;
 
+use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Func, Order, Query};
+
+use super::conditions::among;
 use super::error::{Fault, WriteError};
-use super::rows::{self, Columns};
+use super::rows::{self, KeyRow};
+use super::schema::{Column, KEY, Table};
 use super::writer::Writer;
 
 /// How long a request id is kept.
@@ -43,17 +48,17 @@ impl Writer {
             let Some((highest, _)) = chosen.last() else { continue };
             let transaction = self.begin().await?;
             let work = transaction.within(async {
-                let greatest = self.backend().greatest();
-                let mut floor = transaction.sql(&format!("UPDATE cc_meta SET pruned_rev = {greatest}(pruned_rev, "));
-                floor.bind(rows::signed(highest.0)).push(") WHERE id = 1");
-                transaction.run(floor).await?;
-                let mut sql = transaction.sql("DELETE FROM cc_change WHERE ");
-                for (index, (revision, key)) in chosen.iter().enumerate() {
-                    sql.push(if index > 0 { " OR (rev = " } else { "(rev = " }).bind(rows::signed(revision.0));
-                    sql.push(" AND tenant = ").bind(key.namespace()).push(" AND grp = ").bind(key.group());
-                    sql.push(" AND data_id = ").bind(key.data_id()).push(")");
+                let highest = Func::greatest([Expr::col(Column::PrunedRev), rows::signed(highest.0).into()]);
+                let mut floor = Query::update();
+                floor.table(Table::Meta).value(Column::PrunedRev, highest).and_where(Expr::col(Column::Id).eq(1));
+                transaction.run(&floor).await?;
+                let mut any = Cond::any();
+                for (revision, key) in chosen {
+                    let [tenant, group, data_id] = KEY.map(Expr::col);
+                    let is_of = tenant.eq(key.namespace()).and(group.eq(key.group())).and(data_id.eq(key.data_id()));
+                    any = any.add(Expr::col(Column::Rev).eq(rows::signed(revision.0)).and(is_of));
                 }
-                transaction.run(sql).await
+                transaction.run(Query::delete().from_table(Table::Change).cond_where(any)).await
             });
             let found = work.await?;
             transaction.commit().await?;
@@ -64,17 +69,19 @@ impl Writer {
 
     /// Changes older than `before` that a newer one followed, in the order of their revisions.
     async fn old_changes(&self, before: WallMillis, at_most: u64) -> Result<Vec<(Version, ConfigKey)>, Fault> {
-        let mut sql = self.reader().sql(
-            "SELECT c.rev, c.tenant, c.grp, c.data_id FROM cc_change c JOIN cc_config k ON k.tenant = c.tenant \
-             AND k.grp = c.grp AND k.data_id = c.data_id AND k.version > c.rev WHERE c.at < ",
-        );
-        sql.bind(before.0).push(" ORDER BY c.rev, c.tenant, c.grp, c.data_id LIMIT ").bind(rows::signed(at_most));
-        let mut chosen = Vec::new();
-        for row in &self.reader().ask(sql).await? {
-            let mut columns = Columns::of(row);
-            chosen.push((columns.version()?, columns.key()?));
+        let of_change = |column| (Table::Change, column);
+        let of_config = |column| (Table::Config, column);
+        let mut newer = Cond::all().add(Expr::col(of_config(Column::Version)).gt(Expr::col(of_change(Column::Rev))));
+        for column in KEY {
+            newer = newer.add(Expr::col(of_config(column)).eq(Expr::col(of_change(column))));
         }
-        Ok(chosen)
+        let mut select = Query::select();
+        select.column(of_change(Column::Rev)).columns(KEY.map(of_change)).from(Table::Change);
+        select.inner_join(Table::Config, newer).and_where(Expr::col(of_change(Column::At)).lt(before.0));
+        select.order_by(of_change(Column::Rev), Order::Asc).limit(rows::signed(at_most).unsigned_abs());
+        select.order_by_columns(KEY.map(|column| (of_change(column), Order::Asc)));
+        let rows = self.reader().all::<OldRow>(&select).await?.into_iter();
+        rows.map(|row| Ok((rows::version(row.rev)?, row.key.key()?))).collect()
     }
 
     async fn forget_requests(&self, now: WallMillis, through: Version, at_most: u64) -> Result<(), WriteError> {
@@ -82,20 +89,32 @@ impl Writer {
             return Ok(());
         }
         let kept = i64::try_from(REQUESTS_KEPT.as_millis()).unwrap_or(i64::MAX);
-        let mut sql = self.reader().sql("SELECT request_id FROM cc_request WHERE at < ");
-        sql.bind(now.0.saturating_sub(kept)).push(" AND rev <= ").bind(rows::signed(through.0));
-        sql.push(" ORDER BY at LIMIT ").bind(rows::signed(at_most));
-        let mut ids = Vec::new();
-        for row in &self.reader().ask(sql).await? {
-            ids.push(Columns::of(row).take::<String>()?);
-        }
+        let mut select = Query::select();
+        select.column(Column::RequestId).from(Table::Request).order_by(Column::At, Order::Asc);
+        select.limit(rows::signed(at_most).unsigned_abs());
+        select.and_where(Expr::col(Column::At).lt(now.0.saturating_sub(kept)));
+        select.and_where(Expr::col(Column::Rev).lte(rows::signed(through.0)));
+        let found = self.reader().all::<OldRequestRow>(&select).await?;
+        let ids: Vec<&str> = found.iter().map(|row| &*row.request_id).collect();
         for ids in ids.chunks(REMOVED_AT_ONCE) {
             let transaction = self.begin().await?;
-            let mut sql = transaction.sql("DELETE FROM cc_request WHERE request_id IN ");
-            sql.list(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-            transaction.within(transaction.run(sql)).await?;
+            let mut delete = Query::delete();
+            delete.from_table(Table::Request).and_where(among((Table::Request, Column::RequestId), ids));
+            transaction.within(transaction.run(&delete)).await?;
             transaction.commit().await?;
         }
         Ok(())
     }
+}
+
+#[derive(Debug, FromQueryResult)]
+struct OldRow {
+    rev: i64,
+    #[sea_orm(nested)]
+    key: KeyRow,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct OldRequestRow {
+    request_id: String,
 }

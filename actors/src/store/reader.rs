@@ -10,14 +10,18 @@ use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::unit::RequestId;
-use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
+use sea_orm::sea_query::{Expr, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult, Statement};
 
-use super::dialect::{Backend, Sql};
+use super::conditions::has_key;
+use super::dialect::{Backend, IntoStatement};
 use super::error::{Fault, ReadError};
 use super::look::{self, Asked};
 use super::membership::Landed;
 use super::outlook::Outlook;
-use super::rows::{self, Columns, Head};
+use super::rows::{self, Head, HeadRow, KeyRow, StateRow};
+use super::schema::{Column, FACTS, KEY, Table};
+use super::transaction::replacing_dead;
 
 /// Keys in one statement of a fill.
 const FILLED_AT_ONCE: usize = 200;
@@ -91,12 +95,12 @@ impl Reader {
     pub async fn versions(&self, keys: &[ConfigKey]) -> Result<Vec<(ConfigKey, Version, Option<Md5>)>, ReadError> {
         let mut found = HashMap::with_capacity(keys.len());
         for chunk in keys.chunks(FILLED_AT_ONCE) {
-            let text = "SELECT c.tenant, c.grp, c.data_id, c.version, c.md5 FROM cc_config c WHERE ";
-            let mut sql = self.sql(text);
-            sql.keys("c", chunk);
-            for row in &self.ask(sql).await? {
-                let mut columns = Columns::of(row);
-                found.insert(columns.key()?, (columns.version()?, columns.md5()?));
+            let columns = KEY.into_iter().chain([Column::Version, Column::Md5]);
+            let mut select = Query::select();
+            select.columns(columns.map(|column| (Table::Config, column))).from(Table::Config);
+            select.cond_where(has_key(Table::Config, chunk));
+            for row in self.all::<VersionRow>(&select).await? {
+                found.insert(row.key.key()?, (rows::version(row.version)?, rows::md5(row.md5.as_deref())?));
             }
         }
         let answer = |key: &ConfigKey| {
@@ -111,9 +115,8 @@ impl Reader {
     /// # Errors
     /// [`ReadError`] when it does not answer.
     pub async fn probe(&self) -> Result<(), ReadError> {
-        let head = self.backend.head();
-        let rows = self.ask_as_of(self.sql(&format!("SELECT {head} FROM cc_meta m WHERE m.id = 1"))).await?;
-        if rows.is_empty() { Err(no_meta().into()) } else { Ok(()) }
+        self.all_as_of::<HeadRow>(&self.backend.head()).await?;
+        Ok(())
     }
 
     /// Closes every connection, after the statements under way.
@@ -123,25 +126,23 @@ impl Reader {
         }
     }
 
-    pub(super) fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.backend, text)
-    }
-
-    /// Runs a reading statement that begins with [`Backend::head`], and takes no answer of a server that has lost its role,
-    /// or that is behind what was known before it was asked: the pools are emptied then, and another server is asked.
-    pub(super) async fn ask_as_of(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
+    /// Runs a reading statement made of [`Backend::head`], and takes no answer of a server that has lost its role, or that is
+    /// behind what was known before it was asked: the pools are emptied then, and another server is asked.
+    pub(super) async fn all_as_of<T: FromQueryResult>(
+        &self,
+        select: &SelectStatement,
+    ) -> Result<(Head, Vec<T>), Fault> {
         const OTHERS: u32 = 2;
-        let statement = sql.statement();
+        let statement = select.into_statement(self.backend);
         let mut left = OTHERS;
         loop {
             let known = self.outlook.known();
-            let rows = self.run(statement.clone()).await?;
-            let Some(first) = rows.first() else { return Ok(rows) };
-            let Head { revision, timeline, is_writable } = Columns::of(first).head()?;
-            let is_behind = known.refutes(timeline, revision);
-            if is_writable && !is_behind {
-                self.outlook.saw(timeline, revision);
-                return Ok(rows);
+            let found = self.run(&statement).await?;
+            let head = rows::head_of(&found)?;
+            let is_behind = known.refutes(head.timeline, head.revision);
+            if head.is_writable && !is_behind {
+                self.outlook.saw(head.timeline, head.revision);
+                return Ok((head, rows::read_present(&found)?));
             }
             let reason = if is_behind { "a server is behind what was committed" } else { "a server takes no writes" };
             self.outlook.empty_pools(reason);
@@ -153,75 +154,68 @@ impl Reader {
         }
     }
 
-    /// Runs a reading statement. A connection that turns out dead is replaced, up to the size of the pool.
-    pub(super) async fn ask(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        self.run(sql.statement()).await
+    /// Every row that a reading statement answers with.
+    pub(super) async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault> {
+        rows::read_all(&self.rows(select).await?)
     }
 
-    async fn run(&self, statement: Statement) -> Result<Vec<QueryResult>, Fault> {
-        let mut left = self.pool_size;
-        loop {
-            let answer = tokio::time::timeout(self.patience, self.connection.query_all_raw(statement.clone()));
-            let fault = match answer.await {
-                Ok(Ok(rows)) => {
-                    self.outlook.read();
-                    return Ok(rows);
-                }
-                Ok(Err(error)) => Fault::Database(error),
-                Err(_elapsed) => Fault::TimedOut,
-            };
-            if left == 0 || !fault.is_dead_connection() {
-                if fault.is_outage() {
-                    self.outlook.unread(&fault.reason());
-                }
-                return Err(fault);
-            }
-            left -= 1;
-        }
+    /// The same, not read yet.
+    pub(super) async fn rows(&self, statement: impl IntoStatement) -> Result<Vec<QueryResult>, Fault> {
+        self.run(&statement.into_statement(self.backend)).await
     }
+
+    /// A connection that turns out dead is replaced, up to the size of the pool.
+    async fn run(&self, statement: &Statement) -> Result<Vec<QueryResult>, Fault> {
+        let ask = || self.connection.query_all_raw(statement.clone());
+        let answer = replacing_dead(self.pool_size, self.patience, ask).await;
+        match &answer {
+            Ok(_) => self.outlook.read(),
+            Err(fault) if fault.is_outage() => self.outlook.unread(&fault.reason()),
+            Err(_) => {}
+        }
+        answer
+    }
+}
+
+/// What the comparison of versions needs of a configuration.
+#[derive(Debug, FromQueryResult)]
+struct VersionRow {
+    #[sea_orm(nested)]
+    key: KeyRow,
+    version: i64,
+    md5: Option<String>,
 }
 
 /// See [`Reader::fill`]; a transaction fills in the same way.
 pub(super) async fn fill(asked: &impl Asked, keys: &[ConfigKey]) -> Result<Filled, Fault> {
-    let facts = rows::facts_of("c");
-    let head_columns = asked.backend().head();
-    let text = format!(
-        "SELECT {head_columns}, c.tenant, c.grp, c.data_id, c.version, {facts}, c.created_at, c.modified_at, \
-         c.content FROM cc_meta m LEFT JOIN cc_config c ON "
-    );
     let mut head: Option<(Version, Timeline)> = None;
     let mut states = Vec::with_capacity(keys.len());
     let none: &[ConfigKey] = &[];
     for chunk in keys.chunks(FILLED_AT_ONCE).chain(keys.is_empty().then_some(none)) {
-        let mut sql = asked.statement(&text);
-        sql.keys("c", chunk).push(" WHERE m.id = 1");
-        let mut found = HashMap::with_capacity(chunk.len());
-        for row in &asked.answer_as_of(sql).await? {
-            let mut columns = Columns::of(row);
-            let Head { revision, timeline, .. } = columns.head()?;
-            head.get_or_insert((revision, timeline));
-            if let Some(state) = joined_state(&mut columns)? {
-                found.insert(state.key.clone(), Arc::new(state));
-            }
-        }
+        let mut select = asked.backend().head();
+        select_states(&mut select).left_join(Table::Config, has_key(Table::Config, chunk));
+        let (Head { revision, timeline, .. }, found) = asked.all_as_of::<StateRow>(&select).await?;
+        head.get_or_insert((revision, timeline));
+        let found = found.into_iter().map(|row| present(row).map(|state| (state.key.clone(), state)));
+        let found: HashMap<ConfigKey, SharedState> = found.collect::<Result<_, _>>()?;
         states.extend(chunk.iter().map(|key| {
             let absent = || Arc::new(ConfigState::absent(key.clone(), Version::ZERO));
             found.get(key).cloned().unwrap_or_else(absent)
         }));
     }
-    let (revision, timeline) = head.ok_or_else(no_meta)?;
+    let (revision, timeline) = head.ok_or_else(rows::no_meta)?;
     Ok(Filled { revision, timeline, states })
 }
 
-/// A state from the right side of a join with `cc_meta`: key, version, facts, times and content. `None` when the
-/// join found no row.
-pub(super) fn joined_state(columns: &mut Columns<'_>) -> Result<Option<ConfigState>, Fault> {
-    let Some(namespace) = columns.take::<Option<String>>()? else { return Ok(None) };
-    let key = columns.key_in(&namespace)?;
-    let state = columns.state(key)?;
-    Ok(Some(if state.is_absent() { ConfigState::absent(state.key, state.version) } else { state }))
+/// Adds the columns of a [`StateRow`], as `cc_config` has them, to a select list.
+pub(super) fn select_states(select: &mut SelectStatement) -> &mut SelectStatement {
+    let others = [Column::Version, Column::CreatedAt, Column::ModifiedAt, Column::Content];
+    let columns = KEY.into_iter().chain(FACTS).chain(others);
+    select.exprs(columns.map(|column| Expr::col((Table::Config, column))))
 }
 
-pub(super) fn no_meta() -> Fault {
-    Fault::Broken("the row of cc_meta is missing".to_owned())
+/// A present state of a key; of one that was removed, without what it had.
+pub(super) fn present(row: StateRow) -> Result<SharedState, Fault> {
+    let state = row.state()?;
+    Ok(Arc::new(if state.is_absent() { ConfigState::absent(state.key, state.version) } else { state }))
 }

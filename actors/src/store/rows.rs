@@ -1,4 +1,4 @@
-//! Between the columns of a row and the words of the protocol. Owns the order of the columns and the forms in which
+//! Between the rows of the database and the words of the protocol. Owns what is read together, by name, and the forms in which
 //! tags, digests and gray contents are stored; runs no statement.
 
 use bytes::Bytes;
@@ -7,38 +7,33 @@ use callboard_protocol::config::{ConfigState, ConfigType, Metadata, Version};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::gray::GrayRules;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::member::Timeline;
+use callboard_protocol::member::{Incarnation, Timeline};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Channel, Origin, RequestId};
-use sea_orm::{QueryResult, TryGetable, Value};
+use callboard_protocol::unit::{Channel, Origin, Recorded, RequestId};
+use sea_orm::{FromQueryResult, QueryResult, Value};
+use uuid::Uuid;
 
 use super::error::Fault;
+use crate::codec;
 
-/// The columns that [`Facts`] reads, of `cc_config` and of `cc_change`.
-pub(super) const FACTS: [&str; 11] = [
-    "formal_present",
-    "md5",
-    "kind",
-    "description",
-    "tags",
-    "application",
-    "usage_note",
-    "effect",
-    "schema_text",
-    "encrypted_data_key",
-    "gray",
-];
-
-/// [`FACTS`] of `table`, for a select list.
-pub(super) fn facts_of(table: &str) -> String {
-    FACTS.map(|column| format!("{table}.{column}")).join(", ")
+/// Reads one row.
+pub(super) fn read<T: FromQueryResult>(row: &QueryResult) -> Result<T, Fault> {
+    T::from_query_result(row, "").map_err(|error| Fault::Broken(error.to_string()))
 }
 
-/// What a row says besides its key, version, times and content.
-pub(super) struct Facts {
-    pub(super) md5: Option<Md5>,
-    pub(super) metadata: Metadata,
-    pub(super) gray: GrayRules,
+/// Reads every row.
+pub(super) fn read_all<T: FromQueryResult>(rows: &[QueryResult]) -> Result<Vec<T>, Fault> {
+    rows.iter().map(read).collect()
+}
+
+/// Reads of every row what a left join found.
+pub(super) fn read_present<T: FromQueryResult>(rows: &[QueryResult]) -> Result<Vec<T>, Fault> {
+    rows.iter().filter_map(|row| read::<Option<T>>(row).transpose()).collect()
+}
+
+/// As of when the rows are, the same in each of them.
+pub(super) fn head_of(rows: &[QueryResult]) -> Result<Head, Fault> {
+    read::<HeadRow>(rows.first().ok_or_else(no_meta)?)?.head()
 }
 
 /// As of when an answer is, and by whom.
@@ -46,155 +41,244 @@ pub(super) struct Facts {
 pub(super) struct Head {
     pub(super) revision: Version,
     pub(super) timeline: Timeline,
+    /// Revisions up to here may be missing in the feed.
+    pub(super) floor: Version,
     /// The server takes writes: it is no standby.
     pub(super) is_writable: bool,
 }
 
-/// Reads a row column by column, in the order of the select list.
-pub(super) struct Columns<'a> {
-    row: &'a QueryResult,
-    next: usize,
+/// What [`Backend::head`] asks for.
+///
+/// [`Backend::head`]: super::Backend::head
+#[derive(Debug, FromQueryResult)]
+pub(super) struct HeadRow {
+    head_rev: i64,
+    head_timeline: i64,
+    head_floor: i64,
+    head_read_only: String,
 }
 
-impl<'a> Columns<'a> {
-    pub(super) fn of(row: &'a QueryResult) -> Self {
-        Self { row, next: 0 }
+impl HeadRow {
+    pub(super) fn head(&self) -> Result<Head, Fault> {
+        Ok(Head {
+            revision: version(self.head_rev)?,
+            timeline: timeline(self.head_timeline)?,
+            floor: version(self.head_floor)?,
+            is_writable: self.head_read_only == "0" || self.head_read_only.eq_ignore_ascii_case("off"),
+        })
     }
+}
 
-    /// The next column.
-    pub(super) fn take<T: TryGetable>(&mut self) -> Result<T, Fault> {
-        let index = self.next;
-        self.next += 1;
-        self.row.try_get_by_index(index).map_err(|error| Fault::Broken(format!("column {index}: {error}")))
+/// The key of a configuration: [`KEY`].
+///
+/// [`KEY`]: super::schema::KEY
+#[derive(Debug, FromQueryResult)]
+pub(super) struct KeyRow {
+    tenant: String,
+    grp: String,
+    data_id: String,
+}
+
+impl KeyRow {
+    pub(super) fn key(&self) -> Result<ConfigKey, Fault> {
+        ConfigKey::stored(&self.tenant, &self.grp, &self.data_id)
+            .map_err(|error| Fault::Broken(format!("a stored key: {error}")))
     }
+}
 
-    /// Leaves so many columns out.
-    pub(super) fn skip(&mut self, columns: usize) {
-        self.next += columns;
+/// What a row says besides its key, version, times and content: [`FACTS`].
+///
+/// [`FACTS`]: super::schema::FACTS
+#[derive(Debug, FromQueryResult)]
+pub(super) struct FactsRow {
+    formal_present: bool,
+    md5: Option<String>,
+    kind: String,
+    description: Option<String>,
+    tags: String,
+    application: Option<String>,
+    usage_note: Option<String>,
+    effect: Option<String>,
+    schema_text: Option<String>,
+    encrypted_data_key: Option<String>,
+    gray: Option<String>,
+}
+
+/// [`FactsRow`], understood.
+pub(super) struct Facts {
+    pub(super) md5: Option<Md5>,
+    pub(super) metadata: Metadata,
+    pub(super) gray: GrayRules,
+}
+
+impl FactsRow {
+    pub(super) fn facts(self) -> Result<Facts, Fault> {
+        let md5 = md5(self.md5.as_deref())?;
+        if self.formal_present != md5.is_some() {
+            return Err(digest_without_content());
+        }
+        let metadata = Metadata {
+            kind: kind(&self.kind)?,
+            description: self.description,
+            tags: tags(&self.tags)?,
+            application: self.application,
+            usage: self.usage_note,
+            effect: self.effect,
+            schema: self.schema_text,
+            encrypted_data_key: self.encrypted_data_key,
+        };
+        let gray = self.gray.map_or_else(|| Ok(GrayRules::default()), |text| serde_json::from_str(&text));
+        let gray = gray.map_err(|_inner| Fault::Broken("stored gray contents".to_owned()))?;
+        Ok(Facts { md5, metadata, gray })
     }
+}
 
-    pub(super) fn number(&mut self) -> Result<u64, Fault> {
-        let number = self.take::<i64>()?;
-        u64::try_from(number).map_err(|_negative| Fault::Broken(format!("{number} where a count was expected")))
+/// A state: the present one of `cc_config`, or the one that a change made.
+#[derive(Debug, FromQueryResult)]
+pub(super) struct StateRow {
+    #[sea_orm(nested)]
+    key: KeyRow,
+    version: i64,
+    #[sea_orm(nested)]
+    facts: FactsRow,
+    created_at: i64,
+    modified_at: i64,
+    content: Option<Vec<u8>>,
+}
+
+impl StateRow {
+    pub(super) fn state(self) -> Result<ConfigState, Fault> {
+        let Facts { md5, metadata, gray } = self.facts.facts()?;
+        Ok(ConfigState {
+            key: self.key.key()?,
+            version: version(self.version)?,
+            formal: content(self.content, md5)?,
+            gray,
+            metadata,
+            created_at: WallMillis(self.created_at),
+            modified_at: WallMillis(self.modified_at),
+        })
     }
+}
 
-    pub(super) fn version(&mut self) -> Result<Version, Fault> {
-        self.number().map(Version)
-    }
+/// Who asked for a change: [`ORIGIN`].
+///
+/// [`ORIGIN`]: super::schema::ORIGIN
+#[derive(Debug, FromQueryResult)]
+pub(super) struct OriginRow {
+    channel: String,
+    operator: Option<String>,
+    source_address: Option<String>,
+    client_id: Option<String>,
+    note: Option<String>,
+}
 
-    pub(super) fn timeline(&mut self) -> Result<Timeline, Fault> {
-        self.number().map(Timeline)
-    }
-
-    /// What [`Backend::head`] asks for.
-    ///
-    /// [`Backend::head`]: super::Backend::head
-    pub(super) fn head(&mut self) -> Result<Head, Fault> {
-        let (revision, timeline) = (self.version()?, self.timeline()?);
-        let read_only = self.take::<String>()?;
-        Ok(Head { revision, timeline, is_writable: read_only == "0" || read_only.eq_ignore_ascii_case("off") })
-    }
-
-    pub(super) fn time(&mut self) -> Result<WallMillis, Fault> {
-        self.take().map(WallMillis)
-    }
-
-    pub(super) fn key(&mut self) -> Result<ConfigKey, Fault> {
-        let namespace = self.take::<String>()?;
-        self.key_in(&namespace)
-    }
-
-    /// The rest of a key whose namespace was read already.
-    pub(super) fn key_in(&mut self, namespace: &str) -> Result<ConfigKey, Fault> {
-        let (group, data_id) = (self.take::<String>()?, self.take::<String>()?);
-        ConfigKey::stored(namespace, &group, &data_id).map_err(|error| Fault::Broken(format!("a stored key: {error}")))
-    }
-
-    pub(super) fn request_id(&mut self) -> Result<RequestId, Fault> {
-        RequestId::new(&self.take::<String>()?).map_err(|error| Fault::Broken(format!("a stored request id: {error}")))
-    }
-
-    pub(super) fn operation(&mut self) -> Result<Operation, Fault> {
-        let name = self.take::<String>()?;
-        [Operation::Create, Operation::Update, Operation::Remove]
-            .into_iter()
-            .find(|operation| operation.as_str() == name)
-            .ok_or_else(|| Fault::Broken("an unknown operation".to_owned()))
-    }
-
-    pub(super) fn origin(&mut self) -> Result<Origin, Fault> {
-        let channel = self.take::<String>()?;
+impl OriginRow {
+    pub(super) fn origin(self) -> Result<Origin, Fault> {
         let channel = [Channel::Rest, Channel::NacosHttp, Channel::Grpc, Channel::Session, Channel::System]
             .into_iter()
-            .find(|known| known.as_str() == channel)
+            .find(|known| known.as_str() == self.channel)
             .ok_or_else(|| Fault::Broken("an unknown channel".to_owned()))?;
         Ok(Origin {
             channel,
-            operator: self.take()?,
-            source_address: self.take()?,
-            client_id: self.take()?,
-            note: self.take()?,
+            operator: self.operator,
+            source_address: self.source_address,
+            client_id: self.client_id,
+            note: self.note,
         })
     }
+}
 
-    pub(super) fn kind(&mut self) -> Result<ConfigType, Fault> {
-        self.take::<String>()?.parse().map_err(|error| Fault::Broken(format!("a stored type: {error}")))
-    }
+/// A request id with what is kept under it.
+#[derive(Debug, FromQueryResult)]
+pub(super) struct RequestRow {
+    request_id: String,
+    result: Vec<u8>,
+}
 
-    pub(super) fn tags(&mut self) -> Result<Vec<String>, Fault> {
-        let tags = self.take::<String>()?;
-        serde_json::from_str(&tags).map_err(|_inner| Fault::Broken("stored tags".to_owned()))
+impl RequestRow {
+    pub(super) fn recorded(&self) -> Result<(RequestId, Recorded), Fault> {
+        let request_id = request_id(&self.request_id)?;
+        let recorded = codec::decode(&self.result)
+            .map_err(|error| Fault::Broken(format!("the result kept for request {request_id}: {error}")))?;
+        Ok((request_id, recorded))
     }
+}
 
-    pub(super) fn md5(&mut self) -> Result<Option<Md5>, Fault> {
-        let digits = self.take::<Option<String>>()?;
-        digits.map(|digits| Md5::parse(&digits).ok_or_else(|| Fault::Broken("a stored digest".to_owned()))).transpose()
-    }
+/// A number of rows.
+#[derive(Debug, FromQueryResult)]
+pub(super) struct CountRow {
+    number: i64,
+}
 
-    /// The columns [`FACTS`].
-    pub(super) fn facts(&mut self) -> Result<Facts, Fault> {
-        let formal_present = self.take::<bool>()?;
-        let md5 = self.md5()?;
-        if formal_present != md5.is_some() {
-            return Err(Fault::Broken("a formal content without digest, or a digest without content".to_owned()));
-        }
-        let metadata = Metadata {
-            kind: self.kind()?,
-            description: self.take()?,
-            tags: self.tags()?,
-            application: self.take()?,
-            usage: self.take()?,
-            effect: self.take()?,
-            schema: self.take()?,
-            encrypted_data_key: self.take()?,
-        };
-        let gray = match self.take::<Option<String>>()? {
-            None => GrayRules::default(),
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|_inner| Fault::Broken("stored gray contents".to_owned()))?
-            }
-        };
-        Ok(Facts { md5, metadata, gray })
+impl CountRow {
+    /// The count of a statement that always answers with one.
+    pub(super) fn of(row: Option<Self>) -> Result<u64, Fault> {
+        let row = row.ok_or_else(|| Fault::Broken("a count without a row".to_owned()))?;
+        count(row.number)
     }
+}
 
-    /// A content that belongs to `md5`.
-    pub(super) fn content(&mut self, md5: Option<Md5>) -> Result<Option<Content>, Fault> {
-        let bytes = self.take::<Option<Vec<u8>>>()?;
-        match (bytes, md5) {
-            (None, None) => Ok(None),
-            (Some(bytes), Some(md5)) => Ok(Some(Content::stored(Bytes::from(bytes), md5))),
-            _ => Err(Fault::Broken("a formal content without digest, or a digest without content".to_owned())),
-        }
-    }
+/// One text.
+#[derive(Debug, FromQueryResult)]
+pub(super) struct TextRow {
+    pub(super) text: String,
+}
 
-    /// Version, [`FACTS`], the two times and the content: a state of `key`.
-    pub(super) fn state(&mut self, key: ConfigKey) -> Result<ConfigState, Fault> {
-        let version = self.version()?;
-        let facts = self.facts()?;
-        let (created_at, modified_at) = (self.time()?, self.time()?);
-        let formal = self.content(facts.md5)?;
-        Ok(ConfigState { key, version, formal, gray: facts.gray, metadata: facts.metadata, created_at, modified_at })
+pub(super) fn count(number: i64) -> Result<u64, Fault> {
+    u64::try_from(number).map_err(|_negative| Fault::Broken(format!("{number} where a count was expected")))
+}
+
+pub(super) fn version(number: i64) -> Result<Version, Fault> {
+    count(number).map(Version)
+}
+
+pub(super) fn timeline(number: i64) -> Result<Timeline, Fault> {
+    count(number).map(Timeline)
+}
+
+pub(super) fn incarnation(text: &str) -> Result<Incarnation, Fault> {
+    Uuid::parse_str(text).map(Incarnation).map_err(|_inner| Fault::Broken("a stored incarnation".to_owned()))
+}
+
+pub(super) fn request_id(text: &str) -> Result<RequestId, Fault> {
+    RequestId::new(text).map_err(|error| Fault::Broken(format!("a stored request id: {error}")))
+}
+
+pub(super) fn operation(name: &str) -> Result<Operation, Fault> {
+    [Operation::Create, Operation::Update, Operation::Remove]
+        .into_iter()
+        .find(|operation| operation.as_str() == name)
+        .ok_or_else(|| Fault::Broken("an unknown operation".to_owned()))
+}
+
+pub(super) fn kind(name: &str) -> Result<ConfigType, Fault> {
+    name.parse().map_err(|error| Fault::Broken(format!("a stored type: {error}")))
+}
+
+pub(super) fn tags(text: &str) -> Result<Vec<String>, Fault> {
+    serde_json::from_str(text).map_err(|_inner| Fault::Broken("stored tags".to_owned()))
+}
+
+pub(super) fn md5(digits: Option<&str>) -> Result<Option<Md5>, Fault> {
+    digits.map(|digits| Md5::parse(digits).ok_or_else(|| Fault::Broken("a stored digest".to_owned()))).transpose()
+}
+
+/// A content that belongs to `md5`.
+pub(super) fn content(bytes: Option<Vec<u8>>, md5: Option<Md5>) -> Result<Option<Content>, Fault> {
+    match (bytes, md5) {
+        (None, None) => Ok(None),
+        (Some(bytes), Some(md5)) => Ok(Some(Content::stored(Bytes::from(bytes), md5))),
+        _ => Err(digest_without_content()),
     }
+}
+
+fn digest_without_content() -> Fault {
+    Fault::Broken("a formal content without digest, or a digest without content".to_owned())
+}
+
+pub(super) fn no_meta() -> Fault {
+    Fault::Broken("the row of cc_meta is missing".to_owned())
 }
 
 /// The values of a key's three columns.
@@ -203,6 +287,8 @@ pub(super) fn key_values(key: &ConfigKey) -> [Value; 3] {
 }
 
 /// The values of the columns [`FACTS`].
+///
+/// [`FACTS`]: super::schema::FACTS
 pub(super) fn fact_values(state: &ConfigState) -> Result<[Value; 11], Fault> {
     let metadata = &state.metadata;
     let json = |_inner| Fault::Broken("tags or gray contents that can't be written".to_owned());

@@ -4,10 +4,15 @@
 use callboard_protocol::config::ConfigType;
 use callboard_protocol::key::ConfigKey;
 
-use super::dialect::{Backend, Sql};
+use sea_orm::sea_query::{Asterisk, Cond, Expr, ExprTrait as _, Order, Query};
+use sea_orm::{Condition, FromQueryResult};
+
+use super::conditions::{among, is_after};
+use super::dialect::Backend;
 use super::error::{Fault, ReadError};
 use super::reader::Reader;
-use super::rows::Columns;
+use super::rows::{self, CountRow, KeyRow};
+use super::schema::{Alias, Column, KEY, Table};
 
 /// What a text must look like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,93 +64,61 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub async fn search(&self, search: &Search) -> Result<Found, ReadError> {
-        let mut count = self.sql("SELECT COUNT(*) FROM cc_config c WHERE ");
-        condition(search, self.backend(), &mut count)?;
-        let total = match self.ask(count).await?.first() {
-            Some(row) => Columns::of(row).number()?,
-            None => return Err(Fault::Broken("a count without a row".to_owned()).into()),
-        };
+        let fits = condition(search, self.backend())?;
+        let mut count = Query::select();
+        count.expr_as(Expr::col(Asterisk).count(), Alias::Number).from(Table::Config).cond_where(fits.clone());
+        let total = CountRow::of(self.all(&count).await?.into_iter().next())?;
         if search.skip >= total {
             return Ok(Found { total, page: Vec::new() });
         }
-        let size = self.backend().byte_length("c.content");
-        let mut sql = self.sql(&format!("SELECT c.tenant, c.grp, c.data_id, {size} FROM cc_config c WHERE "));
-        condition(search, self.backend(), &mut sql)?;
-        sql.push(" ORDER BY c.tenant, c.grp, c.data_id LIMIT ").bind(i64::from(search.limit));
-        sql.push(" OFFSET ").bind(i64::try_from(search.skip).unwrap_or(i64::MAX));
-        let mut page = Vec::new();
-        for row in &self.ask(sql).await? {
-            let mut columns = Columns::of(row);
-            page.push((columns.key()?, columns.number()?));
-        }
+        let mut select = Query::select();
+        select.columns(KEY.map(of_config)).expr_as(self.backend().content_length(Table::Config), Alias::Size);
+        select.from(Table::Config).cond_where(fits).limit(search.limit.into());
+        // The rows above are no more than a signed number counts.
+        select.offset(search.skip).order_by_columns(KEY.map(|column| (of_config(column), Order::Asc)));
+        let rows = self.all::<FoundRow>(&select).await?.into_iter();
+        let page = rows.map(|row| Ok((row.key.key()?, rows::count(row.size)?))).collect::<Result<_, Fault>>()?;
         Ok(Found { total, page })
     }
 }
 
-fn condition(search: &Search, backend: Backend, sql: &mut Sql) -> Result<(), Fault> {
-    sql.push("c.tenant = ").bind(search.namespace.as_str()).push(" AND c.deleted = ").bind(false);
-    for (column, wanted) in [("grp", &search.group), ("data_id", &search.data_id), ("application", &search.application)]
-    {
+#[derive(Debug, FromQueryResult)]
+struct FoundRow {
+    #[sea_orm(nested)]
+    key: KeyRow,
+    size: i64,
+}
+
+fn of_config(column: Column) -> (Table, Column) {
+    (Table::Config, column)
+}
+
+fn condition(search: &Search, backend: Backend) -> Result<Condition, Fault> {
+    let column = |column| Expr::col(of_config(column));
+    let mut all = Cond::all().add(column(Column::Tenant).eq(search.namespace.as_str()));
+    all = all.add(column(Column::Deleted).eq(false));
+    let patterns =
+        [(Column::Grp, &search.group), (Column::DataId, &search.data_id), (Column::Application, &search.application)];
+    for (name, wanted) in patterns {
         match wanted {
             Pattern::Any => {}
-            Pattern::Exactly(text) => {
-                sql.push(&format!(" AND c.{column} = ")).bind(text.as_str());
-            }
-            Pattern::Wildcard(text) => {
-                let (operator, pattern, end) = wildcard(backend, text);
-                sql.push(&format!(" AND c.{column} {operator} ")).bind(pattern).push(end);
-            }
+            Pattern::Exactly(text) => all = all.add(column(name).eq(text.as_str())),
+            Pattern::Wildcard(text) => all = all.add(backend.is_like(column(name), text)),
         }
     }
-    if let Some((group, data_id)) = &search.after {
-        sql.push(" AND c.grp >= ").bind(group.as_str()).push(" AND (c.grp > ").bind(group.as_str());
-        sql.push(" OR c.data_id > ").bind(data_id.as_str()).push(")");
-    }
+    all = all.add_option(search.after.as_ref().map(is_after));
     if !search.kinds.is_empty() {
         let kinds: Vec<&str> = search.kinds.iter().map(|kind| kind.as_str()).collect();
-        sql.push(" AND c.kind IN ").list(&kinds);
+        all = all.add(among(of_config(Column::Kind), &kinds));
     }
-    for (index, tag) in search.tags.iter().enumerate() {
+    if search.tags.is_empty() {
+        return Ok(all);
+    }
+    let mut any = Cond::any();
+    for tag in &search.tags {
         // Tags are kept as a list of JSON texts.
         let tag = serde_json::to_string(tag).map_err(|_inner| Fault::Broken("a tag to search for".to_owned()))?;
-        sql.push(if index == 0 { " AND (" } else { " OR " });
-        sql.push(&format!("{}(c.tags, ", backend.position())).bind(tag).push(") > 0");
+        any = any.add(backend.contains(column(Column::Tags), &tag));
     }
-    if !search.tags.is_empty() {
-        sql.push(")");
-    }
-    Ok(())
-}
-
-/// The operator that respects case, `text` in its words, and what comes after. Nothing but `*` has a meaning.
-fn wildcard(backend: Backend, text: &str) -> (&'static str, String, &'static str) {
-    let mut pattern = String::with_capacity(text.len() + 8);
-    let mut last = None;
-    for sign in text.chars() {
-        match (backend, sign) {
-            // Two in a row say no more than one, and cost more.
-            (_, '*') if last == Some('*') => {}
-            (Backend::Sqlite, '*') => pattern.push('*'),
-            (Backend::Sqlite, '?' | '[') => pattern.extend(['[', sign, ']']),
-            (Backend::Postgres | Backend::MySql, '*') => pattern.push('%'),
-            (Backend::Postgres | Backend::MySql, '%' | '_' | '!') => pattern.extend(['!', sign]),
-            _ => pattern.push(sign),
-        }
-        last = Some(sign);
-    }
-    match backend {
-        Backend::Sqlite => ("GLOB", pattern, ""),
-        Backend::Postgres | Backend::MySql => ("LIKE", pattern, " ESCAPE '!'"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Backend, wildcard};
-
-    #[test]
-    fn nothing_but_the_star_has_a_meaning() {
-        assert_eq!(wildcard(Backend::Sqlite, "a**b?[c]_%!"), ("GLOB", "a*b[?][[]c]_%!".to_owned(), ""));
-        assert_eq!(wildcard(Backend::MySql, "a*b?[c]_%!"), ("LIKE", "a%b?[c]!_!%!!".to_owned(), " ESCAPE '!'"));
-    }
+    Ok(all.add(any))
 }

@@ -4,17 +4,17 @@
 
 use std::time::Duration;
 
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, QueryResult, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, FromQueryResult, QueryResult,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 
-use super::dialect::{Backend, Sql};
+use super::dialect::{Backend, IntoStatement, Sql};
 use super::error::{CommitError, Fault};
 use super::outlook::Outlook;
-
-/// A write that nobody sees the effect of.
-pub(super) const TOUCH: &str = "UPDATE cc_meta SET member_epoch = member_epoch + 1 WHERE id = 1";
+use super::rows;
+use super::schema::{Column, Table};
 
 /// How long the parts of a transaction may take.
 #[derive(Debug, Clone, Copy)]
@@ -81,17 +81,33 @@ impl Transaction {
         self.backend
     }
 
-    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<QueryResult>, Fault> {
-        Ok(self.inner.query_all_raw(sql.statement()).await?)
+    /// The rows that a statement answers with, not read yet.
+    pub(super) async fn rows(&self, statement: impl IntoStatement) -> Result<Vec<QueryResult>, Fault> {
+        Ok(self.inner.query_all_raw(statement.into_statement(self.backend)).await?)
     }
 
-    pub(super) async fn row(&self, sql: Sql) -> Result<Option<QueryResult>, Fault> {
-        Ok(self.inner.query_one_raw(sql.statement()).await?)
+    /// Every row that a statement answers with.
+    pub(super) async fn all<T: FromQueryResult>(&self, statement: impl IntoStatement) -> Result<Vec<T>, Fault> {
+        rows::read_all(&self.rows(statement).await?)
+    }
+
+    /// The only row, or the first one.
+    pub(super) async fn one<T: FromQueryResult>(&self, statement: impl IntoStatement) -> Result<Option<T>, Fault> {
+        let row = self.inner.query_one_raw(statement.into_statement(self.backend)).await?;
+        row.map(|row| rows::read(&row)).transpose()
     }
 
     /// Runs a statement and returns how many rows it found.
-    pub(super) async fn run(&self, sql: Sql) -> Result<u64, Fault> {
-        Ok(self.inner.execute_raw(sql.statement()).await?.rows_affected())
+    pub(super) async fn run(&self, statement: impl IntoStatement) -> Result<u64, Fault> {
+        Ok(self.inner.execute_raw(statement.into_statement(self.backend)).await?.rows_affected())
+    }
+
+    /// Makes a write that nobody sees the effect of.
+    pub(super) async fn touch(&self) -> Result<(), Fault> {
+        let next = Expr::col(Column::MemberEpoch).add(1);
+        let mut update = Query::update();
+        update.table(Table::Meta).value(Column::MemberEpoch, next).and_where(Expr::col(Column::Id).eq(1));
+        self.run(&update).await.map(|_| ())
     }
 
     /// Makes it durable.
@@ -113,7 +129,7 @@ impl Transaction {
             self.roll_back().await;
             return Ok(());
         }
-        self.within(self.run(self.sql(TOUCH))).await?;
+        self.within(self.touch()).await?;
         self.commit().await
     }
 
@@ -126,6 +142,26 @@ impl Transaction {
             Err(_elapsed) => tracing::debug!("rolling back was not answered; the connection is given up"),
         }
         self.outlook.distrust_writers();
+    }
+}
+
+/// Runs what is one statement by itself. A connection that turns out dead is replaced, up to `replacements` times: then the
+/// statement may have been run before.
+pub(super) async fn replacing_dead<T, F>(replacements: u32, patience: Duration, run: impl Fn() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, DbErr>>,
+{
+    let mut left = replacements;
+    loop {
+        let fault = match tokio::time::timeout(patience, run()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => Fault::Database(error),
+            Err(_elapsed) => Fault::TimedOut,
+        };
+        if left == 0 || !fault.is_dead_connection() {
+            return Err(fault);
+        }
+        left -= 1;
     }
 }
 

@@ -9,14 +9,14 @@ use callboard_protocol::config::Version;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::Unit;
-use sea_orm::{ConnectionTrait as _, DatabaseConnection};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 
 use super::batch;
-use super::dialect::{Backend, Sql};
+use super::dialect::Backend;
 use super::error::{Cause, CommitError, Fault};
 use super::file_hold::FileHold;
 use super::reader::Reader;
-use super::transaction::{Limits, TOUCH, Transaction};
+use super::transaction::{Limits, Transaction};
 
 /// Writes to the database. Clones share one pool; on SQLite that pool has exactly one connection.
 #[derive(Debug, Clone)]
@@ -154,7 +154,7 @@ impl Writer {
 
     async fn touch(&self) -> Result<(), CommitError> {
         let transaction = self.begin().await?;
-        transaction.within(transaction.run(transaction.sql(TOUCH))).await?;
+        transaction.within(transaction.touch()).await?;
         transaction.commit().await
     }
 
@@ -166,10 +166,10 @@ impl Writer {
     /// [`CommitError::Aborted`]; the log stays as it is.
     pub async fn checkpoint(&self) -> Result<Option<usize>, CommitError> {
         let Some(connection) = &self.apart.checkpoints else { return Ok(None) };
-        let copy = self.sql("PRAGMA wal_checkpoint(PASSIVE)").statement();
+        let copy = Statement::from_string(self.backend().sea(), "PRAGMA wal_checkpoint(PASSIVE)");
         let row = connection.query_one_raw(copy).await.map_err(Fault::from);
         let row = row.inspect_err(|fault| self.failed(fault.cause()))?;
-        let pages = row.map(|row| row.try_get_by_index::<i64>(1)).transpose().map_err(Fault::from)?;
+        let pages = row.map(|row| row.try_get::<i64>("", "log")).transpose().map_err(Fault::from)?;
         // Below zero when the log was never used.
         Ok(Some(pages.and_then(|pages| usize::try_from(pages).ok()).unwrap_or_default()))
     }
@@ -208,10 +208,6 @@ impl Writer {
     /// A commit is known to have happened: no answer from before it is taken any more.
     pub fn knows(&self, timeline: Timeline, revision: Version) {
         self.reader.outlook().saw(timeline, revision);
-    }
-
-    pub(super) fn sql(&self, text: &str) -> Sql {
-        Sql::new(self.backend(), text)
     }
 
     /// The connections for single statements on membership rows.

@@ -6,9 +6,12 @@ use super::variants::Variant;
 use super::work::{Next, Resolving, Task, Work};
 use super::world::{What, World};
 use crate::commit::{Decision, Snapshot, Standing, decide};
-use crate::lease::{self, JoinResult, Observation, RenewResult};
-use crate::member::{Ack, AckNo, Incarnation};
+use crate::lease::{self, Admission, Candidate, JoinResult, Observation, Occupant, RenewResult};
+use crate::member::{Ack, AckNo, Incarnation, MemberRow};
 use crate::time::WallMillis;
+
+/// What every node here speaks.
+const VERSIONS: (u16, u16) = (1, 1);
 
 impl World {
     pub(super) fn advance(&mut self, op: OpId, work: &mut Work, answer: Answer) -> Next {
@@ -95,13 +98,25 @@ impl World {
     /// Takes the node's place in the membership, if nobody else may sit there.
     fn join(&mut self, op: OpId, work: &Work, incarnation: Incarnation, rows: Observation) -> Next {
         let me = &self.nodes[op.node];
-        let may_replace = |life: Incarnation| {
-            let own = me.first_life <= life && life <= incarnation;
-            let other = life < me.first_life;
-            own || other && me.has_proof
+        let name_of = |is_proven| if is_proven { "here" } else { "elsewhere" }.to_owned();
+        let candidate = Candidate {
+            node: me.name.clone(),
+            incarnation,
+            first_life: me.first_life,
+            boot_id: name_of(me.has_proof),
+            versions: VERSIONS,
+            is_alone: false,
+            database_member: String::new(),
         };
-        let old = rows.rows.iter().find(|row| row.node == me.name);
-        if old.is_none_or(|row| may_replace(row.incarnation)) {
+        let occupant = |row: &MemberRow| Occupant {
+            node: row.node.clone(),
+            incarnation: row.incarnation,
+            boot_id: name_of(true),
+            versions: VERSIONS,
+            database_member: row.database_member.clone(),
+        };
+        let occupants: Vec<_> = rows.rows.iter().map(occupant).collect();
+        if matches!(lease::admit(&candidate, &occupants), Admission::Admitted { .. }) {
             return Next::Ask(Request::WriteRow(op.node, OnRow::Join(incarnation)));
         }
         if !work.detached {

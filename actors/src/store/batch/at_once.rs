@@ -12,44 +12,50 @@ use callboard_protocol::commit::{ChangeRow, RequestRow, Snapshot, Writes};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::unit::{Recorded, RequestId};
-use sea_orm::Value;
+use sea_orm::{FromQueryResult, Iden as _, Value};
 
-use super::super::dialect::{self, Backend, Sql};
+use super::super::dialect::{self, Backend, Sql, names};
 use super::super::error::Fault;
-use super::super::rows::{self, Columns, FACTS};
+use super::super::rows;
+use super::super::schema::{Column, FACTS, KEY};
 use super::super::transaction::Transaction;
-use super::{CHANGE_COLUMNS, KEY, STATE_COLUMNS, change_values, config_row, member, no_meta, result_of};
+use super::{CHANGE_COLUMNS, ConfigRow, JUDGED, MemberRow, PublisherRow, STATE_COLUMNS, change_values, result_of};
 
 /// What `cc_config` has and `cc_change` has not, or under another name: where it comes from.
-const STATE_SOURCES: [(&str, &str); 2] = [("version", "rev"), ("modified_at", "at")];
-/// What is sent besides the columns of `cc_change`.
-const BESIDES: [&str; 2] = ["deleted", "is_newest"];
-
-/// Columns that only rows of members have.
-const OF_MEMBERS: usize = 5;
+const STATE_SOURCES: [(Column, Column); 2] = [(Column::Version, Column::Rev), (Column::ModifiedAt, Column::At)];
 
 /// The meta row with each member, and the rows of keys: one text and one plan, whatever their number. A condition with each
 /// key in it takes longer to plan than to run.
 static READ: LazyLock<String> = LazyLock::new(|| {
-    // The first fact is a flag, the others are texts.
-    let of_configs = "NULL::text, NULL::text, NULL::text, NULL::int8, NULL::int8, NULL::bool";
+    let of_config: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(FACTS).collect();
+    let absent = |column: &Column| format!("NULL::{} AS {}", Kind::of(*column).name(), column.unquoted());
+    let present = |column: &Column| format!("c.{}", column.unquoted());
     format!(
-        "SELECT TRUE, m.rev, m.timeline, n.node, n.inc, n.ack_floor, {of_configs}{texts} \
+        "SELECT m.rev, m.timeline, n.node, n.inc, n.ack_floor, {absent} \
          FROM cc_meta m LEFT JOIN cc_node n ON TRUE WHERE m.id = 1 \
-         UNION ALL SELECT FALSE{of_members}, c.tenant, c.grp, c.data_id, c.version, c.created_at, {facts} \
+         UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, {present} \
          FROM UNNEST($1::text[], $2::text[], $3::text[]) AS k (tenant, grp, data_id) \
          JOIN cc_config c ON c.tenant = k.tenant AND c.grp = k.grp AND c.data_id = k.data_id",
-        texts = ", NULL::text".repeat(FACTS.len() - 1),
-        of_members = ", NULL".repeat(OF_MEMBERS),
-        facts = rows::facts_of("c"),
+        absent = of_config.iter().map(absent).collect::<Vec<_>>().join(", "),
+        present = of_config.iter().map(present).collect::<Vec<_>>().join(", "),
     )
 });
+
+/// A membership row or a configuration.
+#[derive(Debug, FromQueryResult)]
+struct ReadRow {
+    #[sea_orm(nested)]
+    member: Option<MemberRow>,
+    #[sea_orm(nested)]
+    config: Option<ConfigRow>,
+}
 
 /// The statements before the last one, which write changes and states alone.
 static SOME: LazyLock<String> = LazyLock::new(|| format!("WITH {} SELECT 1", of_changes()));
 /// The last one.
 static LAST: LazyLock<String> = LazyLock::new(|| {
-    let first = columns().len() + 1;
+    // After the columns and the mark of the newest.
+    let first = columns().len() + 2;
     format!(
         "WITH {}, requests AS (INSERT INTO cc_request (request_id, rev, result, at) \
          SELECT q.request_id, q.rev, q.result, ${at} \
@@ -75,21 +81,21 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(column: &str) -> Self {
+    fn of(column: Column) -> Self {
         match column {
-            "rev" | "created_at" | "at" => Self::Number,
-            "formal_present" | "deleted" | "is_newest" => Self::Flag,
-            "content" => Self::Bytes,
+            Column::Rev | Column::Version | Column::CreatedAt | Column::At => Self::Number,
+            Column::FormalPresent | Column::Deleted => Self::Flag,
+            Column::Content => Self::Bytes,
             _ => Self::Text,
         }
     }
 
-    fn array(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
-            Self::Text => "text[]",
-            Self::Number => "int8[]",
-            Self::Flag => "bool[]",
-            Self::Bytes => "bytea[]",
+            Self::Text => "text",
+            Self::Number => "int8",
+            Self::Flag => "bool",
+            Self::Bytes => "bytea",
         }
     }
 
@@ -103,8 +109,9 @@ impl Kind {
     }
 }
 
-fn columns() -> Vec<&'static str> {
-    KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).chain(BESIDES).collect()
+/// What is sent of a change; after it goes a mark whether its state is the newest of its key.
+fn columns() -> Vec<Column> {
+    KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).chain([Column::Deleted]).collect()
 }
 
 fn of_changes() -> String {
@@ -112,30 +119,31 @@ fn of_changes() -> String {
     let arrays: Vec<String> = sent
         .iter()
         .enumerate()
-        .map(|(index, column)| format!("${}::{}", index + 1, Kind::of(column).array()))
+        .map(|(index, column)| format!("${}::{}[]", index + 1, Kind::of(*column).name()))
         .collect();
-    let read = |columns: &[&str]| {
-        let source = |column: &&str| {
+    let read = |columns: &[Column]| {
+        let source = |column: &Column| {
             let renamed = STATE_SOURCES.iter().find(|(name, _)| name == column).map(|(_, source)| *source);
-            let source = renamed.unwrap_or(column);
-            Kind::of(source).read(source)
+            let source = renamed.unwrap_or(*column);
+            Kind::of(source).read(source.unquoted())
         };
         columns.iter().map(source).collect::<Vec<_>>().join(", ")
     };
-    let change: Vec<&str> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
-    let others: Vec<&str> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
-    let state: Vec<&str> = KEY.into_iter().chain(others.iter().copied()).collect();
-    let upsert = Backend::Postgres.upsert(&KEY.join(", "), &others);
+    let change: Vec<Column> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
+    let others: Vec<Column> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
+    let state: Vec<Column> = KEY.into_iter().chain(others.iter().copied()).collect();
     format!(
-        "sent AS (SELECT * FROM UNNEST({arrays}) AS s ({sent})), \
+        "sent AS (SELECT * FROM UNNEST({arrays}, ${newest}::bool[]) AS s ({sent}, is_newest)), \
          changes AS (INSERT INTO cc_change ({change_columns}) SELECT {change_values} FROM sent), \
          states AS (INSERT INTO cc_config ({state_columns}) SELECT {state_values} FROM sent WHERE is_newest{upsert})",
+        newest = sent.len() + 1,
         arrays = arrays.join(", "),
-        sent = sent.join(", "),
-        change_columns = change.join(", "),
+        sent = names(&sent),
+        change_columns = names(&change),
         change_values = read(&change),
-        state_columns = state.join(", "),
+        state_columns = names(&state),
         state_values = read(&state),
+        upsert = Backend::Postgres.upsert(&others),
     )
 }
 
@@ -149,18 +157,17 @@ pub(super) async fn read(
     let part = |of: fn(&ConfigKey) -> &str| keys.iter().map(|key| of(key).to_owned()).collect::<Vec<_>>();
     sql.bind(part(ConfigKey::namespace)).bind(part(ConfigKey::group)).bind(part(ConfigKey::data_id));
     let (mut head, mut nodes, mut found) = (None, Vec::new(), HashMap::new());
-    for row in &transaction.rows(sql.with_text(&READ)).await? {
-        let mut columns = Columns::of(row);
-        if columns.take::<bool>()? {
-            head = Some((columns.version()?, columns.timeline()?));
-            nodes.extend(member(&mut columns)?);
-        } else {
-            columns.skip(OF_MEMBERS);
-            let (key, row) = config_row(&mut columns)?;
+    for row in transaction.all::<ReadRow>(sql.with_text(&READ)).await? {
+        if let Some(row) = row.member {
+            head = Some((rows::version(row.rev)?, rows::timeline(row.timeline)?));
+            nodes.extend(row.publisher.map(PublisherRow::node).transpose()?);
+        }
+        if let Some(row) = row.config {
+            let (key, row) = row.row()?;
             found.insert(key, row);
         }
     }
-    let (revision, timeline) = head.ok_or_else(no_meta)?;
+    let (revision, timeline) = head.ok_or_else(rows::no_meta)?;
     Ok(Snapshot { revision, timeline, nodes, requests, rows: found })
 }
 
@@ -196,15 +203,17 @@ fn bind_changes(
     writes: &Writes,
     states: &mut Peekable<Iter<'_, SharedState>>,
 ) -> Result<(), Fault> {
-    let mut arrays: Vec<Vec<Value>> = columns().iter().map(|_| Vec::with_capacity(changes.len())).collect();
+    let columns = columns();
+    let mut arrays: Vec<Vec<Value>> = columns.iter().map(|_| Vec::with_capacity(changes.len())).collect();
+    let mut are_newest = Vec::with_capacity(changes.len());
     for change in changes {
-        let is_newest = states.next_if(|state| Arc::ptr_eq(state, &change.state)).is_some();
-        let besides = [Value::from(change.state.is_absent()), Value::from(is_newest)];
-        for (array, value) in arrays.iter_mut().zip(change_values(change, writes.at)?.chain(besides)) {
+        are_newest.push(states.next_if(|state| Arc::ptr_eq(state, &change.state)).is_some());
+        let is_absent = Value::from(change.state.is_absent());
+        for (array, value) in arrays.iter_mut().zip(change_values(change, writes.at)?.chain([is_absent])) {
             array.push(value);
         }
     }
-    for (column, array) in columns().into_iter().zip(arrays) {
+    for (column, array) in columns.into_iter().zip(arrays) {
         match Kind::of(column) {
             Kind::Text => sql.bind(array.into_iter().map(marked).collect::<Result<Vec<_>, _>>()?),
             Kind::Number => sql.bind(array.into_iter().map(number).collect::<Result<Vec<_>, _>>()?),
@@ -212,6 +221,7 @@ fn bind_changes(
             Kind::Bytes => sql.bind(array.into_iter().map(bytes).collect::<Result<Vec<_>, _>>()?),
         };
     }
+    sql.bind(are_newest);
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
-use sea_orm::ConnectionTrait as _;
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
+use sea_orm::{ConnectionTrait as _, Statement};
 use uuid::Uuid;
 
 use crate::store::{CommitRequest, OnRefusal, OpenOptions, Reader, Writer, open};
@@ -225,7 +225,8 @@ impl Ground {
 
     /// How many commits there were that nobody sees the effect of, joins included.
     pub(super) async fn commits_of_nothing(&self) -> i64 {
-        let question = self.writer.sql("SELECT member_epoch FROM cc_meta WHERE id = 1").statement();
+        let question = "SELECT member_epoch FROM cc_meta WHERE id = 1";
+        let question = Statement::from_string(self.writer.backend().sea(), question);
         let row = self.writer.connection().query_one_raw(question).await.unwrap().unwrap();
         row.try_get_by_index(0).unwrap()
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_migration::MIGRATION_TABLE;
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, Iden as _, Statement};
 
 use super::ground::{Ground, Kind, key, options, play_on_empty, put, request, unit};
 use super::on_every_database;
+use crate::store::dialect::Sql;
+use crate::store::schema::Table;
 use crate::store::{Cause, CommitError, OpenError, ReadError, open};
 
 on_every_database!(
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[test]
 fn the_schema_that_is_asked_for_is_the_newest_migration() {
     assert_eq!(callboard_migration::newest().as_deref(), Some(super::super::open::SCHEMA));
-    assert_eq!(MIGRATION_TABLE, super::super::open::MIGRATION_TABLE);
+    assert_eq!(MIGRATION_TABLE, Table::Migration.unquoted());
 }
 
 #[tokio::test]
@@ -36,7 +38,7 @@ async fn sqlite_runs_with_a_write_ahead_log_and_full_synchronisation() {
                 row.try_get_by_index::<String>(0).or_else(|_| row.try_get_by_index::<i64>(0).map(|n| n.to_string()));
             assert_eq!(value.unwrap(), wanted, "{pragma}");
         }
-        let written = reader.ask(reader.sql("UPDATE cc_meta SET rev = 9")).await;
+        let written = reader.rows(Sql::new(reader.backend(), "UPDATE cc_meta SET rev = 9")).await;
         assert!(matches!(written.map_err(ReadError::from), Err(ReadError::Unavailable { .. })), "a reader can write");
         writer.close().await;
         reader.close().await;
