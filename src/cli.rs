@@ -1,6 +1,8 @@
 //! The command line: which command was asked for and which settings were given as flags.
 //! Every setting gets its flag from the table of keys; values are only checked by [`crate::settings::load`].
 
+mod manual;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _, Subcommand as _};
 pub use clap_complete::Shell;
 
 use crate::bench::{self, Measure};
-use crate::command::{EXIT_CODES, Request, manual};
+use crate::command::{EXIT_CODES, Request};
 use crate::settings::{Flags, Key};
 
 /// What the user asked for.

@@ -4,7 +4,7 @@
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `failure` (the exit
 //! codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`, `watch` (over the session) · `rest` (the way to
 //! that node's REST interface) · `history`, `clients`, `pushes`, `nodes`, `actors` (over it) · `table`, `output` (what is
-//! printed) · `manual` (completions and the manual page).
+//! printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer and
 //! nothing else; what else there is to say goes to standard error.
@@ -16,7 +16,6 @@ mod failure;
 mod get;
 mod history;
 mod list;
-pub(crate) mod manual;
 mod nodes;
 mod output;
 mod preferences;
