@@ -12,8 +12,8 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _, Subcommand as _};
 pub use clap_complete::Shell;
 
 use crate::bench::{self, Measure};
-use crate::command::{EXIT_CODES, Request};
 use crate::settings::{Flags, Key};
+use callboard_cli::{EXIT_CODES, Request};
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq)]

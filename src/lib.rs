@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
 //! · `database_link` (its way to a database server) · [`cluster`] (its way to other nodes) · [`serve`] (the running node)
-//! · `http`, `session`, `grpc` (its interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and
-//! others) · [`backup`] (copies of its file). This crate takes no decision about configuration data; those live in
-//! `callboard-protocol` and are carried out by `callboard-actors`.
+//! · `http`, `session`, `grpc` (its interfaces) · [`mod@bench`] (measuring it, and others) · [`backup`] (copies of its
+//! file). This crate takes no decision about configuration data; those live in `callboard-protocol` and are carried out by
+//! `callboard-actors`.
 
 // They panic where nobody can be told; see `lossy`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -14,7 +14,6 @@ pub mod backup;
 pub mod bench;
 pub mod cli;
 pub mod cluster;
-pub mod command;
 pub mod data_dir;
 mod database_link;
 mod grpc;

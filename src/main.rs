@@ -12,7 +12,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{backup, bench, command, logging, lossy, open_files, serve};
+use callboard::{backup, bench, logging, lossy, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     match run(invocation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let code = match failure.downcast_ref::<command::Failure>() {
+            let code = match failure.downcast_ref::<callboard_cli::Failure>() {
                 Some(failure) => failure.exit_code(),
                 None if failure.is::<settings::Error>() => 2,
                 None => 1,
@@ -43,7 +43,7 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
     let in_force = || settings::load(flags, std::env::vars_os());
     match command {
         Command::Bench(measure) => bench::run(&measure),
-        Command::Client(request) => Ok(command::run(*request)?),
+        Command::Client(request) => Ok(callboard_cli::run(*request)?),
         Command::Completions(shell) => print(&cli::completions(shell)),
         Command::Manual => print(&cli::manual()?),
         Command::ClusterKey => print(format!("{}\n", ClusterKey::generate()?.to_line()).as_bytes()),

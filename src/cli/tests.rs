@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::{Command, Invocation, Shell, WithSettings, completions, grammar, manual, parse};
-use crate::command::{Format, Request};
 use crate::settings::Key;
+use callboard_cli::{Format, Request};
 
 fn parsed(line: &str) -> Invocation {
     parse(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"))

@@ -29,10 +29,10 @@ mod watch;
 
 use std::time::Duration;
 
-pub(crate) use arguments::EXIT_CODES;
 pub use arguments::{
-    ActorsOptions, Bound, ClientFilter, ClientsOptions, Common, Format, GetOptions, HistoryOptions, ListOptions, Named,
-    Namespace, NodesOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions, Request, WatchOptions,
+    ActorsOptions, Bound, ClientFilter, ClientsOptions, Common, EXIT_CODES, Format, GetOptions, HistoryOptions,
+    ListOptions, Named, Namespace, NodesOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions,
+    Request, WatchOptions,
 };
 pub use failure::Failure;
 

@@ -13,7 +13,7 @@ use super::preferences;
 pub(crate) const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
 
 /// What the exit code of a client command says.
-pub(crate) const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the server failed, or no node could be reached
