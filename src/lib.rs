@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
 //! · `database_link` (its way to a database server) · [`cluster`] (its way to other nodes) · [`serve`] (the running node)
-//! · `http`, `session`, `grpc` (its interfaces) · [`mod@bench`] (measuring it, and others) · [`backup`] (copies of its
+//! · `http`, `session`, `grpc` (its interfaces) · [`mod@bench`] (measuring it, and others) · [`fixed_answer`] (what to
+//! measure it by) · [`backup`] (copies of its
 //! file). This crate takes no decision about configuration data; those live in `callboard-protocol` and are carried out by
 //! `callboard-actors`.
 
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod cluster;
 pub mod data_dir;
 mod database_link;
+pub mod fixed_answer;
 mod grpc;
 pub mod http;
 pub mod logging;

@@ -12,7 +12,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{backup, bench, logging, lossy, open_files, serve};
+use callboard::{backup, bench, fixed_answer, logging, lossy, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -42,7 +42,13 @@ fn main() -> ExitCode {
 fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
     let in_force = || settings::load(flags, std::env::vars_os());
     match command {
-        Command::Bench(measure) => bench::run(&measure),
+        Command::Bench(measure) => {
+            if let Err(error) = open_files::raise_open_files() {
+                lossy::remark(format_args!("callboard: cannot raise the limit of open files: {error}"));
+            }
+            bench::run(&measure)
+        }
+        Command::FixedAnswer => fixed_answer::serve(bench::FIXED_ANSWER),
         Command::Client(request) => Ok(callboard_cli::run(*request)?),
         Command::Completions(shell) => print(&cli::completions(shell)),
         Command::Manual => print(&cli::manual()?),

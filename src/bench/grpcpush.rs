@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use callboard_proto::nacos::{Metadata, Payload};
-use callboard_protocol::content::Md5;
 use prost::Message as _;
 use prost_types::Any;
 use serde_json::{Value, json};
@@ -72,8 +71,7 @@ async fn run(options: &GrpcPushOptions) -> anyhow::Result<Report> {
     let before = options.target.pid.map(process::resident).transpose()?;
     let (news, mut heard) = mpsc::unbounded_channel();
     let key = Arc::new(key(options, &contents));
-    let held = Md5::of(contents.present().as_bytes()).hex();
-    let (mut open, listened) = open_all(options, &key, &held, &news).await?;
+    let (mut open, listened) = open_all(options, &key, &contents.digest(), &news).await?;
     let scene = (&options.target, &options.listening);
     let rounds = Rounds::run(scene, (&publisher, &mut contents), &mut heard, || {}).await?;
     if let Some(ended) = open.try_join_next() {
