@@ -7,13 +7,13 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use callboard_bench::Measure;
+use callboard_cli::{EXIT_CODES, Request};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _, Subcommand as _};
 pub use clap_complete::Shell;
 
-use crate::bench::{self, Measure};
 use crate::settings::{Flags, Key};
-use callboard_cli::{EXIT_CODES, Request};
 
 /// The command under `bench` that serves what `bench static` measures.
 const FIXED_ANSWER: &str = "static-server";
@@ -169,7 +169,7 @@ fn grammar(with: WithSettings) -> clap::Command {
             ),
         )
         .subcommand(
-            bench::grammar()
+            callboard_bench::grammar()
                 .name("bench")
                 .about("Measure a node, or another server that speaks the Nacos v1 interface")
                 .subcommand(clap::Command::new(FIXED_ANSWER).hide(true)),

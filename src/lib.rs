@@ -2,17 +2,14 @@
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
 //! · `database_link` (its way to a database server) · [`cluster`] (its way to other nodes) · [`serve`] (the running node)
-//! · `http`, `session`, `grpc` (its interfaces) · [`mod@bench`] (measuring it, and others) · [`fixed_answer`] (what to
-//! measure it by) · [`backup`] (copies of its
-//! file). This crate takes no decision about configuration data; those live in `callboard-protocol` and are carried out by
-//! `callboard-actors`.
+//! · `http`, `session`, `grpc` (its interfaces) · [`backup`] (copies of its file) · [`fixed_answer`] (what to measure it by).
+//! This crate takes no decision about configuration data; those live in `callboard-protocol` and are carried out by
+//! `callboard-actors`. Those who ask and measure a running cluster are `callboard-cli` and `callboard-bench`.
 
 // They panic where nobody can be told; see `lossy`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod backup;
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "a measure that nobody can read is over")]
-pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod data_dir;

@@ -12,7 +12,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::cluster::key::ClusterKey;
 use callboard::data_dir::DataDir;
 use callboard::settings::{self, InForce};
-use callboard::{backup, bench, fixed_answer, logging, lossy, open_files, serve};
+use callboard::{backup, fixed_answer, logging, lossy, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -46,9 +46,9 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
             if let Err(error) = open_files::raise_open_files() {
                 lossy::remark(format_args!("callboard: cannot raise the limit of open files: {error}"));
             }
-            bench::run(&measure)
+            callboard_bench::run(&measure)
         }
-        Command::FixedAnswer => fixed_answer::serve(bench::FIXED_ANSWER),
+        Command::FixedAnswer => fixed_answer::serve(callboard_bench::FIXED_ANSWER),
         Command::Client(request) => Ok(callboard_cli::run(*request)?),
         Command::Completions(shell) => print(&cli::completions(shell)),
         Command::Manual => print(&cli::manual()?),

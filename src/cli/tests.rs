@@ -1,9 +1,10 @@
 //! The command line: commands, flags of every setting, wrong usage.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use callboard_cli::{Format, Request};
+
 use super::{Command, Invocation, Shell, WithSettings, completions, grammar, manual, parse};
 use crate::settings::Key;
-use callboard_cli::{Format, Request};
 
 fn parsed(line: &str) -> Invocation {
     parse(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"))
