@@ -9,6 +9,9 @@
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer and
 //! nothing else; what else there is to say goes to standard error.
 
+// They panic where nobody can be told.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod actors;
 mod arguments;
 mod clients;

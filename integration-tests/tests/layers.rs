@@ -176,13 +176,14 @@ fn imports_run_one_way() {
     assert_eq!(ours(&dependencies("callboard-proto")), BTreeSet::new());
     assert_eq!(ours(&dependencies("callboard-client")), BTreeSet::from(["callboard-proto"]));
     assert_eq!(ours(&dependencies("callboard-cli")), BTreeSet::from(["callboard-client"]));
+    assert_eq!(ours(&dependencies("callboard-bench")), BTreeSet::from(["callboard-proto"]));
     let below_tests = BTreeSet::from(["callboard-protocol", "callboard-proto", "callboard-client"]);
     assert!(ours(&dependencies("callboard-integration-tests")).is_subset(&below_tests));
 }
 
 #[test]
 fn the_server_knows_none_of_its_clients() {
-    let clients = ["callboard_cli", "callboard_client"];
+    let clients = ["callboard_bench", "callboard_cli", "callboard_client"];
     none_of(&clients, "src", &["src/main.rs", "src/cli"]);
     none_of(&clients, "actors/src", &[]);
 }
@@ -196,6 +197,7 @@ fn no_module_is_called_after_nothing() {
         "migration/src",
         "client/src",
         "cli/src",
+        "bench/src",
         "src",
         "integration-tests/src",
     ] {
