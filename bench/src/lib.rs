@@ -1,7 +1,7 @@
 //! `callboard bench`: measures any server that speaks Nacos's interfaces, this one and its peers alike.
 //!
 //! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `grpcpush`, `fixed` (one measure each) ·
-//! `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`, `answer`, `h2` (small HTTP clients that cost little) ·
+//! `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`, `answer`, `grpc` (small clients of HTTP and gRPC that cost little) ·
 //! `template`, `content`, `contents` (what is sent) · `histogram`, `process`, `report` (what comes out).
 //!
 //! It is a client: it opens no data directory, reads no settings, and knows nothing of the server but its address and,
@@ -14,8 +14,8 @@ mod content;
 mod contents;
 mod fixed;
 mod get;
+mod grpc;
 mod grpcpush;
-mod h2;
 mod histogram;
 mod load;
 mod longpoll;
