@@ -1,17 +1,22 @@
 //! The command line: which command was asked for and which settings were given as flags.
 //! Every setting gets its flag from the table of keys; values are only checked by [`crate::settings::load`].
 
+mod manual;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use callboard_bench::Measure;
+use callboard_cli::{EXIT_CODES, Request};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _, Subcommand as _};
 pub use clap_complete::Shell;
 
-use crate::bench::{self, Measure};
-use crate::command::{EXIT_CODES, Request, manual};
 use crate::settings::{Flags, Key};
+
+/// The command under `bench` that serves what `bench static` measures.
+const FIXED_ANSWER: &str = "static-server";
 
 /// What the user asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +32,8 @@ pub enum Command {
     },
     /// Measure a server. Takes no settings.
     Bench(Measure),
+    /// Serve the fixed answer that a measure asks for, until standard input ends. Takes no settings.
+    FixedAnswer,
     /// Print a new cluster key. Takes no settings.
     ClusterKey,
     /// Take the row of a dead node out of the database.
@@ -105,9 +112,12 @@ fn takes_settings(command: &Command) -> bool {
         | Command::Backup { .. }
         | Command::Restore { .. }
         | Command::Restored => true,
-        Command::Bench(_) | Command::ClusterKey | Command::Client(_) | Command::Completions(_) | Command::Manual => {
-            false
-        }
+        Command::Bench(_)
+        | Command::FixedAnswer
+        | Command::ClusterKey
+        | Command::Client(_)
+        | Command::Completions(_)
+        | Command::Manual => false,
     }
 }
 
@@ -159,9 +169,10 @@ fn grammar(with: WithSettings) -> clap::Command {
             ),
         )
         .subcommand(
-            bench::grammar()
+            callboard_bench::grammar()
                 .name("bench")
-                .about("Measure a node, or another server that speaks the Nacos v1 interface"),
+                .about("Measure a node, or another server that speaks the Nacos v1 interface")
+                .subcommand(clap::Command::new(FIXED_ANSWER).hide(true)),
         )
         .subcommand(
             clap::Command::new("completions").about("Print the completions of this command line for a shell").arg(
@@ -235,6 +246,7 @@ fn command_of(matches: &ArgMatches) -> Result<Command, clap::Error> {
             let with_origin = config.subcommand().is_some_and(|(_, show)| show.get_flag("origin"));
             Command::ShowConfig { with_origin }
         }
+        Some(("bench", bench)) if bench.subcommand_name() == Some(FIXED_ANSWER) => Command::FixedAnswer,
         Some(("bench", bench)) => Command::Bench(Measure::from_arg_matches(bench)?),
         Some(("completions", completions)) => {
             let shell = completions.get_one::<Shell>("shell").copied();

@@ -2,21 +2,20 @@
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
 //! · `database_link` (its way to a database server) · [`peer`] (its way to other nodes) · [`serve`] (the running node)
-//! · `listener` (every way in) · `api` (what they share) · `http` · `rest`, `session`, `nacos` (the interfaces) · [`command`] (asking a running cluster) · [`mod@bench`] (measuring it, and
-//! others) · [`backup`] (copies of its file). This crate takes no decision about configuration data; those live in
-//! `callboard-protocol` and are carried out by `callboard-actors`.
+//! · `listener` (every way in) · `api` (what the doors share) · `http` (what those over HTTP share) · `rest`, `session`, `nacos` (the
+//! doors) · [`backup`] (copies of its file) · [`fixed_answer`] (what to measure it by).
+//! This crate takes no decision about configuration data; those live in `callboard-protocol` and are carried out by
+//! `callboard-actors`. Those who ask and measure a running cluster are `callboard-cli` and `callboard-bench`.
 
 // They panic where nobody can be told; see `lossy`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod api;
 pub mod backup;
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "a measure that nobody can read is over")]
-pub mod bench;
 pub mod cli;
-pub mod command;
 pub mod data_dir;
 mod database_link;
+pub mod fixed_answer;
 mod http;
 mod listener;
 pub mod logging;

@@ -12,7 +12,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::data_dir::DataDir;
 use callboard::peer::key::ClusterKey;
 use callboard::settings::{self, InForce};
-use callboard::{backup, bench, command, logging, lossy, open_files, serve};
+use callboard::{backup, fixed_answer, logging, lossy, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
 #[global_allocator]
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     match run(invocation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let code = match failure.downcast_ref::<command::Failure>() {
+            let code = match failure.downcast_ref::<callboard_cli::Failure>() {
                 Some(failure) => failure.exit_code(),
                 None if failure.is::<settings::Error>() => 2,
                 None => 1,
@@ -42,8 +42,14 @@ fn main() -> ExitCode {
 fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
     let in_force = || settings::load(flags, std::env::vars_os());
     match command {
-        Command::Bench(measure) => bench::run(&measure),
-        Command::Client(request) => Ok(command::run(*request)?),
+        Command::Bench(measure) => {
+            if let Err(error) = open_files::raise_open_files() {
+                lossy::remark(format_args!("callboard: cannot raise the limit of open files: {error}"));
+            }
+            callboard_bench::run(&measure)
+        }
+        Command::FixedAnswer => fixed_answer::serve(callboard_bench::FIXED_ANSWER),
+        Command::Client(request) => Ok(callboard_cli::run(*request)?),
         Command::Completions(shell) => print(&cli::completions(shell)),
         Command::Manual => print(&cli::manual()?),
         Command::ClusterKey => print(format!("{}\n", ClusterKey::generate()?.to_line()).as_bytes()),

@@ -2,16 +2,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files to the hard one, since each connection takes a file. Returns the soft limit
-/// then in force, `None` for no limit.
+/// Raises the soft limit of open files to the hard one, since each connection takes a file.
 ///
 /// # Errors
 /// When the system refuses; the former limit stays.
-pub fn raise_open_files() -> std::io::Result<Option<u64>> {
+pub fn raise_open_files() -> std::io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         setrlimit(Resource::Nofile, raised)?;
     }
-    Ok(getrlimit(Resource::Nofile).current)
+    Ok(())
 }

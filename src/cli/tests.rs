@@ -1,8 +1,9 @@
 //! The command line: commands, flags of every setting, wrong usage.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use callboard_cli::{Format, Request};
+
 use super::{Command, Invocation, Shell, WithSettings, completions, grammar, manual, parse};
-use crate::command::{Format, Request};
 use crate::settings::Key;
 
 fn parsed(line: &str) -> Invocation {

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use callboard_protocol::content::Md5;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as Deadline, sleep, timeout_at};
 
@@ -92,8 +91,7 @@ async fn run(options: &LongPollOptions) -> anyhow::Result<Report> {
 
 /// The poll of one that holds the present content.
 fn poll(contents: &Contents<'_>) -> Vec<u8> {
-    let md5 = Md5::of(contents.present().as_bytes()).to_string();
-    template::poll(contents.target(), &contents.data_id(), &md5)
+    template::poll(contents.target(), &contents.data_id(), &contents.digest())
 }
 
 /// Brings the listeners up to their number and sends each one's poll.

@@ -1,10 +1,11 @@
 //! The parser of answers: what it reads, what it refuses, and that it survives any bytes.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use httparse::Error;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{LONGEST_BODY, LONGEST_HEAD, Malformed, parse};
+use super::{LONGEST_BODY, LONGEST_HEAD, MOST_FIELDS, Malformed, parse};
 
 fn read(bytes: &[u8]) -> (u16, Vec<u8>, bool, usize) {
     let answer = parse(bytes, false).unwrap().expect("the answer is complete");
@@ -59,9 +60,9 @@ fn whether_the_connection_stays_follows_version_and_header() {
 #[test]
 fn what_is_no_http_is_refused() {
     let refusal = |bytes: &[u8]| parse(bytes, false).unwrap_err();
-    assert_eq!(refusal(b"SSH-2.0\r\n"), Malformed::StatusLine);
-    assert_eq!(refusal(b"HTTP/1.1 2000 OK\r\n\r\n"), Malformed::StatusLine);
-    assert_eq!(refusal(b"HTTP/1.1 099 \r\n\r\n"), Malformed::StatusLine);
+    assert_eq!(refusal(b"SSH-2.0\r\n"), Malformed::Head(Error::Version));
+    assert_eq!(refusal(b"HTTP/1.1 2000 OK\r\n\r\n"), Malformed::Head(Error::Status));
+    assert_eq!(refusal(b"HTTP/1.1 099 \r\n\r\n"), Malformed::Head(Error::Status));
     assert_eq!(refusal(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), Malformed::Length);
     assert_eq!(refusal(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), Malformed::Length);
     assert_eq!(refusal(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n"), Malformed::Length);
@@ -74,7 +75,10 @@ fn what_is_no_http_is_refused() {
     assert_eq!(chunk("\r\n"), Malformed::Chunk);
     assert_eq!(chunk("1\r\nabc"), Malformed::Chunk);
     assert_eq!(chunk("fffffff\r\n"), Malformed::LongBody);
-    assert_eq!(refusal(&[b'x'; LONGEST_HEAD + 1]), Malformed::LongHead);
+    let long = "x".repeat(LONGEST_HEAD);
+    assert_eq!(refusal(format!("HTTP/1.1 200 OK\r\nX: {long}").as_bytes()), Malformed::LongHead);
+    let many = "X: y\r\n".repeat(MOST_FIELDS + 1);
+    assert_eq!(refusal(format!("HTTP/1.1 200 OK\r\n{many}").as_bytes()), Malformed::Head(Error::TooManyHeaders));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::fs;
 use callboard_client::Condition;
 
 use super::{MAX_BYTES, read, text};
-use crate::command::arguments::PutCondition;
-use crate::command::failure::Failure;
+use crate::arguments::PutCondition;
+use crate::failure::Failure;
 
 fn refusal(read: Result<String, Failure>) -> String {
     match read {

@@ -28,7 +28,8 @@ struct CommandLine {
 }
 
 /// The grammar of everything after the word `bench`.
-pub(crate) fn grammar() -> clap::Command {
+#[must_use]
+pub fn grammar() -> clap::Command {
     <CommandLine as clap::CommandFactory>::command()
 }
 
@@ -47,9 +48,6 @@ pub enum Measure {
     Grpcpush(GrpcPushOptions),
     /// Serve a fixed 1 KiB answer from a process of our own and measure that: the limit of the HTTP stack
     Static(StaticOptions),
-    /// The process that `static` measures: serves until its standard input ends
-    #[command(hide = true)]
-    StaticServer,
 }
 
 /// Where the server is and under which names the measure works.

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use callboard_proto::nacos::{Metadata, Payload};
-use callboard_protocol::content::Md5;
 use prost::Message as _;
 use prost_types::Any;
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::arguments::GrpcPushOptions;
 use super::contents::Contents;
-use super::h2::{Connection, StreamId};
+use super::grpc::{Connection, Stream};
 use super::load;
 use super::process::{self, Times};
 use super::publisher::Publisher;
@@ -72,8 +71,7 @@ async fn run(options: &GrpcPushOptions) -> anyhow::Result<Report> {
     let before = options.target.pid.map(process::resident).transpose()?;
     let (news, mut heard) = mpsc::unbounded_channel();
     let key = Arc::new(key(options, &contents));
-    let held = Md5::of(contents.present().as_bytes()).hex();
-    let (mut open, listened) = open_all(options, &key, &held, &news).await?;
+    let (mut open, listened) = open_all(options, &key, &contents.digest(), &news).await?;
     let scene = (&options.target, &options.listening);
     let rounds = Rounds::run(scene, (&publisher, &mut contents), &mut heard, || {}).await?;
     if let Some(ended) = open.try_join_next() {
@@ -132,7 +130,7 @@ async fn open_all(
 /// One connection.
 struct Listener {
     connection: Connection,
-    stream: StreamId,
+    stream: Stream,
     /// How often it was told that something changed.
     noticed: u64,
 }
@@ -141,13 +139,13 @@ impl Listener {
     /// Connects, and sets the connection up.
     async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let mut connection = Connection::open(address).await?;
-        let stream = connection.begin("/BiRequestStream/requestBiStream");
+        let mut stream = connection.begin("/BiRequestStream/requestBiStream").await?;
         let setup = json!({
             "module": "internal",
             "clientVersion": "Nacos-Rust-Client:0.8.3",
             "labels": { "source": "sdk", "module": "config", "AppName": "bench" },
         });
-        connection.say(stream, &message("ConnectionSetupRequest", &setup), false).await?;
+        stream.say(&message("ConnectionSetupRequest", &setup))?;
         let mut listener = Self { connection, stream, noticed: 0 };
         // As SDKs do that set up first: asked again until the server has taken that in.
         for attempt in 0_u32.. {
@@ -183,53 +181,48 @@ impl Listener {
 
     /// Asks, and waits for the answer; what the server says by itself meanwhile is acknowledged.
     async fn ask(&mut self, class: &str, body: &Value) -> anyhow::Result<Value> {
-        let asked = self.connection.begin(UNARY);
-        self.connection.say(asked, &message(class, body), true).await?;
-        timeout(ANSWER, async {
+        let mut answer = pin!(self.connection.ask(UNARY, &message(class, body)));
+        let answered = async {
             loop {
-                let (stream, came) = self.next().await?;
-                if stream == asked {
-                    return Ok(came.1);
+                tokio::select! {
+                    answer = &mut answer => return Ok(parts(&answer?)?.1),
+                    said = self.stream.next() => self.acknowledge(&said?)?,
                 }
             }
-        })
-        .await
-        .with_context(|| format!("{class} is not answered"))?
+        };
+        timeout(ANSWER, answered).await.with_context(|| format!("{class} is not answered"))?
     }
 
-    /// The next message: the stream it came on, its class and its body. What the server says by itself is acknowledged, with
-    /// the next thing that is sent.
-    async fn next(&mut self) -> anyhow::Result<(StreamId, (String, Value))> {
-        let (stream, bytes) = self.connection.next().await?;
-        let (class, body) = parts(&bytes)?;
-        if stream == self.stream {
-            self.noticed += u64::from(class == "ConfigChangeNotifyRequest");
-            let answer = format!("{}Response", class.trim_end_matches("Request"));
-            let good = json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
-            self.connection.say(self.stream, &message(&answer, &good), false).await?;
-        }
-        Ok((stream, (class, body)))
+    /// Takes in the next message that the server says by itself.
+    async fn next(&mut self) -> anyhow::Result<()> {
+        let said = self.stream.next().await?;
+        self.acknowledge(&said)
+    }
+
+    fn acknowledge(&mut self, said: &[u8]) -> anyhow::Result<()> {
+        let (class, body) = parts(said)?;
+        self.noticed += u64::from(class == "ConfigChangeNotifyRequest");
+        let answer = format!("{}Response", class.trim_end_matches("Request"));
+        let good = json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
+        self.stream.say(&message(&answer, &good))
     }
 
     /// Asks for the content at every notice, until the connection breaks; why is returned.
     async fn follow(mut self, key: Arc<Key>, news: mpsc::UnboundedSender<Heard>) -> anyhow::Error {
         let query = json!({ "module": "config", "dataId": key.data_id, "group": key.group, "tenant": key.tenant });
-        let query = message("ConfigQueryRequest", &query);
-        let (mut asked, mut told) = (None, Instant::now());
+        let mut seen = self.noticed;
         loop {
             let step = async {
-                let (stream, (class, body)) = self.next().await?;
-                if Some(stream) == asked {
-                    let content = body["content"].as_str().with_context(|| format!("no content: {body}"))?;
-                    let heard = Heard { content: content.to_owned(), at: told, then: Some(Instant::now()) };
-                    news.send(heard).context("the measure is over")?;
-                } else if class == "ConfigChangeNotifyRequest" {
-                    told = Instant::now();
-                    let question = self.connection.begin(UNARY);
-                    self.connection.say(question, &query, true).await?;
-                    asked = Some(question);
+                // One that came while the content was asked for is looked into as well.
+                while self.noticed == seen {
+                    self.next().await?;
                 }
-                self.connection.flush().await
+                let told = Instant::now();
+                seen = self.noticed;
+                let answer = self.ask("ConfigQueryRequest", &query).await?;
+                let content = answer["content"].as_str().with_context(|| format!("no content: {answer}"))?;
+                let heard = Heard { content: content.to_owned(), at: told, then: Some(Instant::now()) };
+                news.send(heard).context("the measure is over")
             };
             if let Err(error) = step.await {
                 return error;

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use callboard_protocol::session::client::ClientKind;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
@@ -14,7 +13,7 @@ use super::preferences;
 pub(crate) const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
 
 /// What the exit code of a client command says.
-pub(crate) const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the server failed, or no node could be reached
@@ -296,7 +295,7 @@ pub struct ClientFilter {
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Option<String>,
     /// Only connections of this kind
-    #[arg(long, value_name = "KIND", value_parser = ClientKind::ALL.map(ClientKind::as_str))]
+    #[arg(long, value_name = "KIND", value_parser = ["tcp", "websocket", "stream", "long_poll", "grpc"])]
     pub kind: Option<String>,
     /// Only clients that watch this configuration
     #[arg(long, value_name = "DATA_ID")]

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -16,7 +17,6 @@ use super::connection::{Broken, Connection};
 use super::histogram::Histogram;
 use super::process::{self, Times};
 use super::report::{Report, micros_per, millis};
-use crate::open_files;
 
 /// The pause after a connection could not be opened, so that a dead server is not asked at full speed.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -29,8 +29,7 @@ const OTHER_FILES: u64 = 64;
 /// # Errors
 /// The system allows fewer.
 pub(super) fn open_files_for(connections: u64) -> anyhow::Result<()> {
-    let limit = open_files::raise_open_files().context("cannot learn the limit of open files")?;
-    match limit.filter(|limit| *limit < connections + OTHER_FILES) {
+    match getrlimit(Resource::Nofile).current.filter(|limit| *limit < connections + OTHER_FILES) {
         Some(limit) => {
             anyhow::bail!("{connections} listeners need more open files than the {limit} that the system allows")
         }

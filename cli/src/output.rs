@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::table::printable;
-use crate::lossy;
 
 /// Writes an answer as it is.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -23,7 +22,9 @@ pub(super) fn print_json(document: &Value) -> Result<(), Failure> {
 
 /// Tells people something that is no part of the answer.
 pub(super) fn remark(text: &str) {
-    lossy::remark(format_args!("callboard: {}", printable(text)));
+    let line = format!("callboard: {}\n", printable(text));
+    // Nobody can be told that it is lost.
+    drop(std::io::stderr().lock().write_all(line.as_bytes()));
 }
 
 /// The members that name a configuration, and some more.

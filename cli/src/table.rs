@@ -3,6 +3,8 @@
 
 use std::iter;
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -24,12 +26,12 @@ impl Table {
         self.rows.push(cells.into_iter().map(shown).collect());
     }
 
-    /// The lines, headings first. Every character counts as one place wide.
+    /// The lines, headings first. A character counts as many places as terminals give it: Chinese ones two.
     pub(crate) fn to_text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width_of = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+            cells.map(|cell| cell.width()).max().unwrap_or_default()
         };
         let widths: Vec<usize> = (0..columns).map(width_of).collect();
         self.rows.iter().map(|row| line(row, &widths)).collect()
@@ -39,7 +41,7 @@ impl Table {
 fn line(row: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, width) in row.iter().zip(widths) {
-        let padding = width.saturating_sub(cell.chars().count());
+        let padding = width.saturating_sub(cell.width());
         line.push_str(cell);
         line.extend(iter::repeat_n(' ', padding));
         line.push_str(GAP);

@@ -1,13 +1,12 @@
 //! `static`: a fixed 1 KiB answer from actix-web, with no actor and no configuration behind it, served by a process of
 //! our own and measured like any other server. What it takes is the least that an answer over this stack can take.
+//! The process is this program once more, called by `bench static-server`: it says its address on a line, and serves until
+//! its standard input ends.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 
 use super::answer::Reply;
@@ -15,13 +14,9 @@ use super::arguments::{Server, StaticOptions};
 use super::load::{self, Work};
 use super::report::Report;
 use super::template;
-use crate::api::addresses::listen;
-use crate::settings::HttpOptions;
 
-const SIZE: usize = 1024;
-static BODY: [u8; SIZE] = [b'x'; SIZE];
-/// As the node does it.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Bytes of the fixed answer.
+pub const FIXED_ANSWER: usize = 1024;
 
 /// Measures a fixed answer.
 ///
@@ -48,7 +43,7 @@ impl Work for Fixed {
     }
 
     fn judge(&mut self, reply: &Reply<'_>) -> bool {
-        reply.status == 200 && reply.body.len() == SIZE
+        reply.status == 200 && reply.body.len() == FIXED_ANSWER
     }
 }
 
@@ -76,47 +71,4 @@ impl Drop for Process {
             eprintln!("callboard: the serving process may be left behind: {error}");
         }
     }
-}
-
-/// Serves until standard input ends; the address is the one line on standard output.
-///
-/// # Errors
-/// No address can be listened on.
-pub(super) fn serve() -> anyhow::Result<()> {
-    actix_rt::System::new().block_on(async {
-        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        let address = listener.local_addr()?;
-        let options = HttpOptions::default();
-        let answer = || async { HttpResponse::Ok().content_type("text/plain").body(web::Bytes::from_static(&BODY)) };
-        let server = HttpServer::new(move || App::new().route("/", web::get().to(answer)))
-            .workers(options.worker_count())
-            .max_connections(options.max_connections.div_ceil(options.worker_count()))
-            .client_request_timeout(options.read_timeout)
-            .keep_alive(KEEP_ALIVE)
-            .disable_signals()
-            .listen(listener)?
-            .run();
-        let (ended, handle) = (wait_for_the_end(), server.handle());
-        actix_rt::spawn(async move {
-            // Whether it was told or its thread is gone, nobody wants this process any more.
-            if ended.await.is_err() {
-                eprintln!("callboard: cannot read standard input");
-            }
-            handle.stop(false).await;
-        });
-        writeln!(io::stdout(), "{address}")?;
-        io::stdout().flush()?;
-        Ok(server.await?)
-    })
-}
-
-fn wait_for_the_end() -> tokio::sync::oneshot::Receiver<()> {
-    let (ended, told) = tokio::sync::oneshot::channel();
-    thread::spawn(move || {
-        let mut input = Vec::new();
-        if io::stdin().read_to_end(&mut input).is_ok() && ended.send(()).is_err() {
-            eprintln!("callboard: the server ended before its input did");
-        }
-    });
-    told
 }

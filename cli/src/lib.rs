@@ -4,10 +4,13 @@
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `failure` (the exit
 //! codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`, `watch` (over the session) · `rest` (the way to
 //! that node's REST interface) · `history`, `clients`, `pushes`, `nodes`, `actors` (over it) · `table`, `output` (what is
-//! printed) · `manual` (completions and the manual page).
+//! printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer and
 //! nothing else; what else there is to say goes to standard error.
+
+// They panic where nobody can be told.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod actors;
 mod arguments;
@@ -16,7 +19,6 @@ mod failure;
 mod get;
 mod history;
 mod list;
-pub(crate) mod manual;
 mod nodes;
 mod output;
 mod preferences;
@@ -30,10 +32,10 @@ mod watch;
 
 use std::time::Duration;
 
-pub(crate) use arguments::EXIT_CODES;
 pub use arguments::{
-    ActorsOptions, Bound, ClientFilter, ClientsOptions, Common, Format, GetOptions, HistoryOptions, ListOptions, Named,
-    Namespace, NodesOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions, Request, WatchOptions,
+    ActorsOptions, Bound, ClientFilter, ClientsOptions, Common, EXIT_CODES, Format, GetOptions, HistoryOptions,
+    ListOptions, Named, Namespace, NodesOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions,
+    Request, WatchOptions,
 };
 pub use failure::Failure;
 

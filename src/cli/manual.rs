@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 /// The script that teaches a shell the command line.
-pub(crate) fn completions(shell: Shell, mut grammar: Command) -> Vec<u8> {
+pub(super) fn completions(shell: Shell, mut grammar: Command) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut grammar, "callboard", &mut script);
     script
@@ -17,7 +17,7 @@ pub(crate) fn completions(shell: Shell, mut grammar: Command) -> Vec<u8> {
 ///
 /// # Errors
 /// None in practice: it is written to memory.
-pub(crate) fn page(grammar: Command) -> io::Result<Vec<u8>> {
+pub(super) fn page(grammar: Command) -> io::Result<Vec<u8>> {
     let mut grammar = grammar.disable_help_subcommand(true);
     grammar.build();
     let top = Man::new(grammar.clone()).manual("Callboard");

@@ -1,7 +1,7 @@
 //! `callboard bench`: measures any server that speaks Nacos's interfaces, this one and its peers alike.
 //!
 //! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `grpcpush`, `fixed` (one measure each) ·
-//! `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`, `answer`, `h2` (small HTTP clients that cost little) ·
+//! `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`, `answer`, `grpc` (small clients of HTTP and gRPC that cost little) ·
 //! `template`, `content`, `contents` (what is sent) · `histogram`, `process`, `report` (what comes out).
 //!
 //! It is a client: it opens no data directory, reads no settings, and knows nothing of the server but its address and,
@@ -14,8 +14,8 @@ mod content;
 mod contents;
 mod fixed;
 mod get;
+mod grpc;
 mod grpcpush;
-mod h2;
 mod histogram;
 mod load;
 mod longpoll;
@@ -31,27 +31,20 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 
-pub(crate) use arguments::grammar;
+pub use arguments::grammar;
 pub use arguments::{
     Answers, ClosedLoop, Configurations, GetOptions, GrpcPushOptions, Listening, LongPollOptions, Measure,
     PublishOptions, Server, SessionOptions, StaticOptions, Target,
 };
+pub use fixed::FIXED_ANSWER;
 pub use report::Report;
 
-use crate::open_files;
-
-/// Measures, and prints the figures to standard output.
+/// Measures, and prints the figures to standard output. Whoever calls this has raised the limit of open files.
 ///
 /// # Errors
 /// The server can't be reached, refuses what the measure needs, or its process can't be watched. What a server does
 /// wrong during the measure is counted in the report and is no error here.
 pub fn run(measure: &Measure) -> anyhow::Result<()> {
-    if *measure == Measure::StaticServer {
-        return fixed::serve();
-    }
-    if let Err(error) = open_files::raise_open_files() {
-        eprintln!("callboard: cannot raise the limit of open files: {error}");
-    }
     let (report, json) = match measure {
         Measure::Get(options) => (get::measure(options)?, options.load.json),
         Measure::Publish(options) => (publish::measure(options)?, options.load.json),
@@ -59,7 +52,6 @@ pub fn run(measure: &Measure) -> anyhow::Result<()> {
         Measure::Session(options) => (session::measure(options)?, options.listening.json),
         Measure::Grpcpush(options) => (grpcpush::measure(options)?, options.listening.json),
         Measure::Static(options) => (fixed::measure(options)?, options.load.json),
-        Measure::StaticServer => return Ok(()),
     };
     let text = if json { report.to_json()? } else { report.to_table() };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")

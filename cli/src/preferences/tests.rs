@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Preferences, node, parse};
-use crate::command::arguments::{Common, Format, Namespace};
-use crate::command::failure::Failure;
+use crate::arguments::{Common, Format, Namespace};
+use crate::failure::Failure;
 
 fn common(nodes: &[&str], output: Option<Format>) -> Common {
     let nodes = nodes.iter().map(|&node| node.to_owned()).collect();

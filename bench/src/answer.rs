@@ -1,13 +1,16 @@
-//! Reads an HTTP/1.1 answer out of the bytes received so far. Total: any bytes give an answer, "more needed" or a
-//! refusal. Owns no buffer and does no I/O.
+//! Reads an HTTP/1.1 answer out of the bytes received so far, by `httparse`: finds where it ends, and its body. Total: any
+//! bytes give an answer, "more needed" or a refusal. Owns no buffer and does no I/O.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use httparse::Status;
 use thiserror::Error;
 
 /// A head longer than this is refused.
 const LONGEST_HEAD: usize = 64 * 1024;
+/// More fields than these are refused.
+const MOST_FIELDS: usize = 64;
 /// A body longer than this is refused.
 const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
@@ -66,9 +69,9 @@ impl Reply<'_> {
 /// The bytes are no HTTP answer. The connection is of no more use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Malformed {
-    /// The first line.
-    #[error("the answer has no HTTP status line")]
-    StatusLine,
+    /// Its status line or its fields, or those after the last chunk.
+    #[error("the answer is no HTTP: {0}")]
+    Head(#[from] httparse::Error),
     /// No end of the head in sight.
     #[error("the head of the answer is too long")]
     LongHead,
@@ -131,33 +134,25 @@ pub(super) fn parse(bytes: &[u8], ended: bool) -> Result<Option<Answer>, Malform
 }
 
 fn head(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
-    let Some((first, mut rest)) = line(bytes) else {
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut answer = httparse::Response::new(&mut fields);
+    let Status::Complete(head_length) = answer.parse(bytes)? else {
         return if bytes.len() > LONGEST_HEAD { Err(Malformed::LongHead) } else { Ok(None) };
     };
-    let (status, mut closes) = status(first)?;
+    let status = answer.code.filter(|code| *code >= 100).ok_or(Malformed::Head(httparse::Error::Status))?;
+    // Those of HTTP/1.0 do unless they say otherwise.
+    let mut closes = answer.version == Some(0);
     let (mut length, mut chunked) = (None, false);
-    loop {
-        let consumed = bytes.len() - rest.len();
-        if consumed > LONGEST_HEAD {
-            return Err(Malformed::LongHead);
-        }
-        let Some((header, after)) = line(rest) else {
-            return if bytes.len() > LONGEST_HEAD { Err(Malformed::LongHead) } else { Ok(None) };
-        };
-        rest = after;
-        if header.is_empty() {
-            break;
-        }
-        let Some((name, value)) = field(header) else { continue };
-        if name.eq_ignore_ascii_case(b"content-length") {
-            let stated = number(value, 10).ok_or(Malformed::Length)?;
+    for httparse::Header { name, value } in answer.headers {
+        if name.eq_ignore_ascii_case("content-length") {
+            let stated = number(value).ok_or(Malformed::Length)?;
             if length.is_some_and(|length| length != stated) {
                 return Err(Malformed::Length);
             }
             length = Some(stated);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
             chunked |= value.eq_ignore_ascii_case(b"chunked");
-        } else if name.eq_ignore_ascii_case(b"connection") {
+        } else if name.eq_ignore_ascii_case("connection") {
             closes = value.eq_ignore_ascii_case(b"close") || (closes && !value.eq_ignore_ascii_case(b"keep-alive"));
         }
     }
@@ -168,82 +163,52 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
         (_, false, None) => Framing::UntilEnd,
     };
     let closes = closes || matches!(framing, Framing::UntilEnd);
-    Ok(Some(Head { status, closes, framing, length: bytes.len() - rest.len() }))
-}
-
-/// The first line without its end, and what follows it.
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let (line, rest) = (bytes.get(..end)?, bytes.get(end + 1..)?);
-    Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
-}
-
-fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = line.iter().position(|byte| *byte == b':')?;
-    Some((line.get(..colon)?, line.get(colon + 1..)?.trim_ascii()))
-}
-
-/// Status, and whether the connection closes unless a header says otherwise.
-fn status(line: &[u8]) -> Result<(u16, bool), Malformed> {
-    let (old, rest) = match (line.strip_prefix(b"HTTP/1.1 "), line.strip_prefix(b"HTTP/1.0 ")) {
-        (Some(rest), _) => (false, rest),
-        (None, Some(rest)) => (true, rest),
-        (None, None) => return Err(Malformed::StatusLine),
-    };
-    let digits = rest.get(..3).ok_or(Malformed::StatusLine)?;
-    let ends = rest.get(3).is_none_or(|byte| *byte == b' ');
-    match number(digits, 10).and_then(|status| u16::try_from(status).ok()) {
-        Some(status @ 100..) if ends => Ok((status, old)),
-        Some(_) | None => Err(Malformed::StatusLine),
-    }
+    Ok(Some(Head { status, closes, framing, length: head_length }))
 }
 
 /// A number without sign or blanks; `None` also when it is too large to be held.
-fn number(text: &[u8], radix: u32) -> Option<usize> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0_usize, |number, byte| {
-        let digit = char::from(*byte).to_digit(radix)?;
-        number.checked_mul(radix as usize)?.checked_add(digit as usize)
-    })
+fn number(text: &[u8]) -> Option<usize> {
+    let text = str::from_utf8(text).ok()?;
+    text.parse().ok().filter(|_| text.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// The chunks put together, and the bytes that they take up with all that is around them.
 fn joined(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
-    let mut joined = Vec::new();
-    let mut rest = bytes;
+    let (mut joined, mut read) = (Vec::new(), 0);
     loop {
-        let Some((size, after)) = line(rest) else {
-            return if rest.len() > LONGEST_HEAD { Err(Malformed::Chunk) } else { Ok(None) };
+        let rest = bytes.get(read..).unwrap_or_default();
+        // The parser takes a line without a size for the last chunk.
+        if rest.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+            return Err(Malformed::Chunk);
+        }
+        let (begin, size) = match httparse::parse_chunk_size(rest) {
+            Ok(Status::Complete((begin, size))) => (begin, usize::try_from(size).unwrap_or(usize::MAX)),
+            Ok(Status::Partial) if rest.len() <= LONGEST_HEAD => return Ok(None),
+            Ok(Status::Partial) | Err(_) => return Err(Malformed::Chunk),
         };
-        let size = size.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let size = number(size, 16).ok_or(Malformed::Chunk)?;
         if size == 0 {
-            return Ok(trailer(after).map(|rest| (joined, bytes.len() - rest.len())));
+            let trailer = trailer(rest.get(begin..).unwrap_or_default())?;
+            return Ok(trailer.map(|length| (joined, read + begin + length)));
         }
         if joined.len().saturating_add(size) > LONGEST_BODY {
             return Err(Malformed::LongBody);
         }
-        let Some(chunk) = after.get(..size) else { return Ok(None) };
-        joined.extend_from_slice(chunk);
-        let after = after.get(size..).unwrap_or_default();
-        let Some(end) = after.get(..2) else { return Ok(None) };
-        if end != b"\r\n" {
+        let end = begin + size;
+        let (Some(chunk), Some(after)) = (rest.get(begin..end), rest.get(end..end + 2)) else { return Ok(None) };
+        if after != b"\r\n" {
             return Err(Malformed::Chunk);
         }
-        rest = after.get(2..).unwrap_or_default();
+        joined.extend_from_slice(chunk);
+        read += end + 2;
     }
 }
 
-/// What follows the fields after the last chunk.
-fn trailer(mut bytes: &[u8]) -> Option<&[u8]> {
-    loop {
-        let (field, rest) = line(bytes)?;
-        bytes = rest;
-        if field.is_empty() {
-            return Some(rest);
-        }
+/// How long the fields after the last chunk are, with the line that ends them.
+fn trailer(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    match httparse::parse_headers(bytes, &mut fields)? {
+        Status::Complete((length, _)) => Ok(Some(length)),
+        Status::Partial => Ok(None),
     }
 }
 

@@ -29,6 +29,12 @@ fn letters_count_and_not_bytes() {
 }
 
 #[test]
+fn wide_letters_take_two_places_and_those_that_join_none() {
+    let shown = text(&[&["价格表", "1", "x"], &["e\u{301}", "1", "x"], &["abcd", "1", "x"]]);
+    assert_eq!(shown, "NAME    SIZE  NOTE\n价格表  1     x\ne\u{301}       1     x\nabcd    1     x\n");
+}
+
+#[test]
 fn control_characters_are_escaped() {
     assert_eq!(printable("a\n\u{1b}[2J\u{202e}b"), "a\\n\\u{1b}[2J\\u{202e}b");
 }

@@ -1,5 +1,6 @@
 //! The contents of the one key that all listen to: another one for each round. Owns their form; sends nothing.
 
+use md5::{Digest as _, Md5};
 use uuid::Uuid;
 
 use super::arguments::Target;
@@ -38,6 +39,11 @@ impl<'a> Contents<'a> {
     /// The content that was published last.
     pub(super) fn present(&self) -> &str {
         &self.present
+    }
+
+    /// The MD5 digest of it, as clients of Nacos say what they hold.
+    pub(super) fn digest(&self) -> String {
+        format!("{:x}", Md5::digest(&self.present))
     }
 
     /// The data id of the key.

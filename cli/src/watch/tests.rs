@@ -7,7 +7,7 @@ use callboard_client::{Config, ConfigKey};
 use serde_json::{Value, json};
 
 use super::{Seen, exec, line};
-use crate::command::arguments::Format;
+use crate::arguments::Format;
 
 fn config(version: u64, content: Option<&str>) -> Config {
     let key = ConfigKey::public("shop", "prices");
