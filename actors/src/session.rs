@@ -1,7 +1,7 @@
 //! Sessions: one actor for each client that waits for changes.
 //!
-//! A [`wait`] session holds one request until a key differs; a [`stream`] session sends every change; a [`native`] session
-//! is a conversation; a [`grpc`] session is one with a client of Nacos. Each registers with the coordinator of its thread
+//! A [`stream`] session sends every change; a [`native`] session is a conversation; a [`grpc`] session is one with a client
+//! of Nacos. Each registers with the coordinator of its thread
 //! first, reads second, and sends what is newer. A session owns what its client has been sent; it opens no socket and
 //! knows no format.
 
@@ -9,7 +9,6 @@ pub mod grpc;
 pub mod native;
 mod outcome;
 pub mod stream;
-pub mod wait;
 
 use std::time::Duration;
 
