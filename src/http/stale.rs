@@ -24,5 +24,6 @@ pub(super) fn mark(reading: &Reading, mut response: HttpResponse) -> HttpRespons
 
 /// Reads `key`; the newest state, unless nothing but an old one can be had and the settings allow that.
 pub(super) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unread> {
-    reading::read(&state.worker.reader, key, READ_DEADLINE, state.shared.limits.serve_stale).await
+    let reader = &state.worker.reader;
+    reading::read((reader, reader), key, READ_DEADLINE, state.shared.limits.serve_stale).await
 }

@@ -21,8 +21,9 @@ impl Act<Query> for GrpcSession {
         _: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<Found, Fault>> {
         let began = self.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
-        let (reader, limits, stream) = (self.setup.neighbours.reader.clone(), self.setup.limits, self.streams);
-        let reading = async move { reading::read(&reader, key, limits.read, limits.serve_stale).await };
+        let (neighbours, limits, stream) = (&self.setup.neighbours, self.setup.limits, self.streams);
+        let (get, get_stale) = (neighbours.get.clone(), neighbours.get_stale.clone());
+        let reading = async move { reading::read((&get, &get_stale), key, limits.read, limits.serve_stale).await };
         Box::pin(wrap_future(reading).map(move |read, session: &mut Self, context| {
             let now = session.now();
             // The connection was set up when it was asked; it is given up before it is answered.
@@ -53,7 +54,7 @@ impl Act<Make> for GrpcSession {
         let request_id = unit.request_id.clone();
         let (reply, outcome) = oneshot::channel();
         // Not asked but sent: what was handed over runs to its end, whatever becomes of the session.
-        self.setup.neighbours.conf_manager.do_send(Publish { unit: Arc::new(*unit), reply });
+        self.setup.neighbours.publish.do_send(Publish { unit: Arc::new(*unit), reply });
         let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
         Box::pin(
             wrap_future(waiting).map(move |outcome, _: &mut Self, _| {

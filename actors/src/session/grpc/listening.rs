@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, AsyncContext as _, ResponseActFuture};
+use actix::{ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::content::Reported;
 use callboard_protocol::key::ConfigKey;
@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::words::{Fault, Listen, Listening, Unlisten};
 use super::{Act, GrpcSession, Watching, at_once};
-use crate::cache::reader::{GetMany, Reader};
+use crate::cache::reader::GetMany;
 use crate::coordinator::{Unwatch, Watch, WatchId};
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
@@ -49,7 +49,7 @@ impl Act<Listen> for GrpcSession {
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
             let began = session.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
-            let (reader, limit) = (session.setup.neighbours.reader.clone(), session.setup.limits.read);
+            let (reader, limit) = (session.setup.neighbours.get_many.clone(), session.setup.limits.read);
             wrap_future(async move {
                 noted?;
                 Ok((read_all(&reader, &keys, limit).await?, began))
@@ -183,7 +183,7 @@ impl GrpcSession {
         let listens = self.talk.as_ref().map(|talk| &talk.listens);
         let keys: Vec<ConfigKey> = listens.into_iter().flat_map(|listens| listens.keys().cloned()).collect();
         let began = listens.map(|listens| listens.moment()).unwrap_or_default();
-        let (reader, stream) = (self.setup.neighbours.reader.clone(), self.streams);
+        let (reader, stream) = (self.setup.neighbours.get_many.clone(), self.streams);
         let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
             Ok(states) => {
@@ -208,7 +208,7 @@ impl GrpcSession {
 
 /// The states of keys, in order.
 async fn read_all(
-    reader: &actix::Addr<Reader>,
+    reader: &Recipient<GetMany>,
     keys: &[ConfigKey],
     deadline: std::time::Duration,
 ) -> Result<Vec<SharedState>, Fault> {

@@ -1,7 +1,7 @@
 //! The patterns that a Nacos client watches: registered first, searched second, told third.
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture};
+use actix::{ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture};
 use callboard_protocol::nacos::fuzzy::{Found, MAX_MATCHES, MAX_PATTERNS, Moment, Pattern};
 use callboard_protocol::watch::Selector;
 
@@ -11,7 +11,7 @@ use crate::coordinator::Unwatch;
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
 use crate::store::{self, Search};
-use crate::store_reader::{SearchConfigs, StoreReader};
+use crate::store_reader::SearchConfigs;
 
 /// What selects all that a pattern can match, and may select more. `None` for a pattern that no name can be like.
 pub(super) fn selector(pattern: &Pattern) -> Option<Selector> {
@@ -36,7 +36,7 @@ fn search(pattern: &Pattern) -> Search {
 }
 
 /// What a pattern matches, and about how many there are.
-async fn find(store: &Addr<StoreReader>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
+async fn find(store: &Recipient<SearchConfigs>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
     match ask(store, SearchConfigs(search(pattern)), ASK_DEADLINE).await {
         Ok(Ok(found)) => {
             let is_complete = found.total <= found.page.len() as u64;
@@ -67,7 +67,7 @@ impl Act<WatchPattern> for GrpcSession {
         let (registering, stream) = (self.register(new.into_iter().collect(), context), self.streams);
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
-            let store = session.setup.neighbours.store.clone();
+            let store = session.setup.neighbours.search.clone();
             wrap_future(async move {
                 noted?;
                 find(&store, &pattern, began).await
@@ -120,7 +120,7 @@ impl GrpcSession {
             began = talk.fuzzy.look_again();
             patterns.extend(talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())));
         }
-        let (store, stream) = (self.setup.neighbours.store.clone(), self.streams);
+        let (store, stream) = (self.setup.neighbours.search.clone(), self.streams);
         let finding = async move {
             let mut found = Vec::with_capacity(patterns.len());
             for (text, pattern) in patterns {

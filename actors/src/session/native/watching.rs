@@ -113,7 +113,7 @@ impl NativeSession {
         let read = self.conversation.pushes_mut().and_then(Pushes::next_read);
         match read {
             Some(Read::Keys(keys)) => {
-                let reader = self.setup.neighbours.reader.clone();
+                let reader = self.setup.neighbours.get_many.clone();
                 let reading = async move { ask(&reader, GetMany { keys }, ASK_DEADLINE).await };
                 context.spawn(wrap_future(reading).map(|answer, session: &mut Self, context| {
                     let Some(pushes) = session.conversation.pushes_mut() else { return };
@@ -132,7 +132,7 @@ impl NativeSession {
     }
 
     fn look_at_prefix(&mut self, selector: Selector, context: &mut Context<Self>) {
-        let (store, limit) = (self.setup.neighbours.store.clone(), self.setup.limits.keys);
+        let (store, limit) = (self.setup.neighbours.snapshot.clone(), self.setup.limits.keys);
         let question = GetSnapshot { selector, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
