@@ -404,3 +404,6 @@ impl Handler<GetWatched> for NativeSession {
         MessageResult(Watched::of(asked, one, all, pushes.prefixes()))
     }
 }
+
+#[cfg(test)]
+mod tests;
