@@ -211,3 +211,6 @@ impl Again {
         self.is_under_way
     }
 }
+
+#[cfg(test)]
+mod tests;
