@@ -1,7 +1,7 @@
 //! Sessions: one actor for each client that waits for changes.
 //!
-//! A [`wait`] session holds one request until a key differs; a [`stream`] session sends every change; a [`native`] session
-//! is a conversation; a [`grpc`] session is one with a client of Nacos. Each registers with the coordinator of its thread
+//! A [`stream`] session sends every change; a [`native`] session is a conversation; a [`grpc`] session is one with a client
+//! of Nacos. Each registers with the coordinator of its thread
 //! first, reads second, and sends what is newer. A session owns what its client has been sent; it opens no socket and
 //! knows no format.
 
@@ -9,28 +9,35 @@ pub mod grpc;
 pub mod native;
 mod outcome;
 pub mod stream;
-pub mod wait;
 
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 
-use crate::cache::reader::Reader;
-use crate::conf_manager::ConfManager;
+use crate::cache::reader::{Get, GetMany, GetStale};
+use crate::conf_manager::Publish;
 use crate::coordinator::Coordinator;
-use crate::store_reader::StoreReader;
+use crate::store_reader::{GetSnapshot, ListConfigs, SearchConfigs};
 
-/// The actors that a conversation talks to: all but the last on its own thread.
+/// Whom a conversation asks what: all but the last live on its own thread.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
     /// Knows who watches.
     pub coordinator: Addr<Coordinator>,
-    /// Reads by key.
-    pub reader: Addr<Reader>,
-    /// Reads listings and snapshots, and searches.
-    pub store: Addr<StoreReader>,
-    /// The door for changes.
-    pub conf_manager: Addr<ConfManager>,
+    /// Reads one key.
+    pub get: Recipient<Get>,
+    /// Reads keys.
+    pub get_many: Recipient<GetMany>,
+    /// Says what memory still holds of a key.
+    pub get_stale: Recipient<GetStale>,
+    /// Reads a page of a listing.
+    pub list: Recipient<ListConfigs>,
+    /// Reads all that a selector matches.
+    pub snapshot: Recipient<GetSnapshot>,
+    /// Searches.
+    pub search: Recipient<SearchConfigs>,
+    /// Makes a change.
+    pub publish: Recipient<Publish>,
 }
 
 /// How long a session waits for an answer of another actor.

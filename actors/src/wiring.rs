@@ -359,9 +359,13 @@ impl Worker {
     pub fn neighbours(&self) -> session::Neighbours {
         session::Neighbours {
             coordinator: self.coordinator.clone(),
-            reader: self.reader.clone(),
-            store: self.store.clone(),
-            conf_manager: self.node.conf_manager.clone(),
+            get: self.reader.clone().recipient(),
+            get_many: self.reader.clone().recipient(),
+            get_stale: self.reader.clone().recipient(),
+            list: self.store.clone().recipient(),
+            snapshot: self.store.clone().recipient(),
+            search: self.store.clone().recipient(),
+            publish: self.node.conf_manager.clone().recipient(),
         }
     }
 

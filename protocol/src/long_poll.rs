@@ -30,6 +30,8 @@ use crate::content::Md5;
 use crate::gray::{ClientIdentity, select};
 use crate::key::ConfigKey;
 use crate::time::Mono;
+use crate::unit::Expected;
+use crate::wire::condition::ReadCondition;
 
 use slots::Slots;
 pub use wheel::TICK;
@@ -43,8 +45,56 @@ const SMALL: usize = 64;
 pub struct Watched {
     /// Which key.
     pub key: ConfigKey,
-    /// The digest of the content that the client holds; `None` when it holds nothing.
-    pub held: Option<Md5>,
+    /// What the client holds.
+    pub held: Holding,
+}
+
+/// What a client holds of a key, as it says: the value that each state is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    /// The content of this digest; `None` for no content.
+    Content(Option<Md5>),
+    /// One of the states that meet this condition. Boxed: few polls have one, and every record has room for it.
+    Condition(Box<ReadCondition>),
+}
+
+impl Holding {
+    /// True when the client holds the state of this version, of which it gets the content of this digest.
+    #[must_use]
+    pub fn is(&self, version: Version, md5: Option<Md5>) -> bool {
+        match self {
+            Self::Content(held) => *held == md5,
+            Self::Condition(condition) => condition.is_held(version, md5),
+        }
+    }
+
+    /// The version and the digest that the client names, where it names them.
+    #[must_use]
+    pub fn named(&self) -> (Option<Version>, Option<Md5>) {
+        match self {
+            Self::Content(md5) => (None, *md5),
+            Self::Condition(condition) => match &**condition {
+                ReadCondition::OneOf(tags) => (
+                    tags.iter()
+                        .find_map(|tag| if let Expected::Version(version) = tag { Some(*version) } else { None }),
+                    tags.iter().find_map(|tag| if let Expected::Md5(md5) = tag { Some(*md5) } else { None }),
+                ),
+                ReadCondition::Nothing | ReadCondition::Anything => (None, None),
+            },
+        }
+    }
+}
+
+impl From<Option<Md5>> for Holding {
+    fn from(md5: Option<Md5>) -> Self {
+        Self::Content(md5)
+    }
+}
+
+impl From<ReadCondition> for Holding {
+    fn from(condition: ReadCondition) -> Self {
+        Self::Condition(Box::new(condition))
+    }
 }
 
 /// What a client asks.
@@ -101,7 +151,7 @@ pub struct Counts {
 #[derive(Debug)]
 struct Record {
     key: ConfigKey,
-    held: Option<Md5>,
+    held: Holding,
     /// The newest version seen.
     seen: Version,
     /// Its place among the listeners of the key.
@@ -154,7 +204,8 @@ impl Record {
     fn observe(&mut self, state: &ConfigState, client: &ClientIdentity) {
         if state.version >= self.seen {
             self.seen = state.version;
-            self.differs = select(state, client).map(|(_, content)| content.md5()) != self.held;
+            let md5 = select(state, client).map(|(_, content)| content.md5());
+            self.differs = !self.held.is(state.version, md5);
         }
     }
 }
@@ -205,7 +256,8 @@ impl<W> Polls<W> {
         let places = 0..u32::try_from(self.polls.places()).unwrap_or(u32::MAX);
         places.filter_map(|slot| {
             let entry = self.polls.get(slot)?;
-            let watched = entry.records.iter().map(|record| Watched { key: record.key.clone(), held: record.held });
+            let watched = |record: &Record| Watched { key: record.key.clone(), held: record.held.clone() };
+            let watched = entry.records.iter().map(watched);
             Some((PollId { slot, serial: entry.serial }, &entry.client, watched))
         })
     }

@@ -25,5 +25,6 @@ pub(crate) fn mark(reading: &Reading, mut response: HttpResponse) -> HttpRespons
 
 /// Reads `key`; the newest state, unless nothing but an old one can be had and the settings allow that.
 pub(crate) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unread> {
-    reading::read(&state.worker.reader, key, READ_DEADLINE, state.shared.limits.serve_stale).await
+    let reader = &state.worker.reader;
+    reading::read((reader, reader), key, READ_DEADLINE, state.shared.limits.serve_stale).await
 }

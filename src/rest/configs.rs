@@ -1,8 +1,6 @@
 //! Reading one configuration: at once, or held until it differs from what the client has. The hot path of the node:
 //! one message to the reader of the same thread, and the bytes go out as they are kept.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
@@ -11,13 +9,12 @@ use actix_web::http::header::{
     LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
-use callboard_actors::runtime::start;
-use callboard_actors::session::wait::{Neighbours, WaitOutcome, WaitRequest, WaitSession};
-use callboard_protocol::config::{ConfigState, ConfigType, SharedState};
+use callboard_actors::long_poll::{Hold, PollAnswer};
+use callboard_protocol::config::{ConfigState, ConfigType};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::{self, ClientIdentity};
-use callboard_protocol::key::ConfigKey;
+use callboard_protocol::long_poll::Watched;
 use callboard_protocol::wire::condition::ReadCondition;
 use callboard_protocol::wire::{content_type, wait};
 use tokio::sync::oneshot;
@@ -54,7 +51,9 @@ pub(super) async fn read(call: Call) -> Answer {
         && has(&held, &reading.state, &client)
     {
         let _held = connection::hold(&call.request);
-        reading.state = until_different(&call.state, key, wait, held.clone(), client.clone().into_owned()).await?;
+        let watched = Watched { key: key.clone(), held: held.clone().into() };
+        until_different(&call.state, watched, wait, client.clone().into_owned()).await?;
+        reading = stale::read(&call.state, key).await?;
     }
     Ok(stale::mark(&reading, answer(&reading.state, &held, &client)?))
 }
@@ -74,28 +73,19 @@ fn has(held: &ReadCondition, state: &ConfigState, client: &ClientIdentity) -> bo
 /// Holds the request until the state is another one than the client has, or the wait is over.
 async fn until_different(
     state: &web::Data<State>,
-    key: ConfigKey,
+    watched: Watched,
     wait: Duration,
-    held: ReadCondition,
     client: ClientIdentity,
-) -> Result<SharedState, ApiError> {
+) -> Result<(), ApiError> {
     state.shared.draining.refuse_new()?;
-    let worker = &state.worker;
-    let neighbours = Neighbours {
-        coordinator: worker.coordinator.clone(),
-        reader: worker.reader.clone(),
-        metrics: worker.node.metrics.push.clone(),
-    };
-    let (sender, outcome) = oneshot::channel();
-    let differs = move |state: &SharedState| !has(&held, state, &client);
-    let answer = Rc::new(RefCell::new(Some(sender)));
-    let request = WaitRequest { key, wait, differs: Rc::new(differs), answer };
-    start(&state.spec_of_many("wait_session"), move |_| WaitSession::new(request.clone(), neighbours.clone()));
-    // The session ends the wait; the deadline is for one that can't.
-    match tokio::time::timeout(wait + READ_DEADLINE * 2, outcome).await {
-        Ok(Ok(WaitOutcome::State(state))) => Ok(state),
-        Ok(Ok(WaitOutcome::Failed(failure))) => Err(failure.into()),
-        Ok(Ok(WaitOutcome::Refused(refused))) => Err(refused.into()),
+    let (sender, answer) = oneshot::channel();
+    // Not asked but sent: the answer comes through its own channel, and its drop ends the poll.
+    state.worker.long_poll.do_send(Hold { records: vec![watched], client, wait: Some(wait), answer: sender });
+    // The actor ends the wait; the deadline is for one that can't.
+    match tokio::time::timeout(wait + READ_DEADLINE * 2, answer).await {
+        Ok(Ok(PollAnswer::Changed(_) | PollAnswer::Quiet)) => Ok(()),
+        Ok(Ok(PollAnswer::Failed(failure))) => Err(failure.into()),
+        Ok(Ok(PollAnswer::Refused(refused))) => Err(refused.into()),
         Ok(Err(_)) | Err(_) => Err(ApiError::new(ErrorCode::Unavailable, "the wait was broken off")),
     }
 }

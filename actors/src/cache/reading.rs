@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use actix::Addr;
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 
 use super::ReadFailure;
-use super::reader::{Get, GetStale, Reader, Stale};
-use crate::runtime::{AskError, ask};
+use super::reader::{Get, GetStale, Stale};
+use crate::runtime::{AskError, Target, ask};
 
 /// How long memory may take.
 const MEMORY_DEADLINE: Duration = Duration::from_secs(1);
@@ -47,19 +46,19 @@ impl Unread {
 /// # Errors
 /// Nothing could be had.
 pub async fn read(
-    reader: &Addr<Reader>,
+    (get, get_stale): (&impl Target<Get>, &impl Target<GetStale>),
     key: ConfigKey,
     patience: Duration,
     serve_stale: bool,
 ) -> Result<Reading, Unread> {
-    let unread = match ask(reader, Get { key: key.clone() }, patience).await {
+    let unread = match ask(get, Get { key: key.clone() }, patience).await {
         Ok(Ok(state)) => return Ok(Reading { state, age: None }),
         Ok(Err(failure)) => Unread::Failed(failure),
         Err(error) => Unread::Unasked(error),
     };
     if serve_stale
         && unread.is_out_of_reach()
-        && let Ok(Some(Stale { state, age })) = ask(reader, GetStale { key }, MEMORY_DEADLINE).await
+        && let Ok(Some(Stale { state, age })) = ask(get_stale, GetStale { key }, MEMORY_DEADLINE).await
         // That a key does not exist can't be said with a mark: the answer to that is an error anyhow.
         && state.formal.is_some()
     {

@@ -375,7 +375,9 @@ fn an_old_value_is_served_with_its_age_only_when_that_is_allowed_and_nothing_new
         ] {
             let reader = world.reader.clone();
             let reading =
-                actix_rt::spawn(async move { reading::read(&reader, key(data_id), DEADLINE, is_allowed).await });
+                actix_rt::spawn(
+                    async move { reading::read((&reader, &reader), key(data_id), DEADLINE, is_allowed).await },
+                );
             world.loads.answer(|_| Err(failure)).await;
             let read = reading.await.unwrap().ok();
             assert_eq!(read.as_ref().map(|read| text(&read.state)), served, "{data_id} {is_allowed}");

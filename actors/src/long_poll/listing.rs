@@ -38,7 +38,10 @@ impl Handler<ListClients> for LongPoll {
             }
             let count = watched.len() as u64;
             let keys = watched.into_iter().filter(|watched| wanted.is_none_or(|wanted| watched.key == *wanted));
-            let key = |Watched { key, held }| KeySeen { key, version: None, md5: held, state: None };
+            let key = |Watched { key, held }| {
+                let (version, md5) = held.named();
+                KeySeen { key, version, md5, state: None }
+            };
             let session = SessionNumber(first.wrapping_add(id.serial()));
             Some(ClientSeen {
                 place: Place { client: name, node: Arc::clone(&node.0), session },

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use callboard_protocol::config::{ConfigState, SharedState, Version};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::long_poll::Holding;
 use tokio::sync::Notify;
 
 use super::*;
@@ -121,8 +122,10 @@ impl World {
     fn ask_for(&self, records: &[(&str, &str)], wait: impl Into<Option<Duration>>) -> oneshot::Receiver<PollAnswer> {
         let (answer, coming) = oneshot::channel();
         let held = |held: &str| (!held.is_empty()).then(|| Md5::of(held.as_bytes()));
-        let records =
-            records.iter().map(|(data_id, content)| Watched { key: key(data_id), held: held(content) }).collect();
+        let records = records
+            .iter()
+            .map(|(data_id, content)| Watched { key: key(data_id), held: held(content).into() })
+            .collect();
         self.polls.do_send(Hold { records, client: ClientIdentity::default(), wait: wait.into(), answer });
         coming
     }
@@ -408,7 +411,8 @@ fn a_million_quiet_polls_expire_and_leave_nothing_behind() {
             let mut waiting = Vec::with_capacity(POLLS);
             for (n, key) in keys.iter().cycle().take(POLLS).enumerate() {
                 let (answer, coming) = oneshot::channel();
-                let (records, wait) = (vec![Watched { key: key.clone(), held: None }], 10_000 + n as u64 % 20_000);
+                let (records, wait) =
+                    (vec![Watched { key: key.clone(), held: Holding::Content(None) }], 10_000 + n as u64 % 20_000);
                 let wait = Some(Duration::from_millis(wait));
                 world.polls.do_send(Hold { records, client: client.clone(), wait, answer });
                 waiting.push(coming);

@@ -1,7 +1,7 @@
 //! A session of a Nacos client: one connection, over which it asks, and a stream on it, over which it is told what changed.
 //!
-//! Owns the conversation: whether the connection is set up, what the client listens to and has shown to hold
-//! (`callboard_protocol::nacos`), the notices that it is owed, and when it counts as gone. At most so many notices wait for
+//! Owns the stream of notices and the watches, and asks the other actors. How far the conversation is, what the client
+//! listens to and has shown to hold, and the notices that it is owed are decided by `callboard_protocol::nacos`. At most so many notices wait for
 //! the connection as its outlet takes, and one for each configuration behind them. Opens no socket and knows no format:
 //! requests come as messages, and the outlet of the stream is handed in.
 
@@ -21,14 +21,16 @@ use actix::{
     ResponseActFuture, SpawnHandle,
 };
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::nacos::conversation::{Again, Conversation, Seat};
 use callboard_protocol::nacos::fuzzy::{Fuzzy, Pattern};
 use callboard_protocol::nacos::listens::Listens;
 use callboard_protocol::nacos::notices::{Notices, Policy};
 use callboard_protocol::nacos::{Outbox, Subject};
 use callboard_protocol::push_ledger::{PushStep, SessionNumber};
 use callboard_protocol::session::client::Client;
-use callboard_protocol::session::liveness::{Beat, Liveness};
-use callboard_protocol::session::pace::{Allowance, Pace};
+use callboard_protocol::session::liveness::Liveness;
+use callboard_protocol::session::pace::Allowance;
+use callboard_protocol::session::presence::{Presence, Silence};
 use callboard_protocol::time::{Mono, WallMillis};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -49,8 +51,6 @@ const SETUP: Duration = Duration::from_millis(500);
 /// Silence after which a client is asked whether it is there, and silence that ends its connection.
 const DETECT_AFTER: Duration = Duration::from_secs(20);
 const GONE_AFTER: Duration = Duration::from_secs(25);
-/// Silence that ends a connection that is not set up.
-const NOT_SET_UP: Duration = Duration::from_secs(60);
 /// What a session has behind it when it begins: it has saved up a burst that it may send at once.
 const SAVED: Duration = Duration::from_secs(1);
 
@@ -99,48 +99,19 @@ pub struct GrpcSession {
     number: SessionNumber,
     since: WallMillis,
     origin: Instant,
-    liveness: Liveness,
-    is_silent: bool,
-    pace: Pace,
+    presence: Presence,
+    conversation: Conversation<Talk>,
     outbox: Outbox,
     stream: Option<Stream>,
-    /// How many streams there have been.
-    streams: u64,
-    /// A client that is about to take its seat.
-    is_seating: bool,
-    talk: Option<Box<Talk>>,
     /// Requests that wait for the connection to be set up.
     waiting: Vec<oneshot::Sender<()>>,
     /// Looks after the notices.
     alarm: Option<(Mono, SpawnHandle)>,
-    is_leaving: bool,
-    is_stopping: bool,
     /// Everything that is listened to is being read again, and everything that patterns match.
     reading: Again,
     matching: Again,
     /// Its drop closes the connection.
     connection: Option<oneshot::Sender<()>>,
-}
-
-/// Something that is done again and again, one time after the other.
-#[derive(Debug, Clone, Copy, Default)]
-struct Again {
-    is_under_way: bool,
-    is_wanted: bool,
-}
-
-impl Again {
-    /// It is to be done. True when it is to begin now; otherwise it follows what is under way.
-    fn begin(&mut self) -> bool {
-        self.is_wanted = self.is_under_way;
-        !std::mem::replace(&mut self.is_under_way, true)
-    }
-
-    /// It was done. True when it is to be done once more.
-    fn end(&mut self) -> bool {
-        self.is_under_way = false;
-        std::mem::take(&mut self.is_wanted)
-    }
 }
 
 /// What a session knows of a client that has said who it is.
@@ -160,18 +131,15 @@ impl GrpcSession {
             number,
             since: setup.clock.wall(),
             origin: Instant::now(),
-            liveness: Liveness::pinged_after(DETECT_AFTER, GONE_AFTER, Mono(SAVED)),
-            is_silent: false,
-            pace: Pace::new(setup.limits.allowance),
+            presence: Presence::new(
+                Liveness::pinged_after(DETECT_AFTER, GONE_AFTER, Mono(SAVED)),
+                setup.limits.allowance,
+            ),
+            conversation: Conversation::default(),
             outbox: Notices::new(Policy::default()),
             stream: None,
-            streams: 0,
-            is_seating: false,
-            talk: None,
             waiting: Vec::new(),
             alarm: None,
-            is_leaving: false,
-            is_stopping: false,
             reading: Again::default(),
             matching: Again::default(),
             connection: Some(connection),
@@ -185,26 +153,22 @@ impl GrpcSession {
 
     /// Something came from the client: how long it has to wait, because it sends faster than it may.
     fn heard(&mut self, bytes: usize) -> Duration {
-        let now = self.now();
-        self.liveness.heard(now);
-        if self.is_silent {
-            self.is_silent = false;
+        let sign = self.presence.heard(self.now(), bytes);
+        if sign.is_back {
             self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: false });
         }
-        self.pace.read(now, bytes)
+        sign.pause
     }
 
     /// The client said who it is: it takes a seat, from which on it is known to be here.
     fn set_up(&mut self, client: Client, wants_ready: bool, context: &mut Context<Self>) {
-        if self.talk.is_some() || self.is_seating {
-            return;
+        if self.conversation.set_up() {
+            self.take_seat(Arc::new(client), wants_ready, context);
         }
-        self.is_seating = true;
-        self.take_seat(Arc::new(client), Some(wants_ready), context);
     }
 
     /// Takes the seat, and again whenever the coordinator forgets it.
-    fn take_seat(&mut self, client: Arc<Client>, first: Option<bool>, context: &mut Context<Self>) {
+    fn take_seat(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
         let (coordinator, me) = (self.setup.neighbours.coordinator.clone(), context.address());
         let attend = Attend {
             number: self.number,
@@ -213,33 +177,33 @@ impl GrpcSession {
             events: me.clone().recipient(),
             inquiries: me.recipient(),
         };
-        let (asking, stream) = (async move { ask(&coordinator, attend, ASK_DEADLINE).await }, self.streams);
-        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| match seat {
-            Ok(Ok(_)) if session.streams != stream || session.stream.is_none() => {
-                // The stream on which it said so has ended meanwhile. The seat is of the number, whoever took it.
-                if session.talk.is_none() && !session.is_seating {
-                    session.setup.neighbours.coordinator.do_send(Leave(session.number));
-                }
-            }
-            Ok(Ok(held)) => {
-                let again = Arc::clone(&client);
-                context.spawn(wrap_future(held.lost()).map(move |(), session: &mut Self, context| {
-                    if session.talk.is_some() && session.streams == stream {
-                        session.take_seat(again, None, context);
+        let asking = async move { ask(&coordinator, attend, ASK_DEADLINE).await };
+        let stream = self.conversation.stream();
+        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| {
+            let meaning = session.conversation.seated(stream);
+            match (seat, meaning) {
+                (Ok(Ok(_)), Seat::GiveBack) => session.setup.neighbours.coordinator.do_send(Leave(session.number)),
+                (Ok(Ok(held)), Seat::First | Seat::Again) => {
+                    let again = Arc::clone(&client);
+                    context.spawn(wrap_future(held.lost()).map(move |(), session: &mut Self, context| {
+                        if session.conversation.known_at(stream).is_some() {
+                            session.take_seat(again, wants_ready, context);
+                        }
+                    }));
+                    match meaning {
+                        Seat::First => session.begin(client, wants_ready, context),
+                        _ => session.watch_again(context),
                     }
-                }));
-                match first {
-                    Some(wants_ready) => session.begin(client, wants_ready, context),
-                    None => session.watch_again(context),
                 }
-            }
-            Ok(Err(_refused)) => session.end("refused", context),
-            Err(_away) => {
-                context.run_later(RETRY, move |session, context| {
-                    if session.streams == stream && session.stream.is_some() {
-                        session.take_seat(client, first, context);
-                    }
-                });
+                (Ok(Err(_refused)), _) => session.end("refused", context),
+                (Err(_away), _) => {
+                    context.run_later(RETRY, move |session, context| {
+                        if session.conversation.is_current(stream) {
+                            session.take_seat(client, wants_ready, context);
+                        }
+                    });
+                }
+                (Ok(Ok(_)), Seat::Former) => {}
             }
         }));
     }
@@ -247,8 +211,7 @@ impl GrpcSession {
     fn begin(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
         let sdk = self.setup.grpc.connected(&client.software);
         let (listens, fuzzy) = (Listens::new(Arc::clone(&client)), Fuzzy::default());
-        self.talk = Some(Box::new(Talk { client, sdk, listens, fuzzy, watches: HashMap::new() }));
-        self.is_seating = false;
+        self.conversation.begin(Talk { client, sdk, listens, fuzzy, watches: HashMap::new() });
         if wants_ready {
             let number = self.outbox.number();
             self.say(Notice::Ready(number), context);
@@ -258,8 +221,8 @@ impl GrpcSession {
     }
 
     /// The client has closed its stream, and with it taken back what it said: it is to set the connection up again.
-    fn forget(&mut self) {
-        let Some(talk) = self.talk.take() else { return };
+    fn forget(&mut self, talk: Option<Box<Talk>>) {
+        let Some(talk) = talk else { return };
         let lost: Vec<_> = talk.listens.unanswered().map(|(key, version)| (key.clone(), version)).collect();
         for (key, version) in lost {
             self.report(&talk.client, key, version, PushStep::Lost);
@@ -272,7 +235,7 @@ impl GrpcSession {
 
     /// Closes the connection of a node that stops when the client has not said who it is: it has nothing to wait for.
     fn leave_if_stopping(&mut self) {
-        if self.is_stopping && self.talk.is_none() {
+        if self.conversation.has_to_leave() {
             self.leave();
         }
     }
@@ -281,7 +244,7 @@ impl GrpcSession {
     /// on it. Nothing is said before: a client that is told to go elsewhere while its stream stays open tries without a pause
     /// and connects twice, and the second connection misses what it listens to. One whose stream ends connects once.
     fn leave(&mut self) {
-        self.is_leaving = true;
+        self.conversation.leave();
         self.close("drained");
         // What waits for the connection to be set up waits in vain; their drop says so.
         self.waiting = Vec::new();
@@ -303,23 +266,19 @@ impl GrpcSession {
 
     /// Looks whether the client lives, now and whenever it may have to be asked.
     fn beat(&mut self, context: &mut Context<Self>) {
-        let now = self.now();
-        let wait = match self.liveness.beat(now) {
-            Beat::Rest(wait) => wait,
-            Beat::Ping(_, wait) if self.talk.is_none() => wait,
-            Beat::Ping(_, wait) => {
-                if !self.is_silent {
-                    self.is_silent = true;
+        let (now, is_set_up) = (self.now(), self.conversation.known().is_some());
+        let silence = self.presence.beat(now, is_set_up);
+        let wait = match self.conversation.about(silence, self.presence.silent_for(now)) {
+            Silence::Rest(wait) => wait,
+            Silence::Ping { wait, is_new, .. } => {
+                if is_new {
                     self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: true });
                 }
                 let number = self.outbox.number();
                 self.say(Notice::Detection(number), context);
                 wait
             }
-            Beat::Idle if self.talk.is_none() && now.since(self.liveness.last_heard()) < NOT_SET_UP => {
-                NOT_SET_UP - now.since(self.liveness.last_heard())
-            }
-            Beat::Idle => return self.end("silent", context),
+            Silence::Gone => return self.end("silent", context),
         };
         context.run_later(wait, Self::beat);
     }
@@ -334,8 +293,9 @@ impl Actor for GrpcSession {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.forget();
-        if self.is_seating {
+        let (talk, is_seating) = self.conversation.end();
+        self.forget(talk);
+        if is_seating {
             // The answer to its asking may have been on its way.
             self.setup.neighbours.coordinator.do_send(Leave(self.number));
         }
@@ -352,10 +312,11 @@ monitored!(GrpcSession, "grpc_session");
 
 impl Observable for GrpcSession {
     fn observe(&self) -> serde_json::Value {
+        let talk = self.conversation.known();
         json!({
-            "set_up": self.talk.is_some(),
-            "listens": self.talk.as_ref().map_or(0, |talk| talk.listens.len()),
-            "patterns": self.talk.as_ref().map_or(0, |talk| talk.fuzzy.len()),
+            "set_up": talk.is_some(),
+            "listens": talk.map_or(0, |talk| talk.listens.len()),
+            "patterns": talk.map_or(0, |talk| talk.fuzzy.len()),
             "notices": self.outbox.len(),
         })
     }
@@ -372,7 +333,7 @@ impl GrpcSession {
     fn enter(&mut self, Enter { class, bytes, needs_setup }: Enter) -> Option<impl Future<Output = ()> + use<>> {
         self.setup.grpc.requests.get_or_create(&TypeLabel { r#type: class }).inc();
         let pause = self.heard(bytes);
-        let waits = (needs_setup && self.talk.is_none()).then(|| {
+        let waits = (needs_setup && self.conversation.known().is_none()).then(|| {
             let (ready, waits) = oneshot::channel();
             self.waiting.retain(|waiting| !waiting.is_closed());
             self.waiting.push(ready);
@@ -393,10 +354,10 @@ impl Handler<Enter> for GrpcSession {
 
     fn handle(&mut self, enter: Enter, _: &mut Context<Self>) -> Self::Result {
         match self.enter(enter) {
-            None => ActorResponse::reply(self.talk.is_some()),
-            Some(waiting) => {
-                ActorResponse::r#async(wrap_future(waiting).map(|(), session: &mut Self, _| session.talk.is_some()))
-            }
+            None => ActorResponse::reply(self.conversation.known().is_some()),
+            Some(waiting) => ActorResponse::r#async(
+                wrap_future(waiting).map(|(), session: &mut Self, _| session.conversation.known().is_some()),
+            ),
         }
     }
 }
@@ -413,7 +374,7 @@ where
             return Box::pin(self.act(asks, context).map(|answer, _: &mut Self, _| Some(answer)));
         };
         Box::pin(wrap_future(waiting).then(move |(), session: &mut Self, context| -> Self::Result {
-            if session.talk.is_none() {
+            if session.conversation.known().is_none() {
                 return Box::pin(wrap_future(std::future::ready(None)));
             }
             Box::pin(session.act(asks, context).map(|answer, _: &mut Self, _| Some(answer)))
@@ -425,13 +386,12 @@ impl Handler<OpenStream> for GrpcSession {
     type Result = MessageResult<OpenStream>;
 
     fn handle(&mut self, OpenStream(outlet): OpenStream, _: &mut Context<Self>) -> Self::Result {
-        self.forget();
-        self.is_seating = false;
-        self.streams += 1;
+        let former = self.conversation.open_stream();
+        self.forget(former);
         // A stream whose outlet drops is complete.
-        self.stream = Some(Stream::new(outlet)).filter(|_| !self.is_leaving);
+        self.stream = Some(Stream::new(outlet)).filter(|_| !self.conversation.is_leaving());
         self.leave_if_stopping();
-        MessageResult(self.streams)
+        MessageResult(self.conversation.stream())
     }
 }
 
@@ -440,7 +400,7 @@ impl Handler<Told> for GrpcSession {
 
     fn handle(&mut self, Told { stream, bytes, word }: Told, context: &mut Context<Self>) -> Self::Result {
         let pause = self.heard(bytes);
-        if stream == self.streams && self.stream.is_some() {
+        if self.conversation.is_current(stream) {
             match word {
                 Word::SetUp { client, wants_ready } => self.set_up(*client, wants_ready, context),
                 Word::Acknowledged(number, is_good) => self.acknowledged(number, is_good, context),
@@ -458,10 +418,9 @@ impl Handler<StreamEnded> for GrpcSession {
     type Result = ();
 
     fn handle(&mut self, StreamEnded(stream): StreamEnded, _: &mut Context<Self>) {
-        // The stream of a session that leaves is ended by the session: what was asked before is still answered.
-        if stream == self.streams && !self.is_leaving {
-            self.forget();
-            self.is_seating = false;
+        if self.conversation.is_current(stream) {
+            let former = self.conversation.end_stream(stream);
+            self.forget(former);
             self.stream = None;
             self.leave_if_stopping();
         }
@@ -480,7 +439,7 @@ impl Handler<Stopping> for GrpcSession {
     type Result = ();
 
     fn handle(&mut self, Stopping: Stopping, _: &mut Context<Self>) {
-        self.is_stopping = true;
+        self.conversation.stop();
         self.leave_if_stopping();
     }
 }
@@ -492,7 +451,7 @@ impl Handler<SessionEvent> for GrpcSession {
         match event {
             SessionEvent::Changed(states) => {
                 let now = self.now();
-                if let Some(talk) = &mut self.talk {
+                if let Some(talk) = self.conversation.known_mut() {
                     for state in &states {
                         talk.listens.changed(now, &mut self.outbox, state);
                         talk.fuzzy.changed(now, &mut self.outbox, state);
@@ -510,7 +469,7 @@ impl Handler<GetWatched> for GrpcSession {
     type Result = MessageResult<GetWatched>;
 
     fn handle(&mut self, asked: GetWatched, _: &mut Context<Self>) -> Self::Result {
-        let Some(Talk { listens, fuzzy, .. }) = self.talk.as_deref() else {
+        let Some(Talk { listens, fuzzy, .. }) = self.conversation.known() else {
             return MessageResult(Watched::default());
         };
         let prefix = |(_, pattern): (&str, &Pattern)| {

@@ -9,23 +9,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, System};
-use callboard_protocol::config::{ConfigState, SharedState, Version};
+use actix::System;
+use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::content::Reported;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
 use callboard_protocol::watch::Selector;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use world::{World, text};
 
 use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
-use crate::runtime::{Observe, ask};
+use crate::runtime::ask;
 use crate::session::grpc::words::{Enter, Entered, Listen, Listening, Notice, Query, Told, Word};
 use crate::session::stream::Frame;
-use crate::session::wait::{Differs, WaitOutcome, WaitSession};
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
     System::new().block_on(async {
@@ -94,65 +93,10 @@ fn a_wait_ends_when_the_key_differs_and_at_its_time() {
         let waiting = world.wait("a", Version(1), Duration::from_secs(30));
         world.put("other", "x").await;
         world.put("a", "2").await;
-        let WaitOutcome::State(state) = waiting.await.unwrap() else { panic!("no state") };
-        assert_eq!(state.version, Version(3));
+        assert_eq!(waiting.await, Ok(PollAnswer::Changed(vec![0])));
+        assert_eq!(world.get("a").await.version, Version(3));
         let quiet = world.wait("a", Version(3), Duration::from_millis(50));
-        let WaitOutcome::State(state) = quiet.await.unwrap() else { panic!("no state") };
-        assert_eq!(state.version, Version(3));
-    });
-}
-
-#[test]
-fn a_wait_is_never_answered_with_less_than_was_there_when_it_began() {
-    run(async |world| {
-        world.put("a", "1").await;
-        let first = world.get("a").await;
-        world.put("a", "2").await;
-        let (session, waiting) = world.wait_session("a", world::is_not(Version(0)), Duration::from_secs(30));
-        session.do_send(SessionEvent::Changed(vec![first]));
-        let WaitOutcome::State(state) = waiting.await.unwrap() else { panic!("no state") };
-        assert_eq!(state.version, Version(2));
-    });
-}
-
-/// A wait for anything but the "1" that is there, after it has looked.
-async fn compared_once(world: &World) -> (Addr<WaitSession>, oneshot::Receiver<WaitOutcome>) {
-    world.put("a", "1").await;
-    let differs: Differs = Rc::new(|state| text(state).as_deref() != Some("1"));
-    let (session, waiting) = world.wait_session("a", differs, Duration::from_secs(30));
-    while ask(&session, Observe, Duration::from_secs(5)).await.unwrap()["seen"].is_null() {
-        tokio::task::yield_now().await;
-    }
-    (session, waiting)
-}
-
-async fn answered(waiting: oneshot::Receiver<WaitOutcome>) -> SharedState {
-    let answered = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("never answered");
-    let WaitOutcome::State(state) = answered.unwrap() else { panic!("no state") };
-    state
-}
-
-#[test]
-fn a_wait_whose_last_read_is_older_than_what_it_heard_is_answered_with_the_newest() {
-    run(async |world| {
-        let (session, waiting) = compared_once(&world).await;
-        // A change that does not concern the client, and that the last read began too early to see.
-        let newer = ConfigState { version: Version(2), ..(*world.get("a").await).clone() };
-        session.do_send(SessionEvent::Changed(vec![newer.into()]));
-        session.do_send(SessionEvent::Drain(Arc::default()));
-        assert_eq!(answered(waiting).await.version, Version(2));
-    });
-}
-
-#[test]
-fn a_wait_takes_what_is_there_when_the_database_lost_what_it_saw() {
-    run(async |world| {
-        let (session, waiting) = compared_once(&world).await;
-        let lost = ConfigState { version: Version(105), ..(*world.get("a").await).clone() };
-        session.do_send(SessionEvent::Changed(vec![lost.into()]));
-        world.put("a", "2").await;
-        session.do_send(SessionEvent::Recheck);
-        assert_eq!(answered(waiting).await.version, Version(2));
+        assert_eq!(quiet.await, Ok(PollAnswer::Quiet));
     });
 }
 

@@ -32,7 +32,10 @@ fn at(milliseconds: u64) -> Mono {
 
 fn poll(records: &[(&str, &str)], wait: u64) -> Poll {
     Poll {
-        records: records.iter().map(|(data_id, held)| Watched { key: key(data_id), held: digest(held) }).collect(),
+        records: records
+            .iter()
+            .map(|(data_id, held)| Watched { key: key(data_id), held: digest(held).into() })
+            .collect(),
         client: ClientIdentity::default(),
         wait: Some(Duration::from_millis(wait)),
     }
@@ -90,6 +93,35 @@ fn a_change_that_leaves_the_digest_equal_keeps_it_hanging() {
     assert!(!polls.has_due());
     polls.changed(&state("b", 7, "x"));
     assert_eq!(polls.take_due(100), [ended(1, &[1])]);
+}
+
+#[test]
+fn a_condition_is_compared_with_the_version_and_the_digest_of_each_state() {
+    let tags = |tags: &[Expected]| ReadCondition::OneOf(tags.to_vec());
+    let md5 = |content: &str| Expected::Md5(Md5::of(content.as_bytes()));
+    // What is held, what is there, and what comes that differs and that does not.
+    let cases = [
+        (tags(&[Expected::Version(Version(4))]), (4, "1"), Some((5, "1")), None),
+        (tags(&[Expected::Version(Version(4))]), (4, ""), Some((5, "1")), None),
+        (tags(&[md5("1"), md5("2")]), (4, "1"), Some((6, "")), Some((5, "2"))),
+        (ReadCondition::Anything, (4, "1"), Some((6, "")), Some((5, "2"))),
+        (ReadCondition::Nothing, (4, "1"), None, None),
+    ];
+    for (condition, (version, content), news, no_news) in cases {
+        let mut polls = Polls::new();
+        let records = vec![Watched { key: key("a"), held: condition.clone().into() }];
+        let id = polls.insert(at(0), Poll { records, ..poll(&[], 30_000) }, 1);
+        let compared = polls.compare(id, &read(&[state("a", version, content)]));
+        assert_eq!(compared, news.is_none().then(|| ended(1, &[0])), "{condition:?}");
+        if let Some((version, content)) = no_news {
+            polls.changed(&state("a", version, content));
+            assert!(!polls.has_due(), "{condition:?}");
+        }
+        if let Some((version, content)) = news {
+            polls.changed(&state("a", version, content));
+            assert_eq!(polls.take_due(100), [ended(1, &[0])], "{condition:?}");
+        }
+    }
 }
 
 #[test]
@@ -221,8 +253,8 @@ fn a_million_quiet_polls_leave_nothing_behind() {
         let begin = round * 100_000;
         let ids: Vec<PollId> = (0..POLLS)
             .map(|waiter| {
-                let own = Watched { key: keys[waiter as usize].clone(), held: None };
-                let shared = Watched { key: keys[waiter as usize % 100].clone(), held: None };
+                let own = Watched { key: keys[waiter as usize].clone(), held: None.into() };
+                let shared = Watched { key: keys[waiter as usize % 100].clone(), held: None.into() };
                 let wait = Some(Duration::from_millis(10_000 + u64::from(waiter) % 20_000));
                 let poll = Poll { records: vec![own, shared], client: ClientIdentity::default(), wait };
                 polls.insert(at(begin), poll, waiter)

@@ -76,7 +76,7 @@ async fn changed(
             // It differs from whatever there is.
             Reported::Other => changed.push(place),
             Reported::Content(held) => {
-                watched.push(Watched { key, held });
+                watched.push(Watched { key, held: held.into() });
                 places.push(place);
             }
         }

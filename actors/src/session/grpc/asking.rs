@@ -20,14 +20,14 @@ impl Act<Query> for GrpcSession {
         Query { key, is_for_all }: Query,
         _: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<Found, Fault>> {
-        let began = self.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
-        let (reader, limits, stream) = (self.setup.neighbours.reader.clone(), self.setup.limits, self.streams);
-        let reading = async move { reading::read(&reader, key, limits.read, limits.serve_stale).await };
+        let began = self.conversation.known().map(|talk| talk.listens.moment()).unwrap_or_default();
+        let (neighbours, limits, stream) = (&self.setup.neighbours, self.setup.limits, self.conversation.stream());
+        let (get, get_stale) = (neighbours.get.clone(), neighbours.get_stale.clone());
+        let reading = async move { reading::read((&get, &get_stale), key, limits.read, limits.serve_stale).await };
         Box::pin(wrap_future(reading).map(move |read, session: &mut Self, context| {
             let now = session.now();
-            // The connection was set up when it was asked; it is given up before it is answered.
-            let is_former = session.streams != stream;
-            let Some(talk) = session.talk.as_mut().filter(|_| !is_former) else { return Err(Fault::Leaving) };
+            // When it was asked the connection was set up; it may have been given up before it is answered.
+            let Some(talk) = session.conversation.known_at(stream) else { return Err(Fault::Leaving) };
             let Reading { state, age } = read.map_err(|unread| match unread {
                 Unread::Failed(failure) => Fault::Read(failure),
                 Unread::Unasked(error) => Fault::Ask(error),
@@ -46,14 +46,14 @@ impl Act<Query> for GrpcSession {
 
 impl Act<Make> for GrpcSession {
     fn act(&mut self, Make(mut unit): Make, _: &mut Context<Self>) -> ResponseActFuture<Self, Result<(), Fault>> {
-        if self.is_leaving {
+        if self.conversation.is_leaving() {
             return at_once(Err(Fault::Leaving));
         }
-        unit.origin.client_id = self.talk.as_ref().map(|talk| talk.client.id.0.to_string());
+        unit.origin.client_id = self.conversation.known().map(|talk| talk.client.id.0.to_string());
         let request_id = unit.request_id.clone();
         let (reply, outcome) = oneshot::channel();
         // Not asked but sent: what was handed over runs to its end, whatever becomes of the session.
-        self.setup.neighbours.conf_manager.do_send(Publish { unit: Arc::new(*unit), reply });
+        self.setup.neighbours.publish.do_send(Publish { unit: Arc::new(*unit), reply });
         let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
         Box::pin(
             wrap_future(waiting).map(move |outcome, _: &mut Self, _| {

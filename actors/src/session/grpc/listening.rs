@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, AsyncContext as _, ResponseActFuture};
+use actix::{ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::content::Reported;
 use callboard_protocol::key::ConfigKey;
@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::words::{Fault, Listen, Listening, Unlisten};
 use super::{Act, GrpcSession, Watching, at_once};
-use crate::cache::reader::{GetMany, Reader};
+use crate::cache::reader::GetMany;
 use crate::coordinator::{Unwatch, Watch, WatchId};
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
@@ -30,7 +30,7 @@ impl Act<Listen> for GrpcSession {
     ) -> ResponseActFuture<Self, Result<Vec<bool>, Fault>> {
         let refuse = |fault| at_once(Err(fault));
         let limit = self.setup.limits.listens;
-        let Some(talk) = &mut self.talk else { return refuse(Fault::Leaving) };
+        let Some(talk) = self.conversation.known_mut() else { return refuse(Fault::Leaving) };
         let named: HashSet<&ConfigKey> = contexts.iter().filter_map(|listening| listening.key.as_ref()).collect();
         let added = named.iter().filter(|key| !talk.listens.contains(key)).count();
         if talk.listens.len() + added > limit {
@@ -45,11 +45,11 @@ impl Act<Listen> for GrpcSession {
             }
         }
         let keys: Vec<ConfigKey> = contexts.iter().filter_map(|listening| listening.key.clone()).collect();
-        let (registering, stream) = (self.register(new, context), self.streams);
+        let (registering, stream) = (self.register(new, context), self.conversation.stream());
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
-            let began = session.talk.as_ref().map(|talk| talk.listens.moment()).unwrap_or_default();
-            let (reader, limit) = (session.setup.neighbours.reader.clone(), session.setup.limits.read);
+            let began = session.conversation.known().map(|talk| talk.listens.moment()).unwrap_or_default();
+            let (reader, limit) = (session.setup.neighbours.get_many.clone(), session.setup.limits.read);
             wrap_future(async move {
                 noted?;
                 Ok((read_all(&reader, &keys, limit).await?, began))
@@ -57,8 +57,8 @@ impl Act<Listen> for GrpcSession {
         });
         Box::pin(then.map(move |read: Result<_, Fault>, session: &mut Self, context| {
             let (states, began) = read?;
-            let (now, is_former) = (session.now(), session.streams != stream);
-            let Some(talk) = session.talk.as_mut().filter(|_| !is_former) else { return Err(Fault::Leaving) };
+            let now = session.now();
+            let Some(talk) = session.conversation.known_at(stream) else { return Err(Fault::Leaving) };
             let mut states = states.iter();
             let changed = contexts.iter().map(|listening| match &listening.key {
                 // They were read in the order in which they are named.
@@ -77,7 +77,7 @@ impl Act<Listen> for GrpcSession {
 
 impl Act<Unlisten> for GrpcSession {
     fn act(&mut self, Unlisten(keys): Unlisten, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
-        if let Some(talk) = &mut self.talk {
+        if let Some(talk) = self.conversation.known_mut() {
             for key in keys {
                 talk.listens.unlisten(&key, &mut self.outbox);
                 if let Some(watch) = talk.watches.remove(&Watching::Key(key)) {
@@ -119,7 +119,7 @@ impl GrpcSession {
     pub(super) fn take_registered(&mut self, registered: Registered, stream: u64) -> Result<(), Fault> {
         let coordinator = &self.setup.neighbours.coordinator;
         // What was registered before the client began anew went with its former seat.
-        let Some(talk) = self.talk.as_mut().filter(|_| self.streams == stream) else { return Err(Fault::Leaving) };
+        let Some(talk) = self.conversation.known_at(stream) else { return Err(Fault::Leaving) };
         let mut refused = None;
         for (watching, answer) in registered {
             let is_wanted = match &watching {
@@ -151,7 +151,7 @@ impl GrpcSession {
 
     /// The coordinator was rebuilt and has forgotten every watch: they are registered and read again.
     pub(super) fn watch_again(&mut self, context: &mut Context<Self>) {
-        let Some(talk) = &mut self.talk else { return };
+        let Some(talk) = self.conversation.known_mut() else { return };
         talk.watches.clear();
         let keys = talk.listens.keys().map(|key| (Watching::Key(key.clone()), Selector::of_key(key)));
         let patterns = talk
@@ -159,10 +159,10 @@ impl GrpcSession {
             .patterns()
             .filter_map(|(text, pattern)| Some((Watching::Pattern(text.into()), super::matching::selector(pattern)?)));
         let all = keys.chain(patterns).collect();
-        let (registering, stream) = (self.register(all, context), self.streams);
+        let (registering, stream) = (self.register(all, context), self.conversation.stream());
         context.spawn(wrap_future(registering).map(move |registered, session: &mut Self, context| {
             match session.take_registered(registered, stream) {
-                Err(_) if session.streams != stream => {}
+                Err(_) if session.conversation.stream() != stream => {}
                 Ok(()) => session.look_again(context),
                 Err(_fault) => session.end("refused", context),
             }
@@ -180,22 +180,21 @@ impl GrpcSession {
     }
 
     fn read_again(&mut self, context: &mut Context<Self>) {
-        let listens = self.talk.as_ref().map(|talk| &talk.listens);
+        let listens = self.conversation.known().map(|talk| &talk.listens);
         let keys: Vec<ConfigKey> = listens.into_iter().flat_map(|listens| listens.keys().cloned()).collect();
         let began = listens.map(|listens| listens.moment()).unwrap_or_default();
-        let (reader, stream) = (self.setup.neighbours.reader.clone(), self.streams);
+        let (reader, stream) = (self.setup.neighbours.get_many.clone(), self.conversation.stream());
         let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
             Ok(states) => {
                 let now = session.now();
-                let is_former = session.streams != stream;
-                if let Some(talk) = session.talk.as_mut().filter(|_| !is_former) {
+                if let Some(talk) = session.conversation.known_at(stream) {
                     for state in &states {
                         talk.listens.look_again(now, &mut session.outbox, state, began);
                     }
                 }
                 session.tell(context);
-                if session.reading.end() && session.reading.begin() {
+                if session.reading.end() {
                     session.read_again(context);
                 }
             }
@@ -208,7 +207,7 @@ impl GrpcSession {
 
 /// The states of keys, in order.
 async fn read_all(
-    reader: &actix::Addr<Reader>,
+    reader: &Recipient<GetMany>,
     keys: &[ConfigKey],
     deadline: std::time::Duration,
 ) -> Result<Vec<SharedState>, Fault> {

@@ -1,7 +1,7 @@
 //! The patterns that a Nacos client watches: registered first, searched second, told third.
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, Addr, AsyncContext as _, ResponseActFuture};
+use actix::{ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture};
 use callboard_protocol::nacos::fuzzy::{Found, MAX_MATCHES, MAX_PATTERNS, Moment, Pattern};
 use callboard_protocol::watch::Selector;
 
@@ -11,7 +11,7 @@ use crate::coordinator::Unwatch;
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
 use crate::store::{self, Search};
-use crate::store_reader::{SearchConfigs, StoreReader};
+use crate::store_reader::SearchConfigs;
 
 /// What selects all that a pattern can match, and may select more. `None` for a pattern that no name can be like.
 pub(super) fn selector(pattern: &Pattern) -> Option<Selector> {
@@ -36,7 +36,7 @@ fn search(pattern: &Pattern) -> Search {
 }
 
 /// What a pattern matches, and about how many there are.
-async fn find(store: &Addr<StoreReader>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
+async fn find(store: &Recipient<SearchConfigs>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
     match ask(store, SearchConfigs(search(pattern)), ASK_DEADLINE).await {
         Ok(Ok(found)) => {
             let is_complete = found.total <= found.page.len() as u64;
@@ -56,7 +56,7 @@ impl Act<WatchPattern> for GrpcSession {
     ) -> ResponseActFuture<Self, Result<u64, Fault>> {
         let WatchPattern { text, pattern, is_initial, received } = request;
         let refuse = |fault| at_once(Err(fault));
-        let Some(talk) = &mut self.talk else { return refuse(Fault::Leaving) };
+        let Some(talk) = self.conversation.known_mut() else { return refuse(Fault::Leaving) };
         let is_new = !talk.fuzzy.contains(&text);
         if is_new && talk.fuzzy.len() >= MAX_PATTERNS {
             return refuse(Fault::TooManyWatches(MAX_PATTERNS));
@@ -64,10 +64,10 @@ impl Act<WatchPattern> for GrpcSession {
         let began = talk.fuzzy.watch(&text, pattern.clone(), is_initial, received);
         let watching = Watching::Pattern(text.as_str().into());
         let new = selector(&pattern).filter(|_| is_new).map(|selector| (watching, selector));
-        let (registering, stream) = (self.register(new.into_iter().collect(), context), self.streams);
+        let (registering, stream) = (self.register(new.into_iter().collect(), context), self.conversation.stream());
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
-            let store = session.setup.neighbours.store.clone();
+            let store = session.setup.neighbours.search.clone();
             wrap_future(async move {
                 noted?;
                 find(&store, &pattern, began).await
@@ -75,8 +75,7 @@ impl Act<WatchPattern> for GrpcSession {
         });
         Box::pin(then.map(move |found: Result<_, Fault>, session: &mut Self, context| {
             let now = session.now();
-            let is_former = session.streams != stream;
-            let Some(talk) = session.talk.as_mut().filter(|_| !is_former) else { return Err(Fault::Leaving) };
+            let Some(talk) = session.conversation.known_at(stream) else { return Err(Fault::Leaving) };
             match found {
                 Ok((found, total)) => {
                     talk.fuzzy.matched(now, &mut session.outbox, &text, found);
@@ -105,7 +104,7 @@ impl Act<UnwatchPattern> for GrpcSession {
 
 impl GrpcSession {
     fn unwatch_pattern(&mut self, text: &str) {
-        let Some(talk) = &mut self.talk else { return };
+        let Some(talk) = self.conversation.known_mut() else { return };
         talk.fuzzy.cancel(text, &mut self.outbox);
         if let Some(watch) = talk.watches.remove(&Watching::Pattern(text.into())) {
             // A coordinator that is gone has no watch to take back.
@@ -116,11 +115,11 @@ impl GrpcSession {
     /// Searches for what each pattern matches again.
     pub(super) fn match_again(&mut self, context: &mut Context<Self>) {
         let (mut patterns, mut began) = (Vec::new(), Moment::default());
-        if let Some(talk) = &mut self.talk {
+        if let Some(talk) = self.conversation.known_mut() {
             began = talk.fuzzy.look_again();
             patterns.extend(talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())));
         }
-        let (store, stream) = (self.setup.neighbours.store.clone(), self.streams);
+        let (store, stream) = (self.setup.neighbours.search.clone(), self.conversation.stream());
         let finding = async move {
             let mut found = Vec::with_capacity(patterns.len());
             for (text, pattern) in patterns {
@@ -131,7 +130,7 @@ impl GrpcSession {
         };
         context.spawn(wrap_future(finding).map(move |found, session: &mut Self, context| {
             let (now, mut is_away) = (session.now(), false);
-            if let Some(talk) = session.talk.as_mut().filter(|_| session.streams == stream) {
+            if let Some(talk) = session.conversation.known_at(stream) {
                 for (text, found) in found {
                     match found {
                         Ok(found) => talk.fuzzy.matched(now, &mut session.outbox, &text, found),
@@ -145,7 +144,7 @@ impl GrpcSession {
             session.tell(context);
             if is_away {
                 context.run_later(RETRY, Self::match_again);
-            } else if session.matching.end() && session.matching.begin() {
+            } else if session.matching.end() {
                 session.match_again(context);
             }
         }));

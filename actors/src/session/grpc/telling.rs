@@ -36,7 +36,7 @@ impl GrpcSession {
     pub(super) fn tell(&mut self, context: &mut Context<Self>) {
         let now = self.now();
         while let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_full) {
-            if self.talk.is_none() || self.outbox.wakeup().is_none_or(|due| due > now) {
+            if self.conversation.known().is_none() || self.outbox.wakeup().is_none_or(|due| due > now) {
                 break;
             }
             if stream.outlet.capacity() == 0 {
@@ -59,7 +59,7 @@ impl GrpcSession {
 
     /// What a notice says; `None` when there is nothing to say any more.
     fn notice(&mut self, Sending { number, subject, is_repeated }: Sending<Subject>) -> Option<Notice> {
-        let talk = self.talk.as_mut()?;
+        let talk = self.conversation.known_mut()?;
         let notice = match &subject {
             Subject::Config(key) => talk.listens.sending(key).map(|tenant| Notice::Changed {
                 number,
@@ -90,10 +90,10 @@ impl GrpcSession {
     fn wait_for_room(&mut self, context: &mut Context<Self>) {
         let Some(stream) = &mut self.stream else { return };
         stream.is_full = true;
-        let (outlet, patience, number) = (stream.outlet.clone(), self.setup.limits.write, self.streams);
+        let (outlet, patience, number) = (stream.outlet.clone(), self.setup.limits.write, self.conversation.stream());
         let waiting = async move { tokio::time::timeout(patience, outlet.reserve()).await.map(|room| room.is_ok()) };
         context.spawn(wrap_future(waiting).map(move |room, session: &mut Self, context| {
-            if session.streams != number {
+            if session.conversation.stream() != number {
                 return;
             }
             match room {
@@ -126,7 +126,8 @@ impl GrpcSession {
     /// before anything is to be done about them.
     fn set_alarm(&mut self, context: &mut Context<Self>) {
         // What waits for room in the stream is looked after when there is some.
-        let may_tell = self.talk.is_some() && self.stream.as_ref().is_some_and(|stream| !stream.is_full);
+        let may_tell =
+            self.conversation.known().is_some() && self.stream.as_ref().is_some_and(|stream| !stream.is_full);
         let Some(due) = self.outbox.wakeup().filter(|_| may_tell) else { return };
         match self.alarm {
             Some((set, _)) if set <= due => return,
@@ -145,7 +146,7 @@ impl GrpcSession {
     /// The client has taken in a notice, or says that it could not.
     pub(super) fn acknowledged(&mut self, number: u64, is_good: bool, context: &mut Context<Self>) {
         let now = self.now();
-        let Some(talk) = &mut self.talk else { return };
+        let Some(talk) = self.conversation.known_mut() else { return };
         if let Some(done) = self.outbox.acknowledge(now, number, is_good) {
             self.setup.grpc.notices.acknowledged.inc();
             if !done.again
@@ -162,7 +163,7 @@ impl GrpcSession {
 
     /// Passes on what became of notices.
     pub(super) fn report_steps(&mut self) {
-        let Some(talk) = &mut self.talk else { return };
+        let Some(talk) = self.conversation.known_mut() else { return };
         let (steps, client) = (talk.listens.take_steps(), Arc::clone(&talk.client));
         for step in steps {
             self.report(&client, step.key, step.version, step.step);

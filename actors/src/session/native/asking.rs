@@ -7,12 +7,12 @@ use actix::{ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::push_ledger::PushStep;
-use callboard_protocol::session::pushes::{Answered, Reaction, content_for};
+use callboard_protocol::session::pushes::{Answered, Reaction};
 use callboard_protocol::unit::Unit;
 use tokio::sync::oneshot;
 
 use super::NativeSession;
-use super::words::{Answer, Fault, Listing, Request};
+use super::words::{Answer, Fault, Listing, Request, Said};
 use crate::cache::reader::Get;
 use crate::conf_manager::Publish;
 use crate::runtime::{Context, ask};
@@ -42,33 +42,32 @@ impl NativeSession {
 
     /// A request that was under way is answered.
     pub(super) fn answered(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
-        self.under_way = self.under_way.saturating_sub(1);
-        self.answer(id, answer, context);
+        let bytes = answer.weight();
+        self.conversation.settle(Said { id, answer }, bytes);
+        self.speak(context);
         self.listen(context);
     }
 
     fn get(&mut self, id: u64, key: ConfigKey, context: &mut Context<Self>) {
-        self.under_way += 1;
-        let reader = self.setup.neighbours.reader.clone();
+        self.conversation.begin();
+        let reader = self.setup.neighbours.get.clone();
         let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
-            let answer = match (answer, &mut session.talk) {
-                (Ok(Ok(state)), Some(talk)) => {
-                    talk.pushes.give(&state.key, state.version);
-                    let content = content_for(&state, &talk.client).cloned();
+            let answer = match answer {
+                Ok(Ok(state)) => {
+                    let content = session.conversation.give(&state);
                     Answer::Config(state, content)
                 }
-                (Ok(Err(failure)), _) => Answer::Failed(Fault::Read(failure)),
-                (Err(error), _) => Answer::Failed(Fault::Ask(error)),
-                (Ok(Ok(_)), None) => return,
+                Ok(Err(failure)) => Answer::Failed(Fault::Read(failure)),
+                Err(error) => Answer::Failed(Fault::Ask(error)),
             };
             session.answered(id, answer, context);
         }));
     }
 
     fn list(&mut self, id: u64, listing: Box<Listing>, context: &mut Context<Self>) {
-        self.under_way += 1;
-        let store = self.setup.neighbours.store.clone();
+        self.conversation.begin();
+        let store = self.setup.neighbours.list.clone();
         // One more than asked for tells whether there is a next page.
         let (filter, after, limit) = (listing.filter.clone(), listing.after.clone(), listing.limit + 1);
         let question = ListConfigs { filter, after, limit };
@@ -85,14 +84,14 @@ impl NativeSession {
 
     /// Not asked but sent: what was handed over runs to its end, whatever becomes of the session.
     fn change(&mut self, id: u64, mut unit: Unit, context: &mut Context<Self>) {
-        if self.is_leaving {
+        if self.conversation.is_sent_away() {
             return self.answer(id, Answer::Failed(Fault::Leaving), context);
         }
-        self.under_way += 1;
-        unit.origin.client_id = self.talk.as_ref().map(|talk| talk.client.id.0.to_string());
+        self.conversation.begin();
+        unit.origin.client_id = self.conversation.client().map(|client| client.id.0.to_string());
         let (request_id, key) = (unit.request_id.clone(), unit.items.first().map(|item| item.key.clone()));
         let (reply, outcome) = oneshot::channel();
-        self.setup.neighbours.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
+        self.setup.neighbours.publish.do_send(Publish { unit: Arc::new(unit), reply });
         let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
         context.spawn(wrap_future(waiting).map(move |outcome, session: &mut Self, context| {
             let outcome = outcome.ok().and_then(Result::ok);
@@ -113,8 +112,8 @@ impl NativeSession {
         (reaction, step): (Reaction, PushStep),
         context: &mut Context<Self>,
     ) {
-        let Some(talk) = &mut self.talk else { return };
-        match talk.pushes.answer(&key, version, reaction) {
+        let Some(pushes) = self.conversation.pushes_mut() else { return };
+        match pushes.answer(&key, version, reaction) {
             Answered::Counts => self.report(key, version, step),
             Answered::NotPushed if id > 0 => self.answer(id, Answer::Failed(Fault::NotPushed), context),
             Answered::Late | Answered::NotPushed => {}

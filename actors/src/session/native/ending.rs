@@ -6,9 +6,10 @@ use actix::fut::wrap_future;
 use actix::{ActorContext as _, ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::push_ledger::PushStep;
+use callboard_protocol::session::conversation::{DRAINED, Linger};
 
 use super::words::{Answer, Fault, Mouth, Said};
-use super::{LINGER, NativeSession, Phase};
+use super::{LINGER, NativeSession};
 use crate::coordinator::seats::Leave;
 use crate::metrics::EndLabel;
 use crate::runtime::Context;
@@ -16,23 +17,20 @@ use crate::runtime::Context;
 impl NativeSession {
     /// Ends the session with a last word. What is owed is not said any more.
     pub(super) fn end(&mut self, fault: Fault, context: &mut Context<Self>) {
-        if matches!(self.phase, Phase::Ending) {
+        let counts_as = reason(&fault);
+        tracing::debug!(session.number = self.number.0, ?fault, "a session is ended");
+        if !self.conversation.end(Said { id: 0, answer: Answer::Failed(fault) }) {
             return;
         }
-        tracing::debug!(session.number = self.number.0, ?fault, "a session is ended");
-        self.count_end(reason(&fault));
-        self.phase = Phase::Ending;
-        self.waiting.clear();
-        self.waiting.push_back(Said { id: 0, answer: Answer::Failed(fault) });
+        self.count_end(counts_as);
         self.give_up_later(context);
         self.speak(context);
     }
 
     /// The client is gone.
     pub(super) fn gone(&mut self, reason: &'static str, context: &mut Context<Self>) {
-        if !matches!(self.phase, Phase::Ending) {
-            self.count_end(if self.is_leaving { "drained" } else { reason });
-            self.phase = Phase::Ending;
+        if let Some(reason) = self.conversation.gone(reason) {
+            self.count_end(reason);
         }
         context.stop();
     }
@@ -43,25 +41,23 @@ impl NativeSession {
 
     /// Says where else to go, answers what is under way, and closes when the client does not.
     pub(super) fn send_away(&mut self, elsewhere: Arc<[String]>, context: &mut Context<Self>) {
-        if self.is_leaving || matches!(self.phase, Phase::Ending) {
+        if !self.conversation.send_away(Said { id: 0, answer: Answer::GoAway(elsewhere) }) {
             return;
         }
-        self.is_leaving = true;
-        self.answer(0, Answer::GoAway(elsewhere), context);
+        self.speak(context);
         self.give_up_later(context);
     }
 
     /// A client that does not go by itself is heard no longer after a while, and let go in good order once it has its answers.
     fn give_up_later(&mut self, context: &mut Context<Self>) {
         context.run_later(LINGER, |session, context| {
-            if matches!(session.phase, Phase::Ending) {
-                return session.gone("drained", context);
-            }
-            session.is_deaf = true;
-            if session.under_way == 0 && session.waiting.is_empty() {
-                session.count_end("drained");
-                session.phase = Phase::Ending;
-                session.speak(context);
+            match session.conversation.linger() {
+                Linger::Stop => return context.stop(),
+                Linger::Close => {
+                    session.count_end(DRAINED);
+                    session.speak(context);
+                }
+                Linger::Wait => {}
             }
             session.give_up_later(context);
         });
@@ -75,10 +71,9 @@ impl NativeSession {
 
     /// Gives the seat back. What was pushed and not answered is lost.
     pub(super) fn leave(&mut self) {
-        let Some(talk) = &self.talk else { return };
-        let unanswered: Vec<_> = talk.pushes.unanswered().map(|(key, version)| (key.clone(), version)).collect();
-        for (key, version) in unanswered {
-            self.report(key, version, PushStep::Lost);
+        let Some((client, pushes)) = self.conversation.lost() else { return };
+        for (key, version) in pushes.unanswered() {
+            self.report_of(client, key.clone(), version, PushStep::Lost);
         }
         // A coordinator that is gone has no seat to give back.
         self.setup.neighbours.coordinator.do_send(Leave(self.number));

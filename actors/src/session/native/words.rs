@@ -9,8 +9,8 @@ use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
-use callboard_protocol::session::client::Client;
-use callboard_protocol::session::pushes::Mark;
+use callboard_protocol::session::conversation::Breach;
+pub use callboard_protocol::session::conversation::Hello;
 use callboard_protocol::unit::{ItemOutcome, Refusal, RequestId, Unit};
 use callboard_protocol::watch::Selector;
 use callboard_protocol::wire::cursor::FilterDigest;
@@ -74,17 +74,6 @@ impl Request {
             Self::Pong => "pong",
         }
     }
-}
-
-/// The first message of a client.
-#[derive(Debug)]
-pub struct Hello {
-    /// Who it is.
-    pub client: Client,
-    /// The versions of the protocol that it speaks.
-    pub versions: Versions,
-    /// What it holds.
-    pub held: Vec<(ConfigKey, Mark)>,
 }
 
 /// A page of a listing that is asked for.
@@ -211,6 +200,26 @@ pub enum Fault {
     Unknown(RequestId),
     /// The node takes no more changes.
     Leaving,
+}
+
+impl Fault {
+    /// True when what came has not the form of a message.
+    pub(super) fn is_malformed(&self) -> bool {
+        matches!(self, Self::Form(ErrorCode::MalformedRequest, _))
+    }
+}
+
+impl From<Breach> for Fault {
+    fn from(breach: Breach) -> Self {
+        match breach {
+            Breach::HelloExpected => Self::HelloExpected,
+            Breach::HelloLate => Self::HelloLate,
+            Breach::HelloAgain => Self::Form(ErrorCode::UnknownRequest, "hello was said already".to_owned()),
+            Breach::Versions(spoken) => Self::Versions(spoken),
+            Breach::TooManyKeys(most) => Self::TooManyKeys(most),
+            Breach::TooManyWatches(most) => Self::TooManyWatches(most),
+        }
+    }
 }
 
 /// What ends a connection from the other side.

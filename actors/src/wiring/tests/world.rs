@@ -1,6 +1,6 @@
 //! A node on SQLite in a directory of its own, with two workers on the test's thread, and what tests do with it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,18 @@ use callboard_protocol::config::{MetadataEdit, SharedState, Version};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::long_poll::Watched;
+use callboard_protocol::long_poll::{Holding, Watched};
 use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::push_ledger::SessionNumber;
 use callboard_protocol::session::client::{Client, ClientId, ClientKind};
 use callboard_protocol::session::pace::Allowance;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
+use callboard_protocol::unit::{
+    Change, Channel, Condition, Expected, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome,
+};
 use callboard_protocol::watch::Selector;
+use callboard_protocol::wire::condition::ReadCondition;
 use callboard_protocol::{lease, publish, receiver};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -34,7 +37,6 @@ use crate::runtime::{Spec, ask, start, start_once};
 use crate::session::grpc::words::{Notice, OpenStream, Told, Word};
 use crate::session::grpc::{self, GrpcSession};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
-use crate::session::wait::{self, Differs, WaitOutcome, WaitRequest, WaitSession};
 use crate::store;
 use crate::wiring::{Node, NodeOptions, Threads, Way, Worker};
 
@@ -50,11 +52,6 @@ pub(super) struct World {
 
 pub(super) fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()
-}
-
-/// Anything but this version is news.
-pub(super) fn is_not(known: Version) -> Differs {
-    Rc::new(move |state| state.version != known)
 }
 
 pub(super) fn text(state: &callboard_protocol::config::ConfigState) -> Option<String> {
@@ -203,28 +200,16 @@ impl World {
         panic!("{data_id} could not be read");
     }
 
-    pub(super) fn wait(&self, data_id: &str, known: Version, wait: Duration) -> oneshot::Receiver<WaitOutcome> {
-        self.wait_session(data_id, is_not(known), wait).1
-    }
-
-    pub(super) fn wait_session(
-        &self,
-        data_id: &str,
-        differs: Differs,
-        wait: Duration,
-    ) -> (Addr<WaitSession>, oneshot::Receiver<WaitOutcome>) {
-        let (answer, outcome) = oneshot::channel();
-        let request = WaitRequest { key: key(data_id), wait, differs, answer: Rc::new(RefCell::new(Some(answer))) };
-        let neighbours = wait::Neighbours {
-            coordinator: self.workers[0].coordinator.clone(),
-            reader: self.workers[0].reader.clone(),
-            metrics: self.node.metrics.push.clone(),
-        };
-        let spec = Spec::new(&self.node.registry, "waits").aggregate();
-        (start(&spec, move |_| WaitSession::new(request.clone(), neighbours.clone())), outcome)
+    /// A wait for any version but this one.
+    pub(super) fn wait(&self, data_id: &str, known: Version, wait: Duration) -> oneshot::Receiver<PollAnswer> {
+        self.hold(data_id, ReadCondition::OneOf(vec![Expected::Version(known)]).into(), wait)
     }
 
     pub(super) fn poll(&self, data_id: &str, held: Option<Md5>, wait: Duration) -> oneshot::Receiver<PollAnswer> {
+        self.hold(data_id, held.into(), wait)
+    }
+
+    fn hold(&self, data_id: &str, held: Holding, wait: Duration) -> oneshot::Receiver<PollAnswer> {
         let (answer, outcome) = oneshot::channel();
         let records = vec![Watched { key: key(data_id), held }];
         let hold = Hold { records, client: ClientIdentity::default(), wait: Some(wait), answer };
