@@ -16,6 +16,13 @@ test-databases *command='cargo test --workspace':
 install-databases:
     scripts/databases install
 
+# The quick round: format, lints, and the tests of the rules and the actors that need no database server
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-features -- -D warnings
+    env -u CALLBOARD_TEST_POSTGRES_URL -u CALLBOARD_TEST_MYSQL_URL CALLBOARD_SIM_SEEDS=500 \
+        cargo test -p callboard-protocol -p callboard-actors --all-features
+
 # Everything that must pass, with PostgreSQL and MariaDB
 ci:
     .ci/run

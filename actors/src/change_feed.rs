@@ -112,15 +112,15 @@ impl ChangeFeed {
 
     fn failed(&self, failure: &ReadFailure) {
         // The next poll tries again.
-        tracing::debug!(%failure, "the change feed could not be read");
+        tracing::debug!(error = %failure, "the change feed could not be read");
     }
 
     fn read(&mut self, after: Option<Version>, page: Feed, context: &mut Context<Self>) {
         let has_lost = after.is_some_and(|after| page.timeline != self.timeline || page.revision < after);
         if has_lost {
             tracing::warn!(
-                timeline = page.timeline.0,
-                revision = page.revision.0,
+                store.timeline = page.timeline.0,
+                store.revision = page.revision.0,
                 cursor = after.map(|after| after.0),
                 "the database has lost commits: every subscriber looks again"
             );

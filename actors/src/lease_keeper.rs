@@ -239,7 +239,7 @@ impl LeaseKeeper {
             tracing::info!(
                 node.id = %changed.node,
                 node.incarnation = incarnation.map(|life| tracing::field::display(life.0)),
-                timeline = timeline.0,
+                store.timeline = timeline.0,
                 "{}",
                 if incarnation.is_some() { "the node is a member" } else { "the node has no row" }
             );

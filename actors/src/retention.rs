@@ -112,7 +112,7 @@ impl Handler<PruneTick> for Retention {
             match answer {
                 Ok(Ok(feed)) => retention.seen.note(retention.clock.mono(), feed.timeline, feed.revision),
                 // What was seen before still holds.
-                Ok(Err(failure)) => tracing::debug!(%failure, "the revision could not be read"),
+                Ok(Err(failure)) => tracing::debug!(error = %failure, "the revision could not be read"),
                 Err(error) => tracing::debug!(%error, "the revision could not be read"),
             }
             retention.prune(context);

@@ -161,29 +161,19 @@ impl Node {
         way: Way,
         clock: SharedClock,
     ) -> Self {
-        let mut metrics = Metrics::default();
-        if let Way::Linked(peers) = &way {
-            metrics.gossip = peers.metrics.clone();
-        }
         let leases = writer.for_leases();
-        let scene = Scene { threads, registry: Registry::new(), metrics, clock };
+        let scene = Scene::new(threads, &way, clock);
         let Scene { metrics, clock, .. } = &scene;
 
         let (reads, counts) = (database.clone(), metrics.store.clone());
         let reader = scene.start("store_reader-core", move |_| StoreReader::new(reads.clone(), counts.clone()));
-        let counts = metrics.store.clone();
-        let time = clock.clone();
+        let (counts, time) = (metrics.store.clone(), clock.clone());
         let store_writer =
             scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
         let keeper = scene.start("cache", move |_| Keeper::new(kept.clone(), loads.clone().recipient()));
-        let counts = metrics.push.clone();
-        let bus = scene.start("event_bus", move |_| EventBus::new(counts.clone()));
-        let (from, to, events, counts) = (reader.clone(), keeper.clone(), bus.clone(), metrics.push.clone());
-        let change_feed = scene.start("change_feed", move |_| {
-            ChangeFeed::new(from.clone().recipient(), to.clone(), events.clone(), counts.clone())
-        });
+        let (bus, change_feed) = scene.start_feed(reader.clone(), keeper.clone());
         let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
         let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
         let push_ledger = scene.start_push_ledger(&options.lease.node, bus.clone(), change_feed.clone());
@@ -208,20 +198,10 @@ impl Node {
             writer: store_writer.clone().recipient(),
             lease_keeper: lease_keeper.clone(),
         };
-        let (publish, time, counts) = (options.publish, clock.clone(), metrics.publish.clone());
-        let conf_manager = scene.start("conf_manager", move |_| {
-            ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
-        });
-        let (loads, interval, repairs) = (reader.clone(), options.refresh_interval, metrics.cache.repairs.clone());
-        scene.start("cache_refresh", move |_| {
-            CacheRefresh::new(keeper.clone(), loads.clone().recipient(), interval, repairs.clone())
-        });
-        let (by, from, time, keep) =
-            (store_writer.clone().recipient(), reader.recipient(), clock.clone(), options.history_retention);
-        scene.start("retention", move |_| Retention::new(by.clone(), from.clone(), time.clone(), keep));
+        let conf_manager = scene.start_conf_manager(&options, below);
+        scene.start_upkeep(&options, keeper, reader, store_writer.clone());
         let (watches, session_watches) = (options.max_held_per_worker, options.max_session_watches_per_worker);
         let watch_limits = coordinator::Limits { watches, session_watches };
-        let (mark_wait, id) = (options.mark_wait, options.lease.node);
         let Scene { registry, metrics, clock, .. } = scene;
         Self {
             registry,
@@ -232,14 +212,14 @@ impl Node {
             change_feed,
             cluster_listener,
             push_ledger,
-            id,
+            id: options.lease.node,
             clock,
             peer_links,
             gossip,
             cache,
             bus,
             database,
-            mark_wait,
+            mark_wait: options.mark_wait,
             watch_limits,
         }
     }
@@ -256,7 +236,15 @@ struct Scene<'t> {
     clock: SharedClock,
 }
 
-impl Scene<'_> {
+impl<'t> Scene<'t> {
+    fn new(threads: Threads<'t>, way: &Way, clock: SharedClock) -> Self {
+        let mut metrics = Metrics::default();
+        if let Way::Linked(peers) = way {
+            metrics.gossip = peers.metrics.clone();
+        }
+        Self { threads, registry: Registry::new(), metrics, clock }
+    }
+
     fn spec(&self, name: &str) -> Spec {
         Spec::new(&self.registry, name).arbiter(CORE).capacity(BUSY_MAILBOX)
     }
@@ -264,6 +252,24 @@ impl Scene<'_> {
     /// Starts an actor on the core thread.
     fn start<A: Monitored>(&self, name: &str, factory: impl Fn(&mut Context<A>) -> A + Send + 'static) -> Addr<A> {
         start_in(self.threads.core, &self.spec(name), factory)
+    }
+
+    fn start_conf_manager(&self, options: &NodeOptions, below: conf_manager::Down) -> Addr<ConfManager> {
+        let (publish, time, counts) = (options.publish.clone(), self.clock.clone(), self.metrics.publish.clone());
+        self.start("conf_manager", move |_| {
+            ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
+        })
+    }
+
+    /// Starts the event bus, and the change feed above it.
+    fn start_feed(&self, reader: Addr<StoreReader>, cache: Addr<Keeper>) -> (Addr<EventBus>, Addr<ChangeFeed>) {
+        let counts = self.metrics.push.clone();
+        let bus = self.start("event_bus", move |_| EventBus::new(counts.clone()));
+        let (events, counts) = (bus.clone(), self.metrics.push.clone());
+        let feed = self.start("change_feed", move |_| {
+            ChangeFeed::new(reader.clone().recipient(), cache.clone(), events.clone(), counts.clone())
+        });
+        (bus, feed)
     }
 
     /// Starts the links and the heartbeat, if there are to be any.
@@ -297,6 +303,23 @@ impl Scene<'_> {
             let around = (cache.clone(), links.clone());
             LeaseKeeper::new(options.clone(), leases.clone(), around, time.clone(), counts.clone())
         })
+    }
+
+    /// Starts what runs by a schedule: the comparison of cache and database, and the deletion of old history.
+    fn start_upkeep(
+        &self,
+        options: &NodeOptions,
+        keeper: Addr<Keeper>,
+        reader: Addr<StoreReader>,
+        writer: Addr<StoreWriter>,
+    ) {
+        let (loads, interval, repairs) = (reader.clone(), options.refresh_interval, self.metrics.cache.repairs.clone());
+        self.start("cache_refresh", move |_| {
+            CacheRefresh::new(keeper.clone(), loads.clone().recipient(), interval, repairs.clone())
+        });
+        let (by, from) = (writer.recipient(), reader.recipient());
+        let (time, keep) = (self.clock.clone(), options.history_retention);
+        self.start("retention", move |_| Retention::new(by.clone(), from.clone(), time.clone(), keep));
     }
 
     fn start_push_ledger(&self, node: &NodeId, bus: Addr<EventBus>, feed: Addr<ChangeFeed>) -> Addr<PushLedger> {

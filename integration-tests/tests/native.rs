@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use callboard_client::{Client, ConfigKey, Options, Publish};
+use callboard_client::{Client, ConfigKey, Options, Publish, Subscription};
 use callboard_integration_tests::binary;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
@@ -84,19 +84,10 @@ fn count(pushes: &Value, state: &str) -> u64 {
     pushes["counts"][state].as_u64().unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operators_are_told_who_got_what_and_what_is_not_known() -> Result<()> {
-    if !can_start(Engine::Postgres)? {
-        return Ok(());
-    }
-    let _alone = alone().await;
-    let server = DatabaseServer::start(Engine::Postgres).await?;
-    let mut cluster = three_nodes(&server).await?;
-    let nodes = sessions_of(&cluster);
-    let key = ConfigKey::public("app", "news");
+/// 95 clients, evenly over `nodes`, that are told of `key`; the first five can't use what they are sent.
+fn subscribed_clients(nodes: &[String], key: &ConfigKey) -> Result<(Vec<Client>, Vec<Subscription>)> {
     let (mut clients, mut subscriptions) = (Vec::new(), Vec::new());
     for number in 0..95_usize {
-        // Evenly over the nodes.
         let mut options = Options::new([nodes[number % 3].clone()]);
         options.client_id = format!("client-{number:02}");
         options.application = "shop".to_owned();
@@ -107,12 +98,32 @@ async fn operators_are_told_who_got_what_and_what_is_not_known() -> Result<()> {
         }));
         clients.push(client);
     }
+    Ok((clients, subscriptions))
+}
+
+/// Five sessions, evenly over `nodes`, that watch the same configuration and answer nothing.
+async fn vanishing_sessions(nodes: &[String]) -> Result<Vec<Session>> {
     let mut vanishing = Vec::new();
     for number in 0..5_usize {
         let mut session = Session::open(nodes[number % 3].parse()?, &format!("vanishing-{number}")).await?;
         session.watch(session::watch(&["news"])).await?;
         vanishing.push(session);
     }
+    Ok(vanishing)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_are_told_who_got_what_and_what_is_not_known() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let _alone = alone().await;
+    let server = DatabaseServer::start(Engine::Postgres).await?;
+    let mut cluster = three_nodes(&server).await?;
+    let nodes = sessions_of(&cluster);
+    let key = ConfigKey::public("app", "news");
+    let (clients, subscriptions) = subscribed_clients(&nodes, &key)?;
+    let mut vanishing = vanishing_sessions(&nodes).await?;
     poll::until("all 100 are known to watch", poll::SOON, async || {
         let seen = cluster.member(1)?.client.get_path("/api/v1/clients?group=app&dataId=news").send().await?;
         Ok((seen.expect(200)?.json()?["total"] == 100).then_some(()))

@@ -107,22 +107,22 @@ impl Lease {
     /// The own life as a member, while there is one.
     #[must_use]
     pub fn incarnation(&self) -> Option<Incarnation> {
-        match self.state {
-            State::Member { incarnation } => Some(incarnation),
-            _ => None,
-        }
+        if let State::Member { incarnation } = self.state { Some(incarnation) } else { None }
     }
 
     /// When time alone makes the machine act next.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
         let ask = (self.asked.is_none() && self.asks()).then_some(self.next_ask);
-        let join = match self.state {
-            State::Direct { join_at } if self.asked.is_none() => join_at.map(|at| self.join_time(at)),
-            _ => None,
+        let join = if let State::Direct { join_at: Some(at) } = self.state
+            && self.asked.is_none()
+        {
+            self.join_time(at)
+        } else {
+            None
         };
         let fence = if self.asks() { self.watched.next_deadline() } else { None };
-        [ask, join.flatten(), fence].into_iter().flatten().min()
+        [ask, join, fence].into_iter().flatten().min()
     }
 
     /// Takes one event and appends what has to be done.
@@ -325,7 +325,14 @@ impl Lease {
                 self.asked = Some(Asked { sent: now, known: self.known });
                 out.push(Effect::Renew { incarnation });
             }
-            _ => {}
+            State::Beginning
+            | State::Direct { .. }
+            | State::Joining { .. }
+            | State::Admitting { .. }
+            | State::Member { .. }
+            | State::Flushing { .. }
+            | State::Releasing { .. }
+            | State::Left => {}
         }
     }
 

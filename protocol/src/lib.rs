@@ -13,6 +13,8 @@
 //! (what is old) · [`link`] (when a way to a peer lives) · [`known_revision`],
 //! [`commit_health`], [`log_growth`] (how the database is) ·
 //! [`wire`] (hand-written decoders)
+// A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod cache;
 pub mod clients;

@@ -246,7 +246,7 @@ impl From<ReadFailure> for ApiError {
             ReadFailure::Unavailable { .. } => Self::new(ErrorCode::Unavailable, "the database does not answer"),
             ReadFailure::TimedOut => Self::new(ErrorCode::Unavailable, "the database did not answer in time"),
             ReadFailure::Broken { what } => {
-                tracing::error!(what, "a stored row can't be understood");
+                tracing::error!(error = what, "a stored row can't be understood");
                 Self::internal()
             }
         }

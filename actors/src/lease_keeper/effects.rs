@@ -124,7 +124,7 @@ impl LeaseKeeper {
                 }
                 Ok(Joined::Elsewhere { observation, ours }) => {
                     tracing::warn!(
-                        database.member = ours,
+                        store.member = ours,
                         "the row of another node names another member of the database; waiting until it follows, or stands \
                          still for a lease"
                     );
@@ -172,8 +172,8 @@ impl LeaseKeeper {
 
     fn begin_timeline(&mut self, lost: Timeline, known: Version, context: &mut Context<Self>) {
         tracing::error!(
-            timeline = lost.0,
-            revision = known.0,
+            store.timeline = lost.0,
+            store.revision = known.0,
             "the database has lost commits that were acknowledged, as after a fail-over to a replica that was behind; \
              every cache is emptied and a new timeline begins"
         );

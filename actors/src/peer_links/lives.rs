@@ -78,7 +78,7 @@ impl PeerLinks {
             tracing::debug!(peer.id = %link.peer, "a link is open that is not wanted any more");
             return;
         };
-        tracing::info!(peer.id = %link.peer, version, software, "linked to a peer");
+        tracing::info!(peer.id = %link.peer, peer.version = version, peer.software = software, "linked to a peer");
         self.metrics.linked.inc();
         if std::mem::replace(&mut peer.was_linked, true) {
             self.metrics.reconnects.inc();
@@ -107,7 +107,7 @@ impl PeerLinks {
             tracing::info!(peer.id = %node, "a second link of a peer was turned away: the first one lives");
             return;
         }
-        tracing::info!(peer.id = %node, version = opened.version, software = opened.software, "a peer has linked");
+        tracing::info!(peer.id = %node, peer.version = opened.version, peer.software = opened.software, "a peer has linked");
         // An older link of the same peer ends here: it has dialed anew because it gave that one up.
         self.accepted.insert(node.clone(), Accepted::new(opened, now, self.metrics.clone()));
         // A peer that dials can be dialed.

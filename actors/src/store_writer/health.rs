@@ -93,8 +93,8 @@ impl StoreWriter {
     fn take_step(&mut self, step: Step, error: Option<&CommitError>, context: &mut Context<Self>) {
         match step.note {
             Some(Note::Began { reason }) => {
-                let said = error.map(|error| without_values(&error.to_string())).unwrap_or_default();
-                tracing::warn!(reason, said, "commits do not go through; publishes are refused until they do");
+                let error = error.map(|error| without_values(&error.to_string())).unwrap_or_default();
+                tracing::warn!(reason, error, "commits do not go through; publishes are refused until they do");
                 self.metrics.writable.set(0);
             }
             Some(Note::Over { lasted, failed }) => {

@@ -308,7 +308,9 @@ impl Listens {
         let is_of_present = listen.present.is_some_and(|present| present.version == noticed.version);
         let (is_news, step) = match reaction {
             Reaction::Applied => (noticed.reaction != Reaction::Applied && is_of_present, PushStep::Applied),
-            _ => (noticed.reaction == Reaction::Unanswered, PushStep::Received),
+            Reaction::Unanswered | Reaction::Received | Reaction::Rejected => {
+                (noticed.reaction == Reaction::Unanswered, PushStep::Received)
+            }
         };
         if is_news {
             noticed.reaction = reaction;

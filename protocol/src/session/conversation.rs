@@ -241,7 +241,7 @@ impl<A, W> Conversation<A, W> {
                 self.state = State::Open(known);
                 Some((id, version))
             }
-            state => {
+            state @ (State::Greeting | State::Open(_) | State::Ending(_)) => {
                 self.state = state;
                 None
             }

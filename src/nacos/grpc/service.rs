@@ -256,7 +256,7 @@ impl Service {
                 }
                 Ok(None) => break,
                 Err(status) => {
-                    tracing::debug!(%status, "a stream of a Nacos client broke");
+                    tracing::debug!(error = %status, "a stream of a Nacos client broke");
                     break;
                 }
             }

@@ -131,7 +131,7 @@ fn verdict(answer: Result<Result<(), WriteError>, AskError>) -> Answer {
         }
         Ok(Err(WriteError::Failed(CommitError::Unknown { .. }))) | Err(_) => Err(unknown()),
         Ok(Err(refused)) => {
-            tracing::debug!(%refused, "a change of a namespace was refused");
+            tracing::debug!(error = %refused, "a change of a namespace was refused");
             Ok(truth(false))
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
 use sea_orm::sqlx::{self, ConnectOptions, Executor, Row};
@@ -41,27 +42,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     first.execute(told).await.map_err(|error| unusable(database, &error))?;
     let Found { is_mariadb, member } = check_mysql(&mut first, database).await?;
     close(first).await;
-    let millis = options.statement_timeout.as_millis();
-    let seconds = millis.div_ceil(1_000).max(1);
-    // Servers can have other settings than those that our statements are written for. The mode comes first: how the rest
-    // is read depends on it. A migration tells its session the same.
-    let mut told = format!(
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
-         SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
-         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
-         SET SESSION sql_auto_is_null = 0; SET SESSION sql_safe_updates = 0; SET SESSION sql_big_selects = 1; \
-         SET SESSION sql_select_limit = 18446744073709551615; \
-         SET SESSION innodb_lock_wait_timeout = {seconds}"
-    );
-    let mut told_writers = String::new();
-    if is_mariadb {
-        told.push_str(&format!("; SET SESSION max_statement_time = {seconds}"));
-        told_writers.push_str(&format!("; SET SESSION idle_transaction_timeout = {seconds}"));
-    } else {
-        told.push_str(&format!("; SET SESSION max_execution_time = {millis}"));
-        // MySQL can't end an idle transaction, only an idle session; the writer replaces one that was ended.
-        told_writers.push_str(&format!("; SET SESSION wait_timeout = {}", seconds + 1));
-    }
+    let (told, told_writers) = session_settings(is_mariadb, options.statement_timeout);
     let pool = |use_of: Use, told: String| {
         let outlook = outlook.clone();
         let pool = MySqlPoolOptions::new().acquire_timeout(options.connect_timeout).test_before_acquire(false);
@@ -108,6 +89,32 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         leases: Some(leases.into()),
         member,
     })
+}
+
+/// What every session is told, and what those that write are told besides.
+fn session_settings(is_mariadb: bool, statement_timeout: Duration) -> (String, String) {
+    let millis = statement_timeout.as_millis();
+    let seconds = millis.div_ceil(1_000).max(1);
+    // Servers can have other settings than those that our statements are written for. The mode comes first: how the rest
+    // is read depends on it. A migration tells its session the same.
+    let mut told = format!(
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
+         SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
+         SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
+         SET SESSION sql_auto_is_null = 0; SET SESSION sql_safe_updates = 0; SET SESSION sql_big_selects = 1; \
+         SET SESSION sql_select_limit = 18446744073709551615; \
+         SET SESSION innodb_lock_wait_timeout = {seconds}"
+    );
+    let mut told_writers = String::new();
+    if is_mariadb {
+        told.push_str(&format!("; SET SESSION max_statement_time = {seconds}"));
+        told_writers.push_str(&format!("; SET SESSION idle_transaction_timeout = {seconds}"));
+    } else {
+        told.push_str(&format!("; SET SESSION max_execution_time = {millis}"));
+        // MySQL can't end an idle transaction, only an idle session; the writer replaces one that was ended.
+        told_writers.push_str(&format!("; SET SESSION wait_timeout = {}", seconds + 1));
+    }
+    (told, told_writers)
 }
 
 /// Also after each reconnect: behind the same address another server may answer than before.
