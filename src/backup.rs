@@ -57,7 +57,7 @@ async fn copy(source: &Path, partial: &Path, target: &Path) -> anyhow::Result<Ex
     finished.map(|()| extent)
 }
 
-/// Puts a copy in the place of the SQLite file of a node that is stopped, as a new line of history. What was there before
+/// Puts a copy in the place of the SQLite file of a node that is stopped, as a new timeline. What was there before
 /// stays beside it as `….before-restore`.
 ///
 /// # Errors
@@ -104,7 +104,7 @@ pub async fn restore(settings: Settings, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Begins a new line of history in a database that was restored by other means than [`restore`].
+/// Begins a new timeline in a database that was restored by other means than [`restore`].
 ///
 /// # Errors
 /// When the database can't be reached, or a node serves the SQLite file.
@@ -125,7 +125,7 @@ pub async fn restored(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks a copy, brings it to the present form, and begins its new line of history; all of it is in the one file then.
+/// Checks a copy, brings it to the present form, and begins its new timeline; all of it is in the one file then.
 async fn make_ready(settings: &Settings, copy: &Path, known: Option<Extent>) -> anyhow::Result<Extent> {
     let patience = settings.database.statement_timeout;
     store::examine(copy, patience).await?;

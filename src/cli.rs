@@ -51,7 +51,7 @@ pub enum Command {
         /// Where from.
         file: PathBuf,
     },
-    /// Say that the database was restored: a new line of history begins.
+    /// Say that the database was restored: a new timeline begins.
     Restored,
     /// Ask something of a running cluster. Takes no settings.
     Client(Box<Request>),

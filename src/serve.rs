@@ -18,9 +18,9 @@ use callboard_actors::runtime::ask;
 use callboard_actors::store::{self, FileHold, OpenError};
 use callboard_actors::store_writer::ProveWritable;
 use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
-use callboard_protocol::lease::{self, Terms};
+use callboard_protocol::lease::{self, LeaseMode};
 use callboard_protocol::member::{Elsewhere, MemberRow, NodeId};
-use callboard_protocol::roster::Addresses;
+use callboard_protocol::membership_view::Addresses;
 use callboard_protocol::{publish, receiver};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
@@ -193,7 +193,7 @@ async fn release(hold: Option<FileHold>) {
     }
 }
 
-async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result<(store::Writer, store::Reader)> {
+async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result<(store::Writer, store::ReadPool)> {
     let open = async || {
         let applied = callboard_migration::run(way.url(), settings.database.connect_timeout).await?;
         if applied > 0 {
@@ -208,7 +208,7 @@ async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result
 pub(crate) async fn open_store(
     settings: &Settings,
     way: &DatabaseWay,
-) -> anyhow::Result<(store::Writer, store::Reader)> {
+) -> anyhow::Result<(store::Writer, store::ReadPool)> {
     way.try_hosts(async || anyhow::Ok(store::open(open_options(settings, way)).await?)).await
 }
 
@@ -230,10 +230,10 @@ fn node_options(
 ) -> NodeOptions {
     let terms = match backend {
         // The locks on the data directory and the file prove that no other process serves this database.
-        store::Backend::Sqlite => Terms::Forever,
-        store::Backend::Postgres | store::Backend::MySql if settings.cluster.has_key() => Terms::Renewed,
+        store::Backend::Sqlite => LeaseMode::Forever,
+        store::Backend::Postgres | store::Backend::MySql if settings.cluster.has_key() => LeaseMode::Renewed,
         // Others may share the database and could not ask this node for its acknowledgement.
-        store::Backend::Postgres | store::Backend::MySql => Terms::Direct,
+        store::Backend::Postgres | store::Backend::MySql => LeaseMode::Direct,
     };
     let lease = LeaseOptions {
         node,
@@ -331,7 +331,7 @@ fn describe(settings: &Settings, data_dir: &DataDir) -> String {
 }
 
 /// Closes the connections to the database while everything that uses them still stands.
-pub(crate) async fn close((writer, reader): (store::Writer, store::Reader)) {
+pub(crate) async fn close((writer, reader): (store::Writer, store::ReadPool)) {
     let closing = async {
         reader.close().await;
         writer.close().await;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_actors::runtime::{Spec, start_once};
-use callboard_actors::session::native::words::{Ear, Mouth};
+use callboard_actors::session::native::message::{MessageReader, MessageWriter};
 use callboard_actors::session::native::{Connection, Limits, NativeSession, Setup};
 use callboard_actors::wiring::Node;
 use callboard_proto::SESSION_VERSIONS;
@@ -116,4 +116,4 @@ impl Door {
 }
 
 /// Both ends of a connection.
-type Ends = (Box<dyn Ear>, Box<dyn Mouth>);
+type Ends = (Box<dyn MessageReader>, Box<dyn MessageWriter>);

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use callboard_actors::store::{CommitRequest, OnRefusal, OpenOptions, Reader, Writer, open};
+use callboard_actors::store::{CommitRequest, OnRefusal, OpenOptions, ReadPool, Writer, open};
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::MetadataEdit;
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit};
+use callboard_protocol::write_request::{
+    Change, Condition, Fingerprint, KeyWrite, Origin, RequestId, Source, WriteRequest,
+};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -70,7 +72,7 @@ async fn measure_commits(writer: &Writer, units: usize, span: Duration, turn: &m
     Ok(())
 }
 
-async fn measure_fills(reader: &Reader, keys: usize, span: Duration) -> Outcome<()> {
+async fn measure_fills(reader: &ReadPool, keys: usize, span: Duration) -> Outcome<()> {
     let begun = Instant::now();
     let mut latencies = Vec::new();
     while begun.elapsed() < span {
@@ -88,15 +90,15 @@ fn key(number: usize) -> Outcome<ConfigKey> {
     Ok(ConfigKey::new("public", "rate", &format!("config-{}", number % KEYS))?)
 }
 
-fn unit(number: usize) -> Outcome<Arc<Unit>> {
+fn unit(number: usize) -> Outcome<Arc<WriteRequest>> {
     let text = format!("{number:>CONTENT_BYTES$}");
     let content = Content::new(Bytes::from(text))?;
     let fingerprint = Fingerprint(Md5::of(&number.to_le_bytes()));
     let change = Change::Put { content, edit: Box::new(MetadataEdit::default()) };
-    let items = vec![Item { key: key(number)?, condition: Condition::None, change }];
-    let origin = Origin { channel: Channel::System, operator: None, source_address: None, client_id: None, note: None };
+    let items = vec![KeyWrite { key: key(number)?, condition: Condition::None, change }];
+    let origin = Origin { channel: Source::System, operator: None, source_address: None, client_id: None, note: None };
     let request_id = RequestId::generated(uuid::Uuid::new_v4());
-    Ok(Arc::new(Unit { request_id, repeatable: false, fingerprint, items, origin }))
+    Ok(Arc::new(WriteRequest { request_id, repeatable: false, fingerprint, items, origin }))
 }
 
 fn report(what: &str, each: usize, latencies: &mut [Duration], elapsed: Duration) {

@@ -6,10 +6,10 @@
 
 mod entries;
 mod fill;
-pub mod keeper;
 pub mod reader;
 pub mod reading;
 mod shards;
+pub mod writer;
 
 pub use shards::{Cache, CacheOptions};
 

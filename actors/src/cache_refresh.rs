@@ -13,7 +13,7 @@ use callboard_protocol::key::ConfigKey;
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 
-use crate::cache::keeper::{Keeper, ListHeld, Reload, Stored};
+use crate::cache::writer::{CacheWriter, ListHeld, Reload, Stored};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
 use crate::store_reader::GetVersions;
@@ -30,7 +30,7 @@ struct CompareTick;
 /// The scheduled comparison.
 #[derive(Debug)]
 pub struct CacheRefresh {
-    cache: Addr<Keeper>,
+    cache: Addr<CacheWriter>,
     store: Recipient<GetVersions>,
     interval: Duration,
     repairs: Counter,
@@ -41,13 +41,13 @@ pub struct CacheRefresh {
 impl CacheRefresh {
     /// Compares every `interval`, counting in `repairs`.
     #[must_use]
-    pub fn new(cache: Addr<Keeper>, store: Recipient<GetVersions>, interval: Duration, repairs: Counter) -> Self {
+    pub fn new(cache: Addr<CacheWriter>, store: Recipient<GetVersions>, interval: Duration, repairs: Counter) -> Self {
         Self { cache, store, interval, repairs, rounds: 0, compared: 0 }
     }
 }
 
 /// Compares every shard; answers how many entries were compared. What fails is tried again in the next round.
-async fn compare_all(cache: Addr<Keeper>, store: Recipient<GetVersions>, repairs: Counter) -> u64 {
+async fn compare_all(cache: Addr<CacheWriter>, store: Recipient<GetVersions>, repairs: Counter) -> u64 {
     let mut compared = 0;
     for shard in 0.. {
         let Ok(Some(held)) = ask(&cache, ListHeld { shard }, DEADLINE).await else { break };

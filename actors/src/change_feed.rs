@@ -14,7 +14,7 @@ use callboard_protocol::member::Timeline;
 use serde_json::json;
 
 use crate::cache::ReadFailure;
-use crate::cache::keeper::{EndEarlier, Keeper, NoteVersions};
+use crate::cache::writer::{CacheWriter, EndEarlier, NoteVersions};
 use crate::event_bus::{ConfigEvent, EventBus, Publish};
 use crate::metrics::PushMetrics;
 use crate::monitored;
@@ -31,12 +31,12 @@ const PAGE: u32 = 64;
 /// A commit event brought these changes.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Heard(pub Span);
+pub struct CommittedSpan(pub Span);
 
 /// Something was committed that no event described: look now.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Look;
+pub struct Poll;
 
 /// Time to look into the database.
 #[derive(Debug, Message)]
@@ -52,12 +52,12 @@ pub struct GetCursor;
 #[derive(Debug)]
 pub struct ChangeFeed {
     store: Recipient<GetFeed>,
-    cache: Addr<Keeper>,
+    cache: Addr<CacheWriter>,
     bus: Addr<EventBus>,
     metrics: PushMetrics,
     /// `None` until the database has said where the feed stands.
     order: Option<Sequencer>,
-    /// The line of history of that order.
+    /// The timeline of that order.
     timeline: Timeline,
     reading: bool,
     /// A look was asked for while one was under way.
@@ -67,7 +67,7 @@ pub struct ChangeFeed {
 impl ChangeFeed {
     /// A feed that reads through `store` and tells `cache` and `bus`.
     #[must_use]
-    pub fn new(store: Recipient<GetFeed>, cache: Addr<Keeper>, bus: Addr<EventBus>, metrics: PushMetrics) -> Self {
+    pub fn new(store: Recipient<GetFeed>, cache: Addr<CacheWriter>, bus: Addr<EventBus>, metrics: PushMetrics) -> Self {
         let timeline = Timeline::default();
         Self { store, cache, bus, metrics, order: None, timeline, reading: false, again: false }
     }
@@ -170,18 +170,18 @@ impl Observable for ChangeFeed {
     }
 }
 
-impl Handler<Heard> for ChangeFeed {
+impl Handler<CommittedSpan> for ChangeFeed {
     type Result = ();
 
-    fn handle(&mut self, Heard(span): Heard, context: &mut Context<Self>) {
+    fn handle(&mut self, CommittedSpan(span): CommittedSpan, context: &mut Context<Self>) {
         self.hear(span, context);
     }
 }
 
-impl Handler<Look> for ChangeFeed {
+impl Handler<Poll> for ChangeFeed {
     type Result = ();
 
-    fn handle(&mut self, Look: Look, context: &mut Context<Self>) {
+    fn handle(&mut self, Poll: Poll, context: &mut Context<Self>) {
         self.look(context);
     }
 }

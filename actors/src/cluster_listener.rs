@@ -1,6 +1,6 @@
 //! Listens to gossip and to the membership rows, and knows where each node stands.
 //!
-//! Owns the roster (`callboard_protocol::roster`): answers operators, publishes what happens to nodes on the event bus,
+//! Owns the roster (`callboard_protocol::membership_view`): answers operators, publishes what happens to nodes on the event bus,
 //! and tells whoever keeps links where the peers are. What it knows counts for people and for speed, never for safety.
 //! Works without gossip too: a node that has no key of a cluster knows of the rows alone.
 
@@ -13,20 +13,20 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::member::{Incarnation, NodeId};
-use callboard_protocol::roster::{MemberEvent, NodeState, NodeView, Notice, Roster, RowSight};
+use callboard_protocol::membership_view::{MemberEvent, MembershipView, NodeState, NodeView, Notice, RowObservation};
 use serde_json::json;
 
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::event_bus::{EventBus, PublishMember};
-use crate::gossip::{self, Gossip, SetPeers, Sighted};
-use crate::lease_keeper::{LeaseKeeper, LookSoon};
+use crate::gossip::{self, Gossip, Observed, SetPeers};
+use crate::lease_keeper::{LeaseKeeper, RefreshMembership};
 use crate::metrics::{GossipMetrics, MemberStateLabel, TransitionLabel};
 use crate::monitored;
 use crate::peer_links::PeerLinks;
 use crate::push_ledger::PushLedger;
 use crate::runtime::{Context, Observable};
-use crate::subscription::until_forgotten;
+use crate::subscription::until_lost;
 
 /// How often the roster is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const TELL_AGAIN: u32 = 5;
 /// Every membership row, as the database has them at present.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct RowsSeen(pub Vec<RowSight>);
+pub struct RowsSeen(pub Vec<RowObservation>);
 
 /// Asks for the cluster as this node sees it.
 #[derive(Debug, Message)]
@@ -74,7 +74,7 @@ pub struct Setup {
     /// Who keeps the links to peers; `None` for a node without peers.
     pub peers: Option<Recipient<PeersKnown>>,
     /// The actors of the same node that know more; `None` for a listener that is told by hand.
-    pub neighbours: Option<Neighbours>,
+    pub neighbours: Option<Deps>,
     /// The node's clock.
     pub clock: SharedClock,
     /// What is counted.
@@ -83,7 +83,7 @@ pub struct Setup {
 
 /// The actors of the same node that a listener asks and hears.
 #[derive(Debug, Clone)]
-pub struct Neighbours {
+pub struct Deps {
     /// Knows the membership rows.
     pub lease_keeper: Addr<LeaseKeeper>,
     /// Knows how far the node is.
@@ -98,7 +98,7 @@ pub struct Neighbours {
 #[derive(Debug)]
 pub struct ClusterListener {
     setup: Setup,
-    roster: Roster,
+    roster: MembershipView,
     /// What the keeper of the links was told last.
     told: Option<PeersKnown>,
     /// What gossip was told last.
@@ -116,7 +116,7 @@ impl ClusterListener {
     /// A listener that knows of the local node alone.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let roster = Roster::new(setup.node.clone(), setup.clock.mono());
+        let roster = MembershipView::new(setup.node.clone(), setup.clock.mono());
         let (incarnation, was_member, has_namesake) = (None, false, false);
         Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation, was_member, has_namesake }
     }
@@ -125,7 +125,7 @@ impl ClusterListener {
     fn subscribe(&mut self, context: &mut Context<Self>) {
         let Some(gossip) = self.setup.gossip.clone() else { return };
         let me = context.address().recipient();
-        let forgotten = until_forgotten(async move { gossip.send(gossip::Subscribe(me)).await });
+        let forgotten = until_lost(async move { gossip.send(gossip::Subscribe(me)).await });
         context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
             // It forgot the addresses of the rows as well; the next rows bring them again.
             listener.announced.clear();
@@ -157,7 +157,7 @@ impl ClusterListener {
         self.setup.metrics.transitions.get_or_create(&TransitionLabel { event: event.as_str() }).inc();
         if let Some(neighbours) = &self.setup.neighbours {
             // Its row has come or is about to go. Loss is repaired: the rows are looked at every second or two.
-            neighbours.lease_keeper.do_send(LookSoon);
+            neighbours.lease_keeper.do_send(RefreshMembership);
         }
         // Lost only when the bus is rebuilt; its subscribers ask for the cluster then.
         self.setup.bus.do_send(PublishMember(event));
@@ -181,7 +181,7 @@ impl ClusterListener {
     }
 
     /// Rows name nodes that gossip may not know.
-    fn announce(&mut self, rows: &[RowSight]) {
+    fn announce(&mut self, rows: &[RowObservation]) {
         let Some(gossip) = &self.setup.gossip else { return };
         let others = rows.iter().filter(|row| row.node != self.setup.node);
         let mut addresses: Vec<SocketAddr> = others.filter_map(|row| row.peer).collect();
@@ -216,10 +216,10 @@ impl Observable for ClusterListener {
     }
 }
 
-impl Handler<Sighted> for ClusterListener {
+impl Handler<Observed> for ClusterListener {
     type Result = ();
 
-    fn handle(&mut self, Sighted(sightings): Sighted, _: &mut Context<Self>) {
+    fn handle(&mut self, Observed(sightings): Observed, _: &mut Context<Self>) {
         self.step(Notice::Gossip(sightings));
     }
 }

@@ -5,7 +5,7 @@
 //! Decides nothing: when a mark may go, and what a time-out means, is decided in the protocol crate.
 
 mod effects;
-mod resolving;
+mod in_doubt;
 mod subscriptions;
 mod transport;
 
@@ -17,22 +17,22 @@ use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::lease::LeaseSight;
+use callboard_protocol::lease::LeaseObservation;
 use callboard_protocol::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
-use callboard_protocol::publish::Resolution;
+use callboard_protocol::publish::Outcome;
 use callboard_protocol::receiver::{
     Ack2, CommittedChange, Event, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent, Options, Receiver,
 };
 use callboard_protocol::time::Mono;
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::write_request::RequestId;
 use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
 
-use crate::cache::keeper::Keeper;
-use crate::change_feed::{self, ChangeFeed, Heard};
+use crate::cache::writer::CacheWriter;
+use crate::change_feed::{self, ChangeFeed, CommittedSpan};
 use crate::clock::SharedClock;
 use crate::conf_manager::{Acked, Nacked};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
@@ -40,9 +40,9 @@ use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged};
 use crate::runtime::{Context, Observable};
-use crate::store_reader::Look;
+use crate::store_reader::FindRequests;
 use crate::store_writer::StoreWriter;
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
 /// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -61,10 +61,10 @@ pub struct Notify {
 /// A publisher's word to every member: the batch is committed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Confirm {
+pub struct Commit {
     /// The batch.
     pub batch: BatchId,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// What it changed, in revision order.
     pub changes: Vec<ChangeRow>,
@@ -75,7 +75,7 @@ pub struct Confirm {
 /// A publisher's word to every member: the batch can never commit.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Withdraw {
+pub struct Abort {
     /// The batch.
     pub batch: BatchId,
 }
@@ -83,18 +83,18 @@ pub struct Withdraw {
 /// Asks what became of a batch whose commit had no known outcome.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Resolve {
+pub struct FindOutcome {
     /// The request ids of the batch.
     pub request_ids: Vec<RequestId>,
     /// The own ack the commit stood on; `None` without a row.
     pub ack: Option<Ack>,
     /// Told what was found; dropped when nothing can be found any more.
-    pub reply: oneshot::Sender<Resolution>,
+    pub reply: oneshot::Sender<Outcome>,
 }
 
 /// Subscribes to what becomes of the notifications of local batches. The answer tells when the subscriber was forgotten.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct Subscribe {
     /// Told of each ack.
     pub acks: Recipient<Acked>,
@@ -109,13 +109,13 @@ pub struct FromPeer(pub PeerMessage);
 
 /// The actors below.
 #[derive(Debug, Clone)]
-pub struct Down {
+pub struct Deps {
     /// Holds marks and entries.
-    pub cache: Addr<Keeper>,
+    pub cache: Addr<CacheWriter>,
     /// Brings changes into order.
     pub feed: Addr<ChangeFeed>,
     /// Looks.
-    pub reader: Recipient<Look>,
+    pub reader: Recipient<FindRequests>,
     /// Raises the floor.
     pub writer: Addr<StoreWriter>,
     /// The membership.
@@ -130,14 +130,14 @@ pub struct ClusterNotify {
     incarnation: Option<Incarnation>,
     timeline: Timeline,
     receiver: Receiver,
-    down: Down,
+    down: Deps,
     transport: Box<dyn Transport>,
     clock: SharedClock,
     metrics: LeaseMetrics,
     /// A state before this one was lost to a panic, and with it the pending deque.
     is_rebuilt: bool,
     /// Who is told of the acks of local batches.
-    publisher: Option<(Subscribe, Holder)>,
+    publisher: Option<(Subscribe, SubscriptionGuard)>,
     /// The nodes that have rows, as last told; no others are counted by name.
     members: BTreeSet<NodeId>,
     wakeup: Option<(Mono, SpawnHandle)>,
@@ -150,7 +150,7 @@ pub struct Setup {
     /// The receiver's time-outs.
     pub options: Options,
     /// The actors below.
-    pub down: Down,
+    pub down: Deps,
     /// The way to the peers.
     pub transport: Box<dyn Transport>,
     /// The node's clock.
@@ -200,7 +200,7 @@ impl ClusterNotify {
                 self.metrics.nacks.inc();
                 tracing::debug!(batch.id = %batch.0, reason, "a batch was not marked");
                 // A node is joining or leaving: its row is about to come or go. Loss costs a moment, no more.
-                self.down.lease_keeper.do_send(lease_keeper::LookSoon);
+                self.down.lease_keeper.do_send(lease_keeper::RefreshMembership);
                 if let Some((publisher, _)) = &self.publisher {
                     publisher.nacks.do_send(Nacked { batch });
                 }
@@ -221,7 +221,7 @@ impl ClusterNotify {
     }
 
     /// Takes note of who has a row; the acks of others are counted no longer.
-    fn know_members(&mut self, rows: &[(MemberRow, LeaseSight)]) {
+    fn know_members(&mut self, rows: &[(MemberRow, LeaseObservation)]) {
         let members: BTreeSet<NodeId> = rows.iter().map(|(row, _)| row.node.clone()).collect();
         for gone in self.members.difference(&members) {
             self.metrics.acks.remove(&NodeLabel { node: gone.to_string() });
@@ -232,12 +232,12 @@ impl ClusterNotify {
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
         if event.timeline == self.timeline {
             // Loss is repaired: the next commit says more.
-            self.down.lease_keeper.do_send(lease_keeper::Heard(event.revision));
+            self.down.lease_keeper.do_send(lease_keeper::CommitObserved(event.revision));
         }
         match span_of(&event) {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
-            Some(span) => self.down.feed.do_send(Heard(span)),
-            None => self.down.feed.do_send(change_feed::Look),
+            Some(span) => self.down.feed.do_send(CommittedSpan(span)),
+            None => self.down.feed.do_send(change_feed::Poll),
         }
         self.step(Event::Commit(event), context);
     }
@@ -337,20 +337,20 @@ impl Handler<Notify> for ClusterNotify {
     }
 }
 
-impl Handler<Confirm> for ClusterNotify {
+impl Handler<Commit> for ClusterNotify {
     type Result = ();
 
-    fn handle(&mut self, confirm: Confirm, context: &mut Context<Self>) {
-        let Confirm { batch, timeline, changes, revision } = confirm;
+    fn handle(&mut self, confirm: Commit, context: &mut Context<Self>) {
+        let Commit { batch, timeline, changes, revision } = confirm;
         let changes = changes.iter().map(CommittedChange::of).collect();
         self.tell_all(PeerMessage::Commit(NotifyCommitEvent { timeline, batch, revision, changes }), context);
     }
 }
 
-impl Handler<Withdraw> for ClusterNotify {
+impl Handler<Abort> for ClusterNotify {
     type Result = ();
 
-    fn handle(&mut self, Withdraw { batch }: Withdraw, context: &mut Context<Self>) {
+    fn handle(&mut self, Abort { batch }: Abort, context: &mut Context<Self>) {
         self.tell_all(PeerMessage::Abort(batch), context);
     }
 }
@@ -394,7 +394,7 @@ impl Handler<ReachChanged> for ClusterNotify {
     /// Commit events may have been lost while a peer could not be reached.
     fn handle(&mut self, ReachChanged { .. }: ReachChanged, _: &mut Context<Self>) {
         // Loss is repaired: the feed looks by itself every second.
-        self.down.feed.do_send(change_feed::Look);
+        self.down.feed.do_send(change_feed::Poll);
     }
 }
 

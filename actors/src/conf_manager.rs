@@ -12,23 +12,23 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipie
 use callboard_protocol::commit::{BatchId, Standing};
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
-    Again, CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Publisher, Resolution,
+    Again, CallerId, CommitResult, Effect, Event, Membership, Options, Outcome, PublishOutcome, Publisher,
 };
 use callboard_protocol::time::Mono;
-use callboard_protocol::unit::{RequestId, Unit, UnitOutcome};
+use callboard_protocol::write_request::{RequestId, WriteOutcome, WriteRequest};
 use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
-use crate::cluster_notify::{self, ClusterNotify, Confirm, Notify, Resolve, Withdraw};
+use crate::cluster_notify::{self, Abort, ClusterNotify, Commit, FindOutcome, Notify};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
 use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{Cause, CommitError};
-use crate::store_writer::Commit;
-use crate::subscription::until_forgotten;
+use crate::store_writer::WriteBatch;
+use crate::subscription::until_lost;
 
 /// Publishes a unit. Sent with `do_send`: it is never skipped because its caller stopped waiting. When the reply
 /// channel is dropped without a reply, the outcome is unknown.
@@ -36,7 +36,7 @@ use crate::subscription::until_forgotten;
 #[rtype(result = "()")]
 pub struct Publish {
     /// What to publish.
-    pub unit: Arc<Unit>,
+    pub unit: Arc<WriteRequest>,
     /// Whom to answer.
     pub reply: oneshot::Sender<PublishOutcome>,
 }
@@ -75,11 +75,11 @@ const STALL_IS_NEWS_FOR: Duration = Duration::from_secs(30);
 
 /// The actors below.
 #[derive(Debug, Clone)]
-pub struct Down {
+pub struct Deps {
     /// Carries events between nodes.
     pub cluster_notify: Addr<ClusterNotify>,
     /// Every transaction.
-    pub writer: Recipient<Commit>,
+    pub writer: Recipient<WriteBatch>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
 }
@@ -92,7 +92,7 @@ struct Caller {
 /// The door for writes.
 pub struct ConfManager {
     publisher: Publisher,
-    down: Down,
+    down: Deps,
     clock: SharedClock,
     metrics: PublishMetrics,
     callers: HashMap<CallerId, Caller>,
@@ -107,7 +107,7 @@ pub struct ConfManager {
 impl ConfManager {
     /// A manager that publishes through `down`.
     #[must_use]
-    pub fn new(options: Options, down: Down, clock: SharedClock, metrics: PublishMetrics) -> Self {
+    pub fn new(options: Options, down: Deps, clock: SharedClock, metrics: PublishMetrics) -> Self {
         Self {
             publisher: Publisher::new(options, Uuid::new_v4()),
             down,
@@ -140,23 +140,23 @@ impl ConfManager {
                 // Loss is repaired: the machine notifies again until every ack is in.
                 self.down.cluster_notify.do_send(Notify { batch, items: keys, to });
             }
-            Effect::Commit { batch, units, timeline, standing, acks } => {
+            Effect::WriteBatch { batch, units, timeline, standing, acks } => {
                 if let Some(notified) = self.notified.remove(&batch) {
                     self.observe("acks", now.since(notified));
                 }
-                self.commit(batch, Commit { units, timeline, standing, acks, at: self.clock.wall() }, context);
+                self.commit(batch, WriteBatch { units, timeline, standing, acks, at: self.clock.wall() }, context);
             }
-            Effect::Resolve { batch, request_ids, ack } => self.resolve(batch, request_ids, ack, context),
+            Effect::FindOutcome { batch, request_ids, ack } => self.resolve(batch, request_ids, ack, context),
             Effect::Reply { caller, outcome } => self.reply(now, caller, outcome),
             // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
-            Effect::Confirm { batch, timeline, changes, revision } => {
+            Effect::Commit { batch, timeline, changes, revision } => {
                 self.notified.remove(&batch);
-                self.down.cluster_notify.do_send(Confirm { batch, timeline, changes, revision });
+                self.down.cluster_notify.do_send(Commit { batch, timeline, changes, revision });
             }
             // Loss is repaired: who misses it looks in the database when its mark times out.
-            Effect::Withdraw { batch } => {
+            Effect::Abort { batch } => {
                 self.notified.remove(&batch);
-                self.down.cluster_notify.do_send(Withdraw { batch });
+                self.down.cluster_notify.do_send(Abort { batch });
             }
             // Loss is repaired: the batch is parked again and the rows are revoked then.
             Effect::Revoke { rows } => self.down.lease_keeper.do_send(Revoke { rows }),
@@ -164,7 +164,7 @@ impl ConfManager {
         }
     }
 
-    fn commit(&mut self, batch: BatchId, commit: Commit, context: &mut Context<Self>) {
+    fn commit(&mut self, batch: BatchId, commit: WriteBatch, context: &mut Context<Self>) {
         let writer = self.down.writer.clone();
         // No deadline: the outcome of a commit is waited for until it is known; the machine answers callers in time.
         let committing = async move { writer.send(commit).await };
@@ -190,11 +190,11 @@ impl ConfManager {
     /// Has a commit looked for, and waits for what comes of it: until then nothing else is committed.
     fn resolve(&self, batch: BatchId, request_ids: Vec<RequestId>, ack: Option<Ack>, context: &mut Context<Self>) {
         let (reply, found) = oneshot::channel();
-        self.down.cluster_notify.do_send(Resolve { request_ids, ack, reply });
+        self.down.cluster_notify.do_send(FindOutcome { request_ids, ack, reply });
         context.spawn(wrap_future(found).map(move |found, manager: &mut Self, context| {
             // It was notified again while it committed, for as long as nothing was known of it.
             manager.notified.remove(&batch);
-            let result = found.unwrap_or_else(|_dropped| Resolution::Unresolved {
+            let result = found.unwrap_or_else(|_dropped| Outcome::Unresolved {
                 reason: "the look for the commit was broken off".to_owned(),
             });
             manager.step(Event::Resolved { batch, result }, context);
@@ -209,8 +209,8 @@ impl ConfManager {
             PublishOutcome::Rejected { .. } | PublishOutcome::Busy | PublishOutcome::Unknown { .. } => {}
         }
         let label = match &outcome {
-            PublishOutcome::Settled(UnitOutcome::Done { .. }) => "done",
-            PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
+            PublishOutcome::Settled(WriteOutcome::Done { .. }) => "done",
+            PublishOutcome::Settled(WriteOutcome::Refused(_)) => "refused",
             PublishOutcome::Busy => "busy",
             PublishOutcome::Failed { .. } => "failed",
             PublishOutcome::Rejected { .. } => "rejected",
@@ -248,14 +248,14 @@ impl ConfManager {
     fn subscribe_to_acks(&mut self, context: &mut Context<Self>) {
         let (notify, me) = (self.down.cluster_notify.clone(), context.address());
         let subscription = cluster_notify::Subscribe { acks: me.clone().recipient(), nacks: me.recipient() };
-        let forgotten = until_forgotten(async move { notify.send(subscription).await });
+        let forgotten = until_lost(async move { notify.send(subscription).await });
         context.spawn(wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_acks(context)));
     }
 
     /// Subscribes to the membership, and again whenever the lease keeper forgets.
     fn subscribe_to_membership(&mut self, context: &mut Context<Self>) {
         let (keeper, changes) = (self.down.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
+        let forgotten = until_lost(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
         context.spawn(
             wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_membership(context)),
         );

@@ -5,7 +5,7 @@
 //! and is fanned out here. Owns the seats of connected clients as well ([`seats`]): what they report of their pushes goes
 //! to the event bus in batches. Reads nothing and decides nothing about what a client is sent: that is the session's.
 
-pub mod seats;
+pub mod connections;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -24,11 +24,11 @@ use callboard_protocol::watch::{Selector, What};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::seats::Seats;
+use self::connections::Connections;
 use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, Subscribe};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Held, Holder, subscription, until_forgotten};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
 
 /// How often a full register is looked through for watches that may go.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ pub struct Watching {
     /// For [`Unwatch`].
     pub id: WatchId,
     /// Tells when the coordinator forgot the watch.
-    pub held: Held,
+    pub held: Subscription,
 }
 
 /// The number of the next watch. It goes on over the lives of a coordinator: whoever takes back a watch of an earlier life
@@ -108,7 +108,7 @@ struct Registered {
     session: Recipient<SessionEvent>,
     seat: Option<SessionNumber>,
     /// Its drop tells the session to register anew.
-    _holder: Holder,
+    _holder: SubscriptionGuard,
 }
 
 /// The coordinator of one worker.
@@ -124,7 +124,7 @@ pub struct Coordinator {
     /// When everything was looked through for watches that nobody has any more.
     swept: Option<Instant>,
     stopping: bool,
-    seats: Seats,
+    seats: Connections,
 }
 
 /// What one coordinator holds at most.
@@ -143,7 +143,7 @@ impl Coordinator {
         Self {
             bus,
             limits,
-            seats: Seats::new(node),
+            seats: Connections::new(node),
             watches: HashMap::new(),
             exact: HashMap::new(),
             prefixes: HashMap::new(),
@@ -155,7 +155,7 @@ impl Coordinator {
     /// Subscribes, and again whenever the bus forgets; what was told in between is looked up by the sessions.
     fn subscribe(&mut self, context: &mut Context<Self>) {
         let (bus, me) = (self.bus.clone(), context.address());
-        let forgotten = until_forgotten(async move {
+        let forgotten = until_lost(async move {
             let held = bus.send(Subscribe(me.clone().recipient())).await?;
             // Not before: what happens from here on is told by the bus.
             me.do_send(ConfigEvent::Recheck);

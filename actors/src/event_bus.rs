@@ -11,14 +11,14 @@ use std::time::Duration;
 use actix::prelude::SendError;
 use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::SharedState;
+use callboard_protocol::membership_view::MemberEvent;
 use callboard_protocol::push_ledger::PushEvent;
-use callboard_protocol::roster::MemberEvent;
 use serde_json::json;
 
 use crate::metrics::PushMetrics;
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
 /// Events that wait for one subscriber before it counts as fallen behind.
 const MAX_WAITING: usize = 1_024;
@@ -58,17 +58,17 @@ pub enum PushNews {
 
 /// Subscribes to configuration events. The answer tells when the bus forgot the subscriber.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct Subscribe(pub Recipient<ConfigEvent>);
 
 /// Subscribes to what happens to nodes. The answer tells when the bus forgot the subscriber.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct SubscribeMembers(pub Recipient<MemberNews>);
 
 /// Subscribes to what happens to pushes. The answer tells when the bus forgot the subscriber.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct SubscribePushes(pub Recipient<PushNews>);
 
 /// Publishes an event to every subscriber.
@@ -120,7 +120,7 @@ struct Subscriber<E: Event> {
     recipient: Recipient<E>,
     waiting: VecDeque<E>,
     /// Its drop tells the subscriber to subscribe anew.
-    _holder: Holder,
+    _holder: SubscriptionGuard,
 }
 
 /// Those who are told one kind of event.
@@ -162,7 +162,7 @@ impl<E: Event> Audience<E> {
         Self { subscribers: Vec::new() }
     }
 
-    fn add(&mut self, recipient: Recipient<E>) -> Held {
+    fn add(&mut self, recipient: Recipient<E>) -> Subscription {
         let (holder, held) = subscription();
         self.subscribers.push(Subscriber { recipient, waiting: VecDeque::new(), _holder: holder });
         held

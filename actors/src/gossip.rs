@@ -4,7 +4,7 @@
 //! gives addresses and speed, never safety: who has to acknowledge a publish is read from the database alone. Names no
 //! socket: datagrams come in opened as [`Datagram`] and go out through an [`Outlet`].
 
-mod announcing;
+mod announcement;
 mod config;
 mod engine;
 mod identity;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{ProtocolRange, Sighting, Status};
+use callboard_protocol::membership_view::{GossipObservation, ProtocolRange, Status};
 use callboard_protocol::time::Mono;
 use serde_json::json;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ use crate::clock::SharedClock;
 use crate::metrics::{DirectionLabel, GossipMetrics, RefusalLabel};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 use engine::{Engine, Refused};
 use identity::Identity;
 
@@ -51,12 +51,12 @@ pub trait Outlet: Send + Sync + fmt::Debug {
 }
 
 /// Addresses that are on their way.
-pub type Resolving = Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send>>;
+pub type NameResolution = Pin<Box<dyn Future<Output = Vec<SocketAddr>> + Send>>;
 
 /// The nodes to ask first.
 pub trait Seeds: Send + Sync + fmt::Debug {
     /// Resolves their names anew; those that can't be resolved are left out.
-    fn resolve(&self) -> Resolving;
+    fn resolve(&self) -> NameResolution;
 }
 
 /// What a node tells of itself.
@@ -122,13 +122,13 @@ pub struct SetPeers(pub Vec<SocketAddr>);
 /// Every node that is known at present, the local one included; one that is seen at several addresses several times.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Sighted(pub Vec<Sighting>);
+pub struct Observed(pub Vec<GossipObservation>);
 
 /// Subscribes to sightings, in place of whoever was subscribed; the present ones are told at once. The answer tells
 /// when the subscriber was forgotten.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
-pub struct Subscribe(pub Recipient<Sighted>);
+#[rtype(result = "Subscription")]
+pub struct Subscribe(pub Recipient<Observed>);
 
 /// Looks at the members, and announces the node when it is time to.
 #[derive(Debug, Message)]
@@ -162,9 +162,9 @@ pub struct Gossip {
     setup: Setup,
     kept: Arc<Mutex<Kept>>,
     born: Instant,
-    subscriber: Option<(Recipient<Sighted>, Holder)>,
+    subscriber: Option<(Recipient<Observed>, SubscriptionGuard)>,
     /// What the subscriber was told last.
-    told: Vec<Sighting>,
+    told: Vec<GossipObservation>,
     wakeup: Option<(Mono, SpawnHandle)>,
     is_resolving: bool,
 }
@@ -233,7 +233,7 @@ impl Gossip {
         self.told = sightings;
         if let Some((subscriber, _)) = &self.subscriber {
             // A subscriber that loses one is rebuilt, subscribes anew and is told everything then.
-            subscriber.do_send(Sighted(self.told.clone()));
+            subscriber.do_send(Observed(self.told.clone()));
         }
     }
 
@@ -343,7 +343,7 @@ impl Handler<Subscribe> for Gossip {
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Context<Self>) -> Self::Result {
         let (holder, held) = subscription();
         self.told = self.engine.sightings();
-        subscriber.do_send(Sighted(self.told.clone()));
+        subscriber.do_send(Observed(self.told.clone()));
         self.subscriber = Some((subscriber, holder));
         MessageResult(held)
     }

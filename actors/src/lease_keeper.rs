@@ -1,4 +1,4 @@
-//! The lease keeper: owns the node's row in the membership table, the leave to answer from memory, and the fencing of
+//! The lease keeper: owns the node's row in the membership table, the read lease, and the fencing of
 //! dead rows. It lives on a thread of its own and has connections of its own, so that no renewal ever waits for a publish.
 //!
 //! Drives the machine `callboard_protocol::lease`; when to renew, what a lapse means and which row may be fenced is
@@ -15,21 +15,21 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseFuture, SpawnHandle,
 };
 use callboard_protocol::config::Version;
-use callboard_protocol::lease::{self, Effect, Event, Lease, LeaseSight, Membership, Terms};
+use callboard_protocol::lease::{self, Effect, Event, Lease, LeaseMode, LeaseObservation, Membership};
 use callboard_protocol::member::{Elsewhere, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use callboard_protocol::time::Mono;
 use serde_json::json;
 use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
 
-use crate::cache::keeper::Keeper;
+use crate::cache::writer::CacheWriter;
 use crate::clock::SharedClock;
 use crate::metrics::{LeaseMetrics, ResultLabel};
 use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Context, Observable};
 use crate::store::Writer;
-use crate::subscription::{Held, Holder, subscription, until_forgotten};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
 
 /// Who the node is and on what terms it takes part.
 #[derive(Debug, Clone)]
@@ -55,10 +55,10 @@ pub struct MembershipChanged {
     pub node: NodeId,
     /// Its life as a member; `None` without a row.
     pub incarnation: Option<Incarnation>,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// Every row, the own one among them when there is one.
-    pub rows: Vec<(MemberRow, LeaseSight)>,
+    pub rows: Vec<(MemberRow, LeaseObservation)>,
     /// Another process has the id of this node: where its row says that it is reached.
     pub namesake: Option<String>,
     /// A living node reaches another member of the database than this one, and stays there.
@@ -67,7 +67,7 @@ pub struct MembershipChanged {
 
 /// Subscribes to membership; the present one is told at once. The answer tells when the keeper forgot the subscriber.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct Subscribe(pub Recipient<MembershipChanged>);
 
 /// Ends the present life of the membership and begins another.
@@ -86,12 +86,12 @@ pub struct Revoke {
 /// Look at the rows soon: one of them is about to come or go.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct LookSoon;
+pub struct RefreshMembership;
 
 /// A commit is known to have happened.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Heard(pub Version);
+pub struct CommitObserved(pub Version);
 
 /// Gives the row back before the node stops. Answers when it is done or can't be done.
 #[derive(Debug, Message)]
@@ -121,7 +121,7 @@ pub enum Standing {
 struct Subscriber {
     recipient: Recipient<MembershipChanged>,
     /// Its drop tells the subscriber to subscribe anew.
-    _holder: Holder,
+    _holder: SubscriptionGuard,
 }
 
 /// The lease keeper.
@@ -129,7 +129,7 @@ pub struct LeaseKeeper {
     options: LeaseOptions,
     machine: Lease,
     writer: Writer,
-    cache: Addr<Keeper>,
+    cache: Addr<CacheWriter>,
     links: Option<Addr<PeerLinks>>,
     clock: SharedClock,
     metrics: LeaseMetrics,
@@ -158,7 +158,7 @@ impl LeaseKeeper {
     pub fn new(
         options: LeaseOptions,
         writer: Writer,
-        (cache, links): (Addr<Keeper>, Option<Addr<PeerLinks>>),
+        (cache, links): (Addr<CacheWriter>, Option<Addr<PeerLinks>>),
         clock: SharedClock,
         metrics: LeaseMetrics,
     ) -> Self {
@@ -276,7 +276,7 @@ impl LeaseKeeper {
     fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
         let Some(links) = self.links.clone() else { return };
         let me = context.address().recipient();
-        let forgotten = until_forgotten(async move { links.send(SubscribeReach(me)).await });
+        let forgotten = until_lost(async move { links.send(SubscribeReach(me)).await });
         context.spawn(wrap_future(forgotten).map(|(), keeper: &mut Self, context| keeper.subscribe_to_reach(context)));
     }
 
@@ -314,7 +314,7 @@ monitored!(LeaseKeeper, "lease_keeper");
 impl Observable for LeaseKeeper {
     fn observe(&self) -> serde_json::Value {
         let rows = |told: &MembershipChanged| -> Vec<serde_json::Value> {
-            let row = |(row, sight): &(MemberRow, LeaseSight)| json!({ "node": row.node.to_string(), "renewals": row.renew_seq, "lease": format!("{sight:?}") });
+            let row = |(row, sight): &(MemberRow, LeaseObservation)| json!({ "node": row.node.to_string(), "renewals": row.renew_seq, "lease": format!("{sight:?}") });
             told.rows.iter().map(row).collect()
         };
         json!({
@@ -358,28 +358,28 @@ impl Handler<Revoke> for LeaseKeeper {
             let (writer, peer) = (self.writer.clone(), node.clone());
             self.then(async move { writer.revoke(&peer, incarnation).await }, context, move |keeper, result| {
                 keeper.count("revoke", if result.is_ok() { "done" } else { "failed" });
-                Event::Look
+                Event::Refresh
             });
         }
     }
 }
 
-impl Handler<LookSoon> for LeaseKeeper {
+impl Handler<RefreshMembership> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, LookSoon: LookSoon, context: &mut Context<Self>) {
-        self.step(Event::Look, context);
+    fn handle(&mut self, RefreshMembership: RefreshMembership, context: &mut Context<Self>) {
+        self.step(Event::Refresh, context);
     }
 }
 
-impl Handler<Heard> for LeaseKeeper {
+impl Handler<CommitObserved> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, Heard(revision): Heard, context: &mut Context<Self>) {
+    fn handle(&mut self, CommitObserved(revision): CommitObserved, context: &mut Context<Self>) {
         if let Some(told) = &self.told {
             self.writer.knows(told.timeline, revision);
         }
-        self.step(Event::Heard(revision), context);
+        self.step(Event::CommitObserved(revision), context);
     }
 }
 
@@ -415,7 +415,7 @@ impl Handler<GetStanding> for LeaseKeeper {
         match &self.told {
             _ if self.machine.incarnation().is_some() => Standing::Settled,
             Some(told) if self.last_join == "elsewhere" => Standing::Elsewhere(told.elsewhere.clone()),
-            Some(_) if self.options.lease.terms == Terms::Direct => Standing::Settled,
+            Some(_) if self.options.lease.terms == LeaseMode::Direct => Standing::Settled,
             Some(_) => Standing::Direct,
             None => Standing::Unknown,
         }

@@ -32,7 +32,7 @@ use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::until_forgotten;
+use crate::subscription::until_lost;
 
 use reading::{ReadTick, Recheck};
 
@@ -172,7 +172,7 @@ impl LongPoll {
     /// Subscribes, and again whenever the bus forgets; what was told in between is read again.
     fn subscribe(&mut self, context: &mut Context<Self>) {
         let (bus, me) = (self.bus.clone(), context.address());
-        let forgotten = until_forgotten(async move {
+        let forgotten = until_lost(async move {
             let held = bus.send(Subscribe(me.clone().recipient())).await?;
             // Not before: what happens from here on is told by the bus.
             me.do_send(ConfigEvent::Recheck);

@@ -201,7 +201,7 @@ pub struct CacheMetrics {
     pub misses: Counter,
     /// Reads of a key that a publish was about to change.
     pub marked: Counter,
-    /// Reads without leave to answer from memory.
+    /// Reads without read lease.
     pub untrusted: Counter,
     /// Statements that loaded entries.
     pub loads: Counter,
@@ -394,11 +394,7 @@ impl CacheMetrics {
         registry.register("callboard_cache_hits", "Reads answered from memory", self.hits.clone());
         registry.register("callboard_cache_misses", "Reads that found nothing in memory", self.misses.clone());
         registry.register("callboard_cache_marked_reads", "Reads of a key under publication", self.marked.clone());
-        registry.register(
-            "callboard_cache_untrusted_reads",
-            "Reads without leave to answer from memory",
-            self.untrusted.clone(),
-        );
+        registry.register("callboard_cache_untrusted_reads", "Reads without read lease", self.untrusted.clone());
         registry.register("callboard_cache_loads", "Statements that loaded entries", self.loads.clone());
         registry.register(
             "callboard_cache_poisoned_loads",

@@ -6,10 +6,10 @@
 //! (loss is counted, and repaired by the publish protocol) and decides nothing about publishes.
 
 mod answer;
-mod lives;
+mod link_queue;
 mod message;
 mod peer;
-mod pipe;
+mod reconnect;
 mod transport;
 mod wire;
 
@@ -24,11 +24,13 @@ use callboard_protocol::time::Mono;
 use serde_json::json;
 use tokio::time::Instant;
 
+pub use link_queue::{
+    Call, Closed, DialFailed, Dialer, Direction, Link, LinkQueue, LinkQueueReader, Opened, Queued, Received, pipe,
+};
 pub use message::{
     PeerAsked, PeerQuery, PeerReply, PeerStatus, Query, QueryError, ReachChanged, SetPeers, SubscribeMessages,
     SubscribeQueries, SubscribeReach,
 };
-pub use pipe::{Call, Closed, DialFailed, Dialer, Direction, Link, Opened, Pipe, PipeEnd, Queued, Received, pipe};
 pub use transport::LinkTransport;
 pub use wire::{Hello, MAX_FRAME, MAX_HELLO, PEER_VERSIONS, WireError};
 
@@ -39,7 +41,7 @@ use crate::cluster_notify::FromPeer;
 use crate::metrics::PeerMetrics;
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Holder, subscription};
+use crate::subscription::{SubscriptionGuard, subscription};
 
 /// How often the links are looked after.
 const TICK: Duration = Duration::from_millis(250);
@@ -66,9 +68,9 @@ pub struct PeerLinks {
 /// Who hears of what, each with what its drop tells it.
 #[derive(Debug, Default)]
 struct Subscribers {
-    messages: Option<(Recipient<FromPeer>, Holder)>,
-    queries: Option<(Recipient<PeerAsked>, Holder)>,
-    reach: Vec<(Recipient<ReachChanged>, Holder)>,
+    messages: Option<(Recipient<FromPeer>, SubscriptionGuard)>,
+    queries: Option<(Recipient<PeerAsked>, SubscriptionGuard)>,
+    reach: Vec<(Recipient<ReachChanged>, SubscriptionGuard)>,
 }
 
 impl PeerLinks {

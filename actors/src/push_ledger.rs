@@ -22,11 +22,11 @@ use serde_json::json;
 
 use crate::change_feed::GetCursor;
 use crate::clock::SharedClock;
-use crate::coordinator::seats::{ListClients, ListWatchers};
+use crate::coordinator::connections::{ListClients, ListWatchers};
 use crate::event_bus::{EventBus, PushNews, SubscribePushes};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
-use crate::subscription::{Held, Holder, subscription, until_forgotten};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
 
 /// Rows that are kept, of up to a kilobyte each where every one is of another client.
 const MAX_ROWS: usize = 100_000;
@@ -37,7 +37,7 @@ const RETRY: Duration = Duration::from_millis(5);
 
 /// Takes note of a worker thread. The answer tells when it is forgotten.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct Include(pub Informants);
 
 /// Those who know the clients of one worker thread.
@@ -73,7 +73,7 @@ pub struct PushLedger {
     feed: Recipient<GetCursor>,
     clock: SharedClock,
     ledger: push_ledger::PushLedger,
-    workers: Vec<(Informants, Holder)>,
+    workers: Vec<(Informants, SubscriptionGuard)>,
 }
 
 impl PushLedger {
@@ -87,7 +87,7 @@ impl PushLedger {
     /// Subscribes, and again whenever the bus forgets; what was told in between is missing then.
     fn subscribe(&mut self, context: &mut Context<Self>) {
         let (bus, me) = (self.bus.clone(), context.address());
-        let forgotten = until_forgotten(async move { bus.send(SubscribePushes(me.recipient())).await });
+        let forgotten = until_lost(async move { bus.send(SubscribePushes(me.recipient())).await });
         context.spawn(wrap_future(forgotten).map(|(), ledger: &mut Self, context| {
             ledger.ledger.missed();
             ledger.subscribe(context);

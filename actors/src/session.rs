@@ -21,7 +21,7 @@ use crate::store_reader::{GetSnapshot, ListConfigs, SearchConfigs};
 
 /// Whom a conversation asks what: all but the last live on its own thread.
 #[derive(Debug, Clone)]
-pub struct Neighbours {
+pub struct Deps {
     /// Knows who watches.
     pub coordinator: Addr<Coordinator>,
     /// Reads one key.

@@ -1,6 +1,6 @@
 //! The database: the only place in this crate that knows SQL and sea-orm.
 //!
-//! [`open`] checks a migrated database and returns a [`Writer`] and a [`Reader`]. Every write is one transaction under
+//! [`open`] checks a migrated database and returns a [`Writer`] and a [`ReadPool`]. Every write is one transaction under
 //! the lock of the row of `cc_meta`, which puts all of them in one order; what a batch writes is decided by
 //! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
@@ -46,7 +46,7 @@ pub use membership::{JoinRequest, Joined, Landed};
 pub use namespaces::{MAX_NAMESPACE_TEXT, Namespace};
 pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
-pub use reader::{Filled, Reader};
+pub use reader::{Filled, ReadPool};
 pub use refusals::OnRefusal;
 pub use search::{Found, Pattern, Search};
 pub use writer::{CommitRequest, Writer};

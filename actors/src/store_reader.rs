@@ -9,8 +9,8 @@ use actix::{Actor, Handler, Message, ResponseActFuture};
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::unit::RequestId;
 use callboard_protocol::watch::Selector;
+use callboard_protocol::write_request::RequestId;
 use serde_json::json;
 
 use crate::cache::ReadFailure;
@@ -18,7 +18,7 @@ use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
-    Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, Reader, Search, Snapshot,
+    Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, ReadPool, Search, Snapshot,
     Summary,
 };
 
@@ -42,7 +42,7 @@ pub struct Fill {
 /// Looks which of these requests have been done.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Landed, ReadFailure>")]
-pub struct Look {
+pub struct FindRequests {
     /// Which requests.
     pub request_ids: Vec<RequestId>,
 }
@@ -129,21 +129,21 @@ pub struct Probe;
 /// The reading side of the store.
 #[derive(Debug)]
 pub struct StoreReader {
-    reader: Reader,
+    reader: ReadPool,
     metrics: StoreMetrics,
 }
 
 impl StoreReader {
     /// Reads through `reader`.
     #[must_use]
-    pub fn new(reader: Reader, metrics: StoreMetrics) -> Self {
+    pub fn new(reader: ReadPool, metrics: StoreMetrics) -> Self {
         Self { reader, metrics }
     }
 
     /// Runs a read beside others and counts how it came out.
     fn read<T: 'static>(
         &self,
-        question: impl AsyncFnOnce(&Reader) -> Result<T, ReadError> + 'static,
+        question: impl AsyncFnOnce(&ReadPool) -> Result<T, ReadError> + 'static,
     ) -> ResponseActFuture<Self, Result<T, ReadFailure>> {
         let (reader, metrics) = (self.reader.clone(), self.metrics.clone());
         Box::pin(wrap_future(async move {
@@ -180,10 +180,10 @@ impl Handler<Fill> for StoreReader {
     }
 }
 
-impl Handler<Look> for StoreReader {
+impl Handler<FindRequests> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Landed, ReadFailure>>;
 
-    fn handle(&mut self, Look { request_ids }: Look, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, FindRequests { request_ids }: FindRequests, _: &mut Context<Self>) -> Self::Result {
         self.read(async move |reader| reader.look(&request_ids).await)
     }
 }

@@ -17,7 +17,7 @@ use callboard_protocol::config::Version;
 use callboard_protocol::log_growth::LogGrowth;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{RequestId, Unit};
+use callboard_protocol::write_request::{RequestId, WriteRequest};
 use serde_json::json;
 
 use health::Health;
@@ -32,10 +32,10 @@ use crate::store::{CommitError, CommitRequest, Landed, Namespace, WriteError, Wr
 /// Commits a batch in one durable transaction.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Decision, CommitError>")]
-pub struct Commit {
+pub struct WriteBatch {
     /// The units, in order.
-    pub units: Vec<Arc<Unit>>,
-    /// The line of history the publisher is on.
+    pub units: Vec<Arc<WriteRequest>>,
+    /// The timeline the publisher is on.
     pub timeline: Timeline,
     /// Whether the publisher is a member.
     pub standing: Standing,
@@ -62,7 +62,7 @@ pub struct RaiseFloor {
 /// Looks which requests have been done, after every transaction that is under way.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Landed, WriteError>")]
-pub struct LookLocked {
+pub struct FindRequestsLocked {
     /// Which requests.
     pub request_ids: Vec<RequestId>,
 }
@@ -185,10 +185,10 @@ impl Observable for StoreWriter {
     }
 }
 
-impl Handler<Commit> for StoreWriter {
+impl Handler<WriteBatch> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<Decision, CommitError>>;
 
-    fn handle(&mut self, commit: Commit, context: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, commit: WriteBatch, context: &mut Context<Self>) -> Self::Result {
         let metrics = self.metrics.clone();
         let units = commit.units.iter();
         let size = Size { units: units.len(), bytes: units.map(|unit| unit.content_bytes()).sum() };
@@ -197,7 +197,7 @@ impl Handler<Commit> for StoreWriter {
         let ticket = self.begin_commit(context);
         let committing = self.write(async move |writer| {
             let begun = Instant::now();
-            let Commit { units, timeline, standing, acks, at } = commit;
+            let WriteBatch { units, timeline, standing, acks, at } = commit;
             let result = writer.commit(CommitRequest { units, timeline, standing, acks, at }).await;
             metrics.commit_seconds.observe(begun.elapsed().as_secs_f64());
             result
@@ -222,10 +222,14 @@ impl Handler<RaiseFloor> for StoreWriter {
     }
 }
 
-impl Handler<LookLocked> for StoreWriter {
+impl Handler<FindRequestsLocked> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<Landed, WriteError>>;
 
-    fn handle(&mut self, LookLocked { request_ids }: LookLocked, _: &mut Context<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        FindRequestsLocked { request_ids }: FindRequestsLocked,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
         self.write(async move |writer| writer.look_locked(&request_ids).await)
     }
 }

@@ -17,7 +17,9 @@ use callboard_protocol::config::{ConfigState, MetadataEdit, SharedState, Version
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::time::{Mono, WallMillis};
-use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit};
+use callboard_protocol::write_request::{
+    Change, Condition, Fingerprint, KeyWrite, Origin, RequestId, Source, WriteRequest,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -248,7 +250,7 @@ pub(crate) fn clock() -> SharedClock {
 /// A migrated database that is empty, for as long as this lives.
 pub(crate) struct Database {
     pub(crate) writer: store::Writer,
-    pub(crate) reader: store::Reader,
+    pub(crate) reader: store::ReadPool,
     _directory: tempfile::TempDir,
 }
 
@@ -289,15 +291,15 @@ pub(crate) fn text(state: &ConfigState) -> &str {
 }
 
 /// Puts a content into a key.
-pub(crate) fn put(data_id: &str, text: &str) -> Arc<Unit> {
+pub(crate) fn put(data_id: &str, text: &str) -> Arc<WriteRequest> {
     let content = content(text);
     let fingerprint = Fingerprint(Md5::of(content.bytes()));
     let change = Change::Put { content, edit: Box::new(MetadataEdit::default()) };
-    Arc::new(Unit {
+    Arc::new(WriteRequest {
         request_id: RequestId::generated(Uuid::new_v4()),
         repeatable: true,
         fingerprint,
-        items: vec![Item { key: key(data_id), condition: Condition::None, change }],
-        origin: Origin { channel: Channel::System, operator: None, source_address: None, client_id: None, note: None },
+        items: vec![KeyWrite { key: key(data_id), condition: Condition::None, change }],
+        origin: Origin { channel: Source::System, operator: None, source_address: None, client_id: None, note: None },
     })
 }

@@ -12,13 +12,13 @@ use actix_rt::ArbiterHandle;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::{publish, receiver};
 
-use crate::cache::keeper::Keeper;
-use crate::cache::reader::Reader;
+use crate::cache::reader::CacheReader;
+use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
 use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_listener::{self, ClusterListener, Neighbours};
+use crate::cluster_listener::{self, ClusterListener, Deps};
 use crate::cluster_notify::{self, ClusterNotify, NoPeers, Transport};
 use crate::conf_manager::{self, ConfManager};
 use crate::coordinator::{self, Coordinator};
@@ -35,7 +35,7 @@ use crate::session;
 use crate::store;
 use crate::store_reader::StoreReader;
 use crate::store_writer::StoreWriter;
-use crate::subscription::until_forgotten;
+use crate::subscription::until_lost;
 
 /// The label of the arbiter on which everything lives that a node has once.
 const CORE: &str = "core";
@@ -131,7 +131,7 @@ pub struct Node {
     pub gossip: Option<Addr<Gossip>>,
     cache: Cache,
     bus: Addr<EventBus>,
-    database: store::Reader,
+    database: store::ReadPool,
     mark_wait: Duration,
     watch_limits: coordinator::Limits,
 }
@@ -140,7 +140,7 @@ pub struct Node {
 #[derive(Debug, Clone)]
 pub struct Worker {
     /// Reads by key.
-    pub reader: Addr<Reader>,
+    pub reader: Addr<CacheReader>,
     /// Questions to the database.
     pub store: Addr<StoreReader>,
     /// Watches.
@@ -157,7 +157,7 @@ impl Node {
     pub fn start(
         threads: Threads<'_>,
         options: NodeOptions,
-        (writer, database): (store::Writer, store::Reader),
+        (writer, database): (store::Writer, store::ReadPool),
         way: Way,
         clock: SharedClock,
     ) -> Self {
@@ -172,19 +172,19 @@ impl Node {
             scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
-        let keeper = scene.start("cache", move |_| Keeper::new(kept.clone(), loads.clone().recipient()));
+        let keeper = scene.start("cache", move |_| CacheWriter::new(kept.clone(), loads.clone().recipient()));
         let (bus, change_feed) = scene.start_feed(reader.clone(), keeper.clone());
         let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
         let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
         let push_ledger = scene.start_push_ledger(&options.lease.node, bus.clone(), change_feed.clone());
-        let neighbours = Neighbours {
+        let neighbours = Deps {
             lease_keeper: lease_keeper.clone(),
             feed: change_feed.clone(),
             links: peer_links.clone(),
             ledger: push_ledger.clone(),
         };
         let cluster_listener = scene.start_listener(&options.lease.node, gossip.clone(), bus.clone(), neighbours);
-        let below = cluster_notify::Down {
+        let below = cluster_notify::Deps {
             cache: keeper.clone(),
             feed: change_feed.clone(),
             reader: reader.clone().recipient(),
@@ -193,7 +193,7 @@ impl Node {
             links: peer_links.clone(),
         };
         let cluster_notify = scene.start_cluster_notify(&options, below, transport);
-        let below = conf_manager::Down {
+        let below = conf_manager::Deps {
             cluster_notify,
             writer: store_writer.clone().recipient(),
             lease_keeper: lease_keeper.clone(),
@@ -254,7 +254,7 @@ impl<'t> Scene<'t> {
         start_in(self.threads.core, &self.spec(name), factory)
     }
 
-    fn start_conf_manager(&self, options: &NodeOptions, below: conf_manager::Down) -> Addr<ConfManager> {
+    fn start_conf_manager(&self, options: &NodeOptions, below: conf_manager::Deps) -> Addr<ConfManager> {
         let (publish, time, counts) = (options.publish.clone(), self.clock.clone(), self.metrics.publish.clone());
         self.start("conf_manager", move |_| {
             ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
@@ -262,7 +262,7 @@ impl<'t> Scene<'t> {
     }
 
     /// Starts the event bus, and the change feed above it.
-    fn start_feed(&self, reader: Addr<StoreReader>, cache: Addr<Keeper>) -> (Addr<EventBus>, Addr<ChangeFeed>) {
+    fn start_feed(&self, reader: Addr<StoreReader>, cache: Addr<CacheWriter>) -> (Addr<EventBus>, Addr<ChangeFeed>) {
         let counts = self.metrics.push.clone();
         let bus = self.start("event_bus", move |_| EventBus::new(counts.clone()));
         let (events, counts) = (bus.clone(), self.metrics.push.clone());
@@ -294,7 +294,7 @@ impl<'t> Scene<'t> {
         &self,
         options: &LeaseOptions,
         leases: store::Writer,
-        cache: Addr<Keeper>,
+        cache: Addr<CacheWriter>,
         links: Option<Addr<PeerLinks>>,
     ) -> Addr<LeaseKeeper> {
         let (options, time, counts) = (options.clone(), self.clock.clone(), self.metrics.lease.clone());
@@ -309,7 +309,7 @@ impl<'t> Scene<'t> {
     fn start_upkeep(
         &self,
         options: &NodeOptions,
-        keeper: Addr<Keeper>,
+        keeper: Addr<CacheWriter>,
         reader: Addr<StoreReader>,
         writer: Addr<StoreWriter>,
     ) {
@@ -334,7 +334,7 @@ impl<'t> Scene<'t> {
         node: &NodeId,
         gossip: Option<Addr<Gossip>>,
         bus: Addr<EventBus>,
-        neighbours: Neighbours,
+        neighbours: Deps,
     ) -> Addr<ClusterListener> {
         let setup = cluster_listener::Setup {
             node: node.clone(),
@@ -351,7 +351,7 @@ impl<'t> Scene<'t> {
     fn start_cluster_notify(
         &self,
         options: &NodeOptions,
-        down: cluster_notify::Down,
+        down: cluster_notify::Deps,
         another: Option<MakeTransport>,
     ) -> Addr<ClusterNotify> {
         let (node, options, clock) = (options.lease.node.clone(), options.receiver.clone(), self.clock.clone());
@@ -379,8 +379,8 @@ impl<'t> Scene<'t> {
 impl Worker {
     /// Those whom the conversations on this thread talk to.
     #[must_use]
-    pub fn neighbours(&self) -> session::Neighbours {
-        session::Neighbours {
+    pub fn neighbours(&self) -> session::Deps {
+        session::Deps {
             coordinator: self.coordinator.clone(),
             get: self.reader.clone().recipient(),
             get_many: self.reader.clone().recipient(),
@@ -404,7 +404,7 @@ impl Worker {
         let (database, counts) = (node.database.clone(), node.metrics.store.clone());
         let store = start(&spec("store_reader"), move |_| StoreReader::new(database.clone(), counts.clone()));
         let (cache, loads, mark_wait) = (node.cache.clone(), store.clone().recipient(), node.mark_wait);
-        let reader = start(&spec("reader"), move |_| Reader::new(cache.clone(), loads.clone(), mark_wait));
+        let reader = start(&spec("reader"), move |_| CacheReader::new(cache.clone(), loads.clone(), mark_wait));
         let (bus, limits, id) = (node.bus.clone(), node.watch_limits, node.id.clone());
         let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), limits, id.clone()));
         let (bus, by, counts) = (node.bus.clone(), reader.clone().recipient(), node.metrics.push.clone());
@@ -426,7 +426,7 @@ impl Worker {
 async fn introduce(ledger: Addr<PushLedger>, informants: Informants) {
     while ledger.connected() {
         let (ledger, informants) = (ledger.clone(), informants.clone());
-        until_forgotten(async move { ledger.send(Include(informants)).await }).await;
+        until_lost(async move { ledger.send(Include(informants)).await }).await;
     }
 }
 

@@ -11,9 +11,9 @@ pub(super) const SEQUENCE_DIGITS: usize = 12;
 
 /// A small generator of numbers that look random (xorshift64*).
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(super) struct Rng(u64);
 
-impl Chance {
+impl Rng {
     /// Equal seeds give equal numbers.
     pub(super) fn new(seed: u64) -> Self {
         // Spreads small seeds over all bits; the state must not be 0.
@@ -37,7 +37,7 @@ impl Chance {
 
 /// Lengthens `text` to `size` bytes with letters that `seed` decides.
 pub(super) fn pad(text: &mut String, size: usize, seed: u64) {
-    let mut chance = Chance::new(seed);
+    let mut chance = Rng::new(seed);
     while text.len() < size {
         let mut bits = chance.next();
         for _ in 0..12.min(size - text.len()) {

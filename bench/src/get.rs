@@ -3,7 +3,7 @@
 
 use super::answer::Reply;
 use super::arguments::{GetOptions, Target};
-use super::content::{self, Chance};
+use super::content::{self, Rng};
 use super::load::{self, Work};
 use super::report::Report;
 use super::template::{self, Gap, Read, Template};
@@ -28,7 +28,7 @@ pub(super) fn measure(options: &GetOptions) -> anyhow::Result<Report> {
     }
     let reads = (0..options.load.conns).map(|connection| Reads {
         request: Read::new(target, PREFIX),
-        chance: Chance::new(connection),
+        chance: Rng::new(connection),
         keys,
         key: 0,
         size,
@@ -76,7 +76,7 @@ impl Work for Store {
 /// Reads keys at random.
 struct Reads {
     request: Read,
-    chance: Chance,
+    chance: Rng,
     keys: u64,
     key: u64,
     size: usize,

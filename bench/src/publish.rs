@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::answer::Reply;
 use super::arguments::{KEY_DIGITS, PublishOptions, Target};
-use super::content::{self, Chance, SEQUENCE_DIGITS};
+use super::content::{self, Rng, SEQUENCE_DIGITS};
 use super::load::{self, Work};
 use super::report::Report;
 use super::template::{self, Gap, Read, Template};
@@ -36,7 +36,7 @@ pub(super) fn measure(options: &PublishOptions) -> anyhow::Result<Report> {
 struct Writes {
     run: u64,
     keys: Range<u64>,
-    chance: Chance,
+    chance: Rng,
     /// The last sequence number acknowledged, of each key; 0 for none.
     acknowledged: Vec<u64>,
     sequence: u64,
@@ -58,7 +58,7 @@ impl Writes {
         content::pad(&mut rest, size.saturating_sub(template.bytes().len() - before), keys.start);
         template.text(&rest);
         let acknowledged = keys.clone().map(|_| 0).collect();
-        let chance = Chance::new(keys.start);
+        let chance = Rng::new(keys.start);
         Self { run, chance, acknowledged, sequence: 0, key: 0, template, gaps: (name, key, sequence), keys }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::commit::BatchId;
 use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
-use crate::member::{Grant, Incarnation, LeaseEnd, Timeline};
+use crate::member::{Incarnation, LeaseEnd, ReadLease, Timeline};
 use crate::rules::Rules;
 use crate::time::Mono;
 
@@ -146,7 +146,7 @@ pub struct Shard<E, W> {
     entries: E,
     marks: HashMap<ConfigKey, Mark<W>>,
     fills: HashMap<ConfigKey, Fill<W>>,
-    grant: Option<Grant>,
+    grant: Option<ReadLease>,
     timeline: Timeline,
     known: Version,
     pub(crate) rules: Rules<Rule>,
@@ -308,10 +308,10 @@ impl<E: Entries, W> Shard<E, W> {
         self.known = self.known.max(revision);
     }
 
-    /// Sets or takes the leave to answer from memory. The same incarnation only moves the end of the lease: a lease
+    /// Sets or takes the read lease. The same incarnation only moves the end of the lease: a lease
     /// that ran out and is renewed finds its entries exact. Any other change drops entries and marks; returns the
     /// readers that waited for a mark.
-    pub fn grant(&mut self, grant: Option<Grant>) -> Vec<W> {
+    pub fn grant(&mut self, grant: Option<ReadLease>) -> Vec<W> {
         let before = self.grant.map(|grant| grant.incarnation);
         self.grant = grant;
         if before == grant.map(|grant| grant.incarnation) || !self.rules.keep(Rule::Flush) {
@@ -322,13 +322,13 @@ impl<E: Entries, W> Shard<E, W> {
     }
 
     /// Moves the end of the lease of the same incarnation; a leave of another one is ignored.
-    pub fn extend(&mut self, grant: Grant) {
+    pub fn extend(&mut self, grant: ReadLease) {
         if self.grant.is_some_and(|present| present.incarnation == grant.incarnation) {
             self.grant = Some(grant);
         }
     }
 
-    /// Sets the line of history. Another one drops every entry: they may hold what the database has lost.
+    /// Sets the timeline. Another one drops every entry: they may hold what the database has lost.
     pub fn set_timeline(&mut self, timeline: Timeline) {
         if self.timeline != timeline {
             self.timeline = timeline;
@@ -336,7 +336,7 @@ impl<E: Entries, W> Shard<E, W> {
         }
     }
 
-    /// The database is on this line of history by now. A leave that was given on an earlier one ends, and with it
+    /// The database is on this timeline by now. A leave that was given on an earlier one ends, and with it
     /// entries and marks; returns the readers that waited for a mark.
     pub fn end_earlier(&mut self, timeline: Timeline) -> Vec<W> {
         if self.timeline >= timeline {

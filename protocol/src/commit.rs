@@ -14,8 +14,9 @@ use crate::gray::GrayRules;
 use crate::key::ConfigKey;
 use crate::member::{Ack, NodeId, NodeRow, Timeline};
 use crate::time::WallMillis;
-use crate::unit::{
-    Change, Condition, Effect, Expected, Item, ItemOutcome, Origin, Recorded, Refusal, RequestId, Unit, UnitOutcome,
+use crate::write_request::{
+    Change, Condition, Effect, Expected, KeyOutcome, KeyWrite, Origin, Recorded, Refusal, RequestId, WriteOutcome,
+    WriteRequest,
 };
 
 /// Names a batch on its way through notify, ack and commit.
@@ -37,7 +38,7 @@ pub enum Standing {
 pub struct Snapshot {
     /// The revision of the last commit.
     pub revision: Version,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// Every membership row.
     pub nodes: Vec<NodeRow>,
@@ -130,7 +131,7 @@ pub struct Writes {
     /// Request ids to keep.
     pub requests: Vec<RequestRow>,
     /// How each unit came out, in the batch's order; true once the transaction is durable.
-    pub outcomes: Vec<UnitOutcome>,
+    pub outcomes: Vec<WriteOutcome>,
 }
 
 impl Writes {
@@ -143,7 +144,7 @@ impl Writes {
     /// True when an outcome says that something is done, now or earlier.
     #[must_use]
     pub fn tells_of_success(&self) -> bool {
-        self.outcomes.iter().any(|outcome| matches!(outcome, UnitOutcome::Done { .. }))
+        self.outcomes.iter().any(|outcome| matches!(outcome, WriteOutcome::Done { .. }))
     }
 }
 
@@ -154,7 +155,7 @@ pub enum Decision {
     NeedAcks(Vec<NodeRow>),
     /// The publisher's own row is gone: write nothing, join again.
     NotMember,
-    /// The database is on another line of history: write nothing.
+    /// The database is on another timeline: write nothing.
     TimelineChanged(Timeline),
     /// Write this.
     Write(Writes),
@@ -167,7 +168,7 @@ pub enum Decision {
 #[must_use]
 pub fn decide(
     snapshot: Snapshot,
-    units: &[Arc<Unit>],
+    units: &[Arc<WriteRequest>],
     timeline: Timeline,
     standing: &Standing,
     acks: &[Ack],
@@ -215,22 +216,22 @@ impl Ledger {
         }
     }
 
-    fn judge(&mut self, unit: &Unit) -> UnitOutcome {
+    fn judge(&mut self, unit: &WriteRequest) -> WriteOutcome {
         if let Some(recorded) = self.recorded.get(&unit.request_id) {
             return if recorded.fingerprint == unit.fingerprint {
-                UnitOutcome::Done { items: recorded.items.clone(), replayed: true }
+                WriteOutcome::Done { items: recorded.items.clone(), replayed: true }
             } else {
-                UnitOutcome::Refused(Refusal::RequestIdReused { request_id: unit.request_id.clone() })
+                WriteOutcome::Refused(Refusal::RequestIdReused { request_id: unit.request_id.clone() })
             };
         }
         for item in &unit.items {
             if let Err(refusal) = admits(item, self.rows.get(&item.key)) {
-                return UnitOutcome::Refused(refusal);
+                return WriteOutcome::Refused(refusal);
             }
         }
         let revision = self.revision.next();
         let changed_before = self.changes.len();
-        let items: Vec<ItemOutcome> = unit.items.iter().map(|item| self.apply(unit, item, revision)).collect();
+        let items: Vec<KeyOutcome> = unit.items.iter().map(|item| self.apply(unit, item, revision)).collect();
         let changed = self.changes.len() > changed_before;
         if changed {
             self.revision = revision;
@@ -241,10 +242,10 @@ impl Ledger {
             let request_id = unit.request_id.clone();
             self.requests.push(RequestRow { request_id, revision: self.revision, recorded });
         }
-        UnitOutcome::Done { items, replayed: false }
+        WriteOutcome::Done { items, replayed: false }
     }
 
-    fn apply(&mut self, unit: &Unit, item: &Item, revision: Version) -> ItemOutcome {
+    fn apply(&mut self, unit: &WriteRequest, item: &KeyWrite, revision: Version) -> KeyOutcome {
         let present = self.rows.get(&item.key).filter(|row| !row.is_absent());
         let (state, operation) = match &item.change {
             Change::Put { content, edit } => {
@@ -254,7 +255,7 @@ impl Ledger {
                     && is_same
                     && row.metadata == metadata
                 {
-                    return ItemOutcome { version: row.version, md5: row.formal_md5, effect: Effect::Unchanged };
+                    return KeyOutcome { version: row.version, md5: row.formal_md5, effect: Effect::Unchanged };
                 }
                 let state = ConfigState {
                     key: item.key.clone(),
@@ -275,7 +276,7 @@ impl Ledger {
         self.record(unit, Arc::new(state), operation)
     }
 
-    fn record(&mut self, unit: &Unit, state: SharedState, operation: Operation) -> ItemOutcome {
+    fn record(&mut self, unit: &WriteRequest, state: SharedState, operation: Operation) -> KeyOutcome {
         let formal_md5 = state.formal.as_ref().map(|content| content.md5());
         let row = Row {
             version: state.version,
@@ -294,10 +295,10 @@ impl Ledger {
             Operation::Update => Effect::Updated,
             Operation::Remove => Effect::Removed,
         };
-        ItemOutcome { version, md5: formal_md5, effect }
+        KeyOutcome { version, md5: formal_md5, effect }
     }
 
-    fn into_writes(self, outcomes: Vec<UnitOutcome>) -> Writes {
+    fn into_writes(self, outcomes: Vec<WriteOutcome>) -> Writes {
         let states = self
             .changes
             .iter()
@@ -317,7 +318,7 @@ impl Ledger {
 }
 
 /// Whether an item's condition holds for the row as it is.
-fn admits(item: &Item, row: Option<&Row>) -> Result<(), Refusal> {
+fn admits(item: &KeyWrite, row: Option<&Row>) -> Result<(), Refusal> {
     let present = row.filter(|row| !row.is_absent());
     let formal_md5 = present.and_then(|row| row.formal_md5);
     let holds = match &item.condition {

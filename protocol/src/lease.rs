@@ -19,7 +19,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::config::Version;
-use crate::member::{Grant, Incarnation, LeaseEnd, MemberRow, NodeId, Timeline};
+use crate::member::{Incarnation, LeaseEnd, MemberRow, NodeId, ReadLease, Timeline};
 use crate::rules::Rules;
 use crate::time::Mono;
 
@@ -32,7 +32,7 @@ mod watched;
 
 pub use admission::{Admission, Candidate, Occupant, admit};
 pub use message::{
-    Effect, Event, FenceResult, JoinResult, LeaseSight, Membership, Observation, Options, RenewResult, Terms,
+    Effect, Event, FenceResult, JoinResult, LeaseMode, LeaseObservation, Membership, Observation, Options, RenewResult,
 };
 
 use elsewhere::Apart;
@@ -81,7 +81,7 @@ impl Lease {
     pub fn new(options: Options, node: NodeId, first_life: Uuid, now: Mono) -> Self {
         // Room to count up.
         let first_life = first_life.as_u128() >> 1;
-        let join_at = (options.terms != Terms::Direct).then_some(now);
+        let join_at = (options.terms != LeaseMode::Direct).then_some(now);
         let back_off = options.back_off[0];
         Self {
             barred_until: Some(now.after(options.join_patience)),
@@ -143,9 +143,9 @@ impl Lease {
                 }
             }
             Event::Linked(nodes) => self.linked = nodes,
-            Event::Heard(version) => self.known = self.known.max(version),
+            Event::CommitObserved(version) => self.known = self.known.max(version),
             Event::Rejoin => self.start_over(Then::JoinAt(now), out),
-            Event::Look => self.next_ask = self.next_ask.min(now),
+            Event::Refresh => self.next_ask = self.next_ask.min(now),
             Event::Leave => self.leave(out),
             Event::Tick => {}
         }
@@ -253,7 +253,7 @@ impl Lease {
         }
     }
 
-    /// Takes note of an observation and of what it says about the line of history.
+    /// Takes note of an observation and of what it says about the timeline.
     fn take(&mut self, now: Mono, asked: Asked, observation: &Observation, out: &mut Vec<Effect>) {
         if self.has_lost(asked, observation) {
             return self.start_over(Then::Begin { lost: observation.timeline, known: asked.known }, out);
@@ -268,14 +268,14 @@ impl Lease {
         }
     }
 
-    /// True when the database is on the known line of history and below what was known when it was asked.
+    /// True when the database is on the known timeline and below what was known when it was asked.
     fn has_lost(&self, asked: Asked, observation: &Observation) -> bool {
         self.timeline.is_none_or(|known| known == observation.timeline) && observation.revision < asked.known
     }
 
     fn see(&mut self, now: Mono, observation: &Observation) {
         if self.timeline != Some(observation.timeline) {
-            // Another line of history: its rows are other rows, and what was known before says nothing about it.
+            // Another timeline: its rows are other rows, and what was known before says nothing about it.
             if self.timeline.replace(observation.timeline).is_some() {
                 self.known = Version::ZERO;
                 self.watched.clear();
@@ -346,16 +346,16 @@ impl Lease {
 
     /// True when the rows are looked at: not by a node that is alone for ever, nor by one that is on its way.
     fn asks(&self) -> bool {
-        self.options.terms != Terms::Forever && matches!(self.state, State::Direct { .. } | State::Member { .. })
+        self.options.terms != LeaseMode::Forever && matches!(self.state, State::Direct { .. } | State::Member { .. })
     }
 
     fn may_join(&self, at: Mono) -> Option<Mono> {
-        (self.options.terms != Terms::Direct).then_some(at)
+        (self.options.terms != LeaseMode::Direct).then_some(at)
     }
 
     /// When a join planned for `at` may be sent; `None` as long as links are missing.
     fn join_time(&self, at: Mono) -> Option<Mono> {
-        if self.options.terms == Terms::Forever {
+        if self.options.terms == LeaseMode::Forever {
             return Some(at);
         }
         match self.barred_until {
@@ -368,7 +368,7 @@ impl Lease {
     }
 
     fn is_barred(&self, now: Mono) -> bool {
-        self.options.terms == Terms::Renewed && self.barred_until.is_none_or(|until| now < until)
+        self.options.terms == LeaseMode::Renewed && self.barred_until.is_none_or(|until| now < until)
     }
 
     /// True when every other living member is linked to this node.
@@ -377,13 +377,13 @@ impl Lease {
         others.all(|row| self.linked.contains(&row.node))
     }
 
-    fn grant(&self, incarnation: Incarnation, sent: Mono, now: Mono) -> Grant {
+    fn grant(&self, incarnation: Incarnation, sent: Mono, now: Mono) -> ReadLease {
         let from = if self.rules.keep(Rule::CountedFromSending) { sent } else { now };
         let ends = match self.options.terms {
-            Terms::Forever => LeaseEnd::Never,
-            Terms::Renewed | Terms::Direct => LeaseEnd::At(from.after(self.options.trusted_for())),
+            LeaseMode::Forever => LeaseEnd::Never,
+            LeaseMode::Renewed | LeaseMode::Direct => LeaseEnd::At(from.after(self.options.trusted_for())),
         };
-        Grant { incarnation, ends }
+        ReadLease { incarnation, ends }
     }
 
     /// The pause before the next join of a node whose row was taken away; doubled each time.
@@ -398,7 +398,7 @@ impl Lease {
     }
 
     fn membership(&self, now: Mono, incarnation: Option<Incarnation>) -> Membership {
-        let rows: Vec<(MemberRow, LeaseSight)> = self.watched.sights(now, incarnation);
+        let rows: Vec<(MemberRow, LeaseObservation)> = self.watched.sights(now, incarnation);
         let namesake = self.watched.renewed(now, &self.node).filter(|row| !self.is_own(row.incarnation));
         Membership {
             incarnation,

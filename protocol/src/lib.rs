@@ -4,9 +4,9 @@
 //! a publish count as failed) is decided here by plain functions and state machines; time and chance are arguments.
 //! Actors and sockets only drive them. This crate opens nothing, spawns nothing and reads no clock.
 //!
-//! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`unit`](mod@unit), [`commit`] (what a publish writes) ·
+//! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`write_request`], [`commit`] (what a publish writes) ·
 //! [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what every node
-//! does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`roster`] (what it makes of the
+//! does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`membership_view`] (what it makes of the
 //! others) · [`cache`] (when memory may
 //! answer) · [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) ·
 //! [`session`] (what a native client is sent) · [`push_ledger`], [`clients`] (who got what) · [`retention`]
@@ -32,17 +32,17 @@ pub mod link;
 pub mod log_growth;
 pub mod long_poll;
 pub mod member;
+pub mod membership_view;
 pub mod nacos;
 pub mod publish;
 pub mod push_ledger;
 pub mod receiver;
 pub mod retention;
-pub mod roster;
 mod rules;
 pub mod session;
 #[cfg(test)]
 mod simulation;
 pub mod time;
-pub mod unit;
 pub mod watch;
 pub mod wire;
+pub mod write_request;

@@ -30,8 +30,8 @@ use crate::content::Md5;
 use crate::gray::{ClientIdentity, select};
 use crate::key::ConfigKey;
 use crate::time::Mono;
-use crate::unit::Expected;
 use crate::wire::condition::ReadCondition;
+use crate::write_request::Expected;
 
 use slots::Slots;
 pub use wheel::TICK;

@@ -31,7 +31,7 @@ pub struct Incarnation(pub Uuid);
 #[serde(transparent)]
 pub struct AckNo(pub u64);
 
-/// The line of history the database is on; another number means that acknowledged commits may have been lost.
+/// The timeline the database is on; another number means that acknowledged commits may have been lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timeline(pub u64);
@@ -115,14 +115,14 @@ pub enum LeaseEnd {
 
 /// Leave to answer from memory: the node's row exists, and this is its life and the end of its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
+pub struct ReadLease {
     /// The life of the row.
     pub incarnation: Incarnation,
     /// When the leave ends.
     pub ends: LeaseEnd,
 }
 
-impl Grant {
+impl ReadLease {
     /// True while the lease lasts.
     #[must_use]
     pub fn is_valid(&self, now: Mono) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! [`Publisher`] is the machine; it is told events and says effects, and touches neither network nor database. The one
 //! who drives it carries the effects out in the order given, and owes these events:
-//! 1. Every [`Effect::Commit`] is answered by one [`Event::Committed`], every [`Effect::Resolve`] by one
+//! 1. Every [`Effect::WriteBatch`] is answered by one [`Event::Committed`], every [`Effect::FindOutcome`] by one
 //!    [`Event::Resolved`], however long that takes.
 //! 2. An [`Event::Acked`] names the batch id that the member was notified of.
 //! 3. [`Event::Tick`] comes at [`Publisher::next_wakeup`], or later.
@@ -22,13 +22,13 @@ use uuid::Uuid;
 use crate::commit::{BatchId, Decision, Standing, Writes};
 use crate::member::{Ack, NodeRow, Timeline};
 use crate::time::Mono;
-use crate::unit::Unit;
+use crate::write_request::WriteRequest;
 
 mod batch;
 mod message;
 mod queue;
 
-pub use message::{Again, CallerId, CommitResult, Effect, Event, Membership, Options, PublishOutcome, Resolution};
+pub use message::{Again, CallerId, CommitResult, Effect, Event, Membership, Options, Outcome, PublishOutcome};
 
 use batch::{Batch, Phase, Waiting};
 use queue::Queue;
@@ -42,12 +42,12 @@ pub struct Publisher {
     /// Oldest first.
     batches: VecDeque<Batch>,
     next_batch: u128,
-    regroup: Option<Regroup>,
+    linger: Option<Linger>,
 }
 
 /// The wait for the callers of a large batch to come back.
 #[derive(Debug, Clone, Copy)]
-struct Regroup {
+struct Linger {
     until: Mono,
     /// Units queued that end the wait.
     enough: usize,
@@ -55,7 +55,7 @@ struct Regroup {
 
 /// A batch from this size on is worth waiting for its callers.
 const REGROUP_FROM: usize = 8;
-/// See [`Options::regroup`].
+/// See [`Options::linger`].
 const REGROUP_SHARE: u32 = 8;
 
 impl Publisher {
@@ -64,7 +64,7 @@ impl Publisher {
     #[must_use]
     pub fn new(options: Options, first_batch: Uuid) -> Self {
         let (queue, batches) = (Queue::default(), VecDeque::new());
-        Self { options, membership: None, queue, batches, next_batch: first_batch.as_u128(), regroup: None }
+        Self { options, membership: None, queue, batches, next_batch: first_batch.as_u128(), linger: None }
     }
 
     /// How many units wait for a batch.
@@ -83,8 +83,8 @@ impl Publisher {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
         let batches = self.batches.iter().filter_map(Batch::next_wakeup);
-        let regroup = self.regroup.filter(|_| self.queue.len() > 0).map(|regroup| regroup.until);
-        batches.chain(self.queue.next_deadline()).chain(regroup).min()
+        let linger = self.linger.filter(|_| self.queue.len() > 0).map(|linger| linger.until);
+        batches.chain(self.queue.next_deadline()).chain(linger).min()
     }
 
     /// Takes one event and appends what has to be done.
@@ -108,7 +108,7 @@ impl Publisher {
         self.start_commit(now, out);
     }
 
-    fn take(&mut self, now: Mono, unit: Arc<Unit>, caller: CallerId, out: &mut Vec<Effect>) {
+    fn take(&mut self, now: Mono, unit: Arc<WriteRequest>, caller: CallerId, out: &mut Vec<Effect>) {
         if self.queue.len() >= self.options.max_queued {
             out.push(Effect::Reply { caller, outcome: PublishOutcome::Busy });
             return;
@@ -135,19 +135,18 @@ impl Publisher {
         match result {
             CommitResult::Decided(Decision::Write(writes)) => {
                 let answered = batch.waiting.len();
-                let [least, most] = self.options.regroup;
+                let [least, most] = self.options.linger;
                 if answered >= REGROUP_FROM && !most.is_zero() {
                     // Most of them are enough: some callers have nothing more to publish.
                     let enough = self.queue.len() + answered - answered / 4;
                     let enough = enough.min(self.options.max_batch_items);
-                    self.regroup =
-                        Some(Regroup { until: now.after((took / REGROUP_SHARE).clamp(least, most)), enough });
+                    self.linger = Some(Linger { until: now.after((took / REGROUP_SHARE).clamp(least, most)), enough });
                 }
                 self.remove(index, |batch| settle(batch, timeline, writes, out));
             }
             CommitResult::Decided(Decision::NeedAcks(rows)) => batch.demand(now, &self.options, rows, out),
             CommitResult::Decided(Decision::NotMember | Decision::TimelineChanged(_)) => {
-                batch.withdraw(Phase::Adrift, out);
+                batch.withdraw(Phase::AwaitingMembership, out);
                 out.push(Effect::Rejoin);
             }
             CommitResult::Aborted { again: Again::MayHelp, .. } if batch.aborts < self.options.commit_retries => {
@@ -159,15 +158,15 @@ impl Publisher {
             CommitResult::Aborted { again: Again::RefusesOne, reason } => self.remove(index, |batch| {
                 let outcome = PublishOutcome::Rejected { reason };
                 batch.waiting.iter().for_each(|waiting| waiting.reply(outcome.clone(), out));
-                out.push(Effect::Withdraw { batch: batch.id });
+                out.push(Effect::Abort { batch: batch.id });
             }),
             CommitResult::Aborted { reason, .. } => self.remove(index, |batch| {
                 batch.waiting.iter().for_each(|waiting| waiting.fail(&reason, out));
-                out.push(Effect::Withdraw { batch: batch.id });
+                out.push(Effect::Abort { batch: batch.id });
             }),
             CommitResult::Unknown { .. } => {
                 batch.phase = Phase::Resolving;
-                out.push(Effect::Resolve { batch: id, request_ids: batch.request_ids(), ack: own_ack });
+                out.push(Effect::FindOutcome { batch: id, request_ids: batch.request_ids(), ack: own_ack });
             }
         }
     }
@@ -176,33 +175,33 @@ impl Publisher {
     /// the guilty one is alone. The others go through.
     fn isolate(&mut self, index: usize, out: &mut Vec<Effect>) {
         let Some(batch) = self.batches.remove(index) else { return };
-        out.push(Effect::Withdraw { batch: batch.id });
+        out.push(Effect::Abort { batch: batch.id });
         let company = batch.waiting.len() / 2;
         self.queue.put_back(batch.waiting.into_iter().map(|waiting| Waiting { company, ..waiting }));
     }
 
     /// Answers the callers of a commit whose outcome was unknown. When some of it landed, nobody here knows the changes:
     /// the marks stay, and each member finds them by its own look when it has waited long enough.
-    fn resolved(&mut self, id: BatchId, result: Resolution, out: &mut Vec<Effect>) {
+    fn resolved(&mut self, id: BatchId, result: Outcome, out: &mut Vec<Effect>) {
         let resolving = |batch: &Batch| batch.id == id && matches!(batch.phase, Phase::Resolving);
         let Some(index) = self.batches.iter().position(resolving) else { return };
         self.remove(index, |batch| match result {
-            Resolution::Landed(landed) => {
+            Outcome::Landed(landed) => {
                 if landed.is_empty() {
-                    out.push(Effect::Withdraw { batch: id });
+                    out.push(Effect::Abort { batch: id });
                 }
                 let reason = "the commit was lost before it reached the database".to_owned();
                 batch.waiting.iter().for_each(|waiting| {
                     waiting.reply_recorded(&landed, PublishOutcome::Failed { reason: reason.clone() }, out);
                 });
             }
-            Resolution::LandedUncertain(landed) => {
+            Outcome::LandedUncertain(landed) => {
                 let reason = "the connection to the database was lost during the commit".to_owned();
                 batch.waiting.iter().for_each(|waiting| {
                     waiting.reply_recorded(&landed, PublishOutcome::Unknown { reason: reason.clone() }, out);
                 });
             }
-            Resolution::Unresolved { reason } => batch.waiting.iter().for_each(|waiting| {
+            Outcome::Unresolved { reason } => batch.waiting.iter().for_each(|waiting| {
                 waiting.reply(PublishOutcome::Unknown { reason: reason.clone() }, out);
             }),
         });
@@ -216,12 +215,12 @@ impl Publisher {
             let Some(batch) = self.batches.get_mut(index) else { return };
             match &batch.phase {
                 Phase::Gathering(_) if moved => {
-                    batch.withdraw(Phase::Adrift, out);
+                    batch.withdraw(Phase::AwaitingMembership, out);
                     self.notify_anew(now, index, out);
                 }
                 Phase::Gathering(_) => batch.observe(now, &self.options, &nodes, out),
-                Phase::Adrift => self.notify_anew(now, index, out),
-                Phase::Parked { lacking, .. } => {
+                Phase::AwaitingMembership => self.notify_anew(now, index, out),
+                Phase::Suspended { lacking, .. } => {
                     let remains = |row: &NodeRow| nodes.iter().any(|node| is_same_life(node, row));
                     if !lacking.iter().any(remains) {
                         self.notify_anew(now, index, out);
@@ -242,7 +241,7 @@ impl Publisher {
             }
             batch.waiting.extract_if(.., |waiting| waiting.deadline <= now).for_each(|late| late.fail(REASON, out));
             if batch.waiting.is_empty() && matches!(batch.phase, Phase::Gathering(_)) {
-                out.push(Effect::Withdraw { batch: batch.id });
+                out.push(Effect::Abort { batch: batch.id });
             }
         }
         self.batches.retain(|batch| !batch.waiting.is_empty());
@@ -255,7 +254,7 @@ impl Publisher {
         }
         self.batches.retain(|batch| !batch.waiting.is_empty());
         for index in 0..self.batches.len() {
-            if self.batches.get(index).is_some_and(|batch| batch.is_rested(now)) {
+            if self.batches.get(index).is_some_and(|batch| batch.backoff_elapsed(now)) {
                 self.notify_anew(now, index, out);
             }
         }
@@ -263,10 +262,10 @@ impl Publisher {
 
     fn form_batches(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(membership) = &self.membership else { return };
-        if self.regroup.is_some_and(|regroup| now < regroup.until && self.queue.len() < regroup.enough) {
+        if self.linger.is_some_and(|linger| now < linger.until && self.queue.len() < linger.enough) {
             return;
         }
-        self.regroup = None;
+        self.linger = None;
         let alone = membership.nodes.iter().all(|row| membership.standing == Standing::Member(row.node.clone()));
         let most = if alone { 1 } else { self.options.in_flight };
         while self.batches.len() < most && self.is_worth_a_batch() {
@@ -332,7 +331,7 @@ fn settle(batch: Batch, timeline: Timeline, writes: Writes, out: &mut Vec<Effect
         );
         waiting.reply(outcome, out);
     }
-    out.push(Effect::Confirm { batch: batch.id, timeline, changes: writes.changes, revision: writes.revision });
+    out.push(Effect::Commit { batch: batch.id, timeline, changes: writes.changes, revision: writes.revision });
 }
 
 fn is_same_life(one: &NodeRow, other: &NodeRow) -> bool {

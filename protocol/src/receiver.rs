@@ -5,8 +5,8 @@
 //! database, and when it is not there raises the floor of its own row, so that no commit can count the ack any more.
 //!
 //! The contract of the one who drives it:
-//! 1. Effects that concern the cache (`Mark`, `Apply`, `Unmark`) are carried out in the order given; each `Mark` is
-//!    answered by one [`Event::Marked`], each `Look` by one [`Event::Looked`], each `RaiseFloor` by one
+//! 1. Effects that concern the cache (`Mark`, `Commit`, `Abort`) are carried out in the order given; each `Mark` is
+//!    answered by one [`Event::Marked`], each `FindRequests` by one [`Event::Looked`], each `RaiseFloor` by one
 //!    [`Event::Floored`].
 //! 2. The cache gets or loses its grant before the receiver hears [`Event::Joined`] or [`Event::Left`].
 //! 3. [`Event::Tick`] comes at [`Receiver::next_wakeup`], or later.
@@ -22,7 +22,7 @@ mod message;
 mod pending;
 
 pub use message::{
-    Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult, MarkNo, NotifyAbortEvent, NotifyCommitEvent,
+    Ack2, CommittedChange, Effect, Event, FindResult, FloorResult, Found, MarkNo, NotifyAbortEvent, NotifyCommitEvent,
     NotifyEvent,
 };
 
@@ -195,20 +195,20 @@ impl Receiver {
     }
 
     /// A plain look ends a batch only when every request of it is there: while one is not, the commit may still come.
-    fn looked(&mut self, now: Mono, batch: BatchId, result: LookResult, out: &mut Vec<Effect>) {
-        let pause = self.pause(matches!(result, LookResult::Found(_)));
+    fn looked(&mut self, now: Mono, batch: BatchId, result: FindResult, out: &mut Vec<Effect>) {
+        let pause = self.pause(matches!(result, FindResult::Found(_)));
         let keeps_floor = self.rules.keep(Rule::Floor);
         let Some(entry) = self.pending.get_mut(batch).filter(|entry| entry.stage == Stage::Looking) else { return };
         let is_late = now >= entry.until;
         match result {
-            LookResult::Found(found) if entry.is_covered_by(&found) || (is_late && !keeps_floor) => {
+            FindResult::Found(found) if entry.is_covered_by(&found) || (is_late && !keeps_floor) => {
                 if let Some(entry) = self.pending.remove(batch) {
                     entry.conclude(&found, out);
                 }
             }
-            LookResult::Found(_) if !is_late => entry.stage = Stage::Waiting,
-            LookResult::Found(_) => entry.stage = Stage::Doubted,
-            LookResult::Failed { .. } => {
+            FindResult::Found(_) if !is_late => entry.stage = Stage::Waiting,
+            FindResult::Found(_) => entry.stage = Stage::Doubted,
+            FindResult::Failed { .. } => {
                 entry.stage = Stage::Waiting;
                 entry.until = entry.until.max(now.after(pause));
             }
@@ -250,7 +250,7 @@ impl Receiver {
         let late = |entry: &&mut Entry| entry.stage == Stage::Waiting && entry.until <= now;
         for entry in self.pending.iter_mut().filter(late) {
             entry.stage = Stage::Looking;
-            out.push(Effect::Look { batch: entry.batch, request_ids: entry.request_ids(), keys: entry.keys() });
+            out.push(Effect::FindRequests { batch: entry.batch, request_ids: entry.request_ids(), keys: entry.keys() });
         }
     }
 

@@ -23,7 +23,7 @@ impl SeenRevisions {
         Self::default()
     }
 
-    /// The database was at `revision`, or past it, by `now`. A revision of another line of history, or one that fell,
+    /// The database was at `revision`, or past it, by `now`. A revision of another timeline, or one that fell,
     /// says that revisions seen before may have been given anew since: they are forgotten.
     pub fn note(&mut self, now: Mono, timeline: Timeline, revision: Version) {
         if self.timeline != timeline || self.seen.back().is_some_and(|(_, last)| *last > revision) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use callboard_actors::cluster_listener::{ClusterView, GetCluster};
 use callboard_actors::runtime::ask;
 use callboard_actors::wiring::Node;
-use callboard_protocol::roster;
+use callboard_protocol::membership_view;
 
 use super::error::ApiError;
 
@@ -23,6 +23,6 @@ pub(crate) async fn view(node: &Node) -> Result<ClusterView, ApiError> {
 /// Where the other nodes of the cluster listen for native sessions.
 pub(crate) async fn elsewhere(node: &Node) -> Vec<String> {
     let Ok(view) = view(node).await else { return Vec::new() };
-    let others = roster::elsewhere(&view.nodes, &view.node);
+    let others = membership_view::elsewhere(&view.nodes, &view.node);
     others.filter_map(|seen| seen.addresses.session).map(|address| address.to_string()).collect()
 }

@@ -14,7 +14,7 @@ use callboard_actors::long_poll::{self, LongPoll};
 use callboard_actors::runtime::{AskError, ask};
 use callboard_actors::wiring::{Node, Worker};
 use callboard_protocol::error_code::ErrorCode;
-use callboard_protocol::roster::Status;
+use callboard_protocol::membership_view::Status;
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
 

@@ -8,14 +8,14 @@ use callboard_actors::cache::ReadFailure;
 use callboard_actors::cache::reading::Unread;
 use callboard_actors::coordinator::WatchRefused;
 use callboard_actors::runtime::AskError;
-use callboard_actors::session::native::words::Fault;
+use callboard_actors::session::native::message::Fault;
 use callboard_protocol::config::{MetadataError, Version};
 use callboard_protocol::content::ContentError;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::KeyError;
-use callboard_protocol::unit::{Refusal, RequestId};
 use callboard_protocol::wire::condition::ConditionError;
 use callboard_protocol::wire::cursor::CursorError;
+use callboard_protocol::write_request::{Refusal, RequestId};
 use serde_json::{Map, Value};
 
 /// What the interfaces make of a code.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use callboard_actors::conf_manager::Publish;
 use callboard_protocol::publish::PublishOutcome;
-use callboard_protocol::unit::{Item, ItemOutcome, Origin, RequestId, Unit, UnitOutcome};
+use callboard_protocol::write_request::{KeyOutcome, KeyWrite, Origin, RequestId, WriteOutcome, WriteRequest};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::state::State;
 #[derive(Debug)]
 pub(crate) struct Published {
     /// What became of the key.
-    pub(crate) item: ItemOutcome,
+    pub(crate) item: KeyOutcome,
     /// The request was carried out before; this is the answer of that time.
     pub(crate) replayed: bool,
 }
@@ -27,18 +27,18 @@ pub(crate) struct Published {
 /// Why nothing was written; or that it is not known whether it was.
 pub(crate) async fn publish(
     state: &State,
-    item: Item,
+    item: KeyWrite,
     chosen: Option<RequestId>,
     origin: Origin,
 ) -> Result<Published, ApiError> {
     let key = item.key.clone();
     let (request_id, outcome) = hand_over(state, item, chosen, origin).await?;
     match outcome {
-        Some(PublishOutcome::Settled(UnitOutcome::Done { items, replayed })) => {
+        Some(PublishOutcome::Settled(WriteOutcome::Done { items, replayed })) => {
             let item = items.into_iter().next().ok_or_else(ApiError::internal)?;
             Ok(Published { item, replayed })
         }
-        Some(PublishOutcome::Settled(UnitOutcome::Refused(refusal))) => Err(refusal.into()),
+        Some(PublishOutcome::Settled(WriteOutcome::Refused(refusal))) => Err(refusal.into()),
         Some(PublishOutcome::Busy) => Err(ApiError::busy()),
         Some(PublishOutcome::Failed { reason }) => {
             tracing::debug!(config.key = %key, reason, "a publish failed");
@@ -60,12 +60,12 @@ pub(crate) async fn publish(
 /// it was written is then not known. Refused at once by a node that has left the cluster.
 async fn hand_over(
     state: &State,
-    item: Item,
+    item: KeyWrite,
     chosen: Option<RequestId>,
     origin: Origin,
 ) -> Result<(RequestId, Option<PublishOutcome>), ApiError> {
     state.shared.draining.refuse_publish()?;
-    let unit = Unit::of_one(item, chosen, origin, Uuid::now_v7());
+    let unit = WriteRequest::of_one(item, chosen, origin, Uuid::now_v7());
     let request_id = unit.request_id.clone();
     let (reply, outcome) = oneshot::channel();
     // Not asked but sent: a message whose asker is gone would be skipped. The reply channel brings the outcome.

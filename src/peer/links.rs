@@ -5,8 +5,8 @@
 //! other end has not proved itself. Never looks into a frame and decides nothing; without a cluster key none of this
 //! runs.
 
-mod carry;
-mod lobby;
+mod link_io;
+mod pending_handshakes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use actix::Addr;
 use actix_rt::ArbiterHandle;
 use callboard_actors::metrics::PeerMetrics;
 use callboard_actors::peer_links::{Call, DialFailed, Dialer, Direction, Link, Opened, PeerLinks, pipe};
-use lobby::Lobby;
+use pending_handshakes::PendingHandshakes;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -116,7 +116,7 @@ async fn connect(bind: SocketAddr, address: SocketAddr) -> io::Result<TcpStream>
 }
 
 async fn accept(listener: TcpListener, config: Arc<LinkConfig>, links: Addr<PeerLinks>, metrics: PeerMetrics) {
-    let lobby = Lobby::default();
+    let lobby = PendingHandshakes::default();
     loop {
         match listener.accept().await {
             Ok((mut stream, from)) => {
@@ -156,7 +156,7 @@ async fn carry(stream: TcpStream, peer: Authenticated, link: Link, links: Addr<P
     let Authenticated { hello, version, sealer, opener } = peer;
     // Without this the pipe is dropped, and the link ends.
     links.do_send(Opened { link: link.clone(), version, software: hello.software, pipe: into });
-    carry::run(stream, (sealer, opener), end, link, links).await;
+    link_io::run(stream, (sealer, opener), end, link, links).await;
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use callboard_actors::metrics::GossipMetrics;
 use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::wiring::{Node, Peers};
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{Addresses, ProtocolRange};
+use callboard_protocol::membership_view::{Addresses, ProtocolRange};
 
 use crate::api::addresses::{ClientAddresses, listen};
 use crate::peer::datagram::Sealing;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use callboard_actors::gossip::{Resolving, Seeds};
+use callboard_actors::gossip::{NameResolution, Seeds};
 use futures_util::future::join_all;
 
 /// How long one name may take.
@@ -31,7 +31,7 @@ impl SeedNames {
 }
 
 impl Seeds for SeedNames {
-    fn resolve(&self) -> Resolving {
+    fn resolve(&self) -> NameResolution {
         let (names, failing) = (self.names.clone(), Arc::clone(&self.failing));
         Box::pin(async move {
             let found = join_all(names.iter().map(|name| resolve(name, &failing))).await;

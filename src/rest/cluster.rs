@@ -12,8 +12,8 @@ use callboard_actors::runtime::ask;
 use callboard_actors::wiring::Node;
 use callboard_protocol::config::Version;
 use callboard_protocol::error_code::ErrorCode;
-use callboard_protocol::lease::LeaseSight;
-use callboard_protocol::roster::{Addresses, NodeState, NodeView};
+use callboard_protocol::lease::LeaseObservation;
+use callboard_protocol::membership_view::{Addresses, NodeState, NodeView};
 use futures_util::future::join_all;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -140,9 +140,9 @@ fn member(seen: NodeView, revision: Option<Version>) -> Member {
         incarnation: incarnation.map(|life| life.0.to_string()),
         addresses: Reached { http: text(http), peer: text(peer), grpc: text(grpc), session: text(session) },
         lease: match lease {
-            Some(LeaseSight::Held) => "held",
-            Some(LeaseSight::Lapsed) => "lapsed",
-            Some(LeaseSight::Revoked) => "revoked",
+            Some(LeaseObservation::Held) => "held",
+            Some(LeaseObservation::Lapsed) => "lapsed",
+            Some(LeaseObservation::Revoked) => "revoked",
             None => "none",
         },
         revision: revision.map(|revision| revision.0),

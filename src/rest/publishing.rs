@@ -10,10 +10,10 @@ use callboard_protocol::config::{ConfigType, MAX_APPLICATION, MAX_DESCRIPTION, M
 use callboard_protocol::content::{Content, MAX_CONTENT};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::unit::{
-    Change, Channel, Effect, Item, ItemOutcome, MAX_NOTE, MAX_REQUEST_ID, Origin, RequestId,
-};
 use callboard_protocol::wire::{condition, content_type};
+use callboard_protocol::write_request::{
+    Change, Effect, KeyOutcome, KeyWrite, MAX_NOTE, MAX_REQUEST_ID, Origin, RequestId, Source,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -74,7 +74,7 @@ pub(super) async fn put(mut call: Call) -> Answer {
     let limits = body::Limits { max: MAX_CONTENT, patience: call.state.shared.limits.body_timeout };
     let bytes = body::read(call.request.headers(), &mut call.payload, limits).await?;
     let change = Change::Put { content: Content::new(bytes)?, edit: Box::new(edit.checked()?) };
-    publish(&call.state, Item { key, condition, change }, request_id, origin).await
+    publish(&call.state, KeyWrite { key, condition, change }, request_id, origin).await
 }
 
 /// `DELETE` of a configuration.
@@ -85,7 +85,7 @@ pub(super) async fn remove(call: Call) -> Answer {
     let (if_match, if_none_match) = (headers::list(lines, &IF_MATCH), headers::list(lines, &IF_NONE_MATCH));
     let condition = condition::of_delete(if_match.as_deref(), if_none_match.as_deref())?;
     let (request_id, origin) = (request_id(lines)?, origin(&call, note)?);
-    publish(&call.state, Item { key, condition, change: Change::Remove }, request_id, origin).await
+    publish(&call.state, KeyWrite { key, condition, change: Change::Remove }, request_id, origin).await
 }
 
 fn edit(query: &Query<'_>) -> Result<MetadataEdit, ApiError> {
@@ -117,7 +117,7 @@ fn request_id(headers: &HeaderMap) -> Result<Option<RequestId>, ApiError> {
 fn origin(call: &Call, note: Option<String>) -> Result<Origin, ApiError> {
     let principal: &Principal = &call.principal;
     let origin = Origin {
-        channel: Channel::Rest,
+        channel: Source::Rest,
         operator: principal.operator(),
         source_address: client::address(&call.request),
         client_id: None,
@@ -126,13 +126,13 @@ fn origin(call: &Call, note: Option<String>) -> Result<Origin, ApiError> {
     Ok(origin.checked()?)
 }
 
-async fn publish(state: &State, item: Item, chosen: Option<RequestId>, origin: Origin) -> Answer {
+async fn publish(state: &State, item: KeyWrite, chosen: Option<RequestId>, origin: Origin) -> Answer {
     let key = item.key.clone();
     let outcome::Published { item, replayed } = outcome::publish(state, item, chosen, origin).await?;
     done(&key, &item, replayed)
 }
 
-fn done(key: &ConfigKey, item: &ItemOutcome, replayed: bool) -> Answer {
+fn done(key: &ConfigKey, item: &KeyOutcome, replayed: bool) -> Answer {
     let status = if item.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
     let mut answer = HttpResponse::build(status);
     answer

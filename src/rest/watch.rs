@@ -12,7 +12,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use callboard_actors::runtime::start;
-use callboard_actors::session::stream::{Frame, Neighbours, Outlet, StreamRequest, StreamSession};
+use callboard_actors::session::stream::{Deps, Frame, Outlet, StreamRequest, StreamSession};
 use callboard_protocol::config::{ConfigState, Version};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::{self, ClientIdentity};
@@ -66,7 +66,7 @@ pub(super) async fn watch(call: Call) -> Answer {
 /// Starts the session that fills the channel.
 fn open(state: &State, selector: Selector, resume: Option<Version>, identity: ClientIdentity) -> mpsc::Receiver<Frame> {
     let worker = &state.worker;
-    let neighbours = Neighbours {
+    let neighbours = Deps {
         coordinator: worker.coordinator.clone(),
         store: worker.store.clone(),
         metrics: worker.node.metrics.push.clone(),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use callboard_actors::session::native::words::{Answer, Fault, Listing, Said};
+use callboard_actors::session::native::message::{Answer, Fault, Listing, OutboundMessage};
 use callboard_actors::store::Summary;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
@@ -12,7 +12,7 @@ use callboard_proto::{MAX_PUSHED, frame, session as proto};
 use callboard_protocol::config::{ConfigState, SharedState};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::unit::Refusal;
+use callboard_protocol::write_request::Refusal;
 
 use crate::api::cluster::elsewhere;
 use crate::api::error::ApiError;
@@ -23,8 +23,8 @@ use crate::session::Facts;
 const MAX_KEPT: usize = MAX_PUSHED + 4 * 1024;
 
 /// The message that says this.
-pub(super) async fn envelope(said: Said, facts: &Facts) -> Envelope {
-    let Said { id, answer } = said;
+pub(super) async fn envelope(said: OutboundMessage, facts: &Facts) -> Envelope {
+    let OutboundMessage { id, answer } = said;
     let kind = match answer {
         Answer::Welcome(version) => Kind::Welcome(welcome(version, facts).await),
         Answer::Config(state, content) => Kind::Config(config(&state, content.as_ref())),

@@ -1,7 +1,7 @@
 //! What a client sent, as the session actor takes it: names, contents and conditions are checked here, once. Owns the
 //! translation; a message that breaks a rule is answered, and nothing else is harmed.
 
-use callboard_actors::session::native::words::{Fault, Heard, Hello, Listing, Request};
+use callboard_actors::session::native::message::{Fault, Hello, InboundMessage, Listing, Request};
 use callboard_actors::store::ListFilter;
 use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
@@ -14,9 +14,11 @@ use callboard_protocol::key::{self, ConfigKey, check_group, check_prefix};
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::{Client, ClientError, ClientId, MAX_REASON};
 use callboard_protocol::session::pushes::Mark;
-use callboard_protocol::unit::{Change, Channel, Condition, Expected, Item, Origin, RequestId, Unit};
 use callboard_protocol::watch::{Selector, SelectorError};
 use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
+use callboard_protocol::write_request::{
+    Change, Condition, Expected, KeyWrite, Origin, RequestId, Source, WriteRequest,
+};
 use uuid::Uuid;
 
 use crate::api::access::Principal;
@@ -25,26 +27,26 @@ use crate::api::paging::{MAX_PAGE, PAGE};
 use crate::session::{Peer, access};
 
 /// A message that came as `bytes` bytes.
-pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> Heard {
+pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> InboundMessage {
     let Envelope { id, kind } = envelope;
     let Some(kind) = kind else { return unknown(id, bytes, "this node does not know such a request") };
     // Credentials are not looked at as long as there is nobody whom they could make known.
     let principal = Principal::Anonymous;
     match access::may(&principal, &kind) {
         None => return unknown(id, bytes, "only nodes say this"),
-        Some(Err(refused)) => return Heard { id, bytes, request: Err(form(&refused)) },
+        Some(Err(refused)) => return InboundMessage { id, bytes, request: Err(form(&refused)) },
         Some(Ok(())) => {}
     }
     if id == 0 && needs_answer(&kind) {
         let text = format!("{} needs an id above 0", access::name(&kind));
-        return Heard { id, bytes, request: Err(Fault::Form(ErrorCode::MalformedRequest, text)) };
+        return InboundMessage { id, bytes, request: Err(Fault::Form(ErrorCode::MalformedRequest, text)) };
     }
     let request = request(kind, peer, &principal).map_err(|problem| form(&problem));
-    Heard { id, bytes, request }
+    InboundMessage { id, bytes, request }
 }
 
-fn unknown(id: u64, bytes: usize, text: &str) -> Heard {
-    Heard { id, bytes, request: Err(Fault::Form(ErrorCode::UnknownRequest, text.to_owned())) }
+fn unknown(id: u64, bytes: usize, text: &str) -> InboundMessage {
+    InboundMessage { id, bytes, request: Err(Fault::Form(ErrorCode::UnknownRequest, text.to_owned())) }
 }
 
 /// What a problem is told as.
@@ -178,7 +180,7 @@ fn condition(condition: Option<proto::Condition>) -> Result<Condition, ApiError>
     }
 }
 
-fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Result<Unit, ApiError> {
+fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Result<WriteRequest, ApiError> {
     let kind = match publish.r#type.as_str() {
         "" => None,
         text => Some(text.parse::<ConfigType>().map_err(|error| ApiError::parameter("type", error.to_string()))?),
@@ -186,37 +188,42 @@ fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Resul
     let edit = MetadataEdit { kind, description: publish.description, ..MetadataEdit::default() }.checked()?;
     let content = Content::new(publish.content.into_bytes().into())?;
     let change = Change::Put { content, edit: Box::new(edit) };
-    let item = Item { key: key(publish.key)?, condition: condition(publish.condition)?, change };
+    let item = KeyWrite { key: key(publish.key)?, condition: condition(publish.condition)?, change };
     unit(item, (publish.idempotency_key, publish.note), peer, principal)
 }
 
-fn delete(delete: proto::Delete, peer: &Peer, principal: &Principal) -> Result<Unit, ApiError> {
+fn delete(delete: proto::Delete, peer: &Peer, principal: &Principal) -> Result<WriteRequest, ApiError> {
     let condition = condition(delete.condition)?;
     if condition == Condition::Absent {
         return Err(ApiError::new(ErrorCode::InvalidCondition, "what does not exist can't be removed"));
     }
-    let item = Item { key: key(delete.key)?, condition, change: Change::Remove };
+    let item = KeyWrite { key: key(delete.key)?, condition, change: Change::Remove };
     unit(item, (delete.idempotency_key, delete.note), peer, principal)
 }
 
-fn unit(item: Item, (id, note): (String, String), peer: &Peer, principal: &Principal) -> Result<Unit, ApiError> {
+fn unit(
+    item: KeyWrite,
+    (id, note): (String, String),
+    peer: &Peer,
+    principal: &Principal,
+) -> Result<WriteRequest, ApiError> {
     let chosen = match id.as_str() {
         "" => None,
         text => {
-            let refused = |error: callboard_protocol::unit::BadRequestId| {
+            let refused = |error: callboard_protocol::write_request::BadRequestId| {
                 ApiError::parameter("idempotencyKey", error.to_string())
             };
             Some(RequestId::new(text).map_err(refused)?)
         }
     };
     let origin = Origin {
-        channel: Channel::Session,
+        channel: Source::Session,
         operator: principal.operator(),
         source_address: Some(peer.address.clone()),
         client_id: None,
         note: Some(note).filter(|note| !note.is_empty()),
     };
-    Ok(Unit::of_one(item, chosen, origin.checked()?, Uuid::now_v7()))
+    Ok(WriteRequest::of_one(item, chosen, origin.checked()?, Uuid::now_v7()))
 }
 
 #[cfg(test)]

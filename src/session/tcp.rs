@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use bytes::BytesMut;
-use callboard_actors::session::native::words::{Answer, Broken, Ear, Fault, Heard, Mouth, Said};
+use callboard_actors::session::native::message::{
+    Answer, Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
+};
 use callboard_proto::frame::{self, FrameError};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
@@ -44,7 +46,7 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
         (refusal, _) => {
             let fault = refusal.unwrap_or(Fault::TooManySessions);
             drop(actix_rt::spawn(async move {
-                if mouth.say(vec![Said { id: 0, answer: Answer::Failed(fault) }]).await.is_ok() {
+                if mouth.say(vec![OutboundMessage { id: 0, answer: Answer::Failed(fault) }]).await.is_ok() {
                     mouth.close().await;
                 }
             }));
@@ -59,7 +61,7 @@ struct TcpEar {
 }
 
 impl TcpEar {
-    async fn next(&mut self) -> Option<Result<Heard, Broken>> {
+    async fn next(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
             match frame::split(&mut self.buffer) {
                 Ok(Some(frame)) => return Some(self.understand(frame)),
@@ -77,7 +79,7 @@ impl TcpEar {
         }
     }
 
-    fn understand(&self, frame: bytes::Bytes) -> Result<Heard, Broken> {
+    fn understand(&self, frame: bytes::Bytes) -> Result<InboundMessage, Broken> {
         let length = frame.len();
         match frame::decode(frame) {
             Ok(envelope) => Ok(request::heard(envelope, length, &self.peer)),
@@ -104,8 +106,8 @@ fn broken(error: &FrameError) -> Broken {
     Broken::Form(code, error.to_string())
 }
 
-impl Ear for TcpEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>> {
+impl MessageReader for TcpEar {
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         Box::pin(self.next())
     }
 }
@@ -131,7 +133,7 @@ impl TcpMouth {
         Ok(())
     }
 
-    async fn say_all(&mut self, said: Vec<Said>) -> io::Result<()> {
+    async fn say_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         let mut frames = Vec::new();
         for said in said {
             if let Answer::Push { state, content, reset } = &said.answer
@@ -147,7 +149,8 @@ impl TcpMouth {
                 // Only an answer with an escaped content could be: what was published fits.
                 Err(error) => {
                     let fault = Fault::Form(ErrorCode::Internal, error.to_string());
-                    let failed = answer::envelope(Said { id, answer: Answer::Failed(fault) }, &self.facts).await;
+                    let failed =
+                        answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.facts).await;
                     frames.extend(frame::encode(&failed).map_err(io::Error::other)?);
                 }
             }
@@ -176,8 +179,8 @@ impl TcpMouth {
     }
 }
 
-impl Mouth for TcpMouth {
-    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>> {
+impl MessageWriter for TcpMouth {
+    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
         Box::pin(self.say_all(said))
     }
 

@@ -1,6 +1,6 @@
 //! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection. Decides nothing.
 
-mod announced;
+mod frame_limit;
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::{FromRequest as _, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason};
-use callboard_actors::session::native::words::{Broken, Ear, Fault, Heard, Mouth, Said};
+use callboard_actors::session::native::message::{
+    Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
+};
 use callboard_proto::{MAX_FRAME, json};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
@@ -22,7 +24,7 @@ use crate::api::error::ApiError;
 use crate::http::client;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
-use crate::session::websocket::announced::Announced;
+use crate::session::websocket::frame_limit::FrameLimit;
 use crate::session::{Door, Facts, Peer, answer, request};
 
 /// The route on which a session opens.
@@ -39,7 +41,7 @@ async fn open(mut call: Call) -> Answer {
         .ok_or_else(|| ApiError::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
     let address = client::address(&call.request).unwrap_or_default();
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
-    let announced = Announced::new(unseen, MAX_FRAME as u64);
+    let announced = FrameLimit::new(unseen, MAX_FRAME as u64);
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
     let payload = web::Payload::from_request(&call.request, &mut payload).await;
     let payload = payload.map_err(|error| ApiError::new(ErrorCode::MalformedRequest, error.to_string()))?;
@@ -59,7 +61,7 @@ struct SocketEar {
 }
 
 impl SocketEar {
-    async fn next(&mut self) -> Option<Result<Heard, Broken>> {
+    async fn next(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
             match self.messages.next().await? {
                 Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text)),
@@ -84,13 +86,13 @@ impl SocketEar {
         }
     }
 
-    fn understand(&self, text: &str) -> Result<Heard, Broken> {
+    fn understand(&self, text: &str) -> Result<InboundMessage, Broken> {
         match json::decode(text) {
             Ok(envelope) => Ok(request::heard(envelope, text.len(), &self.peer)),
             // The number of a request whose fields are wrong is known: it is answered, and nothing else is harmed.
             Err(json::JsonError::Kind { id, kind, reason }) if id > 0 => {
                 let fault = Fault::Form(ErrorCode::MalformedRequest, format!("{kind}: {reason}"));
-                Ok(Heard { id, bytes: text.len(), request: Err(fault) })
+                Ok(InboundMessage { id, bytes: text.len(), request: Err(fault) })
             }
             Err(error) => Err(Broken::Form(ErrorCode::MalformedRequest, error.to_string())),
         }
@@ -115,8 +117,8 @@ fn too_long() -> Broken {
     Broken::Form(ErrorCode::FrameTooLong, format!("a message is longer than {MAX_FRAME} bytes"))
 }
 
-impl Ear for SocketEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>> {
+impl MessageReader for SocketEar {
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         Box::pin(self.next())
     }
 }
@@ -130,7 +132,7 @@ struct SocketMouth {
 }
 
 impl SocketMouth {
-    async fn say_all(&mut self, said: Vec<Said>) -> io::Result<()> {
+    async fn say_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         for said in said {
             let envelope = answer::envelope(said, &self.facts).await;
@@ -144,8 +146,8 @@ impl SocketMouth {
     }
 }
 
-impl Mouth for SocketMouth {
-    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>> {
+impl MessageWriter for SocketMouth {
+    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
         Box::pin(self.say_all(said))
     }
 

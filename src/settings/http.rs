@@ -28,7 +28,7 @@ pub struct HttpOptions {
     /// Time a request body may go without progress.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
-    /// Waiting reads and streams held at the same time on this node.
+    /// Waiting reads and long polls held at the same time on this node, and as many event streams.
     pub max_held: usize,
     /// Further names under which this node may be asked, and whose pages may change something.
     pub allowed_hosts: Vec<String>,

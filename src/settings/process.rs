@@ -136,6 +136,10 @@ impl LogOptions {
             let reason = format!("{error}; write a level (error, warn, info, debug, trace, off) or MODULE=LEVEL,…");
             Invalid::new("log.filter", reason)
         };
+        if !self.filter.is_ascii() {
+            // What is no ASCII names nothing of ours, and the library panics on some of it.
+            return Err(Invalid::new("log.filter", "only ASCII names modules and levels".to_owned()));
+        }
         self.parsed_filter().map(drop).map_err(refuse)
     }
 

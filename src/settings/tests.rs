@@ -266,3 +266,12 @@ proptest! {
         drop(load(flags, []));
     }
 }
+
+#[test]
+fn a_filter_of_other_letters_is_refused_and_does_not_panic() {
+    let key = Key::all().iter().find(|key| key.path() == "log.filter").unwrap();
+    for filter in [" A\u{1ee42}=", "\u{e4}=debug", " \u{4e2d}[x]"] {
+        let flags = Flags { config: None, values: vec![(key, filter.to_owned())] };
+        assert!(load(flags, []).is_err(), "{filter:?}");
+    }
+}

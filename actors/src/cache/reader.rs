@@ -57,14 +57,14 @@ pub struct Stale {
 
 /// The reader of one worker.
 #[derive(Debug)]
-pub struct Reader {
+pub struct CacheReader {
     cache: Cache,
     store: Recipient<Fill>,
     /// How long a read waits for the mark of its key to go before it asks the database.
     mark_wait: Duration,
 }
 
-impl Reader {
+impl CacheReader {
     /// A reader over `cache` that loads through `store`, which should live on the same thread.
     #[must_use]
     pub fn new(cache: Cache, store: Recipient<Fill>, mark_wait: Duration) -> Self {
@@ -72,19 +72,19 @@ impl Reader {
     }
 }
 
-impl Actor for Reader {
+impl Actor for CacheReader {
     type Context = Context<Self>;
 }
 
-monitored!(Reader, "reader");
+monitored!(CacheReader, "reader");
 
-impl Observable for Reader {
+impl Observable for CacheReader {
     fn observe(&self) -> serde_json::Value {
         json!({ "cache": self.cache.totals() })
     }
 }
 
-impl Handler<Get> for Reader {
+impl Handler<Get> for CacheReader {
     type Result = ActorResponse<Self, Result<SharedState, ReadFailure>>;
 
     fn handle(&mut self, Get { key }: Get, _: &mut Context<Self>) -> Self::Result {
@@ -106,7 +106,7 @@ impl Handler<Get> for Reader {
     }
 }
 
-impl Handler<GetStale> for Reader {
+impl Handler<GetStale> for CacheReader {
     type Result = MessageResult<GetStale>;
 
     fn handle(&mut self, GetStale { key }: GetStale, _: &mut Context<Self>) -> Self::Result {
@@ -114,7 +114,7 @@ impl Handler<GetStale> for Reader {
     }
 }
 
-impl Handler<GetMany> for Reader {
+impl Handler<GetMany> for CacheReader {
     type Result = ActorResponse<Self, Result<Vec<SharedState>, ReadFailure>>;
 
     fn handle(&mut self, GetMany { keys }: GetMany, _: &mut Context<Self>) -> Self::Result {

@@ -9,13 +9,13 @@ use callboard_protocol::commit::BatchId;
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::member::{Grant, Timeline};
+use callboard_protocol::member::{ReadLease, Timeline};
 use tokio::sync::oneshot;
 
 use super::ReadFailure;
 use super::entries::QuickEntries;
-use super::keeper::Stored;
 use super::reader::Stale;
+use super::writer::Stored;
 use crate::clock::SharedClock;
 use crate::metrics::CacheMetrics;
 
@@ -139,7 +139,7 @@ impl Cache {
         self.shard(key).note_version(key, version);
     }
 
-    pub(super) fn grant(&self, grant: Option<Grant>, timeline: Timeline, revision: Version) {
+    pub(super) fn grant(&self, grant: Option<ReadLease>, timeline: Timeline, revision: Version) {
         for shard in self.shards.iter() {
             let mut shard = self.lock(shard);
             shard.set_timeline(timeline);
@@ -150,7 +150,7 @@ impl Cache {
         }
     }
 
-    /// Takes a leave that was given on an earlier line of history than this.
+    /// Takes a leave that was given on an earlier timeline than this.
     pub(super) fn end_earlier(&self, timeline: Timeline) {
         for shard in self.shards.iter() {
             let woken = self.lock(shard).end_earlier(timeline);
@@ -159,7 +159,7 @@ impl Cache {
     }
 
     /// Moves the end of the leave of the same life.
-    pub(super) fn extend(&self, grant: Grant) {
+    pub(super) fn extend(&self, grant: ReadLease) {
         for shard in self.shards.iter() {
             self.lock(shard).extend(grant);
         }

@@ -10,15 +10,15 @@ use callboard_protocol::cache::CommittedKey;
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::content::Md5;
-use callboard_protocol::member::{Grant, Incarnation, LeaseEnd, Timeline};
+use callboard_protocol::member::{Incarnation, LeaseEnd, ReadLease, Timeline};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::fill::LOAD_DEADLINE;
-use super::keeper::{
-    Apply, EndEarlier, Extend, Follow, Keeper, ListHeld, Mark, NoteVersions, Reload, SetGrant, Stored, Unmark,
+use super::reader::{CacheReader, Get, GetMany, GetStale};
+use super::writer::{
+    Abort, CacheWriter, Commit, EndEarlier, Extend, Follow, ListHeld, Mark, NoteVersions, Reload, SetReadLease, Stored,
 };
-use super::reader::{Get, GetMany, GetStale, Reader};
 use super::{Cache, CacheOptions, ReadFailure, reading};
 use crate::clock::SharedClock;
 use crate::metrics::{CacheMetrics, Metrics};
@@ -32,8 +32,8 @@ const TIMELINE: Timeline = Timeline(1);
 const BATCH: BatchId = BatchId(Uuid::from_u128(7));
 
 struct World {
-    keeper: Addr<Keeper>,
-    reader: Addr<Reader>,
+    keeper: Addr<CacheWriter>,
+    reader: Addr<CacheReader>,
     loads: Questions<Fill>,
     metrics: CacheMetrics,
     clock: SharedClock,
@@ -46,9 +46,9 @@ impl World {
         let (store, loads) = Desk::open();
         let cache = Cache::new(CacheOptions { max_bytes: 1 << 20 }, clock.clone(), metrics.clone());
         let (kept, by) = (cache.clone(), store.clone());
-        let keeper = start(&Spec::new(&registry, "cache"), move |_| Keeper::new(kept.clone(), by.clone()));
+        let keeper = start(&Spec::new(&registry, "cache"), move |_| CacheWriter::new(kept.clone(), by.clone()));
         let reader =
-            start(&Spec::new(&registry, "reader"), move |_| Reader::new(cache.clone(), store.clone(), MARK_WAIT));
+            start(&Spec::new(&registry, "reader"), move |_| CacheReader::new(cache.clone(), store.clone(), MARK_WAIT));
         Self { keeper, reader, loads, metrics, clock }
     }
 
@@ -61,7 +61,8 @@ impl World {
     }
 
     async fn grant(&self, ends: LeaseEnd) {
-        query(&self.keeper, SetGrant { grant: Some(leave(ends)), timeline: TIMELINE, revision: Version::ZERO }).await;
+        query(&self.keeper, SetReadLease { grant: Some(leave(ends)), timeline: TIMELINE, revision: Version::ZERO })
+            .await;
     }
 
     /// Reads a key that memory does not answer, from what the database has.
@@ -86,7 +87,7 @@ impl World {
 
     async fn commit(&self, state: &SharedState) {
         let change = CommittedKey { key: state.key.clone(), version: state.version, state: Some(Arc::clone(state)) };
-        query(&self.keeper, Apply { batch: BATCH, changes: Arc::from([change]) }).await;
+        query(&self.keeper, Commit { batch: BATCH, changes: Arc::from([change]) }).await;
     }
 
     async fn held(&self) -> Vec<(String, u64)> {
@@ -95,8 +96,8 @@ impl World {
     }
 }
 
-fn leave(ends: LeaseEnd) -> Grant {
-    Grant { incarnation: Incarnation(Uuid::from_u128(1)), ends }
+fn leave(ends: LeaseEnd) -> ReadLease {
+    ReadLease { incarnation: Incarnation(Uuid::from_u128(1)), ends }
 }
 
 fn get(data_id: &str) -> Get {
@@ -244,7 +245,7 @@ fn a_batch_that_will_not_commit_gives_its_keys_back_to_memory() {
         world.mark("a").await;
         let reading = world.reader.send(get("a"));
         settle().await;
-        query(&world.keeper, Unmark { batch: BATCH, keys: Arc::from([key("a")]) }).await;
+        query(&world.keeper, Abort { batch: BATCH, keys: Arc::from([key("a")]) }).await;
         assert_eq!(text(&reading.await.unwrap().unwrap()), "old");
         assert_eq!(text(&*world.hit("a").await), "old");
     });
@@ -261,7 +262,7 @@ fn a_commit_takes_the_marks_of_its_own_batch_alone() {
         world.commit(&state("a", 2, "new")).await;
         let reading = world.reader.send(get("a"));
         world.loads.none().await;
-        query(&world.keeper, Unmark { batch: another, keys: Arc::from([key("a")]) }).await;
+        query(&world.keeper, Abort { batch: another, keys: Arc::from([key("a")]) }).await;
         assert_eq!(text(&reading.await.unwrap().unwrap()), "new");
     });
 }
@@ -280,7 +281,7 @@ fn memory_answers_until_the_leave_ends_and_again_once_it_is_extended_in_time() {
         world.hit("a").await;
         advance(second).await;
         world.load("a", filled(2, &[state("a", 2, "y")])).await;
-        let another = Grant { incarnation: Incarnation(Uuid::from_u128(2)), ends: LeaseEnd::Never };
+        let another = ReadLease { incarnation: Incarnation(Uuid::from_u128(2)), ends: LeaseEnd::Never };
         query(&world.keeper, Extend { grant: another }).await;
         world.load("a", filled(3, &[state("a", 3, "z")])).await;
     });
@@ -292,9 +293,9 @@ fn a_leave_of_another_life_or_none_empties_the_cache() {
         let mut world = World::with_an_entry().await;
         world.grant(LeaseEnd::Never).await;
         world.hit("a").await;
-        let another = Grant { incarnation: Incarnation(Uuid::from_u128(2)), ends: LeaseEnd::Never };
+        let another = ReadLease { incarnation: Incarnation(Uuid::from_u128(2)), ends: LeaseEnd::Never };
         for grant in [Some(another), None] {
-            query(&world.keeper, SetGrant { grant, timeline: TIMELINE, revision: Version::ZERO }).await;
+            query(&world.keeper, SetReadLease { grant, timeline: TIMELINE, revision: Version::ZERO }).await;
             assert_eq!(world.held().await, []);
             world.load("a", filled(1, &[state("a", 1, "x")])).await;
         }

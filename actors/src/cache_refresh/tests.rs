@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callboard_protocol::config::SharedState;
-use callboard_protocol::member::{Grant, Incarnation, LeaseEnd, Timeline};
+use callboard_protocol::member::{Incarnation, LeaseEnd, ReadLease, Timeline};
 use uuid::Uuid;
 
 use super::*;
-use crate::cache::keeper::SetGrant;
-use crate::cache::reader::{Get, Reader};
+use crate::cache::reader::{CacheReader, Get};
+use crate::cache::writer::SetReadLease;
 use crate::cache::{Cache, CacheOptions, ReadFailure};
 use crate::metrics::Metrics;
 use crate::runtime::{Observe, Registry, Spec, start};
@@ -20,7 +20,7 @@ const TIMELINE: Timeline = Timeline(1);
 
 struct World {
     refresh: Addr<CacheRefresh>,
-    reader: Addr<Reader>,
+    reader: Addr<CacheReader>,
     compared: Questions<GetVersions>,
     loads: Questions<Fill>,
     repairs: Counter,
@@ -33,11 +33,11 @@ impl World {
         let ((store, compared), (fill, loads)) = (Desk::open(), Desk::open());
         let cache = Cache::new(CacheOptions { max_bytes: 1 << 20 }, clock(), metrics.cache.clone());
         let (kept, by) = (cache.clone(), fill.clone());
-        let keeper = start(&Spec::new(&registry, "cache"), move |_| Keeper::new(kept.clone(), by.clone()));
-        let grant = Grant { incarnation: Incarnation(Uuid::from_u128(1)), ends: LeaseEnd::Never };
-        query(&keeper, SetGrant { grant: Some(grant), timeline: TIMELINE, revision: Version::ZERO }).await;
+        let keeper = start(&Spec::new(&registry, "cache"), move |_| CacheWriter::new(kept.clone(), by.clone()));
+        let grant = ReadLease { incarnation: Incarnation(Uuid::from_u128(1)), ends: LeaseEnd::Never };
+        query(&keeper, SetReadLease { grant: Some(grant), timeline: TIMELINE, revision: Version::ZERO }).await;
         let reader = start(&Spec::new(&registry, "reader"), move |_| {
-            Reader::new(cache.clone(), fill.clone(), Duration::from_millis(5))
+            CacheReader::new(cache.clone(), fill.clone(), Duration::from_millis(5))
         });
         let (repairs, counts) = (metrics.cache.repairs.clone(), metrics.cache.repairs.clone());
         let refresh = start(&Spec::new(&registry, "cache_refresh"), move |_| {

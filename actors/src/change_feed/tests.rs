@@ -4,7 +4,7 @@
 use callboard_protocol::commit::Operation;
 use callboard_protocol::config::SharedState;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Channel, Origin, RequestId};
+use callboard_protocol::write_request::{Origin, RequestId, Source};
 
 use super::*;
 use crate::cache::{Cache, CacheOptions};
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start};
 use crate::store::Change;
 use crate::store_reader::Fill;
-use crate::subscription::Held;
+use crate::subscription::Subscription;
 use crate::testbed::{Desk, Questions, Told, Witness, advance, clock, query, run, settle, state};
 
 const TIMELINE: Timeline = Timeline(1);
@@ -22,7 +22,7 @@ struct World {
     feed: Addr<ChangeFeed>,
     asked: Questions<GetFeed>,
     told: Told<ConfigEvent>,
-    _subscription: Held,
+    _subscription: Subscription,
 }
 
 impl World {
@@ -32,7 +32,7 @@ impl World {
         let (store, asked) = Desk::open();
         let (loads, _) = Desk::<Fill>::open();
         let cache = Cache::new(CacheOptions { max_bytes: 1 << 20 }, clock(), metrics.cache.clone());
-        let keeper = start(&Spec::new(&registry, "cache"), move |_| Keeper::new(cache.clone(), loads.clone()));
+        let keeper = start(&Spec::new(&registry, "cache"), move |_| CacheWriter::new(cache.clone(), loads.clone()));
         let counts = metrics.push.clone();
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let (listener, told) = Witness::start();
@@ -54,7 +54,7 @@ impl World {
     fn hear(&self, after: u64, states: &[u64]) {
         let states: Vec<_> = states.iter().map(|version| made(*version)).collect();
         let through = states.last().map_or(Version(after), |state| state.version);
-        self.feed.do_send(Heard(Span { after: Version(after), through, states }));
+        self.feed.do_send(CommittedSpan(Span { after: Version(after), through, states }));
     }
 
     /// The versions that were told, or what else was.
@@ -76,7 +76,7 @@ fn made(version: u64) -> SharedState {
 
 /// A page of the feed that ends at `revision` and holds these changes.
 fn page(revision: u64, versions: &[u64]) -> Feed {
-    let origin = Origin { channel: Channel::System, operator: None, source_address: None, client_id: None, note: None };
+    let origin = Origin { channel: Source::System, operator: None, source_address: None, client_id: None, note: None };
     let change = |version: &u64| Change {
         operation: Operation::Update,
         state: made(*version),
@@ -154,7 +154,7 @@ fn a_commit_that_nobody_heard_of_is_found_within_a_second() {
 fn a_long_way_behind_is_read_page_by_page_without_a_pause() {
     run(async || {
         let mut world = World::begun_at(10).await;
-        world.feed.do_send(Look);
+        world.feed.do_send(Poll);
         world.asked.answer(|_| Ok(Feed { complete: false, ..page(14, &[11, 12]) })).await;
         assert_eq!(world.next_told().await.unwrap(), [11, 12]);
         assert_eq!(world.asked.answer(|_| Ok(page(14, &[13, 14]))).await.after, Version(12));
@@ -167,10 +167,10 @@ fn a_long_way_behind_is_read_page_by_page_without_a_pause() {
 fn a_look_that_is_asked_for_during_another_one_is_made_after_it() {
     run(async || {
         let mut world = World::begun_at(10).await;
-        world.feed.do_send(Look);
+        world.feed.do_send(Poll);
         let (_, first) = world.asked.next().await;
-        world.feed.do_send(Look);
-        world.feed.do_send(Look);
+        world.feed.do_send(Poll);
+        world.feed.do_send(Poll);
         world.asked.none().await;
         first.send(Ok(page(10, &[]))).unwrap();
         world.asked.answer(|_| Ok(page(11, &[11]))).await;
@@ -199,13 +199,13 @@ fn when_the_database_has_lost_commits_everybody_looks_and_the_count_goes_back() 
     type Answer = fn() -> Feed;
     let lost: [(&str, Answer); 3] = [
         ("a revision below the cursor", || page(8, &[])),
-        ("another line of history", || Feed { timeline: Timeline(2), ..page(12, &[11, 12]) }),
+        ("another timeline", || Feed { timeline: Timeline(2), ..page(12, &[11, 12]) }),
         ("a feed that begins later", || Feed { floor: Version(11), ..page(12, &[12]) }),
     ];
     for (what, answer) in lost {
         run(async || {
             let mut world = World::begun_at(10).await;
-            world.feed.do_send(Look);
+            world.feed.do_send(Poll);
             let revision = answer().revision.0;
             world.asked.answer(|_| Ok(answer())).await;
             assert!(world.next_told().await.is_err(), "{what}");

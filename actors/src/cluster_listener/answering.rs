@@ -6,9 +6,9 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _, Handler, ResponseFuture};
 use callboard_protocol::config::Version;
-use callboard_protocol::lease::LeaseSight;
+use callboard_protocol::lease::LeaseObservation;
 use callboard_protocol::member::MemberRow;
-use callboard_protocol::roster::{Addresses, RowSight, Status};
+use callboard_protocol::membership_view::{Addresses, RowObservation, Status};
 
 use super::{ClusterListener, PeersKnown, RowsSeen};
 use crate::change_feed::GetCursor;
@@ -17,7 +17,7 @@ use crate::lease_keeper::{self, MembershipChanged};
 use crate::peer_links::{PeerAsked, PeerLinks, PeerQuery, PeerReply, PeerStatus, SetPeers, SubscribeQueries};
 use crate::push_ledger::{GetClients, GetPushes};
 use crate::runtime::{Context, ask};
-use crate::subscription::until_forgotten;
+use crate::subscription::until_lost;
 
 /// How long the change feed may take to say where it is.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ impl ClusterListener {
     pub(super) fn subscribe_to_rows(&mut self, context: &mut Context<Self>) {
         let Some(neighbours) = &self.setup.neighbours else { return };
         let (keeper, me) = (neighbours.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(me)).await });
+        let forgotten = until_lost(async move { keeper.send(lease_keeper::Subscribe(me)).await });
         context
             .spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| listener.subscribe_to_rows(context)));
     }
@@ -39,7 +39,7 @@ impl ClusterListener {
         let links = self.setup.neighbours.as_ref().and_then(|neighbours| neighbours.links.clone());
         let Some(links) = links else { return };
         let me = context.address().recipient();
-        let forgotten = until_forgotten(async move { links.send(SubscribeQueries(me)).await });
+        let forgotten = until_lost(async move { links.send(SubscribeQueries(me)).await });
         context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
             listener.tell(listener.peers());
             listener.subscribe_to_queries(context);
@@ -47,9 +47,9 @@ impl ClusterListener {
     }
 }
 
-fn sight((row, lease): &(MemberRow, LeaseSight)) -> RowSight {
+fn sight((row, lease): &(MemberRow, LeaseObservation)) -> RowObservation {
     let Addresses { peer, http, .. } = Addresses::parse(&row.address);
-    RowSight { node: row.node.clone(), incarnation: row.incarnation, lease: *lease, peer, http }
+    RowObservation { node: row.node.clone(), incarnation: row.incarnation, lease: *lease, peer, http }
 }
 
 impl Handler<MembershipChanged> for ClusterListener {

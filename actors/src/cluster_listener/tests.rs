@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use actix::System;
-use callboard_protocol::lease::LeaseSight;
+use callboard_protocol::lease::LeaseObservation;
 use callboard_protocol::member::{AckNo, Incarnation, MemberRow, Timeline};
-use callboard_protocol::roster::{Addresses, ProtocolRange, Status};
+use callboard_protocol::membership_view::{Addresses, ProtocolRange, Status};
 use callboard_protocol::time::{Mono, WallMillis};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::Clock;
 use crate::event_bus::{MemberNews, SubscribeMembers};
-use crate::gossip::{Advertised, Datagram, Leave, Outlet, Resolving, Seeds, SetStatus};
+use crate::gossip::{Advertised, Datagram, Leave, NameResolution, Outlet, Seeds, SetStatus};
 use crate::lease_keeper::MembershipChanged;
 use crate::metrics::{DirectionLabel, Metrics};
 use crate::runtime::{Panic, Registry, Spec, ask, start};
@@ -61,7 +61,7 @@ impl Outlet for Port {
 struct Fixed(Vec<SocketAddr>);
 
 impl Seeds for Fixed {
-    fn resolve(&self) -> Resolving {
+    fn resolve(&self) -> NameResolution {
         let seeds = self.0.clone();
         Box::pin(async move { seeds })
     }
@@ -114,11 +114,11 @@ fn id(index: u8) -> NodeId {
     NodeId(format!("node-{index}").into())
 }
 
-fn row(index: u8) -> RowSight {
-    RowSight {
+fn row(index: u8) -> RowObservation {
+    RowObservation {
         node: id(index),
         incarnation: Incarnation(Uuid::from_u128(u128::from(index))),
-        lease: LeaseSight::Held,
+        lease: LeaseObservation::Held,
         peer: Some(address(index)),
         http: None,
     }
@@ -244,7 +244,7 @@ fn nodes_find_each_other_and_see_one_die_and_come_back() {
         let view = ask(&one.listener, GetCluster, DEADLINE).await.unwrap();
         assert_eq!(view.node, id(1));
         let three = view.nodes.into_iter().find(|node| node.id == id(3)).unwrap();
-        assert_eq!((three.incarnation, three.lease), (Some(row(3).incarnation), Some(LeaseSight::Held)));
+        assert_eq!((three.incarnation, three.lease), (Some(row(3).incarnation), Some(LeaseObservation::Held)));
         assert_eq!(three.version.as_deref(), Some("0.1.0"));
 
         let cut = hub.0.lock().unwrap().remove(&nodes[2].address).unwrap();
@@ -317,7 +317,7 @@ fn membership(own_row: bool, namesake: Option<&str>) -> MembershipChanged {
         node: id(1),
         incarnation: own_row.then(|| row(1).incarnation),
         timeline: Timeline(1),
-        rows: [1, 2, 3].map(|index| (member(index), LeaseSight::Held)).into(),
+        rows: [1, 2, 3].map(|index| (member(index), LeaseObservation::Held)).into(),
         namesake: namesake.map(str::to_owned),
         elsewhere: None,
     }

@@ -8,18 +8,18 @@ use actix::{ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::AckNo;
-use callboard_protocol::receiver::{Ack2, CommittedChange, Effect, Event, FloorResult, Found, LookResult, MarkNo};
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::receiver::{Ack2, CommittedChange, Effect, Event, FindResult, FloorResult, Found, MarkNo};
+use callboard_protocol::write_request::RequestId;
 use tokio::sync::oneshot;
 
 use super::{ClusterNotify, DEADLINE, PeerMessage};
-use crate::cache::keeper::{Apply, Mark, Unmark};
+use crate::cache::writer::{Abort, Commit, Mark};
 use crate::change_feed;
 use crate::lease_keeper::Rejoin;
 use crate::metrics::ResultLabel;
 use crate::runtime::{Context, ask};
 use crate::store::Landed;
-use crate::store_reader::Look;
+use crate::store_reader::FindRequests;
 use crate::store_writer::RaiseFloor;
 
 impl ClusterNotify {
@@ -36,15 +36,15 @@ impl ClusterNotify {
                 self.send(&to, PeerMessage::Ack2(Ack2 { batch, node }), context);
             }
             // A cache that fails on one of these two is rebuilt, which begins a new life of the membership.
-            Effect::Apply { batch, changes } => {
+            Effect::Commit { batch, changes } => {
                 let changes = changes.iter().map(CommittedChange::for_cache).collect();
-                self.down.cache.do_send(Apply { batch, changes });
+                self.down.cache.do_send(Commit { batch, changes });
                 if !heard {
-                    self.down.feed.do_send(change_feed::Look);
+                    self.down.feed.do_send(change_feed::Poll);
                 }
             }
-            Effect::Unmark { batch, keys } => self.down.cache.do_send(Unmark { batch, keys: keys.into() }),
-            Effect::Look { batch, request_ids, .. } => self.look(batch, request_ids, context),
+            Effect::Abort { batch, keys } => self.down.cache.do_send(Abort { batch, keys: keys.into() }),
+            Effect::FindRequests { batch, request_ids, .. } => self.look(batch, request_ids, context),
             Effect::RaiseFloor { above, request_ids, .. } => self.raise_floor(above, request_ids, context),
             Effect::LeaveAndRejoin => self.down.lease_keeper.do_send(Rejoin),
         }
@@ -64,12 +64,12 @@ impl ClusterNotify {
 
     fn look(&mut self, batch: BatchId, request_ids: Vec<RequestId>, context: &mut Context<Self>) {
         let reader = self.down.reader.clone();
-        let looking = async move { ask(&reader, Look { request_ids }, DEADLINE).await };
+        let looking = async move { ask(&reader, FindRequests { request_ids }, DEADLINE).await };
         context.spawn(wrap_future(looking).map(move |landed, notify: &mut Self, context| {
             let result = match landed {
-                Ok(Ok(landed)) => LookResult::Found(found(landed)),
-                Ok(Err(failure)) => LookResult::Failed { reason: failure.to_string() },
-                Err(error) => LookResult::Failed { reason: error.to_string() },
+                Ok(Ok(landed)) => FindResult::Found(found(landed)),
+                Ok(Err(failure)) => FindResult::Failed { reason: failure.to_string() },
+                Err(error) => FindResult::Failed { reason: error.to_string() },
             };
             notify.step(Event::Looked { batch, result }, context);
         }));

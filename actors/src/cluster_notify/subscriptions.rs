@@ -4,17 +4,17 @@ use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _};
 
 use super::ClusterNotify;
-use crate::cache::keeper::Follow;
+use crate::cache::writer::Follow;
 use crate::lease_keeper::{self, Rejoin};
 use crate::peer_links::SubscribeReach;
 use crate::runtime::Context;
-use crate::subscription::until_forgotten;
+use crate::subscription::until_lost;
 
 impl ClusterNotify {
     /// Subscribes to the membership, and again whenever the lease keeper forgets.
     pub(super) fn subscribe_to_membership(&mut self, context: &mut Context<Self>) {
         let (keeper, changes) = (self.down.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_forgotten(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
+        let forgotten = until_lost(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
         context.spawn(
             wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_membership(context)),
         );
@@ -24,7 +24,7 @@ impl ClusterNotify {
     pub(super) fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
         let Some(links) = self.down.links.clone() else { return };
         let me = context.address().recipient();
-        let forgotten = until_forgotten(async move { links.send(SubscribeReach(me)).await });
+        let forgotten = until_lost(async move { links.send(SubscribeReach(me)).await });
         context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| notify.subscribe_to_reach(context)));
     }
 
@@ -37,7 +37,7 @@ impl ClusterNotify {
     /// A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
     pub(super) fn follow_cache(&mut self, context: &mut Context<Self>) {
         let cache = self.down.cache.clone();
-        let forgotten = until_forgotten(async move { cache.send(Follow).await });
+        let forgotten = until_lost(async move { cache.send(Follow).await });
         context.spawn(wrap_future(forgotten).map(|(), notify: &mut Self, context| {
             notify.down.lease_keeper.do_send(Rejoin);
             notify.follow_cache(context);

@@ -8,7 +8,7 @@ use callboard_protocol::commit::{Decision, Operation, Standing};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::member::AckNo;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::Unit;
+use callboard_protocol::write_request::WriteRequest;
 
 use super::*;
 use crate::event_bus::ConfigEvent;
@@ -26,7 +26,7 @@ struct World {
     life: Incarnation,
     acks: Told<Acked>,
     nacks: Told<Nacked>,
-    _publisher: Held,
+    _publisher: Subscription,
 }
 
 impl World {
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// The peer notifies of a unit, and gets the ack.
-    async fn acked(&self, unit: &Unit) -> Ack {
+    async fn acked(&self, unit: &WriteRequest) -> Ack {
         self.node.hear(notify(unit));
         self.node.said(ack_to_peer).await
     }
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// What the peer's transaction comes to, on this ack.
-    async fn commit(&self, unit: &Arc<Unit>, ack: &Ack) -> Decision {
+    async fn commit(&self, unit: &Arc<WriteRequest>, ack: &Ack) -> Decision {
         let request = CommitRequest {
             units: vec![Arc::clone(unit)],
             timeline: TIMELINE,
@@ -83,9 +83,9 @@ impl World {
     }
 
     /// Has a commit of this node looked for.
-    fn resolve(&self, unit: &Unit, ack: Option<Ack>) -> oneshot::Receiver<Resolution> {
+    fn resolve(&self, unit: &WriteRequest, ack: Option<Ack>) -> oneshot::Receiver<Outcome> {
         let (reply, found) = oneshot::channel();
-        self.node.cluster_notify.do_send(Resolve { request_ids: vec![unit.request_id.clone()], ack, reply });
+        self.node.cluster_notify.do_send(FindOutcome { request_ids: vec![unit.request_id.clone()], ack, reply });
         found
     }
 }
@@ -94,7 +94,7 @@ fn peer() -> NodeId {
     NodeId("n2".into())
 }
 
-fn notify(unit: &Unit) -> PeerMessage {
+fn notify(unit: &WriteRequest) -> PeerMessage {
     PeerMessage::Notify(NotifyEvent {
         timeline: TIMELINE,
         batch: BATCH,
@@ -217,7 +217,7 @@ fn a_batch_of_the_node_itself_goes_to_the_peers_and_is_acknowledged_on_the_same_
             _ => None,
         };
         assert_eq!(world.node.said(to).await, peer());
-        world.node.cluster_notify.do_send(Withdraw { batch: BATCH });
+        world.node.cluster_notify.do_send(Abort { batch: BATCH });
         world.until_settled().await;
         let to_all = |to: &Option<NodeId>, message: &PeerMessage| match message {
             PeerMessage::Abort(batch) => to.is_none().then_some(*batch),
@@ -265,7 +265,7 @@ fn a_commit_of_unknown_outcome_is_found_when_it_is_there() {
         let unit = put("a", "x");
         let ack = world.acked(&unit).await;
         world.commit(&unit, &ack).await;
-        let Ok(Resolution::Landed(units)) = world.resolve(&unit, Some(ack)).await else { panic!("not found") };
+        let Ok(Outcome::Landed(units)) = world.resolve(&unit, Some(ack)).await else { panic!("not found") };
         assert_eq!(units.iter().map(|(request_id, _)| request_id).collect::<Vec<_>>(), [&unit.request_id]);
     });
 }
@@ -276,7 +276,7 @@ fn a_commit_of_unknown_outcome_that_is_not_there_can_not_land_afterwards() {
         let world = World::start().await;
         let unit = put("a", "x");
         let ack = world.acked(&unit).await;
-        assert_eq!(world.resolve(&unit, Some(ack.clone())).await.unwrap(), Resolution::Landed(Vec::new()));
+        assert_eq!(world.resolve(&unit, Some(ack.clone())).await.unwrap(), Outcome::Landed(Vec::new()));
         let decided = world.commit(&unit, &ack).await;
         assert!(matches!(decided, Decision::NeedAcks(_)), "{decided:?}");
     });
@@ -287,7 +287,7 @@ fn without_a_row_of_its_own_a_commit_that_is_not_there_may_still_come() {
     run(async || {
         let world = World::start().await;
         let found = world.resolve(&put("a", "x"), None).await.unwrap();
-        assert_eq!(found, Resolution::LandedUncertain(Vec::new()));
+        assert_eq!(found, Outcome::LandedUncertain(Vec::new()));
     });
 }
 
@@ -304,7 +304,7 @@ fn a_database_that_does_not_answer_is_asked_for_three_seconds_and_not_for_ever()
                 break resolution;
             }
         };
-        assert!(matches!(resolution, Resolution::Unresolved { .. }), "{resolution:?}");
+        assert!(matches!(resolution, Outcome::Unresolved { .. }), "{resolution:?}");
         let took = world.node.leases.clock.mono().since(begun);
         assert!((Duration::from_secs(3)..Duration::from_secs(6)).contains(&took), "{took:?}");
     });

@@ -4,14 +4,14 @@
 
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
-use callboard_protocol::unit::{Effect, Fingerprint, ItemOutcome, Recorded};
+use callboard_protocol::write_request::{Effect, Fingerprint, KeyOutcome, Recorded};
 use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 
 use super::{CodecError, decode, encode};
 
 fn recorded() -> impl Strategy<Value = Recorded> {
     let effect = proptest::sample::select(vec![Effect::Created, Effect::Updated, Effect::Unchanged, Effect::Removed]);
-    let item = (any::<u64>(), any::<Option<[u8; 16]>>(), effect).prop_map(|(version, md5, effect)| ItemOutcome {
+    let item = (any::<u64>(), any::<Option<[u8; 16]>>(), effect).prop_map(|(version, md5, effect)| KeyOutcome {
         version: Version(version),
         md5: md5.map(Md5),
         effect,

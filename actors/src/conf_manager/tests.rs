@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callboard_protocol::receiver;
-use callboard_protocol::unit::Effect as Done;
+use callboard_protocol::write_request::Effect as Done;
 
 use super::*;
 use crate::event_bus::ConfigEvent;
@@ -15,7 +15,7 @@ use crate::testbed::{Desk, Questions, advance, put, query, rebuild, run, settle,
 struct World {
     node: Node,
     manager: Addr<ConfManager>,
-    commits: Questions<Commit>,
+    commits: Questions<WriteBatch>,
 }
 
 impl World {
@@ -24,7 +24,7 @@ impl World {
         let node = Node::start(receiver::Options::default()).await;
         let (writer, commits) = Desk::open();
         let (cluster_notify, lease_keeper) = (node.cluster_notify.clone(), node.leases.lease_keeper.clone());
-        let down = Down { cluster_notify, writer, lease_keeper };
+        let down = Deps { cluster_notify, writer, lease_keeper };
         let (time, counts) = (node.leases.clock.clone(), node.leases.metrics.publish.clone());
         let manager = start(&Spec::new(&node.leases.registry, "conf_manager").capacity(1_024), move |_| {
             ConfManager::new(options.clone(), down.clone(), time.clone(), counts.clone())
@@ -33,21 +33,21 @@ impl World {
         Self { node, manager, commits }
     }
 
-    fn publish(&self, unit: &Arc<Unit>) -> oneshot::Receiver<PublishOutcome> {
+    fn publish(&self, unit: &Arc<WriteRequest>) -> oneshot::Receiver<PublishOutcome> {
         let (reply, outcome) = oneshot::channel();
         self.manager.do_send(Publish { unit: Arc::clone(unit), reply });
         outcome
     }
 
     /// Does what the commit asks for.
-    async fn carry_out(&self, commit: &Commit) -> Result<callboard_protocol::commit::Decision, CommitError> {
+    async fn carry_out(&self, commit: &WriteBatch) -> Result<callboard_protocol::commit::Decision, CommitError> {
         let (units, acks) = (commit.units.clone(), commit.acks.clone());
         let (timeline, standing, at) = (commit.timeline, commit.standing.clone(), commit.at);
         self.node.leases.database.writer.commit(CommitRequest { units, timeline, standing, acks, at }).await
     }
 
     /// Carries the next commit out and says so; answers what was in it.
-    async fn commit_next(&mut self) -> Commit {
+    async fn commit_next(&mut self) -> WriteBatch {
         let (commit, reply) = self.commits.next().await;
         let result = self.carry_out(&commit).await;
         reply.send(result).unwrap();
@@ -62,7 +62,7 @@ impl World {
 /// The version that a publish made.
 fn version(outcome: &PublishOutcome) -> u64 {
     match outcome {
-        PublishOutcome::Settled(UnitOutcome::Done { items, .. }) => items[0].version.0,
+        PublishOutcome::Settled(WriteOutcome::Done { items, .. }) => items[0].version.0,
         other => panic!("{other:?}"),
     }
 }
@@ -75,7 +75,7 @@ fn unknown() -> CommitError {
     CommitError::Unknown { cause: Cause::Unreachable, reason: "a test".into() }
 }
 
-fn contents(commit: &Commit) -> Vec<String> {
+fn contents(commit: &WriteBatch) -> Vec<String> {
     commit.units.iter().map(|unit| unit.items[0].key.data_id().to_owned()).collect()
 }
 
@@ -94,7 +94,7 @@ fn a_publish_is_committed_on_the_acks_of_the_members_and_answered_when_it_is_dur
         reply.send(result).unwrap();
         let outcome = outcome.await.unwrap();
         assert_eq!(version(&outcome), 1);
-        let PublishOutcome::Settled(UnitOutcome::Done { items, .. }) = outcome else { panic!("done") };
+        let PublishOutcome::Settled(WriteOutcome::Done { items, .. }) = outcome else { panic!("done") };
         assert_eq!(items[0].effect, Done::Created);
         assert_eq!(query(&world.manager, CountOpen).await, 0);
     });

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{Life, Sighting, Status};
+use callboard_protocol::membership_view::{GossipObservation, Life, Status};
 use callboard_protocol::time::Mono;
 use foca::{AccumulatingRuntime, Codec as _, Foca, Header, NoCustomBroadcast, OwnedNotification, Timer};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::announcing::Announcing;
+use super::announcement::Announcement;
 use super::config::config;
 use super::identity::Identity;
 use super::overtaking::{Namesakes, Renewals};
@@ -49,7 +49,7 @@ pub(super) struct Engine {
     foca: Foca<Identity, Wire, StdRng, NoCustomBroadcast>,
     runtime: AccumulatingRuntime<Identity>,
     timers: Timers<Timer<Identity>>,
-    announcing: Announcing,
+    announcing: Announcement,
     chance: StdRng,
     sends: Vec<(SocketAddr, Bytes)>,
     /// Some member knows the present identity.
@@ -81,7 +81,7 @@ impl Engine {
             foca,
             runtime: AccumulatingRuntime::new(),
             timers: Timers::new(),
-            announcing: Announcing::default(),
+            announcing: Announcement::default(),
             chance,
             sends: Vec::new(),
             is_known: false,
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// Every node that is known, the local one included: its latest word at each of its addresses.
-    pub(super) fn sightings(&self) -> Vec<Sighting> {
+    pub(super) fn sightings(&self) -> Vec<GossipObservation> {
         let me = self.foca.identity();
         let own = me.sighting(if self.has_left { Life::Down } else { Life::Alive });
         let others = self.foca.iter_membership_state().filter(|member| member.id().node != me.node);

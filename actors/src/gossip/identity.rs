@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{Addresses, Life, ProtocolRange, Sighting, Status};
+use callboard_protocol::membership_view::{Addresses, GossipObservation, Life, ProtocolRange, Status};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of a node in gossip, in bytes.
@@ -63,8 +63,8 @@ impl Identity {
         Self { status, generation, ..self.clone() }
     }
 
-    pub(super) fn sighting(&self, life: Life) -> Sighting {
-        Sighting {
+    pub(super) fn sighting(&self, life: Life) -> GossipObservation {
+        GossipObservation {
             node: self.node.clone(),
             generation: self.generation,
             life,

@@ -7,7 +7,7 @@ mod world;
 
 use std::time::Duration;
 
-use callboard_protocol::roster::{Life, Status};
+use callboard_protocol::membership_view::{Life, Status};
 
 use world::{World, address, alias};
 

@@ -1,15 +1,15 @@
-//! Carries out what the lease machine says: joins, renews, fences, gives the row back, begins a line of history, tells the
+//! Carries out what the lease machine says: joins, renews, fences, gives the row back, begins a timeline, tells the
 //! cache. Decides nothing; what comes of it goes back into the machine as an event.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use callboard_protocol::config::Version;
-use callboard_protocol::lease::{Effect, Event, FenceResult, JoinResult, Observation, RenewResult, Terms};
-use callboard_protocol::member::{Grant, Incarnation, LeaseEnd, NodeId, Timeline};
+use callboard_protocol::lease::{Effect, Event, FenceResult, JoinResult, LeaseMode, Observation, RenewResult};
+use callboard_protocol::member::{Incarnation, LeaseEnd, NodeId, ReadLease, Timeline};
 
 use super::LeaseKeeper;
-use crate::cache::keeper::{Extend, SetGrant};
+use crate::cache::writer::{Extend, SetReadLease};
 use crate::runtime::{Context, ask};
 use crate::store::{JoinRequest, Joined, WriteError, Writer};
 
@@ -54,7 +54,7 @@ impl LeaseKeeper {
             }
             Effect::BeginTimeline { lost, known } => self.begin_timeline(lost, known, context),
             Effect::Admit { grant, timeline, revision } => {
-                let told = SetGrant { grant: Some(self.by_clock_of_leases(grant)), timeline, revision };
+                let told = SetReadLease { grant: Some(self.by_clock_of_leases(grant)), timeline, revision };
                 self.then(self.insist(told), context, |_, ()| Event::Admitted);
             }
             // Loss is repaired: the lease ends and the next renewal extends it.
@@ -73,22 +73,22 @@ impl LeaseKeeper {
     }
 
     /// The grant with its end by the clock of leases, as it stood when the join or renewal was sent.
-    fn by_clock_of_leases(&self, grant: Grant) -> Grant {
+    fn by_clock_of_leases(&self, grant: ReadLease) -> ReadLease {
         let ends = match grant.ends {
             LeaseEnd::Never => LeaseEnd::Never,
             LeaseEnd::At(end) => LeaseEnd::At(end.after(self.ahead)),
         };
-        Grant { ends, ..grant }
+        ReadLease { ends, ..grant }
     }
 
-    /// Empties the cache and takes its leave to answer from memory away.
+    /// Empties the cache and takes its read lease away.
     pub(super) fn empty_cache(&self) -> impl Future<Output = ()> + use<> {
-        self.insist(SetGrant { grant: None, timeline: Timeline::default(), revision: Version::ZERO })
+        self.insist(SetReadLease { grant: None, timeline: Timeline::default(), revision: Version::ZERO })
     }
 
     /// Tells the cache until it has done it, and nothing else meanwhile: a keeper that is being rebuilt comes back, and
     /// what it is told late must not undo what came after.
-    fn insist(&self, told: SetGrant) -> impl Future<Output = ()> + use<> {
+    fn insist(&self, told: SetReadLease) -> impl Future<Output = ()> + use<> {
         let (cache, turn) = (self.cache.clone(), Rc::clone(&self.cache_turn));
         async move {
             let _turn = turn.lock().await;
@@ -108,7 +108,7 @@ impl LeaseKeeper {
             boot_id: options.boot_id,
             address: options.address,
             versions: options.versions,
-            is_alone: options.lease.terms == Terms::Forever,
+            is_alone: options.lease.terms == LeaseMode::Forever,
         };
         self.ahead = self.clock.lease().since(self.clock.mono());
         let joining = async move {

@@ -1,10 +1,10 @@
 //! The keeper on paused time, over a real cache and a database of its own.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use callboard_protocol::member::{Grant, LeaseEnd};
+use callboard_protocol::member::{LeaseEnd, ReadLease};
 
 use super::*;
-use crate::cache::keeper::{Extend, SetGrant};
+use crate::cache::writer::{Extend, SetReadLease};
 use crate::runtime::Observe;
 use crate::store::{JoinRequest, Joined};
 use crate::testbed::node::{Leases, me};
@@ -41,7 +41,7 @@ async fn pass_until(leases: &Leases, what: &str, mut holds: impl FnMut(&[MemberR
 #[test]
 fn nothing_happens_before_the_cache_was_emptied() {
     run(async || {
-        let leases = Leases::start(Terms::Forever).await;
+        let leases = Leases::start(LeaseMode::Forever).await;
         leases.joined(None).await;
         // A keeper of leases before this one has left a leave behind that nobody keeps.
         let free = leases.keep_cache_busy();
@@ -61,7 +61,7 @@ fn nothing_happens_before_the_cache_was_emptied() {
 #[test]
 fn a_node_that_joined_tells_so_and_whoever_subscribes_later_is_told_at_once() {
     run(async || {
-        let leases = Leases::start(Terms::Renewed).await;
+        let leases = Leases::start(LeaseMode::Renewed).await;
         let incarnation = leases.joined(None).await;
         assert_eq!(query(&leases.lease_keeper, GetStanding).await, Standing::Settled);
         assert_eq!(leases.metrics.lease.member.get(), 1);
@@ -77,7 +77,7 @@ fn a_node_that_joined_tells_so_and_whoever_subscribes_later_is_told_at_once() {
 #[test]
 fn a_new_life_has_another_name_and_begins_with_an_empty_cache() {
     run(async || {
-        let leases = Leases::start(Terms::Forever).await;
+        let leases = Leases::start(LeaseMode::Forever).await;
         let first = leases.joined(None).await;
         query(&leases.lease_keeper, Rejoin).await;
         let told = leases.memberships.next().await;
@@ -86,7 +86,7 @@ fn a_new_life_has_another_name_and_begins_with_an_empty_cache() {
         let rows = leases.rows().await;
         assert_eq!(rows.iter().map(|row| row.incarnation).collect::<Vec<_>>(), [second]);
         // What the old life may still be told does not extend the leave of the new one.
-        let old = Grant { incarnation: first, ends: LeaseEnd::Never };
+        let old = ReadLease { incarnation: first, ends: LeaseEnd::Never };
         query(&leases.keeper, Extend { grant: old }).await;
         assert_eq!(query(&leases.lease_keeper, Observe).await["incarnation"], second.0.to_string());
     });
@@ -95,7 +95,7 @@ fn a_new_life_has_another_name_and_begins_with_an_empty_cache() {
 #[test]
 fn a_row_is_renewed_all_the_time() {
     run(async || {
-        let leases = Leases::start(Terms::Renewed).await;
+        let leases = Leases::start(LeaseMode::Renewed).await;
         leases.joined(None).await;
         for _ in 0..3 {
             let before = leases.rows().await[0].renew_seq;
@@ -108,7 +108,7 @@ fn a_row_is_renewed_all_the_time() {
 #[test]
 fn the_row_of_a_node_that_does_not_renew_is_fenced_after_a_lease() {
     run(async || {
-        let leases = Leases::start(Terms::Renewed).await;
+        let leases = Leases::start(LeaseMode::Renewed).await;
         leases.joined(None).await;
         join(&leases, "dead").await;
         let begun = leases.clock.mono();
@@ -124,11 +124,12 @@ fn the_row_of_a_node_that_does_not_renew_is_fenced_after_a_lease() {
 #[test]
 fn a_row_that_is_revoked_can_not_be_renewed_and_everybody_is_told() {
     run(async || {
-        let leases = Leases::start(Terms::Renewed).await;
+        let leases = Leases::start(LeaseMode::Renewed).await;
         leases.joined(None).await;
         let row = join(&leases, "deaf").await;
         query(&leases.lease_keeper, Revoke { rows: vec![row.clone()] }).await;
-        let is_revoked = |told: &MembershipChanged| told.rows.iter().any(|(_, sight)| *sight == LeaseSight::Revoked);
+        let is_revoked =
+            |told: &MembershipChanged| told.rows.iter().any(|(_, sight)| *sight == LeaseObservation::Revoked);
         let mut told = Vec::new();
         pass_until(&leases, "the word", |_| {
             told.extend(leases.memberships.take());
@@ -142,7 +143,7 @@ fn a_row_that_is_revoked_can_not_be_renewed_and_everybody_is_told() {
 #[test]
 fn a_node_that_leaves_gives_its_row_back_and_is_no_member_any_more() {
     run(async || {
-        let leases = Leases::start(Terms::Renewed).await;
+        let leases = Leases::start(LeaseMode::Renewed).await;
         leases.joined(None).await;
         query(&leases.lease_keeper, Leave).await;
         assert_eq!(leases.rows().await, []);
@@ -158,7 +159,7 @@ fn a_node_that_leaves_gives_its_row_back_and_is_no_member_any_more() {
 #[test]
 fn a_node_on_direct_terms_takes_no_row_and_is_as_it_shall() {
     run(async || {
-        let leases = Leases::start(Terms::Direct).await;
+        let leases = Leases::start(LeaseMode::Direct).await;
         assert_eq!(leases.memberships.next().await.incarnation, None);
         assert_eq!(query(&leases.lease_keeper, GetStanding).await, Standing::Settled);
         assert_eq!(leases.rows().await, []);
@@ -168,10 +169,10 @@ fn a_node_on_direct_terms_takes_no_row_and_is_as_it_shall() {
 #[test]
 fn a_keeper_that_was_rebuilt_takes_the_leave_of_the_cache_and_begins_a_new_life() {
     run(async || {
-        let leases = Leases::start(Terms::Forever).await;
+        let leases = Leases::start(LeaseMode::Forever).await;
         let first = leases.joined(None).await;
-        let forged = SetGrant {
-            grant: Some(Grant { incarnation: first, ends: LeaseEnd::Never }),
+        let forged = SetReadLease {
+            grant: Some(ReadLease { incarnation: first, ends: LeaseEnd::Never }),
             timeline: Timeline(1),
             revision: Version::ZERO,
         };

@@ -10,7 +10,7 @@ use callboard_protocol::session::client::{Client, ClientId, ClientKind};
 use callboard_protocol::time::WallMillis;
 
 use super::LongPoll;
-use crate::coordinator::seats::ListClients;
+use crate::coordinator::connections::ListClients;
 use crate::runtime::Context;
 
 impl Handler<ListClients> for LongPoll {

@@ -21,13 +21,13 @@ pub struct SetPeers(pub BTreeMap<NodeId, SocketAddr>);
 
 /// Subscribes the one who gets what peers say. The answer tells when the subscriber was forgotten.
 #[derive(Debug, Message)]
-#[rtype(result = "crate::subscription::Held")]
+#[rtype(result = "crate::subscription::Subscription")]
 pub struct SubscribeMessages(pub Recipient<FromPeer>);
 
 /// Subscribes to who can be reached: told at once, then at each change. The answer tells when the subscriber was
 /// forgotten.
 #[derive(Debug, Message)]
-#[rtype(result = "crate::subscription::Held")]
+#[rtype(result = "crate::subscription::Subscription")]
 pub struct SubscribeReach(pub Recipient<ReachChanged>);
 
 /// These peers can be reached, both ways: a link to them lives, and on a link that they dialed they were heard within
@@ -70,7 +70,7 @@ pub enum QueryError {
 
 /// Subscribes the one who answers what peers ask. The answer tells when the subscriber was forgotten.
 #[derive(Debug, Message)]
-#[rtype(result = "crate::subscription::Held")]
+#[rtype(result = "crate::subscription::Subscription")]
 pub struct SubscribeQueries(pub Recipient<PeerAsked>);
 
 /// A peer asks. A reply that is dropped says that there is no answer.

@@ -11,7 +11,7 @@ use callboard_protocol::link::{Backlog, Backoff, Beat, Pulse};
 use callboard_protocol::time::Mono;
 use tokio::sync::oneshot;
 
-use super::pipe::{Link, Pipe};
+use super::link_queue::{Link, LinkQueue};
 use super::wire::{self, Frame};
 use super::{PeerQuery, PeerReply, QueryError};
 use crate::cluster_notify::PeerMessage;
@@ -62,12 +62,12 @@ pub(super) struct Dialed {
 
 /// A pipe with its figures.
 pub(super) struct Outlet {
-    pipe: Pipe,
+    pipe: LinkQueue,
     metrics: PeerMetrics,
 }
 
 impl Outlet {
-    pub(super) fn new(pipe: Pipe, metrics: PeerMetrics) -> Self {
+    pub(super) fn new(pipe: LinkQueue, metrics: PeerMetrics) -> Self {
         Self { pipe, metrics }
     }
 

@@ -11,7 +11,7 @@ use callboard_protocol::member::NodeId;
 use tokio::time::Instant;
 
 use self::world::{SOON, World, abort, address, ear, node, number};
-use super::pipe::MAX_FRAMES;
+use super::link_queue::MAX_FRAMES;
 use super::wire::Frame;
 use super::{ReachChanged, SubscribeMessages, SubscribeReach};
 use crate::cluster_notify::{FromPeer, PeerMessage, Transport as _};
@@ -149,7 +149,7 @@ async fn a_peer_that_does_not_read_holds_no_more_than_the_bound() {
 #[test]
 fn a_queue_is_bounded_in_bytes_until_they_are_written() {
     let (pipe, mut end) = super::pipe();
-    let large = bytes::Bytes::from(vec![0; super::pipe::MAX_BYTES / 2]);
+    let large = bytes::Bytes::from(vec![0; super::link_queue::MAX_BYTES / 2]);
     assert!(pipe.push(large.clone()) && pipe.push(large.clone()));
     assert!(!pipe.push(bytes::Bytes::from_static(b"x")));
     let taken = end.frames.try_recv().unwrap();

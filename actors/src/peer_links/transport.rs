@@ -8,7 +8,7 @@ use super::message::{Audience, Say};
 use super::{PeerLinks, SubscribeMessages};
 use crate::cluster_notify::{Forgotten, FromPeer, PeerMessage, Transport};
 use crate::metrics::PeerMetrics;
-use crate::subscription::until_forgotten;
+use crate::subscription::until_lost;
 
 /// Carries messages over [`PeerLinks`].
 #[derive(Debug, Clone)]
@@ -55,6 +55,6 @@ impl Transport for LinkTransport {
 
     fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
         let links = self.links.clone();
-        Box::pin(until_forgotten(async move { links.send(SubscribeMessages(listener)).await }))
+        Box::pin(until_lost(async move { links.send(SubscribeMessages(listener)).await }))
     }
 }

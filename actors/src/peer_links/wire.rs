@@ -14,7 +14,7 @@ use callboard_protocol::content::ContentError;
 use callboard_protocol::key::KeyError;
 use callboard_protocol::link::Versions;
 use callboard_protocol::member::NodeId;
-use callboard_protocol::unit::BadRequestId;
+use callboard_protocol::write_request::BadRequestId;
 use serde::{Deserialize, Serialize};
 
 use self::event::Message;

@@ -24,7 +24,7 @@ struct Worker {
     seated: Questions<ListClients>,
     polls: Questions<ListClients>,
     watchers: Questions<ListWatchers>,
-    _held: Held,
+    _held: Subscription,
 }
 
 impl World {

@@ -5,11 +5,11 @@
 //! the connection as its outlet takes, and one for each configuration behind them. Opens no socket and knows no format:
 //! requests come as messages, and the outlet of the stream is handed in.
 
-mod asking;
-mod listening;
-mod matching;
-mod telling;
-pub mod words;
+mod listen;
+pub mod message;
+mod notify;
+mod patterns;
+mod requests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use actix::{
     ResponseActFuture, SpawnHandle,
 };
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::nacos::conversation::{Again, Conversation, Seat};
+use callboard_protocol::nacos::conversation::{Again, Conversation, Registration};
 use callboard_protocol::nacos::fuzzy::{Fuzzy, Pattern};
 use callboard_protocol::nacos::listens::Listens;
 use callboard_protocol::nacos::notices::{Notices, Policy};
@@ -36,11 +36,11 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::telling::Stream;
-use self::words::{ConnectionEnded, Enter, Entered, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
-use super::{ASK_DEADLINE, Neighbours, RETRY};
+use self::message::{ConnectionEnded, Enter, Entered, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
+use self::notify::Stream;
+use super::{ASK_DEADLINE, Deps, RETRY};
 use crate::clock::SharedClock;
-use crate::coordinator::seats::{Attend, GetWatched, Leave, Silent, Watched};
+use crate::coordinator::connections::{Connect, Disconnect, GetWatched, SetIdle, Watched};
 use crate::coordinator::{SessionEvent, WatchId};
 use crate::metrics::{EndLabel, GrpcMetrics, HeldLabel, PushMetrics, SdkLabel, TypeLabel};
 use crate::monitored;
@@ -77,7 +77,7 @@ pub struct Setup {
     /// What each may do.
     pub limits: Limits,
     /// Whom they talk to.
-    pub neighbours: Neighbours,
+    pub neighbours: Deps,
     /// For people.
     pub clock: SharedClock,
     /// Counts.
@@ -100,7 +100,7 @@ pub struct GrpcSession {
     since: WallMillis,
     origin: Instant,
     presence: Presence,
-    conversation: Conversation<Talk>,
+    conversation: Conversation<Registered>,
     outbox: Outbox,
     stream: Option<Stream>,
     /// Requests that wait for the connection to be set up.
@@ -115,7 +115,7 @@ pub struct GrpcSession {
 }
 
 /// What a session knows of a client that has said who it is.
-struct Talk {
+struct Registered {
     client: Arc<Client>,
     sdk: SdkLabel,
     listens: Listens,
@@ -155,7 +155,7 @@ impl GrpcSession {
     fn heard(&mut self, bytes: usize) -> Duration {
         let sign = self.presence.heard(self.now(), bytes);
         if sign.is_back {
-            self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: false });
+            self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
         }
         sign.pause
     }
@@ -170,7 +170,7 @@ impl GrpcSession {
     /// Takes the seat, and again whenever the coordinator forgets it.
     fn take_seat(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
         let (coordinator, me) = (self.setup.neighbours.coordinator.clone(), context.address());
-        let attend = Attend {
+        let attend = Connect {
             number: self.number,
             client: Arc::clone(&client),
             since: self.since,
@@ -180,10 +180,12 @@ impl GrpcSession {
         let asking = async move { ask(&coordinator, attend, ASK_DEADLINE).await };
         let stream = self.conversation.stream();
         context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| {
-            let meaning = session.conversation.seated(stream);
+            let meaning = session.conversation.registered(stream);
             match (seat, meaning) {
-                (Ok(Ok(_)), Seat::GiveBack) => session.setup.neighbours.coordinator.do_send(Leave(session.number)),
-                (Ok(Ok(held)), Seat::First | Seat::Again) => {
+                (Ok(Ok(_)), Registration::GiveBack) => {
+                    session.setup.neighbours.coordinator.do_send(Disconnect(session.number))
+                }
+                (Ok(Ok(held)), Registration::First | Registration::Again) => {
                     let again = Arc::clone(&client);
                     context.spawn(wrap_future(held.lost()).map(move |(), session: &mut Self, context| {
                         if session.conversation.known_at(stream).is_some() {
@@ -191,7 +193,7 @@ impl GrpcSession {
                         }
                     }));
                     match meaning {
-                        Seat::First => session.begin(client, wants_ready, context),
+                        Registration::First => session.begin(client, wants_ready, context),
                         _ => session.watch_again(context),
                     }
                 }
@@ -203,7 +205,7 @@ impl GrpcSession {
                         }
                     });
                 }
-                (Ok(Ok(_)), Seat::Former) => {}
+                (Ok(Ok(_)), Registration::Former) => {}
             }
         }));
     }
@@ -211,7 +213,7 @@ impl GrpcSession {
     fn begin(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
         let sdk = self.setup.grpc.connected(&client.software);
         let (listens, fuzzy) = (Listens::new(Arc::clone(&client)), Fuzzy::default());
-        self.conversation.begin(Talk { client, sdk, listens, fuzzy, watches: HashMap::new() });
+        self.conversation.begin(Registered { client, sdk, listens, fuzzy, watches: HashMap::new() });
         if wants_ready {
             let number = self.outbox.number();
             self.say(Notice::Ready(number), context);
@@ -221,7 +223,7 @@ impl GrpcSession {
     }
 
     /// The client has closed its stream, and with it taken back what it said: it is to set the connection up again.
-    fn forget(&mut self, talk: Option<Box<Talk>>) {
+    fn forget(&mut self, talk: Option<Box<Registered>>) {
         let Some(talk) = talk else { return };
         let lost: Vec<_> = talk.listens.unanswered().map(|(key, version)| (key.clone(), version)).collect();
         for (key, version) in lost {
@@ -230,7 +232,7 @@ impl GrpcSession {
         self.setup.grpc.disconnected(&talk.sdk);
         self.outbox = Notices::new(Policy::default());
         // A coordinator that is gone has no seat to give back.
-        self.setup.neighbours.coordinator.do_send(Leave(self.number));
+        self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
     }
 
     /// Closes the connection of a node that stops when the client has not said who it is: it has nothing to wait for.
@@ -272,7 +274,7 @@ impl GrpcSession {
             Silence::Rest(wait) => wait,
             Silence::Ping { wait, is_new, .. } => {
                 if is_new {
-                    self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: true });
+                    self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
                 }
                 let number = self.outbox.number();
                 self.say(Notice::Detection(number), context);
@@ -293,11 +295,11 @@ impl Actor for GrpcSession {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        let (talk, is_seating) = self.conversation.end();
+        let (talk, is_registering) = self.conversation.end();
         self.forget(talk);
-        if is_seating {
+        if is_registering {
             // The answer to its asking may have been on its way.
-            self.setup.neighbours.coordinator.do_send(Leave(self.number));
+            self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
         }
     }
 }
@@ -459,7 +461,7 @@ impl Handler<SessionEvent> for GrpcSession {
                 }
                 self.tell(context);
             }
-            SessionEvent::Recheck => self.look_again(context),
+            SessionEvent::Recheck => self.recheck(context),
             SessionEvent::Drain(_) => self.leave(),
         }
     }
@@ -469,7 +471,7 @@ impl Handler<GetWatched> for GrpcSession {
     type Result = MessageResult<GetWatched>;
 
     fn handle(&mut self, asked: GetWatched, _: &mut Context<Self>) -> Self::Result {
-        let Some(Talk { listens, fuzzy, .. }) = self.conversation.known() else {
+        let Some(Registered { listens, fuzzy, .. }) = self.conversation.known() else {
             return MessageResult(Watched::default());
         };
         let prefix = |(_, pattern): (&str, &Pattern)| {

@@ -6,8 +6,8 @@
 
 mod asking;
 mod ending;
+pub mod message;
 mod watching;
-pub mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use callboard_protocol::time::{Mono, WallMillis};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::words::{Answer, Broken, Ear, Fault, Heard, Mouth, Request, Said};
-use super::{ASK_DEADLINE, Neighbours};
+use self::message::{Answer, Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage, Request};
+use super::{ASK_DEADLINE, Deps};
 use crate::clock::SharedClock;
-use crate::coordinator::seats::{Attend, GetWatched, Report, Silent, Watched};
+use crate::coordinator::connections::{Connect, GetWatched, Report, SetIdle, Watched};
 use crate::coordinator::{SessionEvent, WatchId};
 use crate::metrics::{HeldLabel, PushMetrics, RequestLabel, SessionMetrics, StepLabel};
 use crate::monitored;
@@ -68,7 +68,7 @@ pub struct Setup {
     /// What each may do.
     pub limits: Limits,
     /// Whom they talk to.
-    pub neighbours: Neighbours,
+    pub neighbours: Deps,
     /// For people.
     pub clock: SharedClock,
     /// Counts.
@@ -84,9 +84,9 @@ pub struct Connection {
     /// How it came.
     pub kind: ClientKind,
     /// Where the client is heard.
-    pub ear: Box<dyn Ear>,
+    pub ear: Box<dyn MessageReader>,
     /// Where it is spoken to.
-    pub mouth: Box<dyn Mouth>,
+    pub mouth: Box<dyn MessageWriter>,
     /// Lives as long as the session: counts it.
     pub guard: Box<dyn std::any::Any>,
 }
@@ -97,14 +97,14 @@ pub struct NativeSession {
     number: SessionNumber,
     kind: ClientKind,
     /// `None` while it is read from, and once nothing more is read.
-    ear: Option<Box<dyn Ear>>,
+    ear: Option<Box<dyn MessageReader>>,
     /// `None` while it is written to.
-    mouth: Option<Box<dyn Mouth>>,
+    mouth: Option<Box<dyn MessageWriter>>,
     /// Since when the client is connected.
     since: WallMillis,
     origin: Instant,
     presence: Presence,
-    conversation: Conversation<Said, WatchId>,
+    conversation: Conversation<OutboundMessage, WatchId>,
     _guard: Box<dyn std::any::Any>,
 }
 
@@ -171,10 +171,14 @@ impl NativeSession {
     }
 
     /// Does what a message asks. Answers how long to wait before the next is read.
-    fn heard(&mut self, Heard { id, bytes, request }: Heard, context: &mut Context<Self>) -> Duration {
+    fn heard(
+        &mut self,
+        InboundMessage { id, bytes, request }: InboundMessage,
+        context: &mut Context<Self>,
+    ) -> Duration {
         let sign = self.presence.heard(self.now(), bytes);
         if sign.is_back {
-            self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: false });
+            self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
         }
         if let Ok(request) = &request {
             self.setup.session.requests.get_or_create(&RequestLabel { kind: request.kind() }).inc();
@@ -208,7 +212,7 @@ impl NativeSession {
     fn take_seat(&mut self, context: &mut Context<Self>) {
         let Some(client) = self.conversation.client() else { return };
         let (coordinator, me) = (self.setup.neighbours.coordinator.clone(), context.address());
-        let attend = Attend {
+        let attend = Connect {
             number: self.number,
             client: Arc::clone(client),
             since: self.since,
@@ -238,7 +242,7 @@ impl NativeSession {
     /// Owes the client this.
     fn answer(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
         let bytes = answer.weight();
-        self.conversation.owe(Said { id, answer }, bytes);
+        self.conversation.owe(OutboundMessage { id, answer }, bytes);
         self.speak(context);
     }
 
@@ -274,7 +278,7 @@ impl NativeSession {
     }
 
     /// A word as it is sent. What is pushed is reported.
-    fn said(&self, word: Word<Said>) -> Said {
+    fn said(&self, word: Word<OutboundMessage>) -> OutboundMessage {
         match word {
             Word::Push(outgoing, content) => {
                 let (key, version) = (&outgoing.state.key, outgoing.state.version);
@@ -282,9 +286,12 @@ impl NativeSession {
                     self.report(key.clone(), before, PushStep::Superseded);
                 }
                 self.report(key.clone(), version, PushStep::Sent);
-                Said { id: 0, answer: Answer::Push { state: outgoing.state, content, reset: outgoing.reset } }
+                OutboundMessage {
+                    id: 0,
+                    answer: Answer::Push { state: outgoing.state, content, reset: outgoing.reset },
+                }
             }
-            Word::Watching(id) => Said { id, answer: Answer::Watching },
+            Word::Watching(id) => OutboundMessage { id, answer: Answer::Watching },
             Word::Answer(said) => said,
         }
     }
@@ -320,7 +327,7 @@ impl NativeSession {
             Silence::Rest(wait) => wait,
             Silence::Ping { number, wait, is_new } => {
                 if is_new {
-                    self.setup.neighbours.coordinator.do_send(Silent { number: self.number, is_idle: true });
+                    self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
                 }
                 self.answer(0, Answer::Ping(number), context);
                 wait

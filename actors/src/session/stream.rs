@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{ASK_DEADLINE, RETRY};
-use crate::coordinator::seats::{Attend, GetWatched, Leave, Report, Watched};
+use crate::coordinator::connections::{Connect, Disconnect, GetWatched, Report, Watched};
 use crate::coordinator::{Coordinator, SessionEvent, Watch, WatchId, WatchRefused};
 use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
@@ -58,7 +58,7 @@ pub struct Outlet {
     cursor: AtomicU64,
     /// True when the client knows the states up to the cursor, so that only later ones are sent.
     resumes: std::sync::atomic::AtomicBool,
-    /// The line of history that was last read; `None` before the first read.
+    /// The timeline that was last read; `None` before the first read.
     timeline: Cell<Option<Timeline>>,
 }
 
@@ -74,7 +74,7 @@ impl Outlet {
         }
     }
 
-    /// False when what was read before is of another line of history.
+    /// False when what was read before is of another timeline.
     fn goes_on(&self, timeline: Timeline) -> bool {
         self.timeline.replace(Some(timeline)).is_none_or(|before| before == timeline)
     }
@@ -117,7 +117,7 @@ pub struct StreamRequest {
 
 /// The actors a stream talks to, all on its own thread.
 #[derive(Debug, Clone)]
-pub struct Neighbours {
+pub struct Deps {
     /// Knows who watches.
     pub coordinator: Addr<Coordinator>,
     /// Reads snapshots and the feed.
@@ -131,7 +131,7 @@ const PAGE: u32 = 64;
 /// A stream of changes.
 pub struct StreamSession {
     request: StreamRequest,
-    neighbours: Neighbours,
+    neighbours: Deps,
     watch: Option<WatchId>,
     outbox: Outbox,
     /// A frame is waiting for room in the connection.
@@ -141,7 +141,7 @@ pub struct StreamSession {
 impl StreamSession {
     /// Serves `request`.
     #[must_use]
-    pub fn new(request: StreamRequest, neighbours: Neighbours) -> Self {
+    pub fn new(request: StreamRequest, neighbours: Deps) -> Self {
         let outbox = Outbox::new(request.outlet.resume_point().unwrap_or_default(), request.max_keys);
         Self { request, neighbours, watch: None, outbox, sending: false }
     }
@@ -153,7 +153,7 @@ impl StreamSession {
         let client = Arc::clone(&self.request.client);
         let registering = async move {
             let (events, inquiries) = (me.clone().recipient(), me.clone().recipient());
-            let attend = Attend { number, client, since, events, inquiries };
+            let attend = Connect { number, client, since, events, inquiries };
             if let Err(refused) = ask(&coordinator, attend, ASK_DEADLINE).await? {
                 return Ok(Err(refused));
             }
@@ -342,7 +342,7 @@ impl Actor for StreamSession {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         // It ends the watch, too. A coordinator that is gone has no seat to take back.
-        self.neighbours.coordinator.do_send(Leave(self.request.number));
+        self.neighbours.coordinator.do_send(Disconnect(self.request.number));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Copies of a SQLite file: made while a node serves it, checked, and put into use as a new line of history. Owns the SQL of
+//! Copies of a SQLite file: made while a node serves it, checked, and put into use as a new timeline. Owns the SQL of
 //! that. Where the files lie, and that no node serves the one that is replaced, is for the caller.
 
 use std::path::Path;
@@ -34,7 +34,7 @@ pub enum BackupError {
 /// How far a file goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Extent {
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// The revision of the last commit.
     pub revision: Version,

@@ -9,7 +9,7 @@ use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{AckNo, NodeId, NodeRow, Timeline};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Recorded, RequestId, Unit};
+use callboard_protocol::write_request::{Recorded, RequestId, WriteRequest};
 use sea_orm::{FromQueryResult, Value};
 
 use super::dialect::{self, Backend, names};
@@ -26,7 +26,7 @@ pub(super) const ASKED_AT_ONCE: usize = 256;
 
 /// Reads what the decision about `units` rests on. The meta row is locked already; the membership rows are read by
 /// a statement of their own after that, so that a join that waited for the lock is seen.
-pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Result<Snapshot, Fault> {
+pub(super) async fn read(transaction: &Transaction, units: &[Arc<WriteRequest>]) -> Result<Snapshot, Fault> {
     // An id that was made up for this one request can't be there yet: a commit that may have landed is never repeated.
     let repeatable = units.iter().filter(|unit| unit.repeatable);
     let ids: Vec<&str> = repeatable.map(|unit| unit.request_id.as_str()).collect();
@@ -48,7 +48,7 @@ pub(super) async fn read(transaction: &Transaction, units: &[Arc<Unit>]) -> Resu
     })
 }
 
-/// The revision, the line of history and every membership row.
+/// The revision, the timeline and every membership row.
 pub(super) async fn members(transaction: &Transaction) -> Result<(Version, Timeline, Vec<NodeRow>), Fault> {
     let sql = "SELECT m.rev, m.timeline, n.node, n.inc, n.ack_floor \
                FROM cc_meta m LEFT JOIN cc_node n ON 1 = 1 WHERE m.id = 1";
@@ -140,7 +140,7 @@ const STATE_COLUMNS: [Column; 5] =
 const CHANGE_COLUMNS: [Column; 11] = [
     Column::Rev,
     Column::Op,
-    Column::Channel,
+    Column::Source,
     Column::Operator,
     Column::SourceAddress,
     Column::ClientId,

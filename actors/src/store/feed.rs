@@ -8,15 +8,15 @@ use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::feed::Span;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Origin, RequestId};
 use callboard_protocol::watch::Selector;
+use callboard_protocol::write_request::{Origin, RequestId};
 
 use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order};
 
 use super::conditions::selected;
 use super::error::{Fault, ReadError};
-use super::reader::{self, Reader};
+use super::reader::{self, ReadPool};
 use super::rows::{self, Head, OriginRow, StateRow};
 use super::schema::{Column, FACTS, KEY, ORIGIN, Table};
 
@@ -25,7 +25,7 @@ use super::schema::{Column, FACTS, KEY, ORIGIN, Table};
 pub struct Snapshot {
     /// The states are as of this revision.
     pub revision: Version,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// The feed is whole after this revision.
     pub floor: Version,
@@ -57,7 +57,7 @@ pub struct Feed {
     pub floor: Version,
     /// The revision of the last commit.
     pub revision: Version,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// In the order of their revisions.
     pub changes: Vec<Change>,
@@ -76,7 +76,7 @@ impl Feed {
     }
 }
 
-impl Reader {
+impl ReadPool {
     /// The states of the selected keys that exist, at most `limit` of them.
     ///
     /// # Errors

@@ -5,14 +5,14 @@ use callboard_protocol::config::{Metadata, Version};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Origin, RequestId};
+use callboard_protocol::write_request::{Origin, RequestId};
 
 use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 use super::conditions::has_key;
 use super::error::{Fault, ReadError};
-use super::reader::Reader;
+use super::reader::ReadPool;
 use super::rows::{self, Facts, FactsRow, OriginRow};
 use super::schema::{Alias, Column, FACTS, ORIGIN, Table};
 
@@ -39,7 +39,7 @@ pub struct HistoryEntry {
     pub content: Option<Content>,
 }
 
-impl Reader {
+impl ReadPool {
     /// Up to `limit` changes of `key` below version `before`, newest first, without contents.
     ///
     /// # Errors

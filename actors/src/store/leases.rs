@@ -1,4 +1,4 @@
-//! Leases as the database sees them: renew, look at the rows, revoke, fence, and begin a new line of history. All but
+//! Leases as the database sees them: renew, look at the rows, revoke, fence, and begin a new timeline. All but
 //! the last are single statements on one row, outside of the order of commits. Decides nothing.
 
 use callboard_protocol::config::Version;
@@ -17,7 +17,7 @@ use super::schema::{Column, Table};
 use super::transaction::{Transaction, replacing_dead};
 use super::writer::Writer;
 
-/// Revisions that a new line of history leaves out, so that no lost one is ever given again.
+/// Revisions that a new timeline leaves out, so that no lost one is ever given again.
 const SKIPPED: u64 = 1_000_000;
 
 impl Writer {
@@ -33,7 +33,7 @@ impl Writer {
         Ok(self.run_alone(&update).await? > 0)
     }
 
-    /// Every row, with the revision and the line of history of the same moment.
+    /// Every row, with the revision and the timeline of the same moment.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -66,7 +66,7 @@ impl Writer {
         Ok(self.run_alone(&delete).await? > 0)
     }
 
-    /// Begins a new line of history when the database is on the line `lost` and below `known`: it has lost commits that
+    /// Begins a new timeline when the database is on the line `lost` and below `known`: it has lost commits that
     /// were acknowledged. Every row goes, so that every cache is emptied. False when the database is not so.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Writer {
         Ok(began)
     }
 
-    /// Begins a new line of history because the database was restored from a copy: whatever was seen of it before may be
+    /// Begins a new timeline because the database was restored from a copy: whatever was seen of it before may be
     /// lost, and no revision of then is ever given again. Every row goes, so that every cache is emptied. `known` is how far
     /// the database went before, as far as that is known. Returns how far it goes now.
     ///
@@ -124,7 +124,7 @@ pub(super) fn is_life(node: &NodeId, incarnation: Incarnation) -> Condition {
     Cond::all().add(is_node).add(Expr::col(Column::Inc).eq(incarnation.0.to_string()))
 }
 
-/// Begins the line of history after `last`, above every revision up to `highest`.
+/// Begins the timeline after `last`, above every revision up to `highest`.
 async fn begin_after(transaction: &Transaction, highest: Version, last: Timeline) -> Result<Extent, Fault> {
     let began =
         Extent { timeline: Timeline(last.0.saturating_add(1)), revision: Version(highest.0.saturating_add(SKIPPED)) };

@@ -13,7 +13,7 @@ use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Func, Order, Query};
 
 use super::conditions::{has_prefix, is_after};
 use super::error::{Fault, ReadError};
-use super::reader::Reader;
+use super::reader::ReadPool;
 use super::rows::{self, KeyRow};
 use super::schema::{Alias, Column, KEY, Table};
 
@@ -55,7 +55,7 @@ pub struct Summary {
     pub modified_at: WallMillis,
 }
 
-impl Reader {
+impl ReadPool {
     /// Up to `limit` configurations in the order of their keys, beginning after the (group, data id) of `after`.
     ///
     /// # Errors

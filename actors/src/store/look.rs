@@ -4,7 +4,7 @@
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
-use callboard_protocol::unit::{Recorded, RequestId};
+use callboard_protocol::write_request::{Recorded, RequestId};
 use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, Query, SelectStatement};
 
@@ -13,7 +13,7 @@ use super::conditions::among;
 use super::dialect::Backend;
 use super::error::Fault;
 use super::membership::Landed;
-use super::reader::{self, Reader};
+use super::reader::{self, ReadPool};
 use super::rows::{self, Head, KeyRow, RequestRow};
 use super::schema::{Column, KEY, Table};
 use super::transaction::Transaction;
@@ -43,17 +43,17 @@ impl Asked for Transaction {
     }
 }
 
-impl Asked for Reader {
+impl Asked for ReadPool {
     fn backend(&self) -> Backend {
-        Reader::backend(self)
+        ReadPool::backend(self)
     }
 
     async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault> {
-        Reader::all(self, select).await
+        ReadPool::all(self, select).await
     }
 
     async fn all_as_of<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<(Head, Vec<T>), Fault> {
-        Reader::all_as_of(self, select).await
+        ReadPool::all_as_of(self, select).await
     }
 }
 

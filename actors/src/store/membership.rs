@@ -4,7 +4,7 @@
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::lease::{self, Admission, Candidate, Observation, Occupant};
 use callboard_protocol::member::{AckNo, Incarnation, NodeId, Timeline};
-use callboard_protocol::unit::{Recorded, RequestId};
+use callboard_protocol::write_request::{Recorded, RequestId};
 use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 
@@ -63,7 +63,7 @@ pub enum Joined {
 pub struct Landed {
     /// The revision of the last commit.
     pub revision: Version,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// The requests that are there, with how they came out.
     pub units: Vec<(RequestId, Recorded)>,

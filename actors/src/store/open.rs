@@ -16,7 +16,7 @@ use super::rows;
 use super::schema::{Column, Table};
 use super::transaction::Limits;
 use super::writer::Apart;
-use super::{OpenOptions, Reader, Writer};
+use super::{OpenOptions, ReadPool, Writer};
 
 mod mysql;
 mod postgres;
@@ -37,7 +37,7 @@ const STATEMENTS_KEPT: usize = 1_000;
 ///
 /// # Errors
 /// [`OpenError`] names the database, with its password masked, and what to do.
-pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
+pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError> {
     let database = masked(&options.url);
     let outlook = Outlook::default();
     let Pools { backend, writes, reads, hold, checkpoints, joins, leases, member } =
@@ -61,7 +61,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, Reader), OpenError> {
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
     let patience = limits.connect + limits.statement;
-    let reader = Reader::new(reads, backend, options.read_connections.max(1), patience, outlook);
+    let reader = ReadPool::new(reads, backend, options.read_connections.max(1), patience, outlook);
     Ok((
         Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits)
             .with_member(member),

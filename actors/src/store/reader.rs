@@ -9,7 +9,7 @@ use callboard_protocol::config::{ConfigState, SharedState, Version};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::write_request::RequestId;
 use sea_orm::sea_query::{Expr, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult, Statement};
 
@@ -28,7 +28,7 @@ const FILLED_AT_ONCE: usize = 200;
 
 /// Reads from the database. Clones share one pool.
 #[derive(Debug, Clone)]
-pub struct Reader {
+pub struct ReadPool {
     connection: DatabaseConnection,
     backend: Backend,
     /// How many connections can turn out dead one after the other.
@@ -43,13 +43,13 @@ pub struct Reader {
 pub struct Filled {
     /// The states are as of this revision or later; of several statements, the lowest.
     pub revision: Version,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// One for each key that was asked for, in that order.
     pub states: Vec<SharedState>,
 }
 
-impl Reader {
+impl ReadPool {
     pub(super) fn new(
         connection: DatabaseConnection,
         backend: Backend,
@@ -186,7 +186,7 @@ struct VersionRow {
     md5: Option<String>,
 }
 
-/// See [`Reader::fill`]; a transaction fills in the same way.
+/// See [`ReadPool::fill`]; a transaction fills in the same way.
 pub(super) async fn fill(asked: &impl Asked, keys: &[ConfigKey]) -> Result<Filled, Fault> {
     let mut head: Option<(Version, Timeline)> = None;
     let mut states = Vec::with_capacity(keys.len());

@@ -9,7 +9,7 @@ use callboard_protocol::gray::GrayRules;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Incarnation, Timeline};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Channel, Origin, Recorded, RequestId};
+use callboard_protocol::write_request::{Origin, Recorded, RequestId, Source};
 use sea_orm::{FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
@@ -175,7 +175,7 @@ pub(super) struct OriginRow {
 
 impl OriginRow {
     pub(super) fn origin(self) -> Result<Origin, Fault> {
-        let channel = [Channel::Rest, Channel::NacosHttp, Channel::Grpc, Channel::Session, Channel::System]
+        let channel = [Source::Rest, Source::NacosHttp, Source::Grpc, Source::Session, Source::System]
             .into_iter()
             .find(|known| known.as_str() == self.channel)
             .ok_or_else(|| Fault::Broken("an unknown channel".to_owned()))?;

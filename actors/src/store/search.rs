@@ -10,7 +10,7 @@ use sea_orm::{Condition, FromQueryResult};
 use super::conditions::{among, is_after};
 use super::dialect::Backend;
 use super::error::{Fault, ReadError};
-use super::reader::Reader;
+use super::reader::ReadPool;
 use super::rows::{self, CountRow, KeyRow};
 use super::schema::{Alias, Column, KEY, Table};
 
@@ -58,7 +58,7 @@ pub struct Found {
     pub page: Vec<(ConfigKey, u64)>,
 }
 
-impl Reader {
+impl ReadPool {
     /// The keys that fit, in their order.
     ///
     /// # Errors

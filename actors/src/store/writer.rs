@@ -8,14 +8,14 @@ use callboard_protocol::commit::{self, Decision, Standing};
 use callboard_protocol::config::Version;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::Unit;
+use callboard_protocol::write_request::WriteRequest;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 
 use super::batch;
 use super::dialect::Backend;
 use super::error::{Cause, CommitError, Fault};
 use super::file_hold::FileHold;
-use super::reader::Reader;
+use super::reader::ReadPool;
 use super::transaction::{Limits, Transaction};
 
 /// Writes to the database. Clones share one pool; on SQLite that pool has exactly one connection.
@@ -24,7 +24,7 @@ pub struct Writer {
     connection: DatabaseConnection,
     apart: Apart,
     /// For long searches, so that publishes do not wait for them.
-    reader: Reader,
+    reader: ReadPool,
     /// How many connections can turn out dead one after the other.
     pool_size: u32,
     limits: Limits,
@@ -49,8 +49,8 @@ pub(super) struct Apart {
 #[derive(Debug, Clone)]
 pub struct CommitRequest {
     /// The units, judged in this order.
-    pub units: Vec<Arc<Unit>>,
-    /// The line of history on which the acks were given.
+    pub units: Vec<Arc<WriteRequest>>,
+    /// The timeline on which the acks were given.
     pub timeline: Timeline,
     /// Whether the publisher is a member.
     pub standing: Standing,
@@ -64,7 +64,7 @@ impl Writer {
     pub(super) fn new(
         connection: DatabaseConnection,
         apart: Apart,
-        reader: Reader,
+        reader: ReadPool,
         pool_size: u32,
         limits: Limits,
     ) -> Self {
@@ -231,7 +231,7 @@ impl Writer {
         &self.connection
     }
 
-    pub(super) fn reader(&self) -> &Reader {
+    pub(super) fn reader(&self) -> &ReadPool {
         &self.reader
     }
 

@@ -7,7 +7,7 @@ use actix::Addr;
 use callboard_protocol::commit::{Decision, Standing, Writes};
 use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::Unit;
+use callboard_protocol::write_request::WriteRequest;
 
 use super::*;
 use crate::metrics::Metrics;
@@ -31,7 +31,7 @@ impl World {
         Self { database, reader, metrics }
     }
 
-    async fn commit(&self, unit: Arc<Unit>) -> Writes {
+    async fn commit(&self, unit: Arc<WriteRequest>) -> Writes {
         let request = CommitRequest {
             units: vec![unit],
             timeline: Timeline(1),
@@ -72,7 +72,7 @@ fn a_look_finds_what_was_done_and_nothing_else() {
         let (done, never) = (put("a", "1"), put("a", "2"));
         world.commit(Arc::clone(&done)).await;
         let request_ids = vec![never.request_id.clone(), done.request_id.clone()];
-        let landed = query(&world.reader, Look { request_ids }).await.unwrap();
+        let landed = query(&world.reader, FindRequests { request_ids }).await.unwrap();
         let found: Vec<_> = landed.units.iter().map(|(request_id, _)| request_id.clone()).collect();
         assert_eq!(found, std::slice::from_ref(&done.request_id));
         assert_eq!(landed.states.iter().map(|state| text(state)).collect::<Vec<_>>(), ["1"]);

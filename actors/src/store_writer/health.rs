@@ -5,7 +5,7 @@ use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseFuture, SpawnHandle};
 use callboard_protocol::commit_health::{CommitHealth, End, Note, Options, Step, Ticket};
 use callboard_protocol::time::Mono;
-use callboard_protocol::unit::Unit;
+use callboard_protocol::write_request::WriteRequest;
 use tokio::sync::oneshot;
 
 use super::StoreWriter;
@@ -47,7 +47,7 @@ pub(super) fn end_of(error: &CommitError) -> End {
 }
 
 /// Says in the log which publish the database did not take by itself, and why: nobody else is to blame for it.
-pub(super) fn tell_of_refusal(unit: &Unit, error: &CommitError) {
+pub(super) fn tell_of_refusal(unit: &WriteRequest, error: &CommitError) {
     let CommitError::Aborted { cause: Cause::Refused | Cause::Damaged, reason } = error else { return };
     let keys: Vec<String> = unit.items.iter().take(3).map(|item| item.key.to_string()).collect();
     let reason = without_values(reason);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use actix::Addr;
-use callboard_protocol::unit::UnitOutcome;
+use callboard_protocol::write_request::WriteOutcome;
 use uuid::Uuid;
 
 use super::*;
@@ -38,8 +38,8 @@ impl World {
     }
 }
 
-fn commit(units: &[Arc<Unit>]) -> Commit {
-    Commit {
+fn commit(units: &[Arc<WriteRequest>]) -> WriteBatch {
+    WriteBatch {
         units: units.to_vec(),
         timeline: Timeline(1),
         standing: Standing::Direct,
@@ -55,7 +55,7 @@ fn the_units_of_a_commit_are_durable_in_their_order_when_it_is_answered() {
         let units = [put("a", "1"), put("b", "2")];
         let Ok(Decision::Write(writes)) = query(&world.writer, commit(&units)).await else { panic!("not written") };
         assert_eq!(writes.revision, Version(2));
-        assert!(matches!(&writes.outcomes[..], [UnitOutcome::Done { .. }, UnitOutcome::Done { .. }]));
+        assert!(matches!(&writes.outcomes[..], [WriteOutcome::Done { .. }, WriteOutcome::Done { .. }]));
         let filled = world.database.reader.fill(&["a", "b"].map(key)).await.unwrap();
         assert_eq!(filled.states.iter().map(|state| text(state)).collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(world.trouble().await, serde_json::Value::Null);
@@ -96,7 +96,7 @@ fn a_batch_that_writes_nothing_says_nothing_of_the_database() {
     run(async || {
         let world = World::start().await;
         let standing = Standing::Member(NodeId("n1".into()));
-        let decided = query(&world.writer, Commit { standing, ..commit(&[put("a", "1")]) }).await.unwrap();
+        let decided = query(&world.writer, WriteBatch { standing, ..commit(&[put("a", "1")]) }).await.unwrap();
         assert_eq!(decided, Decision::NotMember);
         assert_eq!((world.metrics.writable.get(), world.failures("aborted")), (1, 0));
         // So it has to be tried.
@@ -139,7 +139,7 @@ fn a_node_without_a_row_can_take_no_ack_back() {
         let raise =
             RaiseFloor { node: NodeId("n1".into()), incarnation, above: AckNo(3), request_ids: request_ids.clone() };
         assert_eq!(query(&world.writer, raise).await.unwrap(), None);
-        let landed = query(&world.writer, LookLocked { request_ids }).await.unwrap();
+        let landed = query(&world.writer, FindRequestsLocked { request_ids }).await.unwrap();
         assert_eq!(landed.units.len(), 1);
     });
 }

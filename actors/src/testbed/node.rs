@@ -10,18 +10,18 @@ use callboard_protocol::member::{Incarnation, MemberRow, NodeId};
 use callboard_protocol::{lease, receiver};
 
 use super::{Database, Desk, Told, Witness, clock, query, until};
-use crate::cache::keeper::Keeper;
+use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Down, Forgotten, FromPeer, PeerMessage, Setup, Transport};
+use crate::cluster_notify::{ClusterNotify, Deps, Forgotten, FromPeer, PeerMessage, Setup, Transport};
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::lease_keeper::{self, LeaseKeeper, LeaseOptions, MembershipChanged};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start, start_in};
 use crate::store_reader::{Fill, StoreReader};
 use crate::store_writer::StoreWriter;
-use crate::subscription::Held;
+use crate::subscription::Subscription;
 
 /// What this node says to its peers; `None` is all of them.
 type Said = (Option<NodeId>, PeerMessage);
@@ -54,23 +54,24 @@ pub(crate) struct Leases {
     pub(crate) metrics: Metrics,
     pub(crate) clock: SharedClock,
     pub(crate) database: Database,
-    pub(crate) keeper: Addr<Keeper>,
+    pub(crate) keeper: Addr<CacheWriter>,
     pub(crate) lease_keeper: Addr<LeaseKeeper>,
     /// What the lease keeper tells of the membership.
     pub(crate) memberships: Told<MembershipChanged>,
     cache_thread: ArbiterHandle,
-    _membership: Held,
+    _membership: Subscription,
 }
 
 impl Leases {
-    pub(crate) async fn start(terms: lease::Terms) -> Self {
+    pub(crate) async fn start(terms: lease::LeaseMode) -> Self {
         let (registry, metrics, clock) = (Registry::new(), Metrics::default(), clock());
         let database = Database::create().await;
         let cache = Cache::new(CacheOptions { max_bytes: 1 << 20 }, clock.clone(), metrics.cache.clone());
         let (loads, _) = Desk::<Fill>::open();
         let cache_thread = Arbiter::new().handle();
-        let keeper =
-            start_in(&cache_thread, &Spec::new(&registry, "cache"), move |_| Keeper::new(cache.clone(), loads.clone()));
+        let keeper = start_in(&cache_thread, &Spec::new(&registry, "cache"), move |_| {
+            CacheWriter::new(cache.clone(), loads.clone())
+        });
         let (writer, around, time) = (database.writer.for_leases(), (keeper.clone(), None), clock.clone());
         let counts = metrics.lease.clone();
         let lease_keeper = start(&Spec::new(&registry, "lease_keeper"), move |_| {
@@ -111,7 +112,7 @@ impl Leases {
 }
 
 /// Options of the node "n1" on these terms.
-pub(crate) fn options(terms: lease::Terms) -> LeaseOptions {
+pub(crate) fn options(terms: lease::LeaseMode) -> LeaseOptions {
     LeaseOptions {
         node: me(),
         boot_id: "a boot".into(),
@@ -133,13 +134,13 @@ pub(crate) struct Node {
     /// What subscribers to configurations are told.
     pub(crate) told: Told<ConfigEvent>,
     wire: Wire,
-    _subscription: Held,
+    _subscription: Subscription,
 }
 
 impl Node {
     /// Starts a node that is about to become a member.
     pub(crate) async fn start(options: receiver::Options) -> Self {
-        let leases = Leases::start(lease::Terms::Forever).await;
+        let leases = Leases::start(lease::LeaseMode::Forever).await;
         let Leases { registry, metrics, database, .. } = &leases;
         let spec = |name: &str| Spec::new(registry, name).capacity(1_024);
         let (reads, counts) = (database.reader.clone(), metrics.store.clone());
@@ -155,7 +156,7 @@ impl Node {
         let feed = start(&spec("change_feed"), move |_| {
             ChangeFeed::new(from.clone().recipient(), to.clone(), bus.clone(), counts.clone())
         });
-        let down = Down {
+        let down = Deps {
             cache: leases.keeper.clone(),
             feed: feed.clone(),
             reader: reader.recipient(),

@@ -14,8 +14,8 @@ use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::content::Reported;
 use callboard_protocol::publish::PublishOutcome;
-use callboard_protocol::unit::{Condition, Effect, Refusal, UnitOutcome};
 use callboard_protocol::watch::Selector;
+use callboard_protocol::write_request::{Condition, Effect, Refusal, WriteOutcome};
 
 use tokio::sync::mpsc;
 use world::{World, text};
@@ -23,7 +23,7 @@ use world::{World, text};
 use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
 use crate::runtime::ask;
-use crate::session::grpc::words::{Enter, Entered, Listen, Listening, Notice, Query, Told, Word};
+use crate::session::grpc::message::{Enter, Entered, Listen, Listening, Notice, Query, Told, Word};
 use crate::session::stream::Frame;
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
@@ -38,7 +38,7 @@ fn a_publish_is_read_by_every_worker_once_it_returned() {
     run(async |world| {
         for round in 1..=20 {
             let outcome = world.put("a", &round.to_string()).await;
-            let PublishOutcome::Settled(UnitOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
+            let PublishOutcome::Settled(WriteOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
             assert_eq!(items[0].version, Version(round));
             for worker in 0..world.workers.len() {
                 let state = world.get_at(worker, "a").await;
@@ -54,13 +54,13 @@ fn a_removed_key_reads_as_absent_with_the_version_of_its_removal() {
     run(async |world| {
         world.put("a", "x").await;
         let outcome = world.remove("a").await;
-        let PublishOutcome::Settled(UnitOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
+        let PublishOutcome::Settled(WriteOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!((items[0].version, items[0].effect), (Version(2), Effect::Removed));
         let state = world.get("a").await;
         assert!(state.is_absent());
         assert_eq!(state.version, Version(2));
         let outcome = world.remove("a").await;
-        assert!(matches!(outcome, PublishOutcome::Settled(UnitOutcome::Refused(Refusal::NotFound { .. }))));
+        assert!(matches!(outcome, PublishOutcome::Settled(WriteOutcome::Refused(Refusal::NotFound { .. }))));
     });
 }
 
@@ -77,8 +77,8 @@ fn concurrent_creates_of_one_key_have_one_winner() {
         let mut won = 0;
         for task in tasks {
             match task.await.unwrap() {
-                PublishOutcome::Settled(UnitOutcome::Done { .. }) => won += 1,
-                PublishOutcome::Settled(UnitOutcome::Refused(Refusal::Conflict { .. })) => {}
+                PublishOutcome::Settled(WriteOutcome::Done { .. }) => won += 1,
+                PublishOutcome::Settled(WriteOutcome::Refused(Refusal::Conflict { .. })) => {}
                 other => panic!("{other:?}"),
             }
         }

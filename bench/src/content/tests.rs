@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::super::arguments::KEY_DIGITS;
-use super::{BEFORE_SEQUENCE, Chance, SEQUENCE_DIGITS, SMALLEST, before_key, pad, sequence, steady};
+use super::{BEFORE_SEQUENCE, Rng, SEQUENCE_DIGITS, SMALLEST, before_key, pad, sequence, steady};
 
 #[test]
 fn contents_have_the_size_asked_for_and_need_no_escapes() {
@@ -32,11 +32,11 @@ fn a_sequence_number_comes_back_from_its_own_run_and_key_only() {
 #[test]
 fn chance_repeats_itself_and_reaches_everything() {
     let draw = |seed| {
-        let mut chance = Chance::new(seed);
+        let mut chance = Rng::new(seed);
         (0..200).map(|_| chance.below(10)).collect::<Vec<_>>()
     };
     assert_eq!(draw(3), draw(3));
     assert_ne!(draw(3), draw(4));
     assert_eq!(draw(3).into_iter().collect::<BTreeSet<_>>(), (0..10).collect());
-    assert_eq!(Chance::new(1).below(0), 0);
+    assert_eq!(Rng::new(1).below(0), 0);
 }

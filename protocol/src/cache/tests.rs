@@ -67,8 +67,8 @@ pub(super) fn committed(key: &ConfigKey, version: u64) -> CommittedKey {
     CommittedKey { key: key.clone(), version: Version(version), state: Some(state(key, version)) }
 }
 
-fn grant(life: u128, ends: u64) -> Grant {
-    Grant { incarnation: Incarnation(Uuid::from_u128(life)), ends: LeaseEnd::At(Mono(Duration::from_secs(ends))) }
+fn grant(life: u128, ends: u64) -> ReadLease {
+    ReadLease { incarnation: Incarnation(Uuid::from_u128(life)), ends: LeaseEnd::At(Mono(Duration::from_secs(ends))) }
 }
 
 fn loaded(key: &ConfigKey, version: u64, revision: u64) -> Loaded {

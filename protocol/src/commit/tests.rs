@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{ConfigType, MetadataEdit};
 use crate::content::Content;
 use crate::member::{AckNo, Incarnation};
-use crate::unit::{Channel, Fingerprint};
+use crate::write_request::{Fingerprint, Source};
 
 mod membership;
 mod random;
@@ -29,37 +29,37 @@ fn md5(text: &str) -> Md5 {
     Md5::of(text.as_bytes())
 }
 
-fn put(data_id: &str, text: &str) -> Item {
+fn put(data_id: &str, text: &str) -> KeyWrite {
     let edit = Box::new(MetadataEdit::default());
-    Item { key: key(data_id), condition: Condition::None, change: Change::Put { content: content(text), edit } }
+    KeyWrite { key: key(data_id), condition: Condition::None, change: Change::Put { content: content(text), edit } }
 }
 
-fn put_described(data_id: &str, text: &str, description: &str) -> Item {
+fn put_described(data_id: &str, text: &str, description: &str) -> KeyWrite {
     let edit = MetadataEdit { description: Some(description.to_owned()), ..MetadataEdit::default() };
     let change = Change::Put { content: content(text), edit: Box::new(edit) };
-    Item { key: key(data_id), condition: Condition::None, change }
+    KeyWrite { key: key(data_id), condition: Condition::None, change }
 }
 
-fn remove(data_id: &str) -> Item {
-    Item { key: key(data_id), condition: Condition::None, change: Change::Remove }
+fn remove(data_id: &str) -> KeyWrite {
+    KeyWrite { key: key(data_id), condition: Condition::None, change: Change::Remove }
 }
 
-fn on(condition: Condition, item: Item) -> Item {
-    Item { condition, ..item }
+fn on(condition: Condition, item: KeyWrite) -> KeyWrite {
+    KeyWrite { condition, ..item }
 }
 
 fn origin() -> Origin {
-    Origin { channel: Channel::Rest, operator: None, source_address: None, client_id: None, note: None }
+    Origin { channel: Source::Rest, operator: None, source_address: None, client_id: None, note: None }
 }
 
-fn unit(id: &str, items: Vec<Item>) -> Arc<Unit> {
+fn unit(id: &str, items: Vec<KeyWrite>) -> Arc<WriteRequest> {
     let fingerprint = Fingerprint(Md5::of(format!("{items:?}").as_bytes()));
     let request_id = RequestId::new(id).unwrap();
-    Arc::new(Unit { request_id, repeatable: false, fingerprint, items, origin: origin() })
+    Arc::new(WriteRequest { request_id, repeatable: false, fingerprint, items, origin: origin() })
 }
 
-fn repeatable(id: &str, items: Vec<Item>) -> Arc<Unit> {
-    Arc::new(Unit { repeatable: true, ..Unit::clone(&unit(id, items)) })
+fn repeatable(id: &str, items: Vec<KeyWrite>) -> Arc<WriteRequest> {
+    Arc::new(WriteRequest { repeatable: true, ..WriteRequest::clone(&unit(id, items)) })
 }
 
 /// A database at revision 10 with `there` (content "old", version 7) and `gone` (removed by version 8).
@@ -87,23 +87,23 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn written(snapshot: Snapshot, units: &[Arc<Unit>]) -> Writes {
+fn written(snapshot: Snapshot, units: &[Arc<WriteRequest>]) -> Writes {
     match decide(snapshot, units, TIMELINE, &Standing::Direct, &[], AT) {
         Decision::Write(writes) => writes,
         other => panic!("{other:?}"),
     }
 }
 
-fn done(items: &[ItemOutcome]) -> UnitOutcome {
-    UnitOutcome::Done { items: items.to_vec(), replayed: false }
+fn done(items: &[KeyOutcome]) -> WriteOutcome {
+    WriteOutcome::Done { items: items.to_vec(), replayed: false }
 }
 
-fn outcome(version: u64, text: Option<&str>, effect: Effect) -> ItemOutcome {
-    ItemOutcome { version: Version(version), md5: text.map(md5), effect }
+fn outcome(version: u64, text: Option<&str>, effect: Effect) -> KeyOutcome {
+    KeyOutcome { version: Version(version), md5: text.map(md5), effect }
 }
 
-fn conflict(data_id: &str, version: u64, text: Option<&str>) -> UnitOutcome {
-    UnitOutcome::Refused(Refusal::Conflict { key: key(data_id), version: Version(version), md5: text.map(md5) })
+fn conflict(data_id: &str, version: u64, text: Option<&str>) -> WriteOutcome {
+    WriteOutcome::Refused(Refusal::Conflict { key: key(data_id), version: Version(version), md5: text.map(md5) })
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn every_condition_on_every_kind_of_row() {
             let writes = written(snapshot(), &[unit("r", vec![on(condition.clone(), remove(data_id))])]);
             let expected = match (holds, old) {
                 (true, Some(_)) => done(&[outcome(11, None, Effect::Removed)]),
-                (true, None) => UnitOutcome::Refused(Refusal::NotFound { key: key(data_id) }),
+                (true, None) => WriteOutcome::Refused(Refusal::NotFound { key: key(data_id) }),
                 (false, _) => conflict(data_id, present, old),
             };
             assert_eq!(writes.outcomes, [expected], "removing {data_id} on {condition:?}");
@@ -214,7 +214,7 @@ fn a_unit_sees_what_the_units_before_it_made() {
         done(&[outcome(12, Some("3"), Effect::Updated)]),
         done(&[outcome(12, Some("3"), Effect::Unchanged)]),
         done(&[outcome(13, None, Effect::Removed)]),
-        UnitOutcome::Refused(Refusal::NotFound { key: key("k") }),
+        WriteOutcome::Refused(Refusal::NotFound { key: key("k") }),
     ];
     assert_eq!(writes.outcomes, expected);
     assert_eq!(writes.changes.len(), 3);
@@ -238,7 +238,7 @@ fn a_unit_takes_one_revision_and_is_refused_as_a_whole() {
             outcome(11, Some("1"), Effect::Created),
         ]),
         conflict("b", 11, Some("1")),
-        UnitOutcome::Refused(Refusal::NotFound { key: key("never") }),
+        WriteOutcome::Refused(Refusal::NotFound { key: key("never") }),
         done(&[outcome(12, Some("4"), Effect::Created)]),
     ];
     assert_eq!(writes.outcomes, expected);

@@ -62,7 +62,7 @@ impl Lease {
                 self.state = State::Direct { join_at: self.may_join(at) };
                 self.next_ask = now;
             }
-            // A new line of history takes all rows away; none is given back before it.
+            // A new timeline takes all rows away; none is given back before it.
             Then::Begin { .. } => {}
         }
     }

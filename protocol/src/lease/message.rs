@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::Version;
-use crate::member::{Elsewhere, Grant, Incarnation, MemberRow, NodeId, Timeline};
+use crate::member::{Elsewhere, Incarnation, MemberRow, NodeId, ReadLease, Timeline};
 
 /// On what terms a node takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terms {
+pub enum LeaseMode {
     /// The only node on its database, proven by a lock: its lease never ends.
     Forever,
     /// A row that has to be renewed.
@@ -21,7 +21,7 @@ pub enum Terms {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// On what terms.
-    pub terms: Terms,
+    pub terms: LeaseMode,
     /// How long a renewal is good for.
     pub lease: Duration,
     /// How often it is renewed.
@@ -47,7 +47,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            terms: Terms::Renewed,
+            terms: LeaseMode::Renewed,
             lease: Duration::from_secs(6),
             renew_every: Duration::from_millis(1_500),
             drift_permille: 10,
@@ -80,7 +80,7 @@ impl Options {
 pub struct Observation {
     /// The revision of the last commit.
     pub revision: Version,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// Every row.
     pub rows: Vec<MemberRow>,
@@ -163,16 +163,16 @@ pub enum Event {
     },
     /// The own row was given back, or could not be: then it is fenced by somebody in time.
     Released,
-    /// The new line of history is begun by this node or another, or could not be.
+    /// The new timeline is begun by this node or another, or could not be.
     TimelineBegun,
     /// These nodes are linked to this one.
     Linked(BTreeSet<NodeId>),
     /// A commit with this revision is known to have happened.
-    Heard(Version),
+    CommitObserved(Version),
     /// Somebody lost what acks rest on, or found the own row gone: begin a new life.
     Rejoin,
     /// Look at the rows soon: one of them is about to go.
-    Look,
+    Refresh,
     /// The node is stopping: give the row back.
     Leave,
     /// Time has passed.
@@ -211,7 +211,7 @@ pub enum Effect {
         /// The life that owned it.
         incarnation: Incarnation,
     },
-    /// Begin a new line of history, if the database is still on this one and below this revision: it has lost commits.
+    /// Begin a new timeline, if the database is still on this one and below this revision: it has lost commits.
     /// Answered by [`Event::TimelineBegun`].
     BeginTimeline {
         /// The line that lost some.
@@ -222,8 +222,8 @@ pub enum Effect {
     /// Give the cache, which is empty, the leave to answer; answered by [`Event::Admitted`].
     Admit {
         /// The leave.
-        grant: Grant,
-        /// The line of history.
+        grant: ReadLease,
+        /// The timeline.
         timeline: Timeline,
         /// Nothing read before this revision may be kept.
         revision: Version,
@@ -231,7 +231,7 @@ pub enum Effect {
     /// Move the end of the cache's leave.
     Extend {
         /// The leave; its life is the one the cache has.
-        grant: Grant,
+        grant: ReadLease,
     },
     /// Take the leave from the cache and empty it; answered by [`Event::Flushed`].
     Flush,
@@ -243,7 +243,7 @@ pub enum Effect {
 
 /// How a row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseSight {
+pub enum LeaseObservation {
     /// It is being renewed.
     Held,
     /// It was not renewed for as long as a lease lasts.
@@ -257,12 +257,12 @@ pub enum LeaseSight {
 pub struct Membership {
     /// The own life as a member; `None` without a row.
     pub incarnation: Option<Incarnation>,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// The highest revision known.
     pub revision: Version,
     /// Every row, the own one among them when there is one.
-    pub rows: Vec<(MemberRow, LeaseSight)>,
+    pub rows: Vec<(MemberRow, LeaseObservation)>,
     /// Another process has the id of this node: where its row says that it is reached. It was seen to renew the row,
     /// which tells it from one that died and left the row behind.
     pub namesake: Option<String>,

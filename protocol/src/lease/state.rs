@@ -19,7 +19,7 @@ pub(super) enum State {
     Flushing { incarnation: Option<Incarnation>, then: Then },
     /// The row is being given back.
     Releasing { then: Then },
-    /// The database has lost commits; a new line of history is being begun.
+    /// The database has lost commits; a new timeline is being begun.
     Beginning,
     /// The node has left.
     Left,
@@ -30,7 +30,7 @@ pub(super) enum State {
 pub(super) enum Then {
     /// Give the row back if it is there, and join at this time.
     JoinAt(Mono),
-    /// Begin a new line of history.
+    /// Begin a new timeline.
     Begin { lost: Timeline, known: Version },
     /// Give the row back and end.
     Leave,

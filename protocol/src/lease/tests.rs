@@ -51,7 +51,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(terms: Terms) -> Self {
+    fn new(terms: LeaseMode) -> Self {
         let back_off = [Duration::from_secs(1), Duration::from_secs(60)];
         // Scripts skip looks that bring nothing new.
         let longest_gap = Duration::from_secs(3_600);
@@ -62,7 +62,7 @@ impl Script {
 
     /// A member in its first life whose join was sent at zero, beside these rows.
     fn member(others: &[MemberRow]) -> Self {
-        let mut script = Self::new(Terms::Renewed);
+        let mut script = Self::new(LeaseMode::Renewed);
         assert_eq!(script.linked(&["b", "c"]), ["observe"]);
         assert_eq!(script.observed(&seen(0, &[])), ["tell - r0 []", "join 0"]);
         script.joined(0, &script.rows(0, 1, others));
@@ -123,7 +123,7 @@ impl Script {
 
 fn told(effect: &Effect) -> String {
     let own = |life: &Incarnation| life.0.as_u128().wrapping_sub(FIRST);
-    let grant = |grant: &Grant| match grant.ends {
+    let grant = |grant: &ReadLease| match grant.ends {
         LeaseEnd::Never => format!("{} for ever", own(&grant.incarnation)),
         LeaseEnd::At(end) => format!("{} until {}", own(&grant.incarnation), end.0.as_millis()),
     };
@@ -144,10 +144,10 @@ fn told(effect: &Effect) -> String {
         Effect::Flush => "flush".to_owned(),
         Effect::Tell(membership) => {
             let life = membership.incarnation.as_ref().map_or_else(|| "-".to_owned(), |life| own(life).to_string());
-            let sight = |sight: &LeaseSight| match sight {
-                LeaseSight::Held => "",
-                LeaseSight::Lapsed => "~",
-                LeaseSight::Revoked => "!",
+            let sight = |sight: &LeaseObservation| match sight {
+                LeaseObservation::Held => "",
+                LeaseObservation::Lapsed => "~",
+                LeaseObservation::Revoked => "!",
             };
             let rows: Vec<String> =
                 membership.rows.iter().map(|(row, state)| format!("{}{}", row.node, sight(state))).collect();
@@ -163,7 +163,7 @@ fn told(effect: &Effect) -> String {
 
 #[test]
 fn a_node_looks_joins_is_admitted_and_renews() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     assert_eq!(script.tick(), ["observe"]);
     script.now = 20;
     assert_eq!(script.observed(&seen(3, &[])), ["tell - r3 []", "join 0"]);
@@ -182,7 +182,7 @@ fn a_node_looks_joins_is_admitted_and_renews() {
 
 #[test]
 fn the_only_node_has_a_lease_that_never_ends_and_asks_nothing() {
-    let mut script = Script::new(Terms::Forever);
+    let mut script = Script::new(LeaseMode::Forever);
     assert_eq!(script.tick(), ["join 0"]);
     assert_eq!(script.joined(0, &script.rows(0, 1, &[])), ["admit 0 for ever from r0"]);
     assert_eq!(script.step(Event::Admitted), ["tell 0 r0 [a]"]);
@@ -191,7 +191,7 @@ fn the_only_node_has_a_lease_that_never_ends_and_asks_nothing() {
 
 #[test]
 fn a_node_without_a_row_only_looks() {
-    let mut script = Script::new(Terms::Direct);
+    let mut script = Script::new(LeaseMode::Direct);
     assert_eq!(script.tick(), ["observe"]);
     assert_eq!(script.observed(&seen(1, &[row("b", life(1), 1)])), ["tell - r1 [b]"]);
     assert_eq!(script.next(), Some(1_500));
@@ -306,7 +306,7 @@ fn a_refusal_without_rows_is_taken_for_the_worse() {
 
 #[test]
 fn a_join_that_finds_an_unlinked_member_gives_its_row_back() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     script.tick();
     assert_eq!(script.observed(&seen(0, &[])), ["tell - r0 []", "join 0"]);
     let joined = script.rows(0, 1, &[row("b", life(1), 1)]);
@@ -319,7 +319,7 @@ fn a_join_that_finds_an_unlinked_member_gives_its_row_back() {
 
 #[test]
 fn a_join_without_an_answer_is_followed_by_one_in_another_life() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     script.tick();
     script.observed(&seen(0, &[]));
     assert!(script.step(Event::Joined { incarnation: own(0), result: JoinResult::Failed }).is_empty());
@@ -330,7 +330,7 @@ fn a_join_without_an_answer_is_followed_by_one_in_another_life() {
 
 #[test]
 fn a_node_that_nobody_understands_tries_again_later() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     script.tick();
     script.observed(&seen(0, &[]));
     let result = JoinResult::Incompatible { node: node("b") };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::message::LeaseSight;
+use super::message::LeaseObservation;
 use crate::member::{Incarnation, MemberRow, NodeId};
 use crate::time::Mono;
 
@@ -131,12 +131,12 @@ impl Watched {
     }
 
     /// Every row with how it stands. The own row counts as held: the cache looks at its lease itself.
-    pub(super) fn sights(&self, now: Mono, own: Option<Incarnation>) -> Vec<(MemberRow, LeaseSight)> {
+    pub(super) fn sights(&self, now: Mono, own: Option<Incarnation>) -> Vec<(MemberRow, LeaseObservation)> {
         let sight = |seen: &Seen| match seen {
-            Seen { row, .. } if row.revoked => LeaseSight::Revoked,
-            Seen { row, .. } if Some(row.incarnation) == own => LeaseSight::Held,
-            Seen { since, .. } if now.since(*since) >= self.fenced_after => LeaseSight::Lapsed,
-            Seen { .. } => LeaseSight::Held,
+            Seen { row, .. } if row.revoked => LeaseObservation::Revoked,
+            Seen { row, .. } if Some(row.incarnation) == own => LeaseObservation::Held,
+            Seen { since, .. } if now.since(*since) >= self.fenced_after => LeaseObservation::Lapsed,
+            Seen { .. } => LeaseObservation::Held,
         };
         self.seen.values().map(|seen| (seen.row.clone(), sight(seen))).collect()
     }

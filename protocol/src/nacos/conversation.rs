@@ -19,7 +19,7 @@ const NOT_SET_UP: Duration = Duration::from_secs(60);
 
 /// What a seat means that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seat {
+pub enum Registration {
     /// The client is set up by it: [`Conversation::begin`].
     First,
     /// The client had lost it, and every watch with it.
@@ -46,7 +46,7 @@ enum State<T> {
     /// A stream is open, and the client has not said who it is.
     Opened,
     /// It has, and is about to take its seat.
-    Seating,
+    Registering,
     /// It is known to be here.
     SetUp(Box<T>),
 }
@@ -90,7 +90,7 @@ impl<T> Conversation<T> {
     pub fn known(&self) -> Option<&T> {
         match &self.state {
             State::SetUp(known) => Some(known),
-            State::NoStream | State::Opened | State::Seating => None,
+            State::NoStream | State::Opened | State::Registering => None,
         }
     }
 
@@ -99,7 +99,7 @@ impl<T> Conversation<T> {
     pub fn known_mut(&mut self) -> Option<&mut T> {
         match &mut self.state {
             State::SetUp(known) => Some(known),
-            State::NoStream | State::Opened | State::Seating => None,
+            State::NoStream | State::Opened | State::Registering => None,
         }
     }
 
@@ -125,27 +125,27 @@ impl<T> Conversation<T> {
     /// The connection ended. Answers what was known of the client, and whether a seat is to be given back that was on its
     /// way.
     pub fn end(&mut self) -> (Option<Box<T>>, bool) {
-        let is_seating = matches!(self.state, State::Seating);
-        (self.become_of(State::NoStream), is_seating)
+        let is_registering = matches!(self.state, State::Registering);
+        (self.become_of(State::NoStream), is_registering)
     }
 
     /// The client says who it is. True when a seat is to be taken for it: it says so for the first time on this stream.
     pub fn set_up(&mut self) -> bool {
         let is_first = matches!(self.state, State::Opened);
         if is_first {
-            self.state = State::Seating;
+            self.state = State::Registering;
         }
         is_first
     }
 
     /// A seat was taken that was asked for on this stream.
     #[must_use]
-    pub fn seated(&self, stream: u64) -> Seat {
+    pub fn registered(&self, stream: u64) -> Registration {
         match (&self.state, self.is_current(stream)) {
-            (State::NoStream | State::Opened, _) => Seat::GiveBack,
-            (State::Seating | State::SetUp(_), false) => Seat::Former,
-            (State::Seating, true) => Seat::First,
-            (State::SetUp(_), true) => Seat::Again,
+            (State::NoStream | State::Opened, _) => Registration::GiveBack,
+            (State::Registering | State::SetUp(_), false) => Registration::Former,
+            (State::Registering, true) => Registration::First,
+            (State::SetUp(_), true) => Registration::Again,
         }
     }
 
@@ -186,7 +186,7 @@ impl<T> Conversation<T> {
     fn become_of(&mut self, state: State<T>) -> Option<Box<T>> {
         match std::mem::replace(&mut self.state, state) {
             State::SetUp(known) => Some(known),
-            State::NoStream | State::Opened | State::Seating => None,
+            State::NoStream | State::Opened | State::Registering => None,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! 2. Each live change: [`Fuzzy::changed`].
 //! 3. When the outbox gives a notice: [`Fuzzy::sync`] or [`Fuzzy::is_there`]. When one was acknowledged:
 //!    [`Fuzzy::acknowledged`].
-//! 4. When live changes may have been lost: [`Fuzzy::look_again`], read, [`Fuzzy::matched`].
+//! 4. When live changes may have been lost: [`Fuzzy::recheck`], read, [`Fuzzy::matched`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,7 +199,7 @@ impl Fuzzy {
     }
 
     /// Everything is about to be read again, from this moment on.
-    pub fn look_again(&mut self) -> Moment {
+    pub fn recheck(&mut self) -> Moment {
         for watched in self.patterns.values_mut() {
             watched.reads += 1;
         }
@@ -227,7 +227,7 @@ impl Fuzzy {
         outbox.forget(&Subject::Sync(text.into(), Part::Finish));
     }
 
-    /// What a pattern matches, read since [`Self::watch`] or [`Self::look_again`]. What a read leaves out that is not complete
+    /// What a pattern matches, read since [`Self::watch`] or [`Self::recheck`]. What a read leaves out that is not complete
     /// says nothing: it is there as far as is known.
     pub fn matched(&mut self, now: Mono, outbox: &mut Outbox, text: &str, found: Found) {
         let Some(watched) = self.patterns.get_mut(text) else { return };

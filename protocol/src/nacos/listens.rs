@@ -7,7 +7,7 @@
 //! 2. Each live change: [`Listens::changed`]. Each answer to a query: [`Listens::given`], with the moment at which its read
 //!    began.
 //! 3. When the outbox gives a notice: [`Listens::sending`]. When it was acknowledged: [`Listens::acknowledged`].
-//! 4. When live changes may have been lost: read everything, and [`Listens::look_again`].
+//! 4. When live changes may have been lost: read everything, and [`Listens::recheck`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -222,7 +222,7 @@ impl Listens {
     }
 
     /// A state that was read since `began` because live changes may have been lost.
-    pub fn look_again(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) {
+    pub fn recheck(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) {
         let mark = mark_of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
         listen.learn(mark, began);

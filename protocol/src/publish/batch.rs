@@ -12,12 +12,12 @@ use crate::commit::{BatchId, Standing};
 use crate::key::ConfigKey;
 use crate::member::{Ack, AckNo, NodeId, NodeRow, Timeline};
 use crate::time::Mono;
-use crate::unit::{Recorded, Refusal, RequestId, Unit, UnitOutcome};
+use crate::write_request::{Recorded, Refusal, RequestId, WriteOutcome, WriteRequest};
 
 /// A unit whose caller waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) unit: Arc<Unit>,
+    pub(super) unit: Arc<WriteRequest>,
     pub(super) caller: CallerId,
     pub(super) deadline: Mono,
     /// The most units of a batch that it may be part of: fewer after each one that the database refused.
@@ -49,9 +49,9 @@ impl Waiting {
         let outcome = match recorded {
             None => otherwise,
             Some((_, recorded)) if recorded.fingerprint == self.unit.fingerprint => {
-                PublishOutcome::Settled(UnitOutcome::Done { items: recorded.items.clone(), replayed: false })
+                PublishOutcome::Settled(WriteOutcome::Done { items: recorded.items.clone(), replayed: false })
             }
-            Some((request_id, _)) => PublishOutcome::Settled(UnitOutcome::Refused(Refusal::RequestIdReused {
+            Some((request_id, _)) => PublishOutcome::Settled(WriteOutcome::Refused(Refusal::RequestIdReused {
                 request_id: request_id.clone(),
             })),
         };
@@ -109,14 +109,14 @@ pub(super) enum Phase {
     /// The commit's outcome is being looked up.
     Resolving,
     /// Withdrawn because members did not acknowledge.
-    Parked {
+    Suspended {
         /// When to try again at the latest.
         until: Mono,
         /// Who did not acknowledge.
         lacking: Vec<NodeRow>,
     },
     /// Withdrawn, or never notified: waits for the next observation of the cluster.
-    Adrift,
+    AwaitingMembership,
 }
 
 /// One batch. See the module's page.
@@ -131,14 +131,14 @@ pub(super) struct Batch {
     acks: BTreeMap<NodeId, Ack>,
     parks: u32,
     /// Acks of other lives than the known ones were tried at the database.
-    guessed: bool,
+    has_assumed_acks: bool,
 }
 
 impl Batch {
     /// A batch that has no id yet: it gets one when it is notified.
     pub(super) fn new(waiting: Vec<Waiting>) -> Self {
         let (id, rows, acks) = (BatchId(Uuid::nil()), Vec::new(), BTreeMap::new());
-        Self { id, waiting, phase: Phase::Adrift, aborts: 0, rows, acks, parks: 0, guessed: false }
+        Self { id, waiting, phase: Phase::AwaitingMembership, aborts: 0, rows, acks, parks: 0, has_assumed_acks: false }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &ConfigKey> {
@@ -169,14 +169,14 @@ impl Batch {
     /// True when the batch is parked and this ack shows that one who was silent is back. The ack itself is void.
     pub(super) fn is_waiting_for(&self, ack: &Ack) -> bool {
         match &self.phase {
-            Phase::Parked { lacking, .. } => lacking.iter().any(|row| ack.satisfies(row)),
-            Phase::Gathering(_) | Phase::Committing { .. } | Phase::Resolving | Phase::Adrift => false,
+            Phase::Suspended { lacking, .. } => lacking.iter().any(|row| ack.satisfies(row)),
+            Phase::Gathering(_) | Phase::Committing { .. } | Phase::Resolving | Phase::AwaitingMembership => false,
         }
     }
 
     /// True when a parked batch has waited long enough.
-    pub(super) fn is_rested(&self, now: Mono) -> bool {
-        matches!(self.phase, Phase::Parked { until, .. } if until <= now)
+    pub(super) fn backoff_elapsed(&self, now: Mono) -> bool {
+        matches!(self.phase, Phase::Suspended { until, .. } if until <= now)
     }
 
     /// When time alone moves it; a batch in its commit keeps no deadline.
@@ -189,15 +189,15 @@ impl Batch {
             Phase::Gathering(round) => {
                 [Some(round.next_send), Some(round.park_at), round.ask_again].into_iter().flatten().min()
             }
-            Phase::Parked { until, .. } => Some(*until),
-            Phase::Adrift => None,
+            Phase::Suspended { until, .. } => Some(*until),
+            Phase::AwaitingMembership => None,
         };
         deadline.into_iter().chain(timer).min()
     }
 
     /// Takes an ack for the present id. One that satisfies the row as it is known is not given up for one that does not.
     pub(super) fn take_ack(&mut self, ack: Ack) {
-        if matches!(self.phase, Phase::Parked { .. } | Phase::Adrift) {
+        if matches!(self.phase, Phase::Suspended { .. } | Phase::AwaitingMembership) {
             return;
         }
         let row = self.rows.iter().find(|row| row.node == ack.node);
@@ -236,7 +236,7 @@ impl Batch {
     ) {
         self.id = id;
         self.acks.clear();
-        self.guessed = false;
+        self.has_assumed_acks = false;
         self.rows.clone_from(&rows);
         self.phase = Phase::Gathering(Round::new(now, options));
         self.send(rows, out);
@@ -276,7 +276,7 @@ impl Batch {
 
     /// Takes the notification back; no ack for this id counts from now on.
     pub(super) fn withdraw(&mut self, next: Phase, out: &mut Vec<Effect>) {
-        out.push(Effect::Withdraw { batch: self.id });
+        out.push(Effect::Abort { batch: self.id });
         self.phase = next;
     }
 
@@ -284,7 +284,7 @@ impl Batch {
     pub(super) fn commit(&mut self, now: Mono, options: &Options, membership: &Membership, out: &mut Vec<Effect>) {
         let (timeline, standing) = (membership.timeline, membership.standing.clone());
         self.phase = Phase::Committing { round: Round::repeating(now, options), timeline, standing, sent: now };
-        out.push(Effect::Commit {
+        out.push(Effect::WriteBatch {
             batch: self.id,
             units: self.waiting.iter().map(|waiting| Arc::clone(&waiting.unit)).collect(),
             timeline,
@@ -299,10 +299,10 @@ impl Batch {
         let (round, committing) = match &mut self.phase {
             Phase::Gathering(round) => (round, false),
             Phase::Committing { round, .. } => (round, true),
-            Phase::Resolving | Phase::Parked { .. } | Phase::Adrift => return,
+            Phase::Resolving | Phase::Suspended { .. } | Phase::AwaitingMembership => return,
         };
         if !committing && !missing.is_empty() && round.park_at <= now {
-            if self.believes_acks(&missing) {
+            if self.assumes_acks(&missing) {
                 self.phase = Phase::Gathering(Round::repeating(now, options));
                 return;
             }
@@ -320,18 +320,18 @@ impl Batch {
 
     /// Nobody keeps silent, but some acknowledged in another life than the one that was seen in the database: takes their
     /// word for it, once, and lets the commit find out.
-    fn believes_acks(&mut self, missing: &[NodeRow]) -> bool {
+    fn assumes_acks(&mut self, missing: &[NodeRow]) -> bool {
         let other_life = |row: &NodeRow| {
             self.acks.get(&row.node).map(|ack| ack.incarnation).filter(|incarnation| *incarnation != row.incarnation)
         };
-        if self.guessed || !missing.iter().all(|row| other_life(row).is_some()) {
+        if self.has_assumed_acks || !missing.iter().all(|row| other_life(row).is_some()) {
             return false;
         }
         let believed = self.rows.iter().map(|row| match other_life(row) {
             Some(incarnation) => NodeRow { node: row.node.clone(), incarnation, ack_floor: AckNo::default() },
             None => row.clone(),
         });
-        (self.rows, self.guessed) = (believed.collect(), true);
+        (self.rows, self.has_assumed_acks) = (believed.collect(), true);
         true
     }
 
@@ -350,19 +350,19 @@ impl Batch {
         const MOST_DOUBLINGS: u32 = 3;
         let is_cut_off = lacking.len() * 2 > self.rows.len();
         let own_is_silent = lacking.iter().any(|row| *standing == Standing::Member(row.node.clone()));
-        let helpless = *standing == Standing::Direct || (is_cut_off && !own_is_silent && self.parks > 0);
-        if helpless {
+        let must_fail = *standing == Standing::Direct || (is_cut_off && !own_is_silent && self.parks > 0);
+        if must_fail {
             let names: Vec<&str> = lacking.iter().map(|row| &*row.node.0).collect();
             let names = names.join(", ");
             let reason = format!("no acknowledgement came from {names}; ask another node");
-            self.withdraw(Phase::Adrift, out);
+            self.withdraw(Phase::AwaitingMembership, out);
             self.waiting.drain(..).for_each(|waiting| waiting.fail(&reason, out));
             return;
         }
         let rows = if is_cut_off || own_is_silent { Vec::new() } else { lacking.clone() };
         let pause = options.notify_repeat.saturating_mul(1 << self.parks.min(MOST_DOUBLINGS));
         self.parks += 1;
-        self.withdraw(Phase::Parked { until: now.after(pause), lacking }, out);
+        self.withdraw(Phase::Suspended { until: now.after(pause), lacking }, out);
         if !rows.is_empty() {
             out.push(Effect::Revoke { rows });
         }

@@ -7,7 +7,7 @@ use crate::commit::{BatchId, ChangeRow, Decision, Standing};
 use crate::config::Version;
 use crate::key::ConfigKey;
 use crate::member::{Ack, NodeRow, Timeline};
-use crate::unit::{Recorded, RequestId, Unit, UnitOutcome};
+use crate::write_request::{Recorded, RequestId, WriteOutcome, WriteRequest};
 
 /// How much may wait, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Options {
     /// do so at once, and two half batches become one whole. The least and the most; between them it is an eighth of what
     /// the commit took, waiting for its turn included: the further the database is away, the more a whole batch is worth,
     /// and the longer callers may take to come back. Zero for never.
-    pub regroup: [Duration; 2],
+    pub linger: [Duration; 2],
 }
 
 impl Default for Options {
@@ -51,7 +51,7 @@ impl Default for Options {
             notify_repeat: Duration::from_secs(1),
             deadline: Duration::from_secs(15),
             commit_retries: 3,
-            regroup: [Duration::from_millis(1), Duration::from_millis(50)],
+            linger: [Duration::from_millis(1), Duration::from_millis(50)],
         }
     }
 }
@@ -65,7 +65,7 @@ pub struct CallerId(pub u64);
 pub struct Membership {
     /// Whether this node is a member.
     pub standing: Standing,
-    /// The line of history.
+    /// The timeline.
     pub timeline: Timeline,
     /// Every row, the own one included when there is one.
     pub nodes: Vec<NodeRow>,
@@ -77,7 +77,7 @@ pub enum Event {
     /// A unit to publish.
     Publish {
         /// What to publish.
-        unit: Arc<Unit>,
+        unit: Arc<WriteRequest>,
         /// Who gets the outcome, once.
         caller: CallerId,
     },
@@ -105,7 +105,7 @@ pub enum Event {
         /// Which one.
         batch: BatchId,
         /// What it found.
-        result: Resolution,
+        result: Outcome,
     },
     /// The cluster was observed, changed or not.
     Membership(Membership),
@@ -145,7 +145,7 @@ pub enum Again {
 
 /// What a look after a commit of unknown outcome found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
+pub enum Outcome {
     /// The own ack is taken back, so the commit can't land any more. These request ids are in the database; the others
     /// never will be by this commit.
     Landed(Vec<(RequestId, Recorded)>),
@@ -171,11 +171,11 @@ pub enum Effect {
         to: Vec<NodeRow>,
     },
     /// Run the commit transaction.
-    Commit {
+    WriteBatch {
         /// The batch.
         batch: BatchId,
         /// Its units, in order.
-        units: Vec<Arc<Unit>>,
+        units: Vec<Arc<WriteRequest>>,
         /// The timeline that must still be.
         timeline: Timeline,
         /// Whose own row has to be there.
@@ -185,7 +185,7 @@ pub enum Effect {
     },
     /// Find out what became of a commit: with an own ack raise the own floor above its number and look in the same
     /// transaction; without one only look. The receiver is to be told of the raised floor.
-    Resolve {
+    FindOutcome {
         /// The batch.
         batch: BatchId,
         /// Its request ids, each once.
@@ -201,7 +201,7 @@ pub enum Effect {
         outcome: PublishOutcome,
     },
     /// Send a `NotifyCommitEvent` to every member, the own node among them.
-    Confirm {
+    Commit {
         /// The batch.
         batch: BatchId,
         /// The timeline it was committed on.
@@ -212,7 +212,7 @@ pub enum Effect {
         revision: Version,
     },
     /// Send a `NotifyAbortEvent` to every member: the batch can never commit.
-    Withdraw {
+    Abort {
         /// The batch.
         batch: BatchId,
     },
@@ -229,7 +229,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishOutcome {
     /// Done or refused, for good.
-    Settled(UnitOutcome),
+    Settled(WriteOutcome),
     /// The database refuses what the unit holds, and will again. Nothing was written.
     Rejected {
         /// Why.

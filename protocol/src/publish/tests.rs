@@ -10,10 +10,12 @@ use crate::config::{MetadataEdit, Version};
 use crate::content::{Content, Md5};
 use crate::key::ConfigKey;
 use crate::member::{AckNo, Incarnation, NodeId};
-use crate::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, Recorded, Refusal, RequestId, UnitOutcome};
+use crate::write_request::{
+    Change, Condition, Fingerprint, KeyWrite, Origin, Recorded, Refusal, RequestId, Source, WriteOutcome,
+};
 
 mod cluster;
-mod soup;
+mod random_walk;
 
 pub(super) const FIRST: u128 = 1_000;
 
@@ -33,18 +35,18 @@ pub(super) fn key(name: &str) -> ConfigKey {
     ConfigKey::new("public", "g", name).unwrap()
 }
 
-pub(super) fn unit(id: u64, keys: &[&str], bytes: usize) -> Arc<Unit> {
+pub(super) fn unit(id: u64, keys: &[&str], bytes: usize) -> Arc<WriteRequest> {
     let put = || Change::Put {
         content: Content::new(Bytes::from(format!("{id:0>bytes$}"))).unwrap(),
         edit: Box::new(MetadataEdit::default()),
     };
-    let item = |name: &&str| Item { key: key(name), condition: Condition::None, change: put() };
-    Arc::new(Unit {
+    let item = |name: &&str| KeyWrite { key: key(name), condition: Condition::None, change: put() };
+    Arc::new(WriteRequest {
         request_id: RequestId::new(&format!("r{id}")).unwrap(),
         repeatable: true,
         fingerprint: Fingerprint(Md5::of(&id.to_le_bytes())),
         items: keys.iter().map(item).collect(),
-        origin: Origin { channel: Channel::Rest, operator: None, source_address: None, client_id: None, note: None },
+        origin: Origin { channel: Source::Rest, operator: None, source_address: None, client_id: None, note: None },
     })
 }
 
@@ -52,8 +54,8 @@ fn batch(number: u128) -> BatchId {
     BatchId(Uuid::from_u128(FIRST + number))
 }
 
-fn done() -> UnitOutcome {
-    UnitOutcome::Done { items: Vec::new(), replayed: false }
+fn done() -> WriteOutcome {
+    WriteOutcome::Done { items: Vec::new(), replayed: false }
 }
 
 fn written(units: usize) -> CommitResult {
@@ -122,7 +124,7 @@ impl Script {
         self.step(Event::Committed { batch: batch(number), result })
     }
 
-    fn resolved(&mut self, number: u128, result: Resolution) -> Vec<String> {
+    fn resolved(&mut self, number: u128, result: Outcome) -> Vec<String> {
         self.step(Event::Resolved { batch: batch(number), result })
     }
 
@@ -140,20 +142,20 @@ fn told(effect: &Effect) -> String {
             let keys: Vec<String> = keys.iter().map(|(key, id)| format!("{}/{id}", key.data_id())).collect();
             format!("notify {} [{}] to {}", number(batch), keys.join(" "), names(to))
         }
-        Effect::Commit { batch, units, acks, .. } => {
+        Effect::WriteBatch { batch, units, acks, .. } => {
             let units: Vec<RequestId> = units.iter().map(|unit| unit.request_id.clone()).collect();
             let acks: Vec<String> = acks.iter().map(|ack| format!("{}{}", ack.node, ack.number.0)).collect();
             format!("commit {} [{}] by {}", number(batch), ids(&units), acks.join(" "))
         }
-        Effect::Resolve { batch, request_ids, ack } => {
+        Effect::FindOutcome { batch, request_ids, ack } => {
             let ack = ack.as_ref().map_or_else(|| "none".to_owned(), |ack| ack.number.0.to_string());
             format!("resolve {} [{}] own {ack}", number(batch), ids(request_ids))
         }
         Effect::Reply { caller, outcome } => {
             let outcome = match outcome {
-                PublishOutcome::Settled(UnitOutcome::Done { .. }) => "done",
-                PublishOutcome::Settled(UnitOutcome::Refused(Refusal::RequestIdReused { .. })) => "reused",
-                PublishOutcome::Settled(UnitOutcome::Refused(_)) => "refused",
+                PublishOutcome::Settled(WriteOutcome::Done { .. }) => "done",
+                PublishOutcome::Settled(WriteOutcome::Refused(Refusal::RequestIdReused { .. })) => "reused",
+                PublishOutcome::Settled(WriteOutcome::Refused(_)) => "refused",
                 PublishOutcome::Rejected { .. } => "rejected",
                 PublishOutcome::Busy => "busy",
                 PublishOutcome::Failed { .. } => "failed",
@@ -161,8 +163,8 @@ fn told(effect: &Effect) -> String {
             };
             format!("reply {} {outcome}", caller.0)
         }
-        Effect::Confirm { batch, .. } => format!("confirm {}", number(batch)),
-        Effect::Withdraw { batch } => format!("withdraw {}", number(batch)),
+        Effect::Commit { batch, .. } => format!("confirm {}", number(batch)),
+        Effect::Abort { batch } => format!("withdraw {}", number(batch)),
         Effect::Revoke { rows } => format!("revoke {}", names(rows)),
         Effect::Rejoin => "rejoin".to_owned(),
     }
@@ -334,14 +336,14 @@ fn an_unknown_commit_is_looked_up_and_answered_by_what_is_found() {
         assert_eq!(script.machine.next_wakeup(), None);
         script
     };
-    assert_eq!(ask().resolved(1, Resolution::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 failed"]);
-    assert_eq!(ask().resolved(1, Resolution::Landed(vec![])), ["withdraw 1", "reply 1 failed", "reply 2 failed"]);
-    let uncertain = Resolution::LandedUncertain(vec![recorded(2)]);
+    assert_eq!(ask().resolved(1, Outcome::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 failed"]);
+    assert_eq!(ask().resolved(1, Outcome::Landed(vec![])), ["withdraw 1", "reply 1 failed", "reply 2 failed"]);
+    let uncertain = Outcome::LandedUncertain(vec![recorded(2)]);
     assert_eq!(ask().resolved(1, uncertain), ["reply 1 unknown", "reply 2 done"]);
-    let unresolved = Resolution::Unresolved { reason: "database down".into() };
+    let unresolved = Outcome::Unresolved { reason: "database down".into() };
     assert_eq!(ask().resolved(1, unresolved), ["reply 1 unknown", "reply 2 unknown"]);
     let other = (recorded(1).0, recorded(7).1);
-    assert_eq!(ask().resolved(1, Resolution::Landed(vec![other]))[0], "reply 1 reused");
+    assert_eq!(ask().resolved(1, Outcome::Landed(vec![other]))[0], "reply 1 reused");
 }
 
 #[test]
@@ -372,7 +374,7 @@ fn the_same_request_twice_is_committed_twice_and_judged_there() {
     script.committed(0, written(1));
     assert_eq!(script.acked(1, ack("a", 1, 2)), ["commit 1 [r1 r1] by a2"]);
     assert_eq!(script.committed(1, unknown()), ["resolve 1 [r1] own 2"]);
-    assert_eq!(script.resolved(1, Resolution::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 done"]);
+    assert_eq!(script.resolved(1, Outcome::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 done"]);
 }
 
 #[test]
@@ -380,11 +382,11 @@ fn answers_for_batches_that_are_over_change_nothing() {
     let mut script = Script::member(&[row("a", 1, 0)]);
     script.publish(1, &["x"]);
     assert!(script.committed(0, written(1)).is_empty(), "no commit was sent");
-    assert!(script.resolved(0, Resolution::Landed(vec![])).is_empty());
+    assert!(script.resolved(0, Outcome::Landed(vec![])).is_empty());
     script.acked(0, ack("a", 1, 1));
     script.committed(0, written(1));
     assert!(script.committed(0, written(1)).is_empty());
-    assert!(script.resolved(0, Resolution::Landed(vec![])).is_empty());
+    assert!(script.resolved(0, Outcome::Landed(vec![])).is_empty());
 }
 
 #[test]

@@ -7,12 +7,12 @@ use crate::commit::{BatchId, ChangeRow, Operation};
 use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
 use crate::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
-use crate::unit::RequestId;
+use crate::write_request::RequestId;
 
 /// Publisher to member: these keys are about to change. Answered by ack 1, [`Ack`], once all are marked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotifyEvent {
-    /// The line of history the publisher is on.
+    /// The timeline the publisher is on.
     pub timeline: Timeline,
     /// The batch.
     pub batch: BatchId,
@@ -27,7 +27,7 @@ pub struct NotifyEvent {
 /// Publisher to member: the batch is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotifyCommitEvent {
-    /// The line of history it was committed on.
+    /// The timeline it was committed on.
     pub timeline: Timeline,
     /// The batch.
     pub batch: BatchId,
@@ -98,7 +98,7 @@ pub struct Found {
 
 /// How a plain look ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LookResult {
+pub enum FindResult {
     /// The database answered.
     Found(Found),
     /// It did not.
@@ -152,7 +152,7 @@ pub enum Event {
         /// The batch.
         batch: BatchId,
         /// How.
-        result: LookResult,
+        result: FindResult,
     },
     /// Raising the floor ended.
     Floored {
@@ -172,7 +172,7 @@ pub enum Event {
         node: NodeId,
         /// Its new life.
         incarnation: Incarnation,
-        /// The line of history it joined on.
+        /// The timeline it joined on.
         timeline: Timeline,
     },
     /// The node is no member any more. The cache has given up its grant already.
@@ -212,21 +212,21 @@ pub enum Effect {
         reason: &'static str,
     },
     /// Commit these changes to the cache, which ends the batch's marks on their keys, and push them.
-    Apply {
+    Commit {
         /// The batch.
         batch: BatchId,
         /// The newest change of each key.
         changes: Vec<CommittedChange>,
     },
     /// End the batch's marks on these keys: it did not change them and never will.
-    Unmark {
+    Abort {
         /// The batch.
         batch: BatchId,
         /// The keys, each once.
         keys: Vec<ConfigKey>,
     },
     /// Look up request ids and states, without a lock; answered by [`Event::Looked`].
-    Look {
+    FindRequests {
         /// The batch.
         batch: BatchId,
         /// Its request ids, each once.

@@ -9,7 +9,7 @@ use crate::config::SharedState;
 use crate::key::ConfigKey;
 use crate::member::{AckNo, NodeId};
 use crate::time::Mono;
-use crate::unit::RequestId;
+use crate::write_request::RequestId;
 
 /// What is being done to find out how a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Entry {
         keys.retain(|key| !changed.contains(key));
         apply(self.batch, changes, out);
         if !keys.is_empty() {
-            out.push(Effect::Unmark { batch: self.batch, keys });
+            out.push(Effect::Abort { batch: self.batch, keys });
         }
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn apply(batch: BatchId, changes: Vec<CommittedChange>, out: &mut Vec
         }
     }
     if !newest.is_empty() {
-        out.push(Effect::Apply { batch, changes: newest.into_values().collect() });
+        out.push(Effect::Commit { batch, changes: newest.into_values().collect() });
     }
 }
 

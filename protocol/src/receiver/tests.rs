@@ -9,9 +9,9 @@ use super::*;
 use crate::commit::Operation;
 use crate::config::{ConfigState, SharedState, Version};
 use crate::key::ConfigKey;
-use crate::unit::RequestId;
+use crate::write_request::RequestId;
 
-mod soup;
+mod random_walk;
 
 pub(super) fn node(name: &str) -> NodeId {
     NodeId(name.into())
@@ -119,7 +119,7 @@ impl Script {
     }
 
     fn looked(&mut self, number: u128, found: Found) -> Vec<String> {
-        self.step(Event::Looked { batch: batch(number), result: LookResult::Found(found) })
+        self.step(Event::Looked { batch: batch(number), result: FindResult::Found(found) })
     }
 
     fn floored(&mut self, above: u64, result: FloorResult) -> Vec<String> {
@@ -144,13 +144,13 @@ fn told(effect: &Effect) -> String {
             format!("ack {} as {} in {} to {to}", number(batch), ack.number.0, ack.incarnation.0.as_u128())
         }
         Effect::Nack { batch, reason, .. } => format!("nack {}: {reason}", number(batch)),
-        Effect::Apply { batch, changes } => {
+        Effect::Commit { batch, changes } => {
             let changes: Vec<String> =
                 changes.iter().map(|change| format!("{}{}", change.key.data_id(), change.version)).collect();
             format!("apply {} {}", number(batch), changes.join(" "))
         }
-        Effect::Unmark { batch, keys } => format!("unmark {} {}", number(batch), names(keys)),
-        Effect::Look { batch, request_ids, keys } => {
+        Effect::Abort { batch, keys } => format!("unmark {} {}", number(batch), names(keys)),
+        Effect::FindRequests { batch, request_ids, keys } => {
             format!("look {} [{}] {}", number(batch), ids(request_ids), names(keys))
         }
         Effect::RaiseFloor { above, request_ids, keys } => {
@@ -307,7 +307,7 @@ fn a_silent_database_is_asked_again_with_growing_pauses_and_the_marks_stay() {
     for time in [3_000, 4_000, 6_000, 10_000, 18_000, 26_000] {
         assert_eq!(script.machine.next_wakeup(), Some(Mono(Duration::from_millis(time))));
         assert_eq!(script.at(time), ["look 1 [r1] x"]);
-        let failed = LookResult::Failed { reason: "down".into() };
+        let failed = FindResult::Failed { reason: "down".into() };
         assert!(script.step(Event::Looked { batch: batch(1), result: failed }).is_empty());
     }
     script.at(34_000);

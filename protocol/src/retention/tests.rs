@@ -1,4 +1,4 @@
-//! What counts as old, and that nothing does on the word of another clock or of another line of history.
+//! What counts as old, and that nothing does on the word of another clock or of another timeline.
 
 use super::*;
 

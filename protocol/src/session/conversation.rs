@@ -141,7 +141,7 @@ enum State<W> {
     /// Nothing was said yet.
     Greeting,
     /// The client said hello, in the request of this number, and is about to take its seat.
-    Seating(u64, Box<Known<W>>),
+    Registering(u64, Box<Known<W>>),
     /// The client is known to be here.
     Open(Box<Known<W>>),
     /// The last word is on its way, or was said.
@@ -182,7 +182,7 @@ impl<A, W> Conversation<A, W> {
         let may_be_asked = match &self.state {
             State::Greeting => true,
             State::Open(known) => !known.is_registering && known.stay != Stay::Unheard,
-            State::Seating(..) | State::Ending(_) => false,
+            State::Registering(..) | State::Ending(_) => false,
         };
         may_be_asked && self.under_way < self.rules.requests && self.owed_bytes < MAX_OWED_BYTES
     }
@@ -200,7 +200,7 @@ impl<A, W> Conversation<A, W> {
             (State::Open(_), Message::Hello | Message::Unusable) if !is_numbered => Verdict::Skip,
             (State::Open(_), Message::Hello) => Verdict::Refuse(Some(Breach::HelloAgain)),
             (State::Open(_), Message::Malformed | Message::Unusable) => Verdict::Refuse(None),
-            (State::Seating(..) | State::Ending(_), _) => Verdict::Skip,
+            (State::Registering(..) | State::Ending(_), _) => Verdict::Skip,
         }
     }
 
@@ -222,7 +222,7 @@ impl<A, W> Conversation<A, W> {
             pushes.hold(key, mark);
         }
         let (watches, is_registering, stay) = (HashMap::new(), false, Stay::Welcome);
-        self.state = State::Seating(id, Box::new(Known { client, version, pushes, watches, is_registering, stay }));
+        self.state = State::Registering(id, Box::new(Known { client, version, pushes, watches, is_registering, stay }));
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl<A, W> Conversation<A, W> {
     /// welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
     pub fn seated(&mut self) -> Option<(u64, u16)> {
         match std::mem::replace(&mut self.state, State::Greeting) {
-            State::Seating(id, known) => {
+            State::Registering(id, known) => {
                 let version = known.version;
                 self.state = State::Open(known);
                 Some((id, version))
@@ -418,7 +418,7 @@ impl<A, W> Conversation<A, W> {
     pub fn lost(&self) -> Option<(&Arc<Client>, &Pushes)> {
         let known = match &self.state {
             State::Greeting => None,
-            State::Seating(_, known) | State::Open(known) => Some(known),
+            State::Registering(_, known) | State::Open(known) => Some(known),
             State::Ending(known) => known.as_ref(),
         }?;
         Some((&known.client, &known.pushes))
@@ -429,7 +429,7 @@ impl<A, W> Conversation<A, W> {
     pub fn standing(&self) -> (&'static str, [usize; 4]) {
         let state = match self.state {
             State::Greeting => "greeting",
-            State::Seating(..) => "seating",
+            State::Registering(..) => "registering",
             State::Open(_) => "open",
             State::Ending(_) => "ending",
         };
@@ -439,14 +439,14 @@ impl<A, W> Conversation<A, W> {
 
     fn known(&self) -> Option<&Known<W>> {
         match &self.state {
-            State::Seating(_, known) | State::Open(known) => Some(known),
+            State::Registering(_, known) | State::Open(known) => Some(known),
             State::Greeting | State::Ending(_) => None,
         }
     }
 
     fn known_mut(&mut self) -> Option<&mut Known<W>> {
         match &mut self.state {
-            State::Seating(_, known) | State::Open(known) => Some(known),
+            State::Registering(_, known) | State::Open(known) => Some(known),
             State::Greeting | State::Ending(_) => None,
         }
     }
@@ -455,7 +455,7 @@ impl<A, W> Conversation<A, W> {
     fn close(&mut self) -> bool {
         let known = match std::mem::replace(&mut self.state, State::Ending(None)) {
             State::Greeting => None,
-            State::Seating(_, known) | State::Open(known) => Some(known),
+            State::Registering(_, known) | State::Open(known) => Some(known),
             ended @ State::Ending(_) => {
                 self.state = ended;
                 return false;

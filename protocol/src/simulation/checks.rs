@@ -12,10 +12,10 @@ use super::world::{Act, What, World};
 use crate::cache::Lookup;
 use crate::config::Version;
 use crate::key::ConfigKey;
-use crate::lease::Terms;
+use crate::lease::LeaseMode;
 use crate::publish::CallerId;
 use crate::time::Mono;
-use crate::unit::RequestId;
+use crate::write_request::RequestId;
 
 /// How often what happened, so that nobody takes a quiet run for a proof.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -230,7 +230,7 @@ impl World {
             if node.run != Run::Up || node.leaving {
                 return Some(format!("{name} does not run"));
             }
-            if node.terms == Terms::Renewed && !node.is_trusting(self.now) {
+            if node.terms == LeaseMode::Renewed && !node.is_trusting(self.now) {
                 return Some(format!("{name} is no member: {:?}", node.lease));
             }
             if node.publisher.queued() + node.publisher.in_flight() > 0 {

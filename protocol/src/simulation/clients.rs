@@ -12,7 +12,9 @@ use crate::config::{MetadataEdit, Version};
 use crate::content::{Content, Md5};
 use crate::key::ConfigKey;
 use crate::publish::{self, CallerId, PublishOutcome};
-use crate::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
+use crate::write_request::{
+    Change, Condition, Fingerprint, KeyWrite, Origin, RequestId, Source, WriteOutcome, WriteRequest,
+};
 
 /// A client.
 #[derive(Default)]
@@ -32,7 +34,7 @@ pub(super) struct Caller {
 
 /// A request and what is known of it.
 pub(super) struct Asked {
-    pub(super) unit: Arc<Unit>,
+    pub(super) unit: Arc<WriteRequest>,
     /// The newest known of each of its keys when it was first asked.
     least: Vec<Version>,
     /// An attempt whose outcome nobody knows: it may land at any time.
@@ -90,14 +92,15 @@ impl World {
             let md5 = Md5(u128::to_le_bytes(number as u128));
             let content = Content::stored(Bytes::from(text.clone()), md5);
             let put = Change::Put { content, edit: Box::new(MetadataEdit::default()) };
-            Item { key, condition: Condition::None, change: if removes { Change::Remove } else { put } }
+            KeyWrite { key, condition: Condition::None, change: if removes { Change::Remove } else { put } }
         };
         let origin =
-            Origin { channel: Channel::Rest, operator: None, source_address: None, client_id: None, note: None };
+            Origin { channel: Source::Rest, operator: None, source_address: None, client_id: None, note: None };
         let request_id = RequestId::generated(uuid::Uuid::from_u128(number as u128));
         let fingerprint = Fingerprint(Md5(u128::to_le_bytes(number as u128)));
         let items = keys.into_iter().map(item).collect();
-        let unit = Arc::new(Unit { request_id: request_id.clone(), repeatable: true, fingerprint, items, origin });
+        let unit =
+            Arc::new(WriteRequest { request_id: request_id.clone(), repeatable: true, fingerprint, items, origin });
         self.checks.by_id.insert(request_id, number);
         self.checks.asked.push(Asked { unit, least, unsure: false, failed: false, landed: 0 });
         number
@@ -109,16 +112,16 @@ impl World {
             return self.checks.violated(format!("{caller:?} was answered twice"));
         };
         self.log(|_| format!("  client {client} hears of r{request}: {outcome:?}"));
-        let is_done = matches!(outcome, PublishOutcome::Settled(UnitOutcome::Done { .. }));
+        let is_done = matches!(outcome, PublishOutcome::Settled(WriteOutcome::Done { .. }));
         if self.act == Act::LastPublishes && !is_done && !self.checks.client_only {
             self.checks.violated(format!("P4: nothing is wrong, and r{request} is not done: {outcome:?}"));
         }
         match outcome {
-            PublishOutcome::Settled(UnitOutcome::Done { items, .. }) => {
+            PublishOutcome::Settled(WriteOutcome::Done { items, .. }) => {
                 let versions: Vec<Version> = items.iter().map(|item| item.version).collect();
                 self.succeeded_at(request, &versions);
             }
-            PublishOutcome::Settled(UnitOutcome::Refused(_))
+            PublishOutcome::Settled(WriteOutcome::Refused(_))
             | PublishOutcome::Rejected { .. }
             | PublishOutcome::Busy
             | PublishOutcome::Failed { .. } => self.failed_at(request),

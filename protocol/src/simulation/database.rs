@@ -10,7 +10,7 @@ use crate::config::{ConfigState, SharedState, Version};
 use crate::key::ConfigKey;
 use crate::lease::Observation;
 use crate::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline};
-use crate::unit::{Recorded, RequestId};
+use crate::write_request::{Recorded, RequestId};
 
 mod locks;
 

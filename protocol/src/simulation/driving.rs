@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
-use super::work::{Resolving, Task};
+use super::work::{InDoubt, Task};
 use super::world::World;
 use crate::feed::Span;
 use crate::lease::{self, Membership};
@@ -71,7 +71,7 @@ impl World {
             Effect::Release { incarnation } => self.begin(node, Task::Release(incarnation)),
             Effect::BeginTimeline { .. } => self.checks.violated("history was never lost".to_owned()),
             Effect::Admit { grant, timeline, revision } => {
-                self.mail(node, Mail::Cache(ToCache::Grant(grant, timeline, revision)));
+                self.mail(node, Mail::Cache(ToCache::ReadLease(grant, timeline, revision)));
             }
             Effect::Extend { grant } => self.mail(node, Mail::Cache(ToCache::Extend(grant))),
             Effect::Flush => self.mail(node, Mail::Cache(ToCache::Flush)),
@@ -122,25 +122,25 @@ impl World {
                 }
             }
             Effect::Notify { batch, keys, to } => self.mail(node, Mail::Notify(ToNotify::Notify(batch, keys, to))),
-            Effect::Commit { batch, units, timeline, standing, acks } => {
+            Effect::WriteBatch { batch, units, timeline, standing, acks } => {
                 self.begin(node, Task::Commit { batch, units, timeline, standing, acks });
             }
-            Effect::Resolve { batch, request_ids, ack } => {
-                self.resolve(node, Resolving { batch, ids: request_ids, ack, tries: 0, rowless: false });
+            Effect::FindOutcome { batch, request_ids, ack } => {
+                self.resolve(node, InDoubt { batch, ids: request_ids, ack, tries: 0, rowless: false });
             }
             Effect::Reply { caller, outcome } => self.replied(caller, outcome),
-            Effect::Confirm { batch, timeline, changes, revision } => {
-                self.mail(node, Mail::Lease(lease::Event::Heard(revision)));
-                self.mail(node, Mail::Notify(ToNotify::Confirm(batch, timeline, changes, revision)));
+            Effect::Commit { batch, timeline, changes, revision } => {
+                self.mail(node, Mail::Lease(lease::Event::CommitObserved(revision)));
+                self.mail(node, Mail::Notify(ToNotify::Commit(batch, timeline, changes, revision)));
                 self.moment(node);
             }
-            Effect::Withdraw { batch } => self.mail(node, Mail::Notify(ToNotify::Withdraw(batch))),
+            Effect::Abort { batch } => self.mail(node, Mail::Notify(ToNotify::Abort(batch))),
             Effect::Revoke { rows } => {
                 for row in rows {
                     let other = self.index_of(&row.node);
                     self.begin(node, Task::Revoke { node: other, incarnation: row.incarnation });
                 }
-                self.mail(node, Mail::Lease(lease::Event::Look));
+                self.mail(node, Mail::Lease(lease::Event::Refresh));
             }
             Effect::Rejoin => {
                 self.checks.counters.rejoins += 1;
@@ -160,12 +160,12 @@ impl World {
                     self.send_to(node, &row.node, Message::Notify(event.clone()));
                 }
             }
-            ToNotify::Confirm(batch, timeline, changes, revision) => {
+            ToNotify::Commit(batch, timeline, changes, revision) => {
                 let changes = changes.iter().map(CommittedChange::of).map(|change| self.shortened(change)).collect();
                 let event = NotifyCommitEvent { timeline, batch, revision, changes };
                 self.tell_all(node, &Message::Commit(event));
             }
-            ToNotify::Withdraw(batch) => self.tell_all(node, &Message::Abort(batch)),
+            ToNotify::Abort(batch) => self.tell_all(node, &Message::Abort(batch)),
             ToNotify::Peer(message) => self.peer(node, message),
             ToNotify::Membership(incarnation, timeline) => {
                 (self.nodes[node].incarnation, self.nodes[node].timeline) = (incarnation, timeline);
@@ -224,7 +224,7 @@ impl World {
             Message::Ack(batch, ack) => self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack })),
             Message::Abort(batch) => self.step_receiver(node, receiver::Event::Abort(NotifyAbortEvent { batch })),
             Message::Commit(event) => {
-                self.mail(node, Mail::Lease(lease::Event::Heard(event.revision)));
+                self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.revision)));
                 let span = span_of(&event);
                 self.mail(node, Mail::Feed(span.map_or(ToFeed::Look, ToFeed::Heard)));
                 if self.is_broken(Variant::PushUnguarded) {
@@ -263,15 +263,15 @@ impl World {
                 self.moment(node);
             }
             Effect::Nack { .. } | Effect::Ack2 { .. } => {}
-            Effect::Apply { batch, changes } => {
+            Effect::Commit { batch, changes } => {
                 let changes = changes.iter().map(CommittedChange::for_cache).collect();
-                self.mail(node, Mail::Cache(ToCache::Apply(batch, changes)));
+                self.mail(node, Mail::Cache(ToCache::Commit(batch, changes)));
                 if !heard {
                     self.mail(node, Mail::Feed(ToFeed::Look));
                 }
             }
-            Effect::Unmark { batch, keys } => self.mail(node, Mail::Cache(ToCache::Unmark(batch, keys))),
-            Effect::Look { batch, request_ids, keys } => {
+            Effect::Abort { batch, keys } => self.mail(node, Mail::Cache(ToCache::Abort(batch, keys))),
+            Effect::FindRequests { batch, request_ids, keys } => {
                 self.begin(node, Task::Look { batch, ids: request_ids, keys });
             }
             Effect::RaiseFloor { above, request_ids, keys } => match self.nodes[node].incarnation {
@@ -298,11 +298,11 @@ fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
 
 fn brief(effect: &publish::Effect) -> String {
     match effect {
-        publish::Effect::Commit { batch, acks, .. } => {
+        publish::Effect::WriteBatch { batch, acks, .. } => {
             let acks: Vec<(&str, AckNo)> = acks.iter().map(|ack| (&*ack.node.0, ack.number)).collect();
             format!("commit {} {acks:?}", batch.0)
         }
-        publish::Effect::Confirm { batch, revision, .. } => format!("confirm {} r{revision}", batch.0),
+        publish::Effect::Commit { batch, revision, .. } => format!("confirm {} r{revision}", batch.0),
         publish::Effect::Notify { batch, to, .. } => {
             let to: Vec<&str> = to.iter().map(|row| &*row.node.0).collect();
             format!("notify {} to {to:?}", batch.0)
@@ -313,7 +313,7 @@ fn brief(effect: &publish::Effect) -> String {
 
 fn brief_of(effect: &receiver::Effect) -> String {
     match effect {
-        receiver::Effect::Apply { batch, changes } => {
+        receiver::Effect::Commit { batch, changes } => {
             let changes: Vec<String> =
                 changes.iter().map(|change| format!("{}={}", change.key.data_id(), change.version)).collect();
             format!("apply {} {changes:?}", batch.0)

@@ -8,11 +8,11 @@ use crate::config::Version;
 use crate::feed::Span;
 use crate::key::ConfigKey;
 use crate::lease;
-use crate::member::{Ack, Grant, Incarnation, NodeRow, Timeline};
+use crate::member::{Ack, Incarnation, NodeRow, ReadLease, Timeline};
 use crate::publish;
 use crate::receiver::{self, MarkNo, NotifyCommitEvent, NotifyEvent};
 use crate::time::Mono;
-use crate::unit::RequestId;
+use crate::write_request::RequestId;
 
 /// From node to node.
 #[derive(Debug, Clone)]
@@ -28,10 +28,10 @@ pub(super) enum Message {
 pub(super) enum ToCache {
     /// With a number, the receiver hears that it is done.
     Mark(BatchId, Vec<ConfigKey>, Option<MarkNo>),
-    Apply(BatchId, Vec<CommittedKey>),
-    Unmark(BatchId, Vec<ConfigKey>),
-    Grant(Grant, Timeline, Version),
-    Extend(Grant),
+    Commit(BatchId, Vec<CommittedKey>),
+    Abort(BatchId, Vec<ConfigKey>),
+    ReadLease(ReadLease, Timeline, Version),
+    Extend(ReadLease),
     Flush,
     Note(Vec<(ConfigKey, Version)>),
 }
@@ -40,8 +40,8 @@ pub(super) enum ToCache {
 #[derive(Debug)]
 pub(super) enum ToNotify {
     Notify(BatchId, Vec<(ConfigKey, RequestId)>, Vec<NodeRow>),
-    Confirm(BatchId, Timeline, Vec<ChangeRow>, Version),
-    Withdraw(BatchId),
+    Commit(BatchId, Timeline, Vec<ChangeRow>, Version),
+    Abort(BatchId),
     Peer(Message),
     Membership(Option<Incarnation>, Timeline),
     Event(receiver::Event),

@@ -15,8 +15,8 @@ use crate::cache::{Entries, Shard};
 use crate::config::SharedState;
 use crate::feed::Sequencer;
 use crate::key::ConfigKey;
-use crate::lease::{self, Lease, Membership, Terms};
-use crate::member::{Grant, Incarnation, NodeId, Timeline};
+use crate::lease::{self, Lease, LeaseMode, Membership};
+use crate::member::{Incarnation, NodeId, ReadLease, Timeline};
 use crate::publish::{self, Publisher};
 use crate::receiver::{self, Receiver};
 use crate::time::Mono;
@@ -108,7 +108,7 @@ pub(super) enum Run {
 pub(super) struct Node {
     pub(super) name: NodeId,
     pub(super) clock: Clock,
-    pub(super) terms: Terms,
+    pub(super) terms: LeaseMode,
     pub(super) process: u32,
     pub(super) run: Run,
     pub(super) leaving: bool,
@@ -124,7 +124,7 @@ pub(super) struct Node {
     pub(super) receiver: Receiver,
     pub(super) shard: Shard<Map, usize>,
     /// The leave that the shard has.
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Option<ReadLease>,
     /// What ClusterNotify knows of the membership.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) timeline: Timeline,
@@ -147,7 +147,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(index: usize, rate: u64, origin: u64, terms: Terms, broken: Broken) -> Self {
+    pub(super) fn new(index: usize, rate: u64, origin: u64, terms: LeaseMode, broken: Broken) -> Self {
         let name = NodeId(["a", "b", "c", "d"][index].into());
         let clock = Clock::new(rate, origin);
         let mut node = Self {

@@ -1,7 +1,7 @@
 //! What a run is made of: how large the cluster is, how fast its clocks go, and which faults there are. Each seed
 //! switches them on or off, so that no fault hides another.
 
-use super::chance::Chance;
+use super::random::Rng;
 
 /// In microseconds.
 pub(super) const MILLISECOND: u64 = 1_000;
@@ -63,9 +63,9 @@ pub(super) struct Faults {
 }
 
 impl Plan {
-    pub(super) fn new(chance: &mut Chance) -> Self {
+    pub(super) fn new(chance: &mut Rng) -> Self {
         let nodes = 2 + chance.index(3);
-        let rate = |chance: &mut Chance| match chance.below(4) {
+        let rate = |chance: &mut Rng| match chance.below(4) {
             0 => 990_000,
             1 => 1_010_000,
             2 => 1_000_000,
@@ -89,9 +89,9 @@ impl Plan {
 }
 
 impl Faults {
-    fn new(chance: &mut Chance) -> Self {
-        let share = |chance: &mut Chance, high| if chance.one_in(2) { chance.spread(5, high) } else { 0 };
-        let every = |chance: &mut Chance, one_in: u64| {
+    fn new(chance: &mut Rng) -> Self {
+        let share = |chance: &mut Rng, high| if chance.one_in(2) { chance.spread(5, high) } else { 0 };
+        let every = |chance: &mut Rng, one_in: u64| {
             if chance.one_in(one_in) { chance.spread(SECOND, 12 * SECOND) } else { 0 }
         };
         Self {
@@ -120,7 +120,7 @@ impl Faults {
 }
 
 /// How long something that is wrong stays so: shorter and longer than leases and time-outs.
-pub(super) fn fault_lasts(chance: &mut Chance) -> u64 {
+pub(super) fn fault_lasts(chance: &mut Rng) -> u64 {
     const LASTS: [u64; 7] = [50, 600, 1_500, 3_300, 6_100, 7_000, 14_000];
     let base = LASTS[chance.index(LASTS.len())] * MILLISECOND;
     base + chance.below(base / 4)

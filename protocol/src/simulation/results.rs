@@ -4,13 +4,13 @@ use super::database::{Answer, OpId};
 use super::mail::{Mail, ToNotify};
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
-use super::work::{Looked, Resolving, Task};
+use super::work::{InDoubt, Looked, Task};
 use super::world::World;
 use crate::commit::Decision;
 use crate::lease::{self, FenceResult, JoinResult, RenewResult};
-use crate::publish::{self, Again, CommitResult, Resolution};
-use crate::receiver::{self, FloorResult, Found, LookResult};
-use crate::unit::{Recorded, RequestId};
+use crate::publish::{self, Again, CommitResult, Outcome};
+use crate::receiver::{self, FindResult, FloorResult, Found};
+use crate::write_request::{Recorded, RequestId};
 
 impl World {
     /// A piece of work was carried out.
@@ -40,13 +40,13 @@ impl World {
                 self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Floored { above, result })));
             }
             (Task::ResolveFloor(resolving), _) => match found {
-                Some((landed, _)) => self.resolved(node, &resolving, Resolution::Landed(landed)),
-                None => self.begin(node, Task::ResolveLook(Resolving { rowless: true, ..resolving })),
+                Some((landed, _)) => self.resolved(node, &resolving, Outcome::Landed(landed)),
+                None => self.begin(node, Task::ResolveLook(InDoubt { rowless: true, ..resolving })),
             },
             (Task::ResolveLook(resolving), _) => {
                 let landed = found.map_or_else(Vec::new, |(landed, _)| landed);
                 let sure = resolving.rowless || self.broken.is(Variant::NoSelfFence);
-                let resolution = if sure { Resolution::Landed(landed) } else { Resolution::LandedUncertain(landed) };
+                let resolution = if sure { Outcome::Landed(landed) } else { Outcome::LandedUncertain(landed) };
                 self.resolved(node, &resolving, resolution);
             }
             (Task::Observe, Answer::Rows(rows)) => self.mail(node, Mail::Lease(lease::Event::Observed(Some(rows)))),
@@ -59,7 +59,7 @@ impl World {
             (Task::Release(_), _) => self.mail(node, Mail::Lease(lease::Event::Released)),
             (Task::Load(token), Answer::Loaded(loaded)) => self.loaded(node, token, Some(&loaded)),
             (Task::Look { batch, .. }, Answer::Found(landed, states)) => {
-                let result = LookResult::Found(as_found(landed, states));
+                let result = FindResult::Found(as_found(landed, states));
                 self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Looked { batch, result })));
             }
             (Task::Feed { after }, Answer::Feed(revision, states)) => self.feed_read(node, after, revision, states),
@@ -105,7 +105,7 @@ impl World {
             Task::Release(_) => self.mail(node, Mail::Lease(lease::Event::Released)),
             Task::Load(token) => self.loaded(node, token, None),
             Task::Look { batch, .. } => {
-                let event = receiver::Event::Looked { batch, result: LookResult::Failed { reason } };
+                let event = receiver::Event::Looked { batch, result: FindResult::Failed { reason } };
                 self.mail(node, Mail::Notify(ToNotify::Event(event)));
             }
             Task::Feed { .. } => self.feed_failed(node),
@@ -114,25 +114,25 @@ impl World {
     }
 
     /// Finds out what became of a batch, by the floor if there is an own ack.
-    pub(super) fn resolve(&mut self, node: usize, resolving: Resolving) {
+    pub(super) fn resolve(&mut self, node: usize, resolving: InDoubt) {
         let by_floor = resolving.ack.is_some() && !self.broken.is(Variant::NoSelfFence);
         let task = if by_floor { Task::ResolveFloor(resolving) } else { Task::ResolveLook(resolving) };
         self.begin(node, task);
     }
 
-    fn resolve_again(&mut self, node: usize, resolving: Resolving) {
+    fn resolve_again(&mut self, node: usize, resolving: InDoubt) {
         const PAUSES: [u64; 3] = [100 * MILLISECOND, 400 * MILLISECOND, 2 * SECOND];
         match PAUSES.get(resolving.tries) {
             Some(pause) => {
-                let again = Resolving { tries: resolving.tries + 1, rowless: false, ..resolving };
+                let again = InDoubt { tries: resolving.tries + 1, rowless: false, ..resolving };
                 self.after_for(node, *pause, Mail::Retry(Task::ResolveFloor(again)));
             }
-            None => self.resolved(node, &resolving, Resolution::Unresolved { reason: String::new() }),
+            None => self.resolved(node, &resolving, Outcome::Unresolved { reason: String::new() }),
         }
     }
 
     /// The floor may have been raised by any try: the receiver hears so before anybody acts on the result.
-    fn resolved(&mut self, node: usize, resolving: &Resolving, result: Resolution) {
+    fn resolved(&mut self, node: usize, resolving: &InDoubt, result: Outcome) {
         if let Some(ack) = resolving.ack.as_ref().filter(|_| !self.broken.is(Variant::NoSelfFence)) {
             let raised = receiver::Event::Raised { above: ack.number };
             self.mail(node, Mail::Notify(ToNotify::Event(raised)));

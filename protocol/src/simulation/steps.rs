@@ -3,7 +3,7 @@
 use super::database::{Answer, OnRow, OpId, Request};
 use super::mail::Mail;
 use super::variants::Variant;
-use super::work::{Next, Resolving, Task, Work};
+use super::work::{InDoubt, Next, Task, Work};
 use super::world::{What, World};
 use crate::commit::{Decision, Snapshot, Standing, decide};
 use crate::lease::{self, Admission, Candidate, JoinResult, Observation, Occupant, RenewResult};
@@ -40,7 +40,7 @@ impl World {
             (Task::Floor { ids, keys, .. }, 2, Answer::Changed(true)) => {
                 Next::Ask(Request::Look(ids.clone(), keys.clone()))
             }
-            (Task::ResolveFloor(Resolving { ack: Some(ack), .. }), 1, Answer::Done) => {
+            (Task::ResolveFloor(InDoubt { ack: Some(ack), .. }), 1, Answer::Done) => {
                 let floor = OnRow::Floor(ack.incarnation, AckNo(ack.number.0 + 1));
                 Next::Ask(Request::WriteRow(op.node, floor))
             }

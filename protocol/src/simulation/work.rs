@@ -15,11 +15,11 @@ use crate::config::{SharedState, Version};
 use crate::key::ConfigKey;
 use crate::lease::Observation;
 use crate::member::{Ack, AckNo, Incarnation, Timeline};
-use crate::unit::{Recorded, RequestId, Unit};
+use crate::write_request::{Recorded, RequestId, WriteRequest};
 
 /// A look after a commit of unknown outcome.
 #[derive(Debug, Clone)]
-pub(super) struct Resolving {
+pub(super) struct InDoubt {
     pub(super) batch: BatchId,
     pub(super) ids: Vec<RequestId>,
     pub(super) ack: Option<Ack>,
@@ -31,11 +31,11 @@ pub(super) struct Resolving {
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Task {
-    Commit { batch: BatchId, units: Vec<Arc<Unit>>, timeline: Timeline, standing: Standing, acks: Vec<Ack> },
+    Commit { batch: BatchId, units: Vec<Arc<WriteRequest>>, timeline: Timeline, standing: Standing, acks: Vec<Ack> },
     Join(Incarnation),
     Floor { above: AckNo, incarnation: Incarnation, ids: Vec<RequestId>, keys: Vec<ConfigKey> },
-    ResolveFloor(Resolving),
-    ResolveLook(Resolving),
+    ResolveFloor(InDoubt),
+    ResolveLook(InDoubt),
     Renew(Incarnation),
     Observe,
     Fence { node: usize, incarnation: Incarnation, seq: u64 },

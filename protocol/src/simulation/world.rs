@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::chance::Chance;
 use super::checks::Checks;
 use super::clients::Publisher;
 use super::database::{Database, OpId, Request};
@@ -13,10 +12,11 @@ use super::feed::Subscriber;
 use super::mail::{Mail, Message};
 use super::node::{Node, Run};
 use super::plan::{Faults, MILLISECOND, Plan, SECOND};
+use super::random::Rng;
 use super::reading::Read;
 use super::variants::{Broken, Variant};
 use crate::key::ConfigKey;
-use crate::lease::Terms;
+use crate::lease::LeaseMode;
 
 /// What happens at a point of true time.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ const SETTLES_WITHIN: u64 = 120 * SECOND;
 /// The world.
 pub(super) struct World {
     pub(super) plan: Plan,
-    pub(super) chance: Chance,
+    pub(super) chance: Rng,
     pub(super) broken: Broken,
     pub(super) now: u64,
     pub(super) act: Act,
@@ -102,13 +102,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, broken: Broken, logs: bool) -> Self {
-        let mut chance = Chance::new(seed);
+        let mut chance = Rng::new(seed);
         let plan = Plan::new(&mut chance);
         let names = ["x", "y", "z"].iter().take(plan.keys);
         let keys: Vec<ConfigKey> = names.filter_map(|name| ConfigKey::new("public", "g", name).ok()).collect();
         let nodes: Vec<Node> = (0..plan.nodes)
             .map(|index| {
-                let terms = if plan.direct == Some(index) { Terms::Direct } else { Terms::Renewed };
+                let terms = if plan.direct == Some(index) { LeaseMode::Direct } else { LeaseMode::Renewed };
                 Node::new(index, plan.rates[index], chance.below(1 << 40), terms, broken)
             })
             .collect();

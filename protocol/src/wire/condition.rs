@@ -5,7 +5,7 @@
 
 use crate::config::Version;
 use crate::content::Md5;
-use crate::unit::{Condition, Expected};
+use crate::write_request::{Condition, Expected};
 
 use super::parse_version;
 

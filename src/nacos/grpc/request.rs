@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callboard_actors::session::grpc::words::{Listening, Word};
+use callboard_actors::session::grpc::message::{Listening, Word};
 use callboard_protocol::config::{MetadataError, check_text};
 use callboard_protocol::content::{Content, Reported};
 use callboard_protocol::error_code::ErrorCode;
@@ -12,7 +12,7 @@ use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::{ConfigKey, KeyError, namespace_of};
 use callboard_protocol::nacos::fuzzy::{Pattern, key_of};
 use callboard_protocol::session::client::{Client, ClientId, ClientKind, MAX_LABEL, MAX_LABELS, MAX_SOFTWARE};
-use callboard_protocol::unit::{Change, Channel, Condition, Item, MAX_ORIGIN_TEXT, Origin, Unit};
+use callboard_protocol::write_request::{Change, Condition, KeyWrite, MAX_ORIGIN_TEXT, Origin, Source, WriteRequest};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 use uuid::Uuid;
@@ -134,7 +134,7 @@ impl Body {
     }
 
     /// A publish.
-    pub(super) fn publish(mut self, origin: Origin) -> Result<Unit, ApiError> {
+    pub(super) fn publish(mut self, origin: Origin) -> Result<WriteRequest, ApiError> {
         let key = self.key()?;
         for gray in ["betaIps", "tag"] {
             if self.addition(gray).is_some() {
@@ -159,18 +159,18 @@ impl Body {
         let operator = self.addition("src_user").map(str::to_owned).or(origin.operator.clone());
         let origin = Origin { operator, ..origin }.checked().map_err(|error| refused_text(&error))?;
         let change = Change::Put { content, edit: Box::new(edit) };
-        Ok(Unit::of_one(Item { key, condition, change }, None, origin, Uuid::now_v7()))
+        Ok(WriteRequest::of_one(KeyWrite { key, condition, change }, None, origin, Uuid::now_v7()))
     }
 
     /// A removal.
-    pub(super) fn remove(self, origin: Origin) -> Result<Unit, ApiError> {
+    pub(super) fn remove(self, origin: Origin) -> Result<WriteRequest, ApiError> {
         let key = self.key()?;
         if self.tag().is_some() {
             return Err(unsupported("tag"));
         }
         let origin = origin.checked().map_err(|error| refused_text(&error))?;
-        let item = Item { key, condition: Condition::None, change: Change::Remove };
-        Ok(Unit::of_one(item, None, origin, Uuid::now_v7()))
+        let item = KeyWrite { key, condition: Condition::None, change: Change::Remove };
+        Ok(WriteRequest::of_one(item, None, origin, Uuid::now_v7()))
     }
 
     /// Whether the client listens from now on, or does not any longer; to what, and under which names.
@@ -241,7 +241,7 @@ impl Body {
 /// Who asks for a change.
 pub(super) fn origin(principal: &Principal, from: &str) -> Origin {
     let source_address = Some(from.chars().take(MAX_ORIGIN_TEXT).collect());
-    Origin { channel: Channel::Grpc, operator: principal.operator(), source_address, client_id: None, note: None }
+    Origin { channel: Source::Grpc, operator: principal.operator(), source_address, client_id: None, note: None }
 }
 
 /// A part of Nacos that is not there yet. It is refused, so that nobody takes it for done.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{Addr, Message};
 use callboard_actors::runtime::ask;
-use callboard_actors::session::grpc::words::{
+use callboard_actors::session::grpc::message::{
     Enter, Entered, Fault, Listen, Make, Notice, OpenStream, Query, StreamEnded, Told, Unlisten, UnwatchPattern,
     WatchPattern, Word,
 };
@@ -18,7 +18,7 @@ use callboard_proto::nacos::request_server::Request as Unary;
 use callboard_proto::nacos::{Metadata, Payload};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
-use callboard_protocol::unit::{self, Unit};
+use callboard_protocol::write_request::{self, WriteRequest};
 use futures_util::Stream;
 use futures_util::stream::poll_fn;
 use tokio::sync::{mpsc, oneshot};
@@ -175,7 +175,7 @@ impl Service {
         }
     }
 
-    async fn make(&self, enter: Enter, unit: Result<Unit, ApiError>) -> Result<(), Refusal> {
+    async fn make(&self, enter: Enter, unit: Result<WriteRequest, ApiError>) -> Result<(), Refusal> {
         let unit = match unit {
             Ok(unit) => unit,
             Err(refused) => return self.refuse(enter, refused).await,
@@ -186,7 +186,7 @@ impl Service {
             Err(_ended) => Err(Fault::Unknown(id).into()),
             Ok(None) => Err(Refusal::Unregistered),
             // What is not there is removed, too.
-            Ok(Some(Ok(()) | Err(Fault::Refused(unit::Refusal::NotFound { .. })))) => Ok(()),
+            Ok(Some(Ok(()) | Err(Fault::Refused(write_request::Refusal::NotFound { .. })))) => Ok(()),
             Ok(Some(Err(fault))) => Err(fault.into()),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::rt::net::TcpStream;
 use callboard_actors::runtime::{Spec, start_once};
-use callboard_actors::session::grpc::words::{ConnectionEnded, Stopping};
+use callboard_actors::session::grpc::message::{ConnectionEnded, Stopping};
 use callboard_actors::session::grpc::{GrpcSession, Setup};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStreamServer;
 use callboard_proto::nacos::request_server::RequestServer;

@@ -8,7 +8,7 @@ use callboard_actors::cluster_listener::ClusterView;
 use callboard_actors::wiring::Node;
 use callboard_protocol::content::MAX_CONTENT;
 use callboard_protocol::error_code::ErrorCode;
-use callboard_protocol::roster::NodeState;
+use callboard_protocol::membership_view::NodeState;
 use serde_json::{Value, json};
 
 use crate::api::cluster::view;

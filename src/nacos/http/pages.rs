@@ -20,7 +20,7 @@ use crate::api::READ_DEADLINE;
 use crate::api::error::ApiError;
 use crate::nacos::http::Answer;
 use crate::nacos::http::answer::JSON;
-use crate::nacos::http::search::Item;
+use crate::nacos::http::search::KeyWrite;
 
 /// Names that are read at a time.
 const STEP: u64 = 500;
@@ -147,7 +147,7 @@ impl Reading {
             if !std::mem::take(&mut self.is_first) {
                 piece.push(b',');
             }
-            serde_json::to_writer(&mut piece, &Item::of(state))?;
+            serde_json::to_writer(&mut piece, &KeyWrite::of(state))?;
         }
         if self.named.is_empty() && self.left > 0 {
             self.name_more(last).await?;

@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderName;
 use bytes::Bytes;
 use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
-use callboard_protocol::unit::{Change, Channel, Condition, Item, Origin};
+use callboard_protocol::write_request::{Change, Condition, KeyWrite, Origin, Source};
 
 use crate::api::access::Principal;
 use crate::api::outcome;
@@ -41,7 +41,7 @@ pub(super) async fn publish(mut call: Call) -> Answer {
     let edit = edit(|name| parameters.filled(name), |name| parameters.text(name)).map_err(Fault::invalid)?;
     let change = Change::Put { content, edit: Box::new(edit) };
     let origin = origin(&parameters, &call.principal, client::address(&call.request))?;
-    settle(&call.state, Item { key, condition, change }, origin).await
+    settle(&call.state, KeyWrite { key, condition, change }, origin).await
 }
 
 /// `DELETE` of a configuration. One that is not there is removed, too.
@@ -53,7 +53,7 @@ pub(super) async fn remove(mut call: Call) -> Answer {
     refuse_gray(&parameters, &call.request)?;
     let key = parameters.key(false)?;
     let origin = origin(&parameters, &call.principal, client::address(&call.request))?;
-    settle(&call.state, Item { key, condition: Condition::None, change: Change::Remove }, origin).await
+    settle(&call.state, KeyWrite { key, condition: Condition::None, change: Change::Remove }, origin).await
 }
 
 /// The bytes of `text` in memory of exactly their size.
@@ -76,11 +76,11 @@ fn refuse_gray(parameters: &Parameters<'_>, request: &HttpRequest) -> Result<(),
 fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<String>) -> Result<Origin, Fault> {
     let named = parameters.filled("src_user").map(str::to_owned);
     let operator = named.or_else(|| principal.operator()).or_else(|| parameters.filled("username").map(str::to_owned));
-    let origin = Origin { channel: Channel::NacosHttp, operator, source_address: from, client_id: None, note: None };
+    let origin = Origin { channel: Source::NacosHttp, operator, source_address: from, client_id: None, note: None };
     Ok(origin.checked()?)
 }
 
-async fn settle(state: &State, item: Item, origin: Origin) -> Answer {
+async fn settle(state: &State, item: KeyWrite, origin: Origin) -> Answer {
     match outcome::publish(state, item, None, origin).await {
         Ok(_) => Ok(truth(true)),
         // What is not there is removed, too.

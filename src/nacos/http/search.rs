@@ -37,7 +37,7 @@ pub(super) enum Mode {
 /// A configuration in a page.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Item {
+pub(super) struct KeyWrite {
     /// A number, as a text: that is how clients read it.
     id: String,
     data_id: String,
@@ -55,7 +55,7 @@ pub(super) struct Item {
 #[serde(rename_all = "camelCase")]
 struct Detail {
     #[serde(flatten)]
-    item: Item,
+    item: KeyWrite,
     create_time: i64,
     modify_time: i64,
     create_user: Option<String>,
@@ -67,7 +67,7 @@ struct Detail {
     config_tags: Option<String>,
 }
 
-impl Item {
+impl KeyWrite {
     pub(super) fn of(state: &ConfigState) -> Self {
         let (key, metadata) = (&state.key, &state.metadata);
         let content = state.formal.as_ref().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
@@ -137,7 +137,7 @@ pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
     let (create_user, create_ip) = last.map(|origin| (origin.operator, origin.source_address)).unwrap_or_default();
     let metadata = &state.metadata;
     bare(&Detail {
-        item: Item::of(&state),
+        item: KeyWrite::of(&state),
         create_time: state.created_at.0,
         modify_time: state.modified_at.0,
         create_user,

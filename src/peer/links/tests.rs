@@ -18,7 +18,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, Timeline};
 use callboard_protocol::receiver::{CommittedChange, NotifyCommitEvent, NotifyEvent};
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::write_request::RequestId;
 use uuid::Uuid;
 
 use crate::peer::key::{ClusterKey, ClusterKeys};

@@ -13,7 +13,7 @@ use callboard_actors::gossip::{self, Advertised, Gossip, Leave, SetStatus};
 use callboard_actors::metrics::Metrics;
 use callboard_actors::runtime::{Registry, Spec, ask, start};
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{ProtocolRange, Status};
+use callboard_protocol::membership_view::{ProtocolRange, Status};
 
 use super::*;
 use crate::peer::key::{ClusterKey, ClusterKeys};

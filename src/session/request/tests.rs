@@ -1,13 +1,13 @@
 //! What clients may send, and how bad messages are named.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use callboard_actors::session::native::words::{Fault, Request};
+use callboard_actors::session::native::message::{Fault, Request};
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::{frame, session as proto};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
-use callboard_protocol::unit::{Condition, Expected};
+use callboard_protocol::write_request::{Condition, Expected};
 use proptest::prelude::*;
 
 use crate::session::Peer;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use callboard_protocol::roster::{Life, Status, foremost};
+use callboard_protocol::membership_view::{Life, Status, foremost};
 use callboard_protocol::time::Mono;
 use foca::{Codec as _, Header, Member, Message, State};
 use proptest::prelude::*;

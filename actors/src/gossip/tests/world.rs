@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use callboard_protocol::member::NodeId;
-use callboard_protocol::roster::{Life, ProtocolRange, Sighting, Status, foremost};
+use callboard_protocol::membership_view::{GossipObservation, Life, ProtocolRange, Status, foremost};
 use callboard_protocol::time::Mono;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// How `observer` sees `node`.
-    pub(super) fn sees(&self, observer: usize, node: usize) -> Option<Sighting> {
+    pub(super) fn sees(&self, observer: usize, node: usize) -> Option<GossipObservation> {
         let mut sightings = self.nodes.get(&observer)?.engine.sightings();
         sightings.retain(|seen| seen.node == name(node));
         foremost(&sightings, None).cloned()

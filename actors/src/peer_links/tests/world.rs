@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::super::wire::Frame;
 use super::super::{
-    Call, Closed, DialFailed, Dialer, Direction, Link, LinkTransport, Opened, PeerLinks, PipeEnd, ReachChanged,
+    Call, Closed, DialFailed, Dialer, Direction, Link, LinkQueueReader, LinkTransport, Opened, PeerLinks, ReachChanged,
     Received, SetPeers, SubscribeReach, pipe,
 };
 use crate::cluster_notify::PeerMessage;
@@ -44,13 +44,13 @@ pub(super) fn number(frame: &Frame) -> Option<u128> {
 }
 
 /// Passes on what it is told.
-pub(super) struct Ear<M>(pub(super) mpsc::UnboundedSender<M>);
+pub(super) struct MessageReader<M>(pub(super) mpsc::UnboundedSender<M>);
 
-impl<M: Unpin + 'static> Actor for Ear<M> {
+impl<M: Unpin + 'static> Actor for MessageReader<M> {
     type Context = actix::Context<Self>;
 }
 
-impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for Ear<M> {
+impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for MessageReader<M> {
     type Result = ();
 
     fn handle(&mut self, message: M, _: &mut Self::Context) {
@@ -63,7 +63,7 @@ where
     M: Message<Result = ()> + Send + Unpin + 'static,
 {
     let (sender, heard) = mpsc::unbounded_channel();
-    (Ear(sender).start().recipient(), heard)
+    (MessageReader(sender).start().recipient(), heard)
 }
 
 #[derive(Clone)]
@@ -86,7 +86,7 @@ pub(super) struct World {
 /// An open link, as whoever owns the socket sees it.
 pub(super) struct Wire {
     pub(super) link: Link,
-    pub(super) end: PipeEnd,
+    pub(super) end: LinkQueueReader,
     links: Addr<PeerLinks>,
     version: u16,
 }

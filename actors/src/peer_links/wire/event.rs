@@ -13,7 +13,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, Timeline};
 use callboard_protocol::receiver::{Ack2, CommittedChange, NotifyCommitEvent, NotifyEvent};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::write_request::RequestId;
 use serde::{Deserialize, Serialize};
 
 use super::{WireError, node_id, text};

@@ -208,7 +208,7 @@ fn a_commit_event_carries_states_up_to_its_limit() {
 
 #[test]
 fn a_frame_that_is_too_long_is_not_written() {
-    let items = vec![(key("d"), callboard_protocol::unit::RequestId::new(&"r".repeat(128)).unwrap()); 150_000];
+    let items = vec![(key("d"), callboard_protocol::write_request::RequestId::new(&"r".repeat(128)).unwrap()); 150_000];
     let event = callboard_protocol::receiver::NotifyEvent {
         timeline: Timeline(1),
         batch: BatchId(Uuid::nil()),

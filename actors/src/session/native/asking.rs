@@ -8,11 +8,11 @@ use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::push_ledger::PushStep;
 use callboard_protocol::session::pushes::{Answered, Reaction};
-use callboard_protocol::unit::Unit;
+use callboard_protocol::write_request::WriteRequest;
 use tokio::sync::oneshot;
 
 use super::NativeSession;
-use super::words::{Answer, Fault, Listing, Request, Said};
+use super::message::{Answer, Fault, Listing, OutboundMessage, Request};
 use crate::cache::reader::Get;
 use crate::conf_manager::Publish;
 use crate::runtime::{Context, ask};
@@ -43,7 +43,7 @@ impl NativeSession {
     /// A request that was under way is answered.
     pub(super) fn answered(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
         let bytes = answer.weight();
-        self.conversation.settle(Said { id, answer }, bytes);
+        self.conversation.settle(OutboundMessage { id, answer }, bytes);
         self.speak(context);
         self.listen(context);
     }
@@ -83,7 +83,7 @@ impl NativeSession {
     }
 
     /// Not asked but sent: what was handed over runs to its end, whatever becomes of the session.
-    fn change(&mut self, id: u64, mut unit: Unit, context: &mut Context<Self>) {
+    fn change(&mut self, id: u64, mut unit: WriteRequest, context: &mut Context<Self>) {
         if self.conversation.is_sent_away() {
             return self.answer(id, Answer::Failed(Fault::Leaving), context);
         }

@@ -8,9 +8,9 @@ use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::push_ledger::PushStep;
 use callboard_protocol::session::conversation::{DRAINED, Linger};
 
-use super::words::{Answer, Fault, Mouth, Said};
+use super::message::{Answer, Fault, MessageWriter, OutboundMessage};
 use super::{LINGER, NativeSession};
-use crate::coordinator::seats::Leave;
+use crate::coordinator::connections::Disconnect;
 use crate::metrics::EndLabel;
 use crate::runtime::Context;
 
@@ -19,7 +19,7 @@ impl NativeSession {
     pub(super) fn end(&mut self, fault: Fault, context: &mut Context<Self>) {
         let counts_as = reason(&fault);
         tracing::debug!(session.number = self.number.0, ?fault, "a session is ended");
-        if !self.conversation.end(Said { id: 0, answer: Answer::Failed(fault) }) {
+        if !self.conversation.end(OutboundMessage { id: 0, answer: Answer::Failed(fault) }) {
             return;
         }
         self.count_end(counts_as);
@@ -41,7 +41,7 @@ impl NativeSession {
 
     /// Says where else to go, answers what is under way, and closes when the client does not.
     pub(super) fn send_away(&mut self, elsewhere: Arc<[String]>, context: &mut Context<Self>) {
-        if !self.conversation.send_away(Said { id: 0, answer: Answer::GoAway(elsewhere) }) {
+        if !self.conversation.send_away(OutboundMessage { id: 0, answer: Answer::GoAway(elsewhere) }) {
             return;
         }
         self.speak(context);
@@ -64,7 +64,7 @@ impl NativeSession {
     }
 
     /// Closes the connection once the last word was said.
-    pub(super) fn close(&mut self, mut mouth: Box<dyn Mouth>, context: &mut Context<Self>) {
+    pub(super) fn close(&mut self, mut mouth: Box<dyn MessageWriter>, context: &mut Context<Self>) {
         let closing = async move { mouth.close().await };
         context.spawn(wrap_future(closing).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
     }
@@ -76,7 +76,7 @@ impl NativeSession {
             self.report_of(client, key.clone(), version, PushStep::Lost);
         }
         // A coordinator that is gone has no seat to give back.
-        self.setup.neighbours.coordinator.do_send(Leave(self.number));
+        self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
     }
 }
 

@@ -21,7 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::{Notify, mpsc};
 
-use super::words::Hello;
+use super::message::Hello;
 use super::*;
 use crate::cache::ReadFailure;
 use crate::cache::reader::{Get, GetMany, GetStale, Stale};
@@ -128,10 +128,10 @@ impl Handler<Publish> for FakeStore {
 }
 
 /// Hears what the test says.
-struct FakeEar(mpsc::UnboundedReceiver<Heard>);
+struct FakeEar(mpsc::UnboundedReceiver<InboundMessage>);
 
-impl Ear for FakeEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>> {
+impl MessageReader for FakeEar {
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         self.0.recv().map(|heard| heard.map(Ok)).boxed_local()
     }
 }
@@ -143,13 +143,13 @@ struct FakeMouth {
     go: Rc<Notify>,
 }
 
-impl Mouth for FakeMouth {
-    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>> {
+impl MessageWriter for FakeMouth {
+    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
         async move {
             while self.is_stuck.get() {
                 self.go.notified().await;
             }
-            for Said { id, answer } in said {
+            for OutboundMessage { id, answer } in said {
                 self.said.send(format!("{id}: {}", in_short(&answer))).map_err(io::Error::other)?;
             }
             Ok(())
@@ -184,7 +184,7 @@ struct World {
     metrics: Metrics,
     bus: Addr<EventBus>,
     coordinator: Addr<Coordinator>,
-    client: mpsc::UnboundedSender<Heard>,
+    client: mpsc::UnboundedSender<InboundMessage>,
     said: RefCell<mpsc::UnboundedReceiver<String>>,
     is_stuck: Rc<Cell<bool>>,
     go: Rc<Notify>,
@@ -234,7 +234,7 @@ impl World {
                 publish: Duration::from_secs(1),
                 versions: Versions { min: 1, max: 1 },
             },
-            neighbours: Neighbours {
+            neighbours: Deps {
                 coordinator: coordinator.clone(),
                 get: store.clone().recipient(),
                 get_many: store.clone().recipient(),
@@ -271,7 +271,7 @@ impl World {
     }
 
     fn ask(&self, id: u64, request: Request) {
-        self.client.send(Heard { id, bytes: 10, request: Ok(request) }).unwrap();
+        self.client.send(InboundMessage { id, bytes: 10, request: Ok(request) }).unwrap();
     }
 
     fn store(&self, data_id: &str, version: u64) -> SharedState {
@@ -333,7 +333,7 @@ fn a_second_hello_is_refused_and_the_session_goes_on() {
         world.welcomed().await;
         world.ask(2, hello());
         let refused = world.hear().await;
-        assert!(refused.len() == 1 && refused[0].starts_with("2: failed: Form(\"unknown_request\""), "{refused:?}");
+        assert!(refused.len() == 1 && refused[0].starts_with("2: failed: Form(UnknownRequest,"), "{refused:?}");
         world.ask(0, hello());
         world.ask(3, Request::Ping(7));
         assert_eq!(world.hear().await, ["3: pong 7"]);
@@ -442,14 +442,14 @@ fn an_answer_that_comes_while_the_session_closes_is_not_said() {
         world.settle().await;
         world.is_stuck.set(true);
         let malformed = Fault::Form(ErrorCode::MalformedRequest, "a test".to_owned());
-        world.client.send(Heard { id: 0, bytes: 1, request: Err(malformed) }).unwrap();
+        world.client.send(InboundMessage { id: 0, bytes: 1, request: Err(malformed) }).unwrap();
         world.settle().await;
         world.stored.is_slow.set(false);
         world.stored.go.notify_waiters();
         world.settle().await;
         world.is_stuck.set(false);
         world.go.notify_waiters();
-        assert_eq!(world.hear().await, ["0: failed: Form(\"malformed_request\", \"a test\")", "closed"]);
+        assert_eq!(world.hear().await, ["0: failed: Form(MalformedRequest, \"a test\")", "closed"]);
     });
 }
 

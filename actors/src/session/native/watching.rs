@@ -8,7 +8,7 @@ use callboard_protocol::watch::Selector;
 use futures_util::future::join_all;
 
 use super::NativeSession;
-use super::words::{Answer, Fault};
+use super::message::{Answer, Fault};
 use crate::cache::reader::GetMany;
 use crate::coordinator::{Unwatch, Watch, WatchId, WatchRefused};
 use crate::runtime::{AskError, Context, ask};

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use callboard_protocol::commit::{ChangeRow, RequestRow, Snapshot, Writes};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::unit::{Recorded, RequestId};
+use callboard_protocol::write_request::{Recorded, RequestId};
 use sea_orm::{FromQueryResult, Iden as _, Value};
 
 use super::super::dialect::{self, Backend, Sql, names};

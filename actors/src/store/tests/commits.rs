@@ -11,8 +11,8 @@ use callboard_protocol::config::{
 use callboard_protocol::content::MAX_CONTENT;
 use callboard_protocol::key::{ConfigKey, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE};
 use callboard_protocol::member::Timeline;
-use callboard_protocol::unit::{
-    Condition, Effect, Expected, MAX_NOTE, MAX_ORIGIN_TEXT, MAX_REQUEST_ID, Origin, Refusal, Unit, UnitOutcome,
+use callboard_protocol::write_request::{
+    Condition, Effect, Expected, MAX_NOTE, MAX_ORIGIN_TEXT, MAX_REQUEST_ID, Origin, Refusal, WriteOutcome, WriteRequest,
 };
 
 use super::ground::{
@@ -84,7 +84,7 @@ async fn the_longest_texts_fit(ground: Arc<Ground>) {
     };
     let long = long.checked().unwrap();
     let plain = unit_as(&name(MAX_REQUEST_ID), vec![put_edited(&key, "x", edit.clone())]);
-    ground.commit(vec![Arc::new(Unit { origin: long.clone(), ..Unit::clone(&plain) })]).await;
+    ground.commit(vec![Arc::new(WriteRequest { origin: long.clone(), ..WriteRequest::clone(&plain) })]).await;
     let metadata = edit.applied_to(&callboard_protocol::config::Metadata::default(), false);
     assert_eq!(ground.state(&key).await.metadata, metadata);
     let entry = ground.reader.history(&key, None, 1).await.unwrap().remove(0);
@@ -120,9 +120,9 @@ async fn a_refused_unit_leaves_nothing_and_the_others_go_on(ground: Arc<Ground>)
         .await;
     assert_eq!(done(&writes.outcomes[0])[0].version, Version(2));
     let conflict = Refusal::Conflict { key: b.clone(), version: first, md5: Some(content("old").md5()) };
-    assert_eq!(writes.outcomes[1], UnitOutcome::Refused(conflict));
+    assert_eq!(writes.outcomes[1], WriteOutcome::Refused(conflict));
     assert_eq!(done(&writes.outcomes[2])[0].version, Version(3));
-    assert_eq!(writes.outcomes[3], UnitOutcome::Refused(Refusal::NotFound { key: key("missing") }));
+    assert_eq!(writes.outcomes[3], WriteOutcome::Refused(Refusal::NotFound { key: key("missing") }));
     let filled = ground.reader.fill(&[a, b, c]).await.unwrap();
     let contents: Vec<_> = filled.states.iter().map(|state| state.formal.clone()).collect();
     assert_eq!(contents, [Some(content("1")), Some(content("new")), None]);
@@ -139,7 +139,7 @@ async fn the_same_key_twice_in_a_batch_is_ordered(ground: Arc<Ground>) {
         unit(vec![put(&a, "5")]),
     ];
     let writes = ground.commit(batch).await;
-    assert!(matches!(writes.outcomes[2], UnitOutcome::Refused(Refusal::Conflict { version: Version(2), .. })));
+    assert!(matches!(writes.outcomes[2], WriteOutcome::Refused(Refusal::Conflict { version: Version(2), .. })));
     let state = ground.state(&a).await;
     assert_eq!((state.version, state.formal.clone()), (Version(4), Some(content("5"))));
     let history = ground.reader.history(&a, None, 10).await.unwrap();
@@ -156,13 +156,13 @@ async fn a_repeated_request_is_answered_as_the_first_time(ground: Arc<Ground>) {
     let again = ground.commit(vec![unit_as("once", vec![put(&a, "1")]), unit_as("once", vec![put(&a, "x")])]).await;
     // What it tells of as done is durable: where it need not be yet, it is made so.
     assert_eq!(ground.commits_of_nothing().await - commits, i64::from(ground.kind == Kind::MySql));
-    let replayed = UnitOutcome::Done { items: done(&first.outcomes[0]).to_vec(), replayed: true };
+    let replayed = WriteOutcome::Done { items: done(&first.outcomes[0]).to_vec(), replayed: true };
     assert_eq!(again.outcomes[0], replayed);
-    assert!(matches!(again.outcomes[1], UnitOutcome::Refused(Refusal::RequestIdReused { .. })));
+    assert!(matches!(again.outcomes[1], WriteOutcome::Refused(Refusal::RequestIdReused { .. })));
     assert!(again.is_empty());
     assert_eq!(ground.state(&a).await.formal, Some(content("2")));
     let twice = ground.commit(vec![unit_as("two", vec![put(&a, "3")]), unit_as("two", vec![put(&a, "3")])]).await;
-    assert!(matches!(twice.outcomes[1], UnitOutcome::Done { replayed: true, .. }));
+    assert!(matches!(twice.outcomes[1], WriteOutcome::Done { replayed: true, .. }));
     assert_eq!(ground.revision().await, Version(3));
 }
 

@@ -11,12 +11,14 @@ use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{Change, Channel, Condition, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome};
+use callboard_protocol::write_request::{
+    Change, Condition, Fingerprint, KeyWrite, Origin, RequestId, Source, WriteOutcome, WriteRequest,
+};
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
 use sea_orm::{ConnectionTrait as _, Statement};
 use uuid::Uuid;
 
-use crate::store::{CommitRequest, OnRefusal, OpenOptions, Reader, Writer, open};
+use crate::store::{CommitRequest, OnRefusal, OpenOptions, ReadPool, Writer, open};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -29,7 +31,7 @@ pub(super) struct Ground {
     pub(super) kind: Kind,
     pub(super) url: String,
     pub(super) writer: Writer,
-    pub(super) reader: Reader,
+    pub(super) reader: ReadPool,
 }
 
 /// Runs `scenario` on a fresh database, if there is a server for it.
@@ -138,21 +140,21 @@ pub(super) fn content(text: &str) -> Content {
     Content::new(Bytes::copy_from_slice(text.as_bytes())).unwrap()
 }
 
-pub(super) fn put(key: &ConfigKey, text: &str) -> Item {
+pub(super) fn put(key: &ConfigKey, text: &str) -> KeyWrite {
     put_edited(key, text, MetadataEdit::default())
 }
 
-pub(super) fn put_edited(key: &ConfigKey, text: &str, edit: MetadataEdit) -> Item {
+pub(super) fn put_edited(key: &ConfigKey, text: &str, edit: MetadataEdit) -> KeyWrite {
     let change = Change::Put { content: content(text), edit: Box::new(edit) };
-    Item { key: key.clone(), condition: Condition::None, change }
+    KeyWrite { key: key.clone(), condition: Condition::None, change }
 }
 
-pub(super) fn put_if(key: &ConfigKey, text: &str, condition: Condition) -> Item {
-    Item { condition, ..put(key, text) }
+pub(super) fn put_if(key: &ConfigKey, text: &str, condition: Condition) -> KeyWrite {
+    KeyWrite { condition, ..put(key, text) }
 }
 
-pub(super) fn remove(key: &ConfigKey) -> Item {
-    Item { key: key.clone(), condition: Condition::None, change: Change::Remove }
+pub(super) fn remove(key: &ConfigKey) -> KeyWrite {
+    KeyWrite { key: key.clone(), condition: Condition::None, change: Change::Remove }
 }
 
 pub(super) fn request_id(text: &str) -> RequestId {
@@ -161,7 +163,7 @@ pub(super) fn request_id(text: &str) -> RequestId {
 
 pub(super) fn origin() -> Origin {
     Origin {
-        channel: Channel::Rest,
+        channel: Source::Rest,
         operator: Some("ann".to_owned()),
         source_address: Some("192.0.2.7".to_owned()),
         client_id: None,
@@ -170,21 +172,21 @@ pub(super) fn origin() -> Origin {
 }
 
 /// A unit under an id of its own.
-pub(super) fn unit(items: Vec<Item>) -> Arc<Unit> {
+pub(super) fn unit(items: Vec<KeyWrite>) -> Arc<WriteRequest> {
     unit_as(&Uuid::new_v4().to_string(), items)
 }
 
-pub(super) fn unit_as(id: &str, items: Vec<Item>) -> Arc<Unit> {
+pub(super) fn unit_as(id: &str, items: Vec<KeyWrite>) -> Arc<WriteRequest> {
     let fingerprint = Fingerprint(Md5::of(format!("{items:?}").as_bytes()));
-    Arc::new(Unit { request_id: request_id(id), repeatable: true, fingerprint, items, origin: origin() })
+    Arc::new(WriteRequest { request_id: request_id(id), repeatable: true, fingerprint, items, origin: origin() })
 }
 
 /// A commit by a publisher without a row.
-pub(super) fn request(units: Vec<Arc<Unit>>) -> CommitRequest {
+pub(super) fn request(units: Vec<Arc<WriteRequest>>) -> CommitRequest {
     CommitRequest { units, timeline: TIMELINE, standing: Standing::Direct, acks: Vec::new(), at: NOON }
 }
 
-pub(super) fn acked(units: Vec<Arc<Unit>>, acks: Vec<Ack>) -> CommitRequest {
+pub(super) fn acked(units: Vec<Arc<WriteRequest>>, acks: Vec<Ack>) -> CommitRequest {
     CommitRequest { acks, ..request(units) }
 }
 
@@ -196,15 +198,15 @@ pub(super) fn written(decision: Decision) -> Writes {
 }
 
 /// The versions and effects of a unit that was done.
-pub(super) fn done(outcome: &UnitOutcome) -> &[callboard_protocol::unit::ItemOutcome] {
+pub(super) fn done(outcome: &WriteOutcome) -> &[callboard_protocol::write_request::KeyOutcome] {
     match outcome {
-        UnitOutcome::Done { items, .. } => items,
-        UnitOutcome::Refused(refusal) => panic!("refused: {refusal}"),
+        WriteOutcome::Done { items, .. } => items,
+        WriteOutcome::Refused(refusal) => panic!("refused: {refusal}"),
     }
 }
 
 impl Ground {
-    pub(super) async fn commit(&self, units: Vec<Arc<Unit>>) -> Writes {
+    pub(super) async fn commit(&self, units: Vec<Arc<WriteRequest>>) -> Writes {
         written(self.writer.commit(request(units)).await.unwrap())
     }
 

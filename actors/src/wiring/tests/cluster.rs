@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use actix::{Recipient, System};
 use callboard_protocol::commit::BatchId;
-use callboard_protocol::lease::{self, Terms};
+use callboard_protocol::lease::{self, LeaseMode};
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId};
 use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::receiver;
-use callboard_protocol::unit::UnitOutcome;
+use callboard_protocol::write_request::WriteOutcome;
 
 use uuid::Uuid;
 
@@ -84,7 +84,7 @@ async fn two_nodes(hub: &Hub) -> [World; 2] {
     let directory = Rc::new(tempfile::tempdir().unwrap());
     // Short, so that what has to be waited for is waited for quickly.
     let lease = lease::Options {
-        terms: Terms::Renewed,
+        terms: LeaseMode::Renewed,
         lease: Duration::from_millis(900),
         renew_every: Duration::from_millis(150),
         margin: Duration::from_millis(100),
@@ -166,7 +166,7 @@ fn a_node_that_acknowledges_nothing_loses_its_row_and_serves_no_old_value() {
         agree(&worlds, 0..2).await;
         hub.change(|_, _| 0);
         let outcome = worlds[0].put("k", "2").await;
-        assert!(matches!(outcome, PublishOutcome::Settled(UnitOutcome::Done { .. })), "{outcome:?}");
+        assert!(matches!(outcome, PublishOutcome::Settled(WriteOutcome::Done { .. })), "{outcome:?}");
         assert_eq!(
             text(&*worlds[1].get("k").await).as_deref(),
             Some("2"),

@@ -18,11 +18,11 @@ use callboard_protocol::push_ledger::SessionNumber;
 use callboard_protocol::session::client::{Client, ClientId, ClientKind};
 use callboard_protocol::session::pace::Allowance;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::{
-    Change, Channel, Condition, Expected, Fingerprint, Item, Origin, RequestId, Unit, UnitOutcome,
-};
 use callboard_protocol::watch::Selector;
 use callboard_protocol::wire::condition::ReadCondition;
+use callboard_protocol::write_request::{
+    Change, Condition, Expected, Fingerprint, KeyWrite, Origin, RequestId, Source, WriteOutcome, WriteRequest,
+};
 use callboard_protocol::{lease, publish, receiver};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ use crate::conf_manager::Publish;
 use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
 use crate::runtime::{Spec, ask, start, start_once};
-use crate::session::grpc::words::{Notice, OpenStream, Told, Word};
+use crate::session::grpc::message::{Notice, OpenStream, Told, Word};
 use crate::session::grpc::{self, GrpcSession};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::store;
@@ -105,7 +105,7 @@ impl World {
     /// A node that is alone.
     pub(super) async fn start() -> Self {
         let directory = Rc::new(tempfile::tempdir().unwrap());
-        let lease = lease::Options { terms: lease::Terms::Forever, ..lease::Options::default() };
+        let lease = lease::Options { terms: lease::LeaseMode::Forever, ..lease::Options::default() };
         // Tests that lose a commit event should not wait long for its repair.
         let receiver = receiver::Options {
             pending_timeout: Duration::from_millis(200),
@@ -151,7 +151,7 @@ impl World {
         Self { node, workers, published: Cell::new(0), streams: Cell::new(1), directory }
     }
 
-    pub(super) async fn publish(&self, unit: Unit) -> PublishOutcome {
+    pub(super) async fn publish(&self, unit: WriteRequest) -> PublishOutcome {
         let (reply, outcome) = oneshot::channel();
         self.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
         match tokio::time::timeout(DEADLINE, outcome).await.expect("a publish was never answered") {
@@ -173,7 +173,7 @@ impl World {
         let unit = unit(data_id, content, Condition::None);
         loop {
             match self.publish(unit.clone()).await {
-                PublishOutcome::Settled(UnitOutcome::Done { items, .. }) => return items[0].version,
+                PublishOutcome::Settled(WriteOutcome::Done { items, .. }) => return items[0].version,
                 PublishOutcome::Unknown { .. } | PublishOutcome::Failed { .. } => tokio::task::yield_now().await,
                 other => panic!("{other:?}"),
             }
@@ -181,8 +181,8 @@ impl World {
     }
 
     pub(super) async fn remove(&self, data_id: &str) -> PublishOutcome {
-        let item = Item { key: key(data_id), condition: Condition::None, change: Change::Remove };
-        self.publish(Unit { items: vec![item], ..unit(data_id, "x", Condition::None) }).await
+        let item = KeyWrite { key: key(data_id), condition: Condition::None, change: Change::Remove };
+        self.publish(WriteRequest { items: vec![item], ..unit(data_id, "x", Condition::None) }).await
     }
 
     pub(super) async fn get(&self, data_id: &str) -> SharedState {
@@ -233,7 +233,7 @@ impl World {
             }),
             since: WallMillis::default(),
         };
-        let neighbours = stream::Neighbours {
+        let neighbours = stream::Deps {
             coordinator: self.workers[1].coordinator.clone(),
             store: self.workers[1].store.clone(),
             metrics: self.node.metrics.push.clone(),
@@ -286,7 +286,7 @@ impl World {
         }
     }
 
-    /// The database turns out to have lost commits, and a new line of history begins.
+    /// The database turns out to have lost commits, and a new timeline begins.
     pub(super) async fn lose_history(&self) {
         let (writer, reader) = open(&self.directory).await.unwrap();
         let feed = reader.feed(Version::ZERO, None, 1).await.unwrap();
@@ -313,7 +313,7 @@ fn url(directory: &tempfile::TempDir) -> String {
 
 fn open(
     directory: &tempfile::TempDir,
-) -> impl Future<Output = Result<(store::Writer, store::Reader), store::OpenError>> + use<> {
+) -> impl Future<Output = Result<(store::Writer, store::ReadPool), store::OpenError>> + use<> {
     store::open(store::OpenOptions {
         url: url(directory),
         read_connections: 2,
@@ -323,14 +323,14 @@ fn open(
     })
 }
 
-fn unit(data_id: &str, content: &str, condition: Condition) -> Unit {
+fn unit(data_id: &str, content: &str, condition: Condition) -> WriteRequest {
     let content = Content::new(content.to_owned().into()).unwrap();
     let change = Change::Put { content: content.clone(), edit: Box::new(MetadataEdit::default()) };
-    Unit {
+    WriteRequest {
         request_id: RequestId::generated(Uuid::new_v4()),
         repeatable: true,
         fingerprint: Fingerprint(Md5::of(content.bytes())),
-        items: vec![Item { key: key(data_id), condition, change }],
-        origin: Origin { channel: Channel::System, operator: None, source_address: None, client_id: None, note: None },
+        items: vec![KeyWrite { key: key(data_id), condition, change }],
+        origin: Origin { channel: Source::System, operator: None, source_address: None, client_id: None, note: None },
     }
 }

@@ -10,9 +10,9 @@ const LEASE: u64 = 6;
 const KEYS: usize = 3;
 
 /// A small generator of chance (xorshift), so that a walk is its seed.
-struct Chance(u64);
+struct Rng(u64);
 
-impl Chance {
+impl Rng {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -85,7 +85,7 @@ impl World {
         Mono(Duration::from_secs(self.now))
     }
 
-    fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn step(&mut self, chance: &mut Rng) -> Result<(), String> {
         let at = chance.below(KEYS);
         match chance.below(16) {
             0..=3 => self.read(at),
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// The database answers a load; the answer is still on its way.
-    fn select(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn select(&mut self, chance: &mut Rng) -> Result<(), String> {
         let Some(index) = pick(&self.loads, chance, |load| load.brought.is_none()) else { return Ok(()) };
         let wanted = &self.loads[index].token.key;
         let at = self.keys.iter().position(|key| key == wanted).unwrap();
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// The answer of a load comes in, or its failure.
-    fn finish(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn finish(&mut self, chance: &mut Rng) -> Result<(), String> {
         let fails = chance.below(8) == 0;
         let Some(index) = pick(&self.loads, chance, |load| fails || load.brought.is_some()) else { return Ok(()) };
         let Load { token, brought } = self.loads.swap_remove(index);
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// A publish begins. A node that has a row marks it (or the message comes late, or never).
-    fn publish(&mut self, at: usize, chance: &mut Chance) {
+    fn publish(&mut self, at: usize, chance: &mut Rng) {
         self.batches += 1;
         let mut keys = vec![at];
         if chance.below(3) == 0 {
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// The database commits a publish that has the ack of the row, if there is one.
-    fn commit(&mut self, chance: &mut Chance) {
+    fn commit(&mut self, chance: &mut Rng) {
         let row = self.row.map(|(life, _)| life);
         let Some(index) = pick(&self.publishes, chance, |publish| {
             publish.stage == Stage::Open && (row.is_none() || publish.acked == row)
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// The node hears how a publish ended, in any order; with the content, without it, twice, or from the feed as well.
-    fn end(&mut self, chance: &mut Chance) {
+    fn end(&mut self, chance: &mut Rng) {
         let Some(index) = pick(&self.publishes, chance, |_| true) else { return };
         let publish = &self.publishes[index];
         let (batch, stage, keys) = (publish.batch, publish.stage, publish.keys.clone());
@@ -224,9 +224,9 @@ impl World {
     }
 
     /// A join, a renewal, or the removal of a row whose lease is over.
-    fn membership(&mut self, chance: &mut Chance) {
+    fn membership(&mut self, chance: &mut Rng) {
         let ends = self.now + LEASE;
-        let lease = |life: u128| Grant {
+        let lease = |life: u128| ReadLease {
             incarnation: Incarnation(Uuid::from_u128(life)),
             ends: LeaseEnd::At(Mono(Duration::from_secs(ends))),
         };
@@ -239,7 +239,8 @@ impl World {
             Some((life, ends)) => {
                 // The answer to the join arrives: the lease counts from before it was sent.
                 self.life = Some(life);
-                self.shard.grant(Some(Grant { ends: LeaseEnd::At(Mono(Duration::from_secs(ends))), ..lease(life) }));
+                self.shard
+                    .grant(Some(ReadLease { ends: LeaseEnd::At(Mono(Duration::from_secs(ends))), ..lease(life) }));
             }
             None => {
                 if self.life.is_some() && chance.below(2) == 0 {
@@ -254,7 +255,7 @@ impl World {
 }
 
 /// One of those that satisfy `fits`.
-fn pick<T>(all: &[T], chance: &mut Chance, fits: impl Fn(&T) -> bool) -> Option<usize> {
+fn pick<T>(all: &[T], chance: &mut Rng, fits: impl Fn(&T) -> bool) -> Option<usize> {
     let fitting: Vec<usize> = (0..all.len()).filter(|index| fits(&all[*index])).collect();
     if fitting.is_empty() { None } else { Some(fitting[chance.below(fitting.len())]) }
 }
@@ -263,7 +264,7 @@ fn pick<T>(all: &[T], chance: &mut Chance, fits: impl Fn(&T) -> bool) -> Option<
 fn walk(broken: Option<Rule>, walks: u64) -> Result<usize, String> {
     let mut hits = 0;
     for seed in 1..=walks {
-        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut chance = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut world = World::new(broken);
         for step in 0..150 {
             world.step(&mut chance).map_err(|broken| format!("seed {seed}, step {step}: {broken}"))?;

@@ -33,13 +33,13 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// A unit of one to three keys, each once; request ids are few, so that they meet again.
-fn any_unit() -> impl Strategy<Value = Arc<Unit>> {
+fn any_unit() -> impl Strategy<Value = Arc<WriteRequest>> {
     let data_ids = prop::sample::subsequence(&DATA_IDS[..], 1..=DATA_IDS.len());
     let items = data_ids.prop_flat_map(|data_ids| {
         let items: Vec<_> = data_ids
             .into_iter()
             .map(|data_id| {
-                (condition(), change()).prop_map(move |(condition, change)| Item {
+                (condition(), change()).prop_map(move |(condition, change)| KeyWrite {
                     key: key(data_id),
                     condition,
                     change,
@@ -114,11 +114,11 @@ fn invariant_states_are_the_last_of_each_key(writes: &Writes) {
 
 /// One change row for each item that had an effect, in order, with the version and digest that the caller is told;
 /// one revision for each unit that had any, one request id kept for each answer that may be asked for again.
-fn invariant_outcomes_tell_what_is_written(units: &[Arc<Unit>], writes: &Writes) {
+fn invariant_outcomes_tell_what_is_written(units: &[Arc<WriteRequest>], writes: &Writes) {
     assert_eq!(units.len(), writes.outcomes.len());
     let (mut changes, mut requests) = (writes.changes.iter(), writes.requests.iter());
     for (unit, outcome) in units.iter().zip(&writes.outcomes) {
-        let UnitOutcome::Done { items, replayed: false } = outcome else { continue };
+        let WriteOutcome::Done { items, replayed: false } = outcome else { continue };
         assert_eq!(unit.items.len(), items.len());
         let mut unit_version = None;
         for (item, outcome) in unit.items.iter().zip(items) {

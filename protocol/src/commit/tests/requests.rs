@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn replayed(items: &[ItemOutcome]) -> UnitOutcome {
-    UnitOutcome::Done { items: items.to_vec(), replayed: true }
+fn replayed(items: &[KeyOutcome]) -> WriteOutcome {
+    WriteOutcome::Done { items: items.to_vec(), replayed: true }
 }
 
-fn reused(id: &str) -> UnitOutcome {
-    UnitOutcome::Refused(Refusal::RequestIdReused { request_id: RequestId::new(id).unwrap() })
+fn reused(id: &str) -> WriteOutcome {
+    WriteOutcome::Refused(Refusal::RequestIdReused { request_id: RequestId::new(id).unwrap() })
 }
 
 /// The database after `writes`, as far as requests go.
@@ -94,7 +94,8 @@ fn a_refusal_is_not_kept() {
 #[test]
 fn a_change_carries_who_asked() {
     let origin = Origin { operator: Some("ann".into()), note: Some("why".into()), ..origin() };
-    let asked = Arc::new(Unit { origin: origin.clone(), ..Unit::clone(&unit("r", vec![put("k", "1")])) });
+    let asked =
+        Arc::new(WriteRequest { origin: origin.clone(), ..WriteRequest::clone(&unit("r", vec![put("k", "1")])) });
     let writes = written(snapshot(), &[asked]);
     assert_eq!(writes.changes[0].origin, origin);
     assert_eq!(writes.changes[0].request_id.as_str(), "r");

@@ -14,7 +14,7 @@ fn a_member_that_leaves_flushes_and_gives_its_row_back() {
 #[test]
 fn a_node_that_leaves_while_it_joins_gives_back_what_comes_of_it() {
     for result in [JoinResult::Joined(seen(0, &[row("a", own(0), 1)])), JoinResult::Failed] {
-        let mut script = Script::new(Terms::Renewed);
+        let mut script = Script::new(LeaseMode::Renewed);
         script.tick();
         script.observed(&seen(0, &[]));
         assert!(script.step(Event::Leave).is_empty(), "the row could come after its release");
@@ -25,7 +25,7 @@ fn a_node_that_leaves_while_it_joins_gives_back_what_comes_of_it() {
 
 #[test]
 fn a_node_that_leaves_while_it_is_admitted_flushes_first() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     script.tick();
     script.observed(&seen(0, &[]));
     script.joined(0, &script.rows(0, 1, &[]));
@@ -51,7 +51,7 @@ fn a_node_that_leaves_on_its_way_to_a_new_life_does_not_begin_it() {
 
 #[test]
 fn a_node_without_a_row_leaves_at_once() {
-    let mut script = Script::new(Terms::Direct);
+    let mut script = Script::new(LeaseMode::Direct);
     assert_eq!(script.tick(), ["observe"]);
     assert_eq!(script.step(Event::Leave), ["left"]);
     assert!(script.observed(&seen(0, &[])).is_empty());
@@ -61,7 +61,7 @@ fn a_node_without_a_row_leaves_at_once() {
 #[test]
 fn a_node_that_leaves_while_it_begins_a_line_of_history_leaves_at_once() {
     let mut script = Script::member(&[]);
-    script.step(Event::Heard(Version(50)));
+    script.step(Event::CommitObserved(Version(50)));
     script.at(1_500);
     script.renewed(0, &seen(1, &[row("a", own(0), 2)]));
     script.step(Event::Flushed);
@@ -102,7 +102,7 @@ fn a_demand_for_a_new_life_does_not_cut_a_pause_short() {
 
 #[test]
 fn a_node_that_leaves_gives_back_a_row_that_may_be_there() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     script.linked(&["b"]);
     script.observed(&seen(0, &[]));
     script.step(Event::Joined { incarnation: own(0), result: JoinResult::Failed });

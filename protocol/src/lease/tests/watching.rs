@@ -90,7 +90,7 @@ fn the_own_life_is_never_fenced() {
 
 #[test]
 fn an_own_row_of_another_process_is_waited_out_and_fenced() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     script.tick();
     let old = [row("a", life(77), 3)];
     assert_eq!(script.observed(&seen(0, &old)), ["tell - r0 [a]", "join 0"], "perhaps its death is proven");
@@ -119,7 +119,7 @@ fn a_row_that_is_about_to_go_is_looked_at_soon() {
     script.at(1_750);
     script.renewed(0, &script.rows(0, 3, &[]));
     assert_eq!(script.next(), Some(3_250), "it is gone: as often as before");
-    assert_eq!(script.step(Event::Look), ["renew 0"], "and at once when asked");
+    assert_eq!(script.step(Event::Refresh), ["renew 0"], "and at once when asked");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn who_could_not_look_for_a_while_gives_the_others_time_to_renew() {
 #[test]
 fn a_row_that_another_process_renews_under_the_own_id_is_told_until_it_stands_still() {
     let held = |number| seen(0, &[MemberRow { address: "there".to_owned(), ..row("a", life(3), number) }]);
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     assert_eq!(script.tick(), ["observe"]);
     assert_eq!(script.observed(&held(7)), ["tell - r0 [a]", "join 0"], "it may be that of a process that died");
     let refused = |script: &mut Script, number: u128, renew_seq| {
@@ -195,7 +195,7 @@ fn by(member: &str, row: MemberRow) -> MemberRow {
 
 #[test]
 fn a_node_at_another_member_of_the_database_is_told_once_it_was_seen_to_stay_there() {
-    let mut script = Script::new(Terms::Renewed);
+    let mut script = Script::new(LeaseMode::Renewed);
     assert_eq!(script.tick(), ["observe"]);
     let rows = |number| seen(0, &[by("db1", row("b", life(1), number))]);
     assert_eq!(script.observed(&rows(7)), ["tell - r0 [b]"]);

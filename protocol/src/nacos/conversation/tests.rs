@@ -13,7 +13,7 @@ fn seating() -> Talk {
 
 fn set_up() -> Talk {
     let mut talk = seating();
-    assert_eq!(talk.seated(1), Seat::First);
+    assert_eq!(talk.registered(1), Registration::First);
     talk.begin("client");
     talk
 }
@@ -29,11 +29,11 @@ fn a_client_is_set_up_once_it_has_said_who_it_is_and_has_its_seat() {
     assert_eq!(talk.open_stream(), None);
     assert!(talk.is_current(1) && talk.known().is_none());
     assert!(talk.set_up() && !talk.set_up(), "it says so once");
-    assert_eq!((talk.seated(1), talk.known()), (Seat::First, None));
+    assert_eq!((talk.registered(1), talk.known()), (Registration::First, None));
     talk.begin("client");
     assert_eq!((talk.known().copied(), known_at(&mut talk, 1)), (Some("client"), Some("client")));
     assert!(!talk.set_up(), "it is known");
-    assert_eq!(talk.seated(1), Seat::Again, "the coordinator had forgotten it");
+    assert_eq!(talk.registered(1), Registration::Again, "the coordinator had forgotten it");
 }
 
 #[test]
@@ -53,20 +53,20 @@ fn another_stream_takes_back_what_was_said_on_the_one_before() {
 fn a_seat_that_comes_after_its_stream_is_given_back_unless_somebody_sits_on_it() {
     let mut talk = seating();
     talk.end_stream(1);
-    assert_eq!(talk.seated(1), Seat::GiveBack);
+    assert_eq!(talk.registered(1), Registration::GiveBack);
     talk.open_stream();
-    assert_eq!(talk.seated(1), Seat::GiveBack);
+    assert_eq!(talk.registered(1), Registration::GiveBack);
     talk.set_up();
-    assert_eq!(talk.seated(1), Seat::Former);
+    assert_eq!(talk.registered(1), Registration::Former);
     talk.begin("client");
-    assert_eq!((talk.seated(1), talk.seated(2)), (Seat::Former, Seat::Again));
+    assert_eq!((talk.registered(1), talk.registered(2)), (Registration::Former, Registration::Again));
 }
 
 #[test]
 fn a_connection_that_ends_gives_back_a_seat_that_is_on_its_way() {
     assert_eq!(seating().end(), (None, true));
-    let (known, is_seating) = set_up().end();
-    assert_eq!((known.as_deref(), is_seating), (Some(&"client"), false));
+    let (known, is_registering) = set_up().end();
+    assert_eq!((known.as_deref(), is_registering), (Some(&"client"), false));
     assert_eq!(Talk::default().end(), (None, false));
 }
 
@@ -91,7 +91,7 @@ fn a_conversation_that_the_node_ends_has_no_stream_and_answers_what_is_under_way
     talk.stop();
     assert!(talk.is_leaving() && !talk.is_current(1));
     assert_eq!((talk.end_stream(1), known_at(&mut talk, 1)), (None, Some("client")), "it is answered still");
-    assert_eq!(talk.seated(1), Seat::Former);
+    assert_eq!(talk.registered(1), Registration::Former);
     assert_eq!(talk.open_stream().as_deref(), Some(&"client"));
     assert!(!talk.set_up() && !talk.is_current(2), "a stream that is complete at once");
 }

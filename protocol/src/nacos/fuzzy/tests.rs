@@ -143,7 +143,7 @@ fn what_comes_and_goes_is_told_once_and_changes_of_content_are_not() {
     fuzzy.changed(now(), &mut outbox, &state("a1", false));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["a1 Some(false)"]);
     fuzzy.changed(now(), &mut outbox, &state("a3", true));
-    let began = fuzzy.look_again();
+    let began = fuzzy.recheck();
     fuzzy.matched(now(), &mut outbox, "p", found(began, keys(&["a4"])));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["a3 Some(false)", "a4 Some(true)"]);
     assert!(fuzzy.cancel("p", &mut outbox) && !fuzzy.cancel("p", &mut outbox));
@@ -158,7 +158,7 @@ fn a_read_that_is_not_complete_takes_nobody_for_gone() {
     let first = |began| Found { is_complete: false, ..found(began, keys(&["a", "b"])) };
     fuzzy.matched(now(), &mut outbox, "p", first(began));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["1/1: 1 of 1, first false"]);
-    let began = fuzzy.look_again();
+    let began = fuzzy.recheck();
     fuzzy.matched(now(), &mut outbox, "p", first(began));
     assert_eq!(told(&mut fuzzy, &mut outbox), [""; 0]);
     assert_eq!(fuzzy.is_there(&key("z")), Some(true));
@@ -171,14 +171,14 @@ fn an_older_read_undoes_nothing_that_was_told_since() {
     let (mut fuzzy, mut outbox) = (Fuzzy::default(), outbox());
     let pattern = || Pattern::parse("public>>shop>>*").expect("it is one");
     let older = fuzzy.watch("p", pattern(), false, BTreeSet::new());
-    let newer = fuzzy.look_again();
+    let newer = fuzzy.recheck();
     fuzzy.changed(now(), &mut outbox, &state("a", true));
     fuzzy.matched(now(), &mut outbox, "p", found(newer, keys(&[])));
     fuzzy.changed(now(), &mut outbox, &state("b", true));
     fuzzy.matched(now(), &mut outbox, "p", found(older, keys(&[])));
     told(&mut fuzzy, &mut outbox);
     assert_eq!([fuzzy.is_there(&key("a")), fuzzy.is_there(&key("b"))], [Some(true); 2]);
-    fuzzy.look_again();
+    fuzzy.recheck();
     fuzzy.not_found("p");
     fuzzy.changed(now(), &mut outbox, &state("c", true));
     assert_eq!(told(&mut fuzzy, &mut outbox), ["c Some(true)"], "no read is under way any more");

@@ -211,9 +211,9 @@ fn a_client_that_does_not_listen_to_the_answer_is_told_again() {
 fn a_read_is_right_about_what_a_database_has_lost() {
     let (mut scene, _) = Scene::listening(digest("b"), &state(5, Some("b")));
     let began = scene.listens.moment();
-    scene.listens.look_again(scene.now, &mut scene.outbox, &state(4, Some("a")), began);
+    scene.listens.recheck(scene.now, &mut scene.outbox, &state(4, Some("a")), began);
     assert!(scene.send().is_some());
-    scene.listens.look_again(scene.now, &mut scene.outbox, &state(4, Some("a")), began);
+    scene.listens.recheck(scene.now, &mut scene.outbox, &state(4, Some("a")), began);
     assert_eq!(scene.outbox.len(), 1, "it was told that already");
 }
 
@@ -241,7 +241,7 @@ fn who_asked_in_vain_is_told_again_once_things_are_right() {
     scene.acknowledge(number);
     scene.listens.given_old(&state(1, Some("a")));
     let began = scene.listens.moment();
-    scene.listens.look_again(scene.now, &mut scene.outbox, &state(2, Some("b")), began);
+    scene.listens.recheck(scene.now, &mut scene.outbox, &state(2, Some("b")), began);
     scene.now = at(1_000);
     assert!(scene.send().is_some());
 }

@@ -129,7 +129,7 @@ fn a_membership_lost_while_a_commit_is_under_way_ends_by_what_the_commit_says() 
     let mut script = committing();
     assert_eq!(script.committed(0, unknown()), ["resolve 0 [r1] own 1"], "the ack it stood on, of whatever life");
     assert!(script.observe(Standing::Member(node("a")), &[row("a", 9, 0), row("b", 2, 0)]).is_empty());
-    assert_eq!(script.resolved(0, Resolution::Landed(vec![])), ["withdraw 0", "reply 1 failed"]);
+    assert_eq!(script.resolved(0, Outcome::Landed(vec![])), ["withdraw 0", "reply 1 failed"]);
 }
 
 #[test]

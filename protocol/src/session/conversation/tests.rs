@@ -241,7 +241,7 @@ fn what_was_pushed_and_not_answered_is_lost_with_the_seat() {
 #[derive(Debug, Clone)]
 enum Step {
     Judge(usize, bool),
-    Seat,
+    Connect,
     Begin,
     Settle,
     Say,
@@ -255,7 +255,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..4_usize, any::<bool>()).prop_map(|(message, is_numbered)| Step::Judge(message, is_numbered)),
-        4 => Just(Step::Seat),
+        4 => Just(Step::Connect),
         4 => Just(Step::Begin),
         4 => Just(Step::Settle),
         4 => Just(Step::Say),
@@ -282,7 +282,7 @@ impl World {
         let was_ending = self.talk.is_ending();
         match step {
             Step::Judge(message, is_numbered) => self.judge(message, is_numbered),
-            Step::Seat => {
+            Step::Connect => {
                 self.talk.seated();
             }
             Step::Begin if self.talk.is_open() && self.talk.may_read() => {

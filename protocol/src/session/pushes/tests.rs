@@ -28,7 +28,7 @@ fn key(name: &str) -> ConfigKey {
     ConfigKey::new("public", "g", name).unwrap()
 }
 
-/// A state whose content tells its version and its line of history.
+/// A state whose content tells its version and its timeline.
 fn state_of(name: &str, version: u64, line: u64) -> SharedState {
     let content = Content::new(Bytes::from(format!("{name} {version} {line}"))).unwrap();
     let mut state = ConfigState::absent(key(name), Version(version));

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use callboard_actors::session::grpc::words::Fault;
+use callboard_actors::session::grpc::message::Fault;
 use callboard_protocol::config::{Metadata as Besides, Version};
 use callboard_protocol::gray::GrayRules;
 use callboard_protocol::nacos::fuzzy::Sync;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::write_request::RequestId;
 
 use super::*;
 use crate::nacos::publish::in_words_of_nacos;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::peer::key::{ClusterKey, ClusterKeys};
-use crate::peer::links::lobby::{Lobby, SEATS};
+use crate::peer::links::pending_handshakes::{PendingHandshakes, SLOTS};
 use crate::peer::links::tests::world::{DEADLINE, Plan, TestNode, link, say_until_heard};
 
 /// What a stranger reads until the connection ends.
@@ -82,7 +82,7 @@ async fn a_node_of_another_cluster_with_the_same_key_is_turned_away() {
 async fn strangers_in_large_numbers_keep_no_peer_out() {
     let (a, mut b) = (Plan::of("a").start().await, Plan::of("b").start().await);
     let mut crowd = Vec::new();
-    for _ in 0..SEATS + 20 {
+    for _ in 0..SLOTS + 20 {
         crowd.push(stranger(b.address, b"").await);
     }
     // The first ones had to make room, long before their time was over.
@@ -95,8 +95,8 @@ async fn strangers_in_large_numbers_keep_no_peer_out() {
 
 #[actix_rt::test]
 async fn the_lobby_has_so_many_seats_and_a_leaver_gives_his_back() {
-    let (lobby, mut tasks) = (Lobby::default(), Vec::new());
-    for _ in 0..SEATS + 10 {
+    let (lobby, mut tasks) = (PendingHandshakes::default(), Vec::new());
+    for _ in 0..SLOTS + 10 {
         let (ended, end) = tokio::sync::oneshot::channel::<()>();
         lobby.admit(|seat| async move {
             // Ends when the test lets go of the other half.
@@ -105,7 +105,7 @@ async fn the_lobby_has_so_many_seats_and_a_leaver_gives_his_back() {
         });
         tasks.push(ended);
     }
-    assert_eq!(lobby.waiting(), SEATS);
+    assert_eq!(lobby.waiting(), SLOTS);
     // The ten that waited longest had to go.
     for mut ended in tasks.drain(..10) {
         tokio::time::timeout(DEADLINE, ended.closed()).await.unwrap();

@@ -14,7 +14,7 @@ use callboard_actors::peer_links::{
     SubscribeReach,
 };
 use callboard_actors::runtime::{Observe, Registry, Spec, start_in};
-use callboard_actors::subscription::Held;
+use callboard_actors::subscription::Subscription;
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::link::Versions;
 use callboard_protocol::member::NodeId;
@@ -110,7 +110,7 @@ pub(super) struct TestNode {
     pub(super) asked: mpsc::UnboundedReceiver<PeerAsked>,
     reach: mpsc::UnboundedReceiver<ReachChanged>,
     arbiter: Arbiter,
-    _held: Vec<Held>,
+    _held: Vec<Subscription>,
 }
 
 impl TestNode {
@@ -177,9 +177,9 @@ pub(super) async fn say_until_heard(from: &TestNode, to: &mut TestNode, word: u1
 }
 
 /// Passes on what it is told.
-struct Ear<M>(mpsc::UnboundedSender<M>);
+struct MessageReader<M>(mpsc::UnboundedSender<M>);
 
-impl<M: Unpin + 'static> Actor for Ear<M> {
+impl<M: Unpin + 'static> Actor for MessageReader<M> {
     type Context = actix::Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
@@ -187,7 +187,7 @@ impl<M: Unpin + 'static> Actor for Ear<M> {
     }
 }
 
-impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for Ear<M> {
+impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for MessageReader<M> {
     type Result = ();
 
     fn handle(&mut self, message: M, _: &mut Self::Context) {
@@ -200,5 +200,5 @@ where
     M: Message<Result = ()> + Send + Unpin + 'static,
 {
     let (sender, heard) = mpsc::unbounded_channel();
-    (Ear(sender).start().recipient(), heard)
+    (MessageReader(sender).start().recipient(), heard)
 }

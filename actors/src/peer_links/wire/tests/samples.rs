@@ -10,7 +10,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use callboard_protocol::receiver::{Ack2, CommittedChange, NotifyCommitEvent, NotifyEvent};
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::unit::RequestId;
+use callboard_protocol::write_request::RequestId;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Strategy, any, prop_oneof};

@@ -26,7 +26,7 @@ enum Move {
     FailRead,
     Send,
     Recheck,
-    /// The database falls back by so many commits, on a new line of history.
+    /// The database falls back by so many commits, on a new timeline.
     Restore(usize),
 }
 

@@ -9,41 +9,41 @@ use std::rc::Rc;
 use actix_rt::task::JoinHandle;
 
 /// Connections that may wait.
-pub(super) const SEATS: usize = 64;
+pub(super) const SLOTS: usize = 64;
 
 /// Those who wait, oldest first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lobby {
-    seats: Rc<RefCell<Seats>>,
+pub(super) struct PendingHandshakes {
+    slots: Rc<RefCell<Slots>>,
 }
 
 #[derive(Debug, Default)]
-struct Seats {
+struct Slots {
     next: u64,
     waiting: VecDeque<(u64, JoinHandle<()>)>,
 }
 
 /// A place in the lobby. Dropped once the other end has proved itself, or when the connection ends.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Slot {
     number: u64,
-    seats: Rc<RefCell<Seats>>,
+    slots: Rc<RefCell<Slots>>,
 }
 
-impl Lobby {
+impl PendingHandshakes {
     /// Runs a connection that takes a place, and ends the oldest one if there is none.
-    pub(super) fn admit<F: Future<Output = ()> + 'static>(&self, connection: impl FnOnce(Seat) -> F) {
+    pub(super) fn admit<F: Future<Output = ()> + 'static>(&self, connection: impl FnOnce(Slot) -> F) {
         let number = {
-            let mut seats = self.seats.borrow_mut();
-            seats.next = seats.next.wrapping_add(1);
-            seats.next
+            let mut slots = self.slots.borrow_mut();
+            slots.next = slots.next.wrapping_add(1);
+            slots.next
         };
         // A task does not run before the present one waits: it finds its seat taken.
-        let task = actix_rt::spawn(connection(Seat { number, seats: Rc::clone(&self.seats) }));
+        let task = actix_rt::spawn(connection(Slot { number, slots: Rc::clone(&self.slots) }));
         let oldest = {
-            let mut seats = self.seats.borrow_mut();
-            let oldest = if seats.waiting.len() >= SEATS { seats.waiting.pop_front() } else { None };
-            seats.waiting.push_back((number, task));
+            let mut slots = self.slots.borrow_mut();
+            let oldest = if slots.waiting.len() >= SLOTS { slots.waiting.pop_front() } else { None };
+            slots.waiting.push_back((number, task));
             oldest
         };
         if let Some((_, task)) = oldest {
@@ -54,12 +54,12 @@ impl Lobby {
     /// How many wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.seats.borrow().waiting.len()
+        self.slots.borrow().waiting.len()
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.seats.borrow_mut().waiting.retain(|(number, _)| *number != self.number);
+        self.slots.borrow_mut().waiting.retain(|(number, _)| *number != self.number);
     }
 }

@@ -1,7 +1,7 @@
 //! The roster: what this node makes of every node, from what gossip says and from the rows of the database.
 //!
 //! For people, for metrics, and for finding the way to peers. It never counts for safety: who has to acknowledge a
-//! publish, and whose lease may be ended, is read from the database alone. [`Roster`] is told the complete picture of
+//! publish, and whose lease may be ended, is read from the database alone. [`MembershipView`] is told the complete picture of
 //! either source each time, so a report that is lost is made good by the next.
 //!
 //! Gossip goes first: who answers is `joining`, `up` or `leaving` by its own word, or `suspect`. Who does not is `down`,
@@ -19,10 +19,10 @@ use std::time::Duration;
 use crate::member::{Incarnation, NodeId};
 use crate::time::Mono;
 
-mod sight;
+mod observation;
 mod view;
 
-pub use sight::{Addresses, Life, ProtocolRange, RowSight, Sighting, Status, foremost};
+pub use observation::{Addresses, GossipObservation, Life, ProtocolRange, RowObservation, Status, foremost};
 pub use view::{MemberEvent, NodeState, NodeView, elsewhere};
 
 /// A node that is down and has no row is removed after this long.
@@ -38,16 +38,16 @@ pub const MISSING_AFTER: Duration = Duration::from_secs(10);
 pub enum Notice {
     /// Every node that gossip knows at present, the local one included; several sightings of one that is seen at several
     /// addresses.
-    Gossip(Vec<Sighting>),
+    Gossip(Vec<GossipObservation>),
     /// Every membership row at present.
-    Rows(Vec<RowSight>),
+    Rows(Vec<RowObservation>),
     /// Time has passed. Due about once a second.
     Tick,
 }
 
 /// The machine. See the module's page for its rules.
 #[derive(Debug)]
-pub struct Roster {
+pub struct MembershipView {
     me: NodeId,
     nodes: BTreeMap<NodeId, Known>,
 }
@@ -56,12 +56,12 @@ pub struct Roster {
 #[derive(Debug)]
 struct Known {
     /// Every sighting that gossip has of it at present.
-    sightings: Vec<Sighting>,
+    sightings: Vec<GossipObservation>,
     /// The one of them that counts, or the last that did.
-    sighting: Option<Sighting>,
+    sighting: Option<GossipObservation>,
     /// Since when gossip names it no more, although it was not down.
     missing_since: Option<Mono>,
-    row: Option<RowSight>,
+    row: Option<RowObservation>,
     /// It had a row since it was last taken for removed.
     had_row: bool,
     /// The row that it had when it left; the row of a later life means that it is back.
@@ -70,7 +70,7 @@ struct Known {
     since: Mono,
 }
 
-impl Roster {
+impl MembershipView {
     /// A roster that knows of the local node alone.
     #[must_use]
     pub fn new(me: NodeId, now: Mono) -> Self {
@@ -105,8 +105,8 @@ impl Roster {
         reached.filter_map(|(id, known)| Some((id.clone(), known.addresses().peer?))).collect()
     }
 
-    fn take_sightings(&mut self, now: Mono, sightings: Vec<Sighting>, out: &mut Vec<MemberEvent>) {
-        let mut present: BTreeMap<NodeId, Vec<Sighting>> = BTreeMap::new();
+    fn take_sightings(&mut self, now: Mono, sightings: Vec<GossipObservation>, out: &mut Vec<MemberEvent>) {
+        let mut present: BTreeMap<NodeId, Vec<GossipObservation>> = BTreeMap::new();
         for sighting in sightings {
             present.entry(sighting.node.clone()).or_default().push(sighting);
         }
@@ -123,8 +123,9 @@ impl Roster {
         }
     }
 
-    fn take_rows(&mut self, now: Mono, rows: Vec<RowSight>) {
-        let mut present: BTreeMap<NodeId, RowSight> = rows.into_iter().map(|row| (row.node.clone(), row)).collect();
+    fn take_rows(&mut self, now: Mono, rows: Vec<RowObservation>) {
+        let mut present: BTreeMap<NodeId, RowObservation> =
+            rows.into_iter().map(|row| (row.node.clone(), row)).collect();
         for (id, known) in &mut self.nodes {
             known.row = present.remove(id);
             known.had_row |= known.row.is_some();
@@ -151,7 +152,7 @@ impl Known {
     }
 
     /// Takes what gossip says, which may be nothing.
-    fn see(&mut self, now: Mono, sightings: Vec<Sighting>) {
+    fn see(&mut self, now: Mono, sightings: Vec<GossipObservation>) {
         self.sightings = sightings;
         self.choose();
         if !self.sightings.is_empty() {
@@ -238,7 +239,7 @@ impl Known {
 
     /// Gossip goes first while it sees the node alive; else the row is the later word.
     fn addresses(&self) -> Addresses {
-        let row = self.row.as_ref().map(RowSight::addresses).unwrap_or_default();
+        let row = self.row.as_ref().map(RowObservation::addresses).unwrap_or_default();
         let seen = self.sighting.as_ref().map(|seen| seen.addresses).unwrap_or_default();
         if self.in_life().is_some() { seen.or(row) } else { row.or(seen) }
     }
@@ -260,7 +261,7 @@ impl Known {
 }
 
 /// The state of a node that answers, or may; `None` for one that is down.
-fn state_in_life(sighting: &Sighting) -> Option<NodeState> {
+fn state_in_life(sighting: &GossipObservation) -> Option<NodeState> {
     match sighting.life {
         Life::Alive => Some(sighting.status.into()),
         Life::Suspect => Some(NodeState::Suspect),

@@ -1,4 +1,4 @@
-//! The clients of one worker thread that are connected: who they are, since when, and what they report. Owns their seats;
+//! The clients of one worker thread that are connected: who they are, since when, and what they report. Owns their connections;
 //! what a client holds is its session's, which is asked when somebody wants to know.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use super::{Coordinator, SessionEvent, WatchId, WatchRefused};
 use crate::event_bus::{PublishPushes, PushNews};
 use crate::runtime::{Context, ask};
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
 /// How long reports wait for others, so that they are passed on together: long enough that a change has reached thousands of
 /// clients before anything is written down about it.
@@ -30,8 +30,8 @@ const ASK: Duration = Duration::from_secs(1);
 
 /// Takes a seat: from the answer on, the client is known to be connected. The answer tells when the coordinator forgot.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Held, WatchRefused>")]
-pub struct Attend {
+#[rtype(result = "Result<Subscription, WatchRefused>")]
+pub struct Connect {
     /// The number of the connection.
     pub number: SessionNumber,
     /// Who it is.
@@ -47,12 +47,12 @@ pub struct Attend {
 /// Gives a seat back, and ends its watches.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Leave(pub SessionNumber);
+pub struct Disconnect(pub SessionNumber);
 
 /// A client has been silent for a while, or is heard again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Silent {
+pub struct SetIdle {
     /// Whose connection.
     pub number: SessionNumber,
     /// True when it is silent.
@@ -121,7 +121,7 @@ pub struct ListWatchers(pub ConfigKey);
 struct GatheredTick;
 
 #[derive(Debug)]
-struct Seat {
+struct Connection {
     client: Arc<Client>,
     since: WallMillis,
     events: Recipient<SessionEvent>,
@@ -129,14 +129,14 @@ struct Seat {
     is_idle: bool,
     watches: BTreeSet<WatchId>,
     /// Its drop tells the session to take its seat again.
-    _holder: Holder,
+    _holder: SubscriptionGuard,
 }
 
 /// The seats of one coordinator.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct Connections {
     node: NodeId,
-    seats: BTreeMap<SessionNumber, Seat>,
+    seats: BTreeMap<SessionNumber, Connection>,
     /// Watches of all seats.
     watches: usize,
     /// Those of native sessions.
@@ -145,7 +145,7 @@ pub(super) struct Seats {
     is_scheduled: bool,
 }
 
-impl Seats {
+impl Connections {
     pub(super) fn new(node: NodeId) -> Self {
         Self { node, seats: BTreeMap::new(), watches: 0, session_watches: 0, gathered: Vec::new(), is_scheduled: false }
     }
@@ -195,16 +195,17 @@ impl Seats {
         }
     }
 
-    fn take(&mut self, Attend { number, client, since, events, inquiries }: Attend) -> Held {
+    fn take(&mut self, Connect { number, client, since, events, inquiries }: Connect) -> Subscription {
         let (holder, held) = subscription();
-        let seat = Seat { client, since, events, inquiries, is_idle: false, watches: BTreeSet::new(), _holder: holder };
+        let seat =
+            Connection { client, since, events, inquiries, is_idle: false, watches: BTreeSet::new(), _holder: holder };
         self.seats.insert(number, seat);
         held
     }
 
     /// The clients that a query is about, as far as their seats tell.
     fn matching(&self, query: &ClientQuery, watchers: Option<&BTreeSet<SessionNumber>>) -> Page<ClientSeen> {
-        let fits = |(number, seat): &(&SessionNumber, &Seat)| {
+        let fits = |(number, seat): &(&SessionNumber, &Connection)| {
             query.filter.fits(&seat.client) && watchers.is_none_or(|watchers| watchers.contains(number))
         };
         let seen = self.seats.iter().filter(fits).map(|(number, seat)| ClientSeen {
@@ -248,10 +249,10 @@ impl Coordinator {
     }
 }
 
-impl Handler<Attend> for Coordinator {
-    type Result = MessageResult<Attend>;
+impl Handler<Connect> for Coordinator {
+    type Result = MessageResult<Connect>;
 
-    fn handle(&mut self, attend: Attend, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, attend: Connect, _: &mut Context<Self>) -> Self::Result {
         if self.stopping {
             return MessageResult(Err(WatchRefused::Stopping));
         }
@@ -260,18 +261,18 @@ impl Handler<Attend> for Coordinator {
     }
 }
 
-impl Handler<Leave> for Coordinator {
+impl Handler<Disconnect> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Leave(number): Leave, _: &mut Context<Self>) {
+    fn handle(&mut self, Disconnect(number): Disconnect, _: &mut Context<Self>) {
         self.leave(number);
     }
 }
 
-impl Handler<Silent> for Coordinator {
+impl Handler<SetIdle> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Silent { number, is_idle }: Silent, _: &mut Context<Self>) {
+    fn handle(&mut self, SetIdle { number, is_idle }: SetIdle, _: &mut Context<Self>) {
         if let Some(seat) = self.seats.seats.get_mut(&number) {
             seat.is_idle = is_idle;
         }

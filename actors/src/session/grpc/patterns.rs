@@ -5,7 +5,7 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture
 use callboard_protocol::nacos::fuzzy::{Found, MAX_MATCHES, MAX_PATTERNS, Moment, Pattern};
 use callboard_protocol::watch::Selector;
 
-use super::words::{Fault, UnwatchPattern, WatchPattern};
+use super::message::{Fault, UnwatchPattern, WatchPattern};
 use super::{Act, GrpcSession, Watching, at_once};
 use crate::coordinator::Unwatch;
 use crate::runtime::{Context, ask};
@@ -116,7 +116,7 @@ impl GrpcSession {
     pub(super) fn match_again(&mut self, context: &mut Context<Self>) {
         let (mut patterns, mut began) = (Vec::new(), Moment::default());
         if let Some(talk) = self.conversation.known_mut() {
-            began = talk.fuzzy.look_again();
+            began = talk.fuzzy.recheck();
             patterns.extend(talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())));
         }
         let (store, stream) = (self.setup.neighbours.search.clone(), self.conversation.stream());

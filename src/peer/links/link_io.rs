@@ -5,7 +5,7 @@ use std::io;
 
 use actix::Addr;
 use bytes::BytesMut;
-use callboard_actors::peer_links::{Closed, Link, PeerLinks, PipeEnd, Queued, Received};
+use callboard_actors::peer_links::{Closed, Link, LinkQueueReader, PeerLinks, Queued, Received};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ enum End {
 pub(super) async fn run(
     stream: TcpStream,
     (sealer, opener): (Sealer, Opener),
-    end: PipeEnd,
+    end: LinkQueueReader,
     link: Link,
     links: Addr<PeerLinks>,
 ) {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::lease::LeaseSight;
+use crate::lease::LeaseObservation;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,8 +19,8 @@ fn address(port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::from(([10, 0, 0, 1], port)))
 }
 
-fn seen(name: &str, generation: u64, life: Life, status: Status) -> Sighting {
-    Sighting {
+fn seen(name: &str, generation: u64, life: Life, status: Status) -> GossipObservation {
+    GossipObservation {
         node: node(name),
         generation,
         life,
@@ -31,28 +31,28 @@ fn seen(name: &str, generation: u64, life: Life, status: Status) -> Sighting {
     }
 }
 
-fn up(name: &str) -> Sighting {
+fn up(name: &str) -> GossipObservation {
     seen(name, 1, Life::Alive, Status::Up)
 }
 
-fn row(name: &str, life: u128) -> RowSight {
-    RowSight {
+fn row(name: &str, life: u128) -> RowObservation {
+    RowObservation {
         node: node(name),
         incarnation: Incarnation(Uuid::from_u128(life)),
-        lease: LeaseSight::Held,
+        lease: LeaseObservation::Held,
         peer: address(11),
         http: address(12),
     }
 }
 
 struct World {
-    roster: Roster,
+    roster: MembershipView,
     now: Mono,
 }
 
 impl World {
     fn new() -> Self {
-        Self { roster: Roster::new(node("a"), Mono::default()), now: Mono::default() }
+        Self { roster: MembershipView::new(node("a"), Mono::default()), now: Mono::default() }
     }
 
     /// The events, as `up b`.
@@ -62,12 +62,12 @@ impl World {
         out.iter().map(|event| format!("{} {}", event.as_str(), event.node())).collect()
     }
 
-    fn gossip(&mut self, sightings: impl IntoIterator<Item = Sighting>) -> Vec<String> {
+    fn gossip(&mut self, sightings: impl IntoIterator<Item = GossipObservation>) -> Vec<String> {
         let all = [up("a")].into_iter().chain(sightings).collect();
         self.tell(Notice::Gossip(all))
     }
 
-    fn rows(&mut self, rows: impl IntoIterator<Item = RowSight>) -> Vec<String> {
+    fn rows(&mut self, rows: impl IntoIterator<Item = RowObservation>) -> Vec<String> {
         self.tell(Notice::Rows(rows.into_iter().collect()))
     }
 
@@ -199,7 +199,7 @@ fn a_row_without_gossip_is_down_until_heard() {
     let view = world.find("b").unwrap();
     assert_eq!((view.state, view.generation, view.version.clone()), (NodeState::Down, None, None));
     assert_eq!(view.addresses, row("b", 1).addresses());
-    assert_eq!((view.incarnation, view.lease), (Some(row("b", 1).incarnation), Some(LeaseSight::Held)));
+    assert_eq!((view.incarnation, view.lease), (Some(row("b", 1).incarnation), Some(LeaseObservation::Held)));
     assert_eq!(world.gossip([up("b")]), ["up b"]);
     assert_eq!(world.find("b").unwrap().addresses, up("b").addresses, "gossip goes first");
 }
@@ -244,7 +244,7 @@ proptest! {
     /// Whoever follows the events knows the states: up, suspect, leaving, down and removed never differ from the view.
     #[test]
     fn invariant_events_and_view_agree(notices in prop::collection::vec((any_notice(), 0..90_u64), 1..60)) {
-        let mut roster = Roster::new(node("a"), Mono::default());
+        let mut roster = MembershipView::new(node("a"), Mono::default());
         let mut now = Mono::default();
         let mut told: BTreeMap<NodeId, &'static str> = BTreeMap::new();
         for (notice, pause) in notices {
@@ -307,9 +307,9 @@ fn clients_are_sent_to_others_that_live() {
 }
 
 /// `name` as gossip sees it at the address that ends in this port.
-fn seen_at(port: u16, name: &str, generation: u64, life: Life, status: Status) -> Sighting {
+fn seen_at(port: u16, name: &str, generation: u64, life: Life, status: Status) -> GossipObservation {
     let addresses = Addresses { peer: address(port), http: address(2), grpc: None, session: None };
-    Sighting { addresses, ..seen(name, generation, life, status) }
+    GossipObservation { addresses, ..seen(name, generation, life, status) }
 }
 
 #[test]

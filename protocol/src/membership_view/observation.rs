@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lease::LeaseSight;
+use crate::lease::LeaseObservation;
 use crate::member::{Incarnation, NodeId};
 
 /// What a node says of itself.
@@ -94,7 +94,7 @@ pub enum Life {
 
 /// How gossip sees one node at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct GossipObservation {
     /// Which node.
     pub node: NodeId,
     /// Its latest word of itself; larger is later.
@@ -115,7 +115,7 @@ pub struct Sighting {
 /// address of the membership row, then the latest. The row tells the node from a second process that was started
 /// under its id. Only between two that answer: a node that moved has an old row until it joins.
 #[must_use]
-pub fn foremost(sightings: &[Sighting], row: Option<SocketAddr>) -> Option<&Sighting> {
+pub fn foremost(sightings: &[GossipObservation], row: Option<SocketAddr>) -> Option<&GossipObservation> {
     let life = |life| match life {
         Life::Alive => 2,
         Life::Suspect => 1,
@@ -129,20 +129,20 @@ pub fn foremost(sightings: &[Sighting], row: Option<SocketAddr>) -> Option<&Sigh
 
 /// What the database says of one node at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowSight {
+pub struct RowObservation {
     /// Which node.
     pub node: NodeId,
     /// The life that owns the row.
     pub incarnation: Incarnation,
     /// Its lease.
-    pub lease: LeaseSight,
+    pub lease: LeaseObservation,
     /// Where the row says that other nodes reach it.
     pub peer: Option<SocketAddr>,
     /// Where the row says that clients reach it.
     pub http: Option<SocketAddr>,
 }
 
-impl RowSight {
+impl RowObservation {
     /// The addresses that the row tells.
     #[must_use]
     pub fn addresses(&self) -> Addresses {

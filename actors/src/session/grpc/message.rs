@@ -11,10 +11,10 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::Part;
 use callboard_protocol::nacos::fuzzy::{Pattern, Sync};
 use callboard_protocol::session::client::Client;
-use callboard_protocol::unit::Unit;
+use callboard_protocol::write_request::WriteRequest;
 use tokio::sync::mpsc;
 
-pub use crate::session::native::words::Fault;
+pub use crate::session::native::message::Fault;
 
 /// A request came: it is counted, and read on only when the client has set its connection up, and keeps to its pace. Answers
 /// whether the connection is set up; when it is not, that has been waited for.
@@ -66,7 +66,7 @@ pub struct Found {
 /// A change of one configuration. It runs on to its own end when its outcome is not known in time.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), Fault>")]
-pub struct Make(pub Box<Unit>);
+pub struct Make(pub Box<WriteRequest>);
 
 /// What a client listens to.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use super::node::Run;
 use super::variants::Variant;
 use super::world::{What, World};
 use crate::lease;
-use crate::member::{Grant, LeaseEnd};
+use crate::member::{LeaseEnd, ReadLease};
 use crate::receiver;
 
 impl World {
@@ -20,11 +20,11 @@ impl World {
                     self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Marked { batch, mark })));
                 }
             }
-            ToCache::Apply(batch, changes) => {
+            ToCache::Commit(batch, changes) => {
                 woken.extend(changes.iter().flat_map(|change| shard.commit(batch, change)));
             }
-            ToCache::Unmark(batch, keys) => woken.extend(keys.iter().flat_map(|key| shard.abort(batch, key))),
-            ToCache::Grant(grant, timeline, revision) => {
+            ToCache::Abort(batch, keys) => woken.extend(keys.iter().flat_map(|key| shard.abort(batch, key))),
+            ToCache::ReadLease(grant, timeline, revision) => {
                 shard.set_timeline(timeline);
                 shard.note_revision(revision);
                 woken = shard.grant(Some(grant));
@@ -49,7 +49,7 @@ impl World {
         self.wake(woken);
     }
 
-    fn granted(&mut self, node: usize, grant: Grant) {
+    fn granted(&mut self, node: usize, grant: ReadLease) {
         (self.nodes[node].grant, self.nodes[node].flag) = (Some(grant), true);
         if let (true, LeaseEnd::At(end)) = (self.is_broken(Variant::LeaseFlag), grant.ends) {
             let at = self.nodes[node].clock.reaches(end);

@@ -10,9 +10,9 @@ use std::collections::{HashSet, VecDeque};
 use super::*;
 
 /// A small generator of chance (xorshift), so that a walk is its seed.
-struct Chance(u64);
+struct Rng(u64);
 
-impl Chance {
+impl Rng {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -94,14 +94,14 @@ impl World {
         self.machine.step(now, event, &mut out);
         for effect in out {
             match effect {
-                Effect::Mark { .. } | Effect::Apply { .. } | Effect::Unmark { .. } => self.cache.push_back(effect),
+                Effect::Mark { .. } | Effect::Commit { .. } | Effect::Abort { .. } => self.cache.push_back(effect),
                 Effect::Ack { batch, ack, .. } => {
                     if ack.number.0 <= self.voided {
                         return Err(format!("ack {} leaves and is taken back", ack.number.0));
                     }
                     self.acks.push((batch, ack));
                 }
-                Effect::Look { .. } => self.lookups.push(effect),
+                Effect::FindRequests { .. } => self.lookups.push(effect),
                 Effect::RaiseFloor { above, .. } => {
                     self.voided = self.voided.max(above.0);
                     self.lookups.push(effect);
@@ -132,13 +132,13 @@ impl World {
                 self.marks.extend(keys.into_iter().map(|key| (batch, key)));
                 self.answers.push(Event::Marked { batch, mark });
             }
-            Some(Effect::Apply { batch, changes }) => {
+            Some(Effect::Commit { batch, changes }) => {
                 for change in changes {
                     self.marks.remove(&(batch, change.key.clone()));
                     self.owed.remove(&(batch, change.key));
                 }
             }
-            Some(Effect::Unmark { batch, keys }) => {
+            Some(Effect::Abort { batch, keys }) => {
                 for key in keys {
                     self.marks.remove(&(batch, key.clone()));
                     if self.owed.contains(&(batch, key.clone())) {
@@ -151,7 +151,7 @@ impl World {
         Ok(())
     }
 
-    fn publish(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn publish(&mut self, chance: &mut Rng) -> Result<(), String> {
         let number = self.batches.len() as u128 + 1;
         let at = chance.below(ITEMS.len());
         let items: Vec<String> =
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// The database commits a batch if the row allows it; some of its requests may be refused there.
-    fn commit(&mut self, at: usize, chance: &mut Chance) -> Result<(), String> {
+    fn commit(&mut self, at: usize, chance: &mut Rng) -> Result<(), String> {
         let Some(batch) = self.batches.get_mut(at).filter(|batch| batch.fate == Fate::Open) else { return Ok(()) };
         let id = batch.event.batch;
         if let Some((number, floor)) = self.row {
@@ -221,15 +221,15 @@ impl World {
     }
 
     /// The database answers; `fails` out of 8 times it does not.
-    fn answer_lookup(&mut self, fails: usize, chance: &mut Chance) {
+    fn answer_lookup(&mut self, fails: usize, chance: &mut Rng) {
         let reason = || "down".to_owned();
         let (failed, anyway) = (chance.below(8) < fails, chance.below(2) == 0);
         let answer = match chance.take(&mut self.lookups) {
-            Some(Effect::Look { batch, .. }) if failed => {
-                Event::Looked { batch, result: LookResult::Failed { reason: reason() } }
+            Some(Effect::FindRequests { batch, .. }) if failed => {
+                Event::Looked { batch, result: FindResult::Failed { reason: reason() } }
             }
-            Some(Effect::Look { batch, request_ids, keys }) => {
-                Event::Looked { batch, result: LookResult::Found(self.found(&request_ids, &keys)) }
+            Some(Effect::FindRequests { batch, request_ids, keys }) => {
+                Event::Looked { batch, result: FindResult::Found(self.found(&request_ids, &keys)) }
             }
             Some(Effect::RaiseFloor { above, request_ids, keys }) => {
                 let result = match &mut self.row {
@@ -270,7 +270,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn step(&mut self, chance: &mut Rng) -> Result<(), String> {
         let at = self.batches.len().saturating_sub(1 + chance.below(4));
         match chance.below(24) {
             0..=2 => self.publish(chance),
@@ -305,7 +305,7 @@ impl World {
     }
 
     /// Publishers are silent from now on; cache and database answer.
-    fn settle(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn settle(&mut self, chance: &mut Rng) -> Result<(), String> {
         for _ in 0..100 {
             self.now += 1_000;
             self.tell(Event::Tick)?;
@@ -328,7 +328,7 @@ impl World {
 }
 
 fn walk(seed: u64) -> Result<usize, String> {
-    let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut chance = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut world = World::new();
     world.membership()?;
     for _ in 0..300 {

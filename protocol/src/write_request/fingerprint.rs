@@ -1,13 +1,13 @@
 //! The digest that tells a repeated request from another one under the same id. Owns the canonical form it is taken
 //! over: every text with its length in front, so that no two requests share a form.
 
-use super::{Change, Condition, Expected, Fingerprint, Item};
+use super::{Change, Condition, Expected, Fingerprint, KeyWrite};
 use crate::config::MetadataEdit;
 use crate::content::Md5;
 
 /// The fingerprint of a request to change one key. The content enters by its digest.
 #[must_use]
-pub fn of(item: &Item, note: Option<&str>) -> Fingerprint {
+pub fn of(item: &KeyWrite, note: Option<&str>) -> Fingerprint {
     let mut form = Form(Vec::with_capacity(256));
     form.text("rest-1");
     form.text(item.key.namespace());

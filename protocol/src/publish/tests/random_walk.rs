@@ -11,9 +11,9 @@ use crate::commit::{Row, Snapshot, decide};
 use crate::time::WallMillis;
 
 /// A small generator of chance (xorshift), so that a walk is its seed.
-struct Chance(u64);
+struct Rng(u64);
 
-impl Chance {
+impl Rng {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -38,7 +38,7 @@ enum Message {
 
 struct Commit {
     batch: BatchId,
-    units: Vec<Arc<Unit>>,
+    units: Vec<Arc<WriteRequest>>,
     timeline: Timeline,
     standing: Standing,
     acks: Vec<Ack>,
@@ -110,27 +110,27 @@ impl World {
             Effect::Notify { batch, to, .. } => {
                 self.messages.extend(to.into_iter().map(|to| Message::Notify { batch, to }));
             }
-            Effect::Withdraw { batch } => {
+            Effect::Abort { batch } => {
                 self.withdrawn.insert(batch);
                 if self.landed.contains(&batch) {
                     return Err(format!("{batch:?} has landed and is withdrawn"));
                 }
                 self.messages.extend(NAMES.map(|name| Message::Abort { batch, to: node(name) }));
             }
-            Effect::Commit { batch, units, timeline, standing, acks } => {
+            Effect::WriteBatch { batch, units, timeline, standing, acks } => {
                 if let Some(unit) = units.iter().find(|unit| self.failed.contains(&unit.request_id)) {
                     return Err(format!("{} was reported as failed and is committed", unit.request_id));
                 }
                 self.commits.push(Commit { batch, units, timeline, standing, acks });
             }
-            Effect::Resolve { batch, request_ids, ack } => self.looks.push((batch, request_ids, ack)),
+            Effect::FindOutcome { batch, request_ids, ack } => self.looks.push((batch, request_ids, ack)),
             Effect::Reply { caller, outcome } => return self.answer(caller, &outcome),
             Effect::Revoke { rows } => {
                 for row in rows {
                     self.rows.retain(|_, present| !is_same_life(present, &row) || self.numbers.is_multiple_of(2));
                 }
             }
-            Effect::Confirm { .. } | Effect::Rejoin => {}
+            Effect::Commit { .. } | Effect::Rejoin => {}
         }
         Ok(())
     }
@@ -223,7 +223,7 @@ impl World {
     }
 
     /// The answer of the database to a commit, or none that is of use.
-    fn answer_commit(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn answer_commit(&mut self, chance: &mut Rng) -> Result<(), String> {
         let Some(commit) = chance.take(&mut self.commits) else { return Ok(()) };
         let batch = commit.batch;
         let result = match chance.below(8) {
@@ -248,27 +248,27 @@ impl World {
         self.tell(Event::Committed { batch, result })
     }
 
-    fn answer_look(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn answer_look(&mut self, chance: &mut Rng) -> Result<(), String> {
         let Some((batch, ids, ack)) = chance.take(&mut self.looks) else { return Ok(()) };
         let found = |requests: &HashMap<RequestId, Recorded>| {
             ids.iter().filter_map(|id| requests.get(id).map(|recorded| (id.clone(), recorded.clone()))).collect()
         };
         let result = match ack {
-            _ if chance.below(6) == 0 => Resolution::Unresolved { reason: "down".into() },
-            None => Resolution::LandedUncertain(found(&self.requests)),
+            _ if chance.below(6) == 0 => Outcome::Unresolved { reason: "down".into() },
+            None => Outcome::LandedUncertain(found(&self.requests)),
             Some(ack) => {
                 let own = self.rows.values_mut().find(|row| row.node == ack.node);
                 if let Some(row) = own.filter(|row| row.incarnation == ack.incarnation) {
                     row.ack_floor = row.ack_floor.max(AckNo(ack.number.0 + 1));
                 }
-                Resolution::Landed(found(&self.requests))
+                Outcome::Landed(found(&self.requests))
             }
         };
         self.tell(Event::Resolved { batch, result })
     }
 
     /// A member joins, is removed, or takes its acks back and drops its marks.
-    fn shake(&mut self, chance: &mut Chance) {
+    fn shake(&mut self, chance: &mut Rng) {
         let name = NAMES[chance.below(NAMES.len())];
         match (chance.below(3), self.rows.get_mut(name)) {
             (0, Some(row)) => {
@@ -288,14 +288,14 @@ impl World {
         }
     }
 
-    fn publish(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn publish(&mut self, chance: &mut Rng) -> Result<(), String> {
         self.asked += 1;
         let at = chance.below(KEYS.len());
         let keys = if chance.below(4) == 0 { vec![KEYS[at], KEYS[(at + 1) % KEYS.len()]] } else { vec![KEYS[at]] };
         self.tell(Event::Publish { unit: unit(self.asked, &keys, 1), caller: CallerId(self.asked) })
     }
 
-    fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn step(&mut self, chance: &mut Rng) -> Result<(), String> {
         match chance.below(20) {
             0..=3 => self.publish(chance),
             4..=9 => {
@@ -331,7 +331,7 @@ impl World {
     }
 
     /// Everything still under way comes in, and the zombies too.
-    fn settle(&mut self, chance: &mut Chance) -> Result<(), String> {
+    fn settle(&mut self, chance: &mut Rng) -> Result<(), String> {
         for _ in 0..200 {
             self.now += 200;
             self.tell(Event::Tick)?;
@@ -353,7 +353,7 @@ impl World {
 }
 
 fn walk(seed: u64) -> Result<usize, String> {
-    let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut chance = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut world = World::new();
     world.shake(&mut chance);
     world.observe()?;

@@ -7,7 +7,7 @@ use actix::{ActorFutureExt as _, ResponseActFuture};
 use callboard_protocol::session::pushes::content_for;
 use tokio::sync::oneshot;
 
-use super::words::{Fault, Found, Make, Query};
+use super::message::{Fault, Found, Make, Query};
 use super::{Act, GrpcSession, at_once};
 use crate::cache::reading::{self, Reading, Unread};
 use crate::conf_manager::Publish;

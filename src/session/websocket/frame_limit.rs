@@ -11,20 +11,20 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 /// What a client sends, up to a message that is longer than it may be: [`PayloadError::Overflow`] then, and nothing more.
-pub(super) struct Announced {
+pub(super) struct FrameLimit {
     payload: Payload,
     frames: Frames,
     has_ended: bool,
 }
 
-impl Announced {
+impl FrameLimit {
     /// Messages of at most `limit` bytes.
     pub(super) fn new(payload: Payload, limit: u64) -> Self {
         Self { payload, frames: Frames { limit, head: Vec::new(), rest: 0, message: 0 }, has_ended: false }
     }
 }
 
-impl Stream for Announced {
+impl Stream for FrameLimit {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

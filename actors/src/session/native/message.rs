@@ -11,9 +11,9 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::conversation::Breach;
 pub use callboard_protocol::session::conversation::Hello;
-use callboard_protocol::unit::{ItemOutcome, Refusal, RequestId, Unit};
 use callboard_protocol::watch::Selector;
 use callboard_protocol::wire::cursor::FilterDigest;
+use callboard_protocol::write_request::{KeyOutcome, Refusal, RequestId, WriteRequest};
 use futures_util::future::LocalBoxFuture;
 
 use crate::cache::ReadFailure;
@@ -23,7 +23,7 @@ use crate::store::{ListFilter, Summary};
 
 /// A message that came.
 #[derive(Debug)]
-pub struct Heard {
+pub struct InboundMessage {
     /// The number of the request; 0 for what has no answer.
     pub id: u64,
     /// How long it was, in bytes.
@@ -42,7 +42,7 @@ pub enum Request {
     /// A page of a listing.
     List(Box<Listing>),
     /// A change of one configuration.
-    Change(Box<Unit>),
+    Change(Box<WriteRequest>),
     /// Watch these.
     Watch(Vec<Selector>),
     /// Do not watch these any longer.
@@ -91,7 +91,7 @@ pub struct Listing {
 
 /// A message on its way out.
 #[derive(Debug)]
-pub struct Said {
+pub struct OutboundMessage {
     /// The number of the request that it answers; 0 for what nobody asked for.
     pub id: u64,
     /// What is said.
@@ -112,7 +112,7 @@ pub enum Answer {
         /// Of which configuration.
         key: ConfigKey,
         /// What it did.
-        outcome: ItemOutcome,
+        outcome: KeyOutcome,
         /// True when this is the answer to an earlier request.
         replayed: bool,
     },
@@ -232,16 +232,16 @@ pub enum Broken {
 }
 
 /// The end of a connection on which the client is heard.
-pub trait Ear {
+pub trait MessageReader {
     /// The next message; `None` when the client has closed.
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<Heard, Broken>>>;
+    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>>;
 }
 
 /// The end of a connection on which the client is spoken to.
-pub trait Mouth {
+pub trait MessageWriter {
     /// Says all of it, in order. An error when the client takes nothing for too long, or the connection fails: nothing
     /// more can be said then.
-    fn say(&mut self, said: Vec<Said>) -> LocalBoxFuture<'_, io::Result<()>>;
+    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>>;
 
     /// Closes the connection in good order.
     fn close(&mut self) -> LocalBoxFuture<'_, ()>;

@@ -21,7 +21,7 @@ const WHEN_URGENT: Duration = Duration::from_millis(250);
 
 /// The rounds of a node.
 #[derive(Debug, Default)]
-pub(super) struct Announcing {
+pub(super) struct Announcement {
     /// From the settings.
     seeds: Vec<SocketAddr>,
     /// From the membership rows.
@@ -30,7 +30,7 @@ pub(super) struct Announcing {
     is_urgent: bool,
 }
 
-impl Announcing {
+impl Announcement {
     /// Replaces the seeds; returns those that are new.
     pub(super) fn set_seeds(&mut self, mut seeds: Vec<SocketAddr>) -> Vec<SocketAddr> {
         seeds.truncate(MOST);

@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use super::*;
 
-fn put(content: &'static str, edit: MetadataEdit, condition: Condition) -> Item {
+fn put(content: &'static str, edit: MetadataEdit, condition: Condition) -> KeyWrite {
     let key = ConfigKey::new("public", "g", "d").unwrap();
     let content = Content::new(Bytes::from_static(content.as_bytes())).unwrap();
-    Item { key, condition, change: Change::Put { content, edit: Box::new(edit) } }
+    KeyWrite { key, condition, change: Change::Put { content, edit: Box::new(edit) } }
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn every_difference_shows() {
     let edited = |edit| put("x", edit, Condition::None);
     let text = |text: &str| Some(text.to_owned());
     let tags = |tags: &[&str]| Some(tags.iter().map(|tag| (*tag).to_owned()).collect());
-    let key = |group, data_id| Item { key: ConfigKey::new("public", group, data_id).unwrap(), ..plain() };
+    let key = |group, data_id| KeyWrite { key: ConfigKey::new("public", group, data_id).unwrap(), ..plain() };
     let matches = |expected| put("x", MetadataEdit::default(), Condition::Matches(expected));
     let version = |version| Expected::Version(Version(version));
     let items = [
@@ -28,7 +28,7 @@ fn every_difference_shows() {
         (plain(), Some("")),
         (plain(), Some("why")),
         (put("y", MetadataEdit::default(), Condition::None), None),
-        (Item { change: Change::Remove, ..plain() }, None),
+        (KeyWrite { change: Change::Remove, ..plain() }, None),
         (key("g", "dd"), None),
         (key("gd", "d"), None),
         (edited(MetadataEdit { kind: Some(ConfigType::Json), ..MetadataEdit::default() }), None),

@@ -10,7 +10,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::watch::Selector;
 use futures_util::future::join_all;
 
-use super::words::{Fault, Listen, Listening, Unlisten};
+use super::message::{Fault, Listen, Listening, Unlisten};
 use super::{Act, GrpcSession, Watching, at_once};
 use crate::cache::reader::GetMany;
 use crate::coordinator::{Unwatch, Watch, WatchId};
@@ -157,20 +157,20 @@ impl GrpcSession {
         let patterns = talk
             .fuzzy
             .patterns()
-            .filter_map(|(text, pattern)| Some((Watching::Pattern(text.into()), super::matching::selector(pattern)?)));
+            .filter_map(|(text, pattern)| Some((Watching::Pattern(text.into()), super::patterns::selector(pattern)?)));
         let all = keys.chain(patterns).collect();
         let (registering, stream) = (self.register(all, context), self.conversation.stream());
         context.spawn(wrap_future(registering).map(move |registered, session: &mut Self, context| {
             match session.take_registered(registered, stream) {
                 Err(_) if session.conversation.stream() != stream => {}
-                Ok(()) => session.look_again(context),
+                Ok(()) => session.recheck(context),
                 Err(_fault) => session.end("refused", context),
             }
         }));
     }
 
     /// Changes may have been missed, or lost by the database after they were told: everything is read again.
-    pub(super) fn look_again(&mut self, context: &mut Context<Self>) {
+    pub(super) fn recheck(&mut self, context: &mut Context<Self>) {
         if self.matching.begin() {
             self.match_again(context);
         }
@@ -190,7 +190,7 @@ impl GrpcSession {
                 let now = session.now();
                 if let Some(talk) = session.conversation.known_at(stream) {
                     for state in &states {
-                        talk.listens.look_again(now, &mut session.outbox, state, began);
+                        talk.listens.recheck(now, &mut session.outbox, state, began);
                     }
                 }
                 session.tell(context);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::sight::{Addresses, ProtocolRange, Status};
-use crate::lease::LeaseSight;
+use super::observation::{Addresses, ProtocolRange, Status};
+use crate::lease::LeaseObservation;
 use crate::member::{Incarnation, NodeId};
 
 /// Where a node stands.
@@ -127,7 +127,7 @@ pub struct NodeView {
     /// Where it is reached, as far as known.
     pub addresses: Addresses,
     /// The lease of its row; `None` without a row.
-    pub lease: Option<LeaseSight>,
+    pub lease: Option<LeaseObservation>,
     /// Who suspects it, as far as this node knows: a suspicion does not tell whose it was first, so this is the local
     /// node or nobody.
     pub suspected_by: Vec<NodeId>,

@@ -10,7 +10,7 @@ use callboard_protocol::commit::BatchId;
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::member::{Grant, Timeline};
+use callboard_protocol::member::{ReadLease, Timeline};
 use tokio::sync::oneshot;
 
 use super::Cache;
@@ -18,7 +18,7 @@ use super::fill::{Filling, load};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store_reader::Fill;
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
 /// Marks keys for a batch. Once told so, no read of them is served from memory until the batch is applied or dropped.
 #[derive(Debug, Message)]
@@ -34,13 +34,13 @@ pub struct Mark {
 
 /// Asks to be told, by the end of the subscription, when the keeper was rebuilt: marks may then be lost or left over.
 #[derive(Debug, Message)]
-#[rtype(result = "Held")]
+#[rtype(result = "Subscription")]
 pub struct Follow;
 
 /// Applies what a batch committed, and takes its marks.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Apply {
+pub struct Commit {
     /// Which batch.
     pub batch: BatchId,
     /// The newest state of each key that it changed.
@@ -50,34 +50,34 @@ pub struct Apply {
 /// Takes the marks of a batch that did not and will not commit.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Unmark {
+pub struct Abort {
     /// Which batch.
     pub batch: BatchId,
     /// Which keys.
     pub keys: Arc<[ConfigKey]>,
 }
 
-/// Moves the end of the leave to answer from memory. Of another life than the present one it is ignored.
+/// Moves the end of the read lease. Of another life than the present one it is ignored.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Extend {
     /// The leave.
-    pub grant: Grant,
+    pub grant: ReadLease,
 }
 
-/// Sets the leave to answer from memory. Another incarnation, or none, empties the cache.
+/// Sets the read lease. Another incarnation, or none, empties the cache.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct SetGrant {
+pub struct SetReadLease {
     /// The leave.
-    pub grant: Option<Grant>,
-    /// The line of history it is for.
+    pub grant: Option<ReadLease>,
+    /// The timeline it is for.
     pub timeline: Timeline,
     /// The revision that the database had when the leave was given: nothing older is kept.
     pub revision: Version,
 }
 
-/// Says on which line of history the database is: memory of an earlier one is not trusted any more, whether the
+/// Says on which timeline the database is: memory of an earlier one is not trusted any more, whether the
 /// membership has noticed or not.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -121,14 +121,14 @@ pub struct Reload {
 
 /// The keeper.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct CacheWriter {
     cache: Cache,
     store: Recipient<Fill>,
     /// Their drop tells that the keeper was rebuilt.
-    followers: Vec<Holder>,
+    followers: Vec<SubscriptionGuard>,
 }
 
-impl Keeper {
+impl CacheWriter {
     /// The keeper of `cache`, which reloads through `store`.
     #[must_use]
     pub fn new(cache: Cache, store: Recipient<Fill>) -> Self {
@@ -136,19 +136,19 @@ impl Keeper {
     }
 }
 
-impl Actor for Keeper {
+impl Actor for CacheWriter {
     type Context = Context<Self>;
 }
 
-monitored!(Keeper, "cache");
+monitored!(CacheWriter, "cache");
 
-impl Observable for Keeper {
+impl Observable for CacheWriter {
     fn observe(&self) -> serde_json::Value {
         serde_json::json!({ "held": self.cache.totals(), "shards": self.cache.shard_count() })
     }
 }
 
-impl Handler<Mark> for Keeper {
+impl Handler<Mark> for CacheWriter {
     type Result = ();
 
     fn handle(&mut self, Mark { batch, keys, marked }: Mark, _: &mut Context<Self>) {
@@ -162,7 +162,7 @@ impl Handler<Mark> for Keeper {
     }
 }
 
-impl Handler<Follow> for Keeper {
+impl Handler<Follow> for CacheWriter {
     type Result = MessageResult<Follow>;
 
     fn handle(&mut self, Follow: Follow, _: &mut Context<Self>) -> Self::Result {
@@ -172,35 +172,35 @@ impl Handler<Follow> for Keeper {
     }
 }
 
-impl Handler<Apply> for Keeper {
+impl Handler<Commit> for CacheWriter {
     type Result = ();
 
-    fn handle(&mut self, Apply { batch, changes }: Apply, _: &mut Context<Self>) {
+    fn handle(&mut self, Commit { batch, changes }: Commit, _: &mut Context<Self>) {
         for change in changes.iter() {
             self.cache.commit(batch, change);
         }
     }
 }
 
-impl Handler<Unmark> for Keeper {
+impl Handler<Abort> for CacheWriter {
     type Result = ();
 
-    fn handle(&mut self, Unmark { batch, keys }: Unmark, _: &mut Context<Self>) {
+    fn handle(&mut self, Abort { batch, keys }: Abort, _: &mut Context<Self>) {
         for key in keys.iter() {
             self.cache.abort(batch, key);
         }
     }
 }
 
-impl Handler<SetGrant> for Keeper {
+impl Handler<SetReadLease> for CacheWriter {
     type Result = ();
 
-    fn handle(&mut self, SetGrant { grant, timeline, revision }: SetGrant, _: &mut Context<Self>) {
+    fn handle(&mut self, SetReadLease { grant, timeline, revision }: SetReadLease, _: &mut Context<Self>) {
         self.cache.grant(grant, timeline, revision);
     }
 }
 
-impl Handler<Extend> for Keeper {
+impl Handler<Extend> for CacheWriter {
     type Result = ();
 
     fn handle(&mut self, Extend { grant }: Extend, _: &mut Context<Self>) {
@@ -208,7 +208,7 @@ impl Handler<Extend> for Keeper {
     }
 }
 
-impl Handler<EndEarlier> for Keeper {
+impl Handler<EndEarlier> for CacheWriter {
     type Result = ();
 
     fn handle(&mut self, EndEarlier(timeline): EndEarlier, _: &mut Context<Self>) {
@@ -216,7 +216,7 @@ impl Handler<EndEarlier> for Keeper {
     }
 }
 
-impl Handler<NoteVersions> for Keeper {
+impl Handler<NoteVersions> for CacheWriter {
     type Result = ();
 
     fn handle(&mut self, NoteVersions { versions }: NoteVersions, _: &mut Context<Self>) {
@@ -226,7 +226,7 @@ impl Handler<NoteVersions> for Keeper {
     }
 }
 
-impl Handler<ListHeld> for Keeper {
+impl Handler<ListHeld> for CacheWriter {
     type Result = MessageResult<ListHeld>;
 
     fn handle(&mut self, ListHeld { shard }: ListHeld, _: &mut Context<Self>) -> Self::Result {
@@ -235,7 +235,7 @@ impl Handler<ListHeld> for Keeper {
     }
 }
 
-impl Handler<Reload> for Keeper {
+impl Handler<Reload> for CacheWriter {
     type Result = usize;
 
     fn handle(&mut self, Reload { behind }: Reload, _: &mut Context<Self>) -> usize {

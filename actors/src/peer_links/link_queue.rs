@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::PeerLinks;
 use super::wire::MAX_FRAME;
-use crate::subscription::{Held, Holder, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
 /// Frames that wait for one link at most, those that are being written included.
 pub(super) const MAX_FRAMES: usize = 1_024;
@@ -75,7 +75,7 @@ pub struct Opened {
     /// The version of the peer's program, for people.
     pub software: String,
     /// The way into it. Its drop ends the link.
-    pub pipe: Pipe,
+    pub pipe: LinkQueue,
 }
 
 /// A link that was to be dialed is not open.
@@ -109,25 +109,25 @@ pub struct Closed {
 }
 
 /// The way into a link. Dropped, it ends the link.
-pub struct Pipe {
+pub struct LinkQueue {
     frames: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
-    _open: Holder,
+    _open: SubscriptionGuard,
 }
 
-impl fmt::Debug for Pipe {
+impl fmt::Debug for LinkQueue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Pipe").field("frames", &self.queued()).field("bytes", &self.bytes()).finish()
     }
 }
 
-/// The other end of a [`Pipe`], for whoever owns the socket.
+/// The other end of a [`LinkQueue`], for whoever owns the socket.
 #[derive(Debug)]
-pub struct PipeEnd {
+pub struct LinkQueueReader {
     /// What is to be written.
     pub frames: mpsc::Receiver<Queued>,
     /// Is lost when the link is to end.
-    pub open: Held,
+    pub open: Subscription,
 }
 
 /// A frame that waits to be written. It counts against the bound until it is dropped.
@@ -140,13 +140,16 @@ pub struct Queued {
 
 /// Makes the two ends of a bounded queue into a link.
 #[must_use]
-pub fn pipe() -> (Pipe, PipeEnd) {
+pub fn pipe() -> (LinkQueue, LinkQueueReader) {
     let (sender, frames) = mpsc::channel(MAX_FRAMES);
     let (holder, open) = subscription();
-    (Pipe { frames: sender, room: Arc::new(Semaphore::new(MAX_BYTES)), _open: holder }, PipeEnd { frames, open })
+    (
+        LinkQueue { frames: sender, room: Arc::new(Semaphore::new(MAX_BYTES)), _open: holder },
+        LinkQueueReader { frames, open },
+    )
 }
 
-impl Pipe {
+impl LinkQueue {
     /// Queues a frame. False when there is no room; the frame is lost then.
     pub(super) fn push(&self, frame: Bytes) -> bool {
         let Ok(bytes) = u32::try_from(frame.len()) else { return false };

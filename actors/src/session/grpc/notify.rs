@@ -13,9 +13,9 @@ use callboard_protocol::session::client::Client;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::words::Notice;
+use super::message::Notice;
 use super::{GrpcSession, listened};
-use crate::coordinator::seats::Report;
+use crate::coordinator::connections::Report;
 use crate::runtime::Context;
 
 /// The stream of a client.

@@ -100,7 +100,7 @@ pub enum Change {
 
 /// One key of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct KeyWrite {
     /// Which key.
     pub key: ConfigKey,
     /// On which condition.
@@ -112,7 +112,7 @@ pub struct Item {
 /// By which door a change came in; stored with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Channel {
+pub enum Source {
     /// The native REST interface.
     Rest,
     /// Nacos over HTTP.
@@ -125,7 +125,7 @@ pub enum Channel {
     System,
 }
 
-impl Channel {
+impl Source {
     /// The name as it is stored.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -148,7 +148,7 @@ pub const MAX_NOTE: usize = 1_024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// By which door.
-    pub channel: Channel,
+    pub channel: Source,
     /// The person or program that is responsible.
     pub operator: Option<String>,
     /// The caller's address.
@@ -182,7 +182,7 @@ impl Origin {
 
 /// A request to publish: all its keys change under one revision, or none does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit {
+pub struct WriteRequest {
     /// Makes it safe to repeat.
     pub request_id: RequestId,
     /// True when the client chose the id and may come back with it: then even an answer that changed nothing is kept.
@@ -190,15 +190,15 @@ pub struct Unit {
     /// Tells whether a repetition asks for the same.
     pub fingerprint: Fingerprint,
     /// At least one; no key twice.
-    pub items: Vec<Item>,
+    pub items: Vec<KeyWrite>,
     /// Who asked.
     pub origin: Origin,
 }
 
-impl Unit {
+impl WriteRequest {
     /// A request to change one key, under the id that the client chose, or one made of `fresh`.
     #[must_use]
-    pub fn of_one(item: Item, chosen: Option<RequestId>, origin: Origin, fresh: Uuid) -> Self {
+    pub fn of_one(item: KeyWrite, chosen: Option<RequestId>, origin: Origin, fresh: Uuid) -> Self {
         let repeatable = chosen.is_some();
         let request_id = chosen.unwrap_or_else(|| RequestId::generated(fresh));
         let fingerprint = fingerprint::of(&item, origin.note.as_deref());
@@ -247,7 +247,7 @@ impl Effect {
 
 /// How one key of a unit came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ItemOutcome {
+pub struct KeyOutcome {
     /// The key's version now: the unit's revision, or the present version when nothing changed.
     pub version: Version,
     /// The digest of the formal content; `None` when the key was removed.
@@ -285,11 +285,11 @@ pub enum Refusal {
 
 /// How a unit came out of a transaction that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnitOutcome {
+pub enum WriteOutcome {
     /// Done, now or by an earlier request with the same id.
     Done {
         /// One for each item, in order.
-        items: Vec<ItemOutcome>,
+        items: Vec<KeyOutcome>,
         /// True when this is the answer to an earlier request.
         replayed: bool,
     },
@@ -303,5 +303,5 @@ pub struct Recorded {
     /// What was asked.
     pub fingerprint: Fingerprint,
     /// How it came out.
-    pub items: Vec<ItemOutcome>,
+    pub items: Vec<KeyOutcome>,
 }
