@@ -66,8 +66,7 @@ const NOT_USED: &[&str] = &[
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("actors/src/store/backup.rs", "Held", "a file that a copy holds open, no subscription"),
     ("src/http/connection.rs", "Held", "a request that is held: the setting says `max_held`"),
-    ("src/http/nacos/search.rs", "Item", "Nacos calls a row of its answer so"),
-    ("src/bench/rounds.rs", "Heard", "what a client of the load heard of a publish; no message between actors"),
+    ("src/nacos/http/search.rs", "Item", "Nacos calls a row of its answer so"),
     ("bench/src/rounds.rs", "Heard", "what a client of the load heard of a publish; no message between actors"),
 ];
 

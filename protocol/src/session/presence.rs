@@ -7,9 +7,9 @@ use super::liveness::{Beat, Liveness};
 use super::pace::{Allowance, Pace};
 use crate::time::Mono;
 
-/// What follows from something that came.
+/// What follows from a message that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
+pub struct Arrival {
     /// How long to wait before the next is read: the client sends faster than it may.
     pub pause: Duration,
     /// The client counted as silent until now.
@@ -50,9 +50,9 @@ impl Presence {
     }
 
     /// So many bytes came.
-    pub fn heard(&mut self, now: Mono, bytes: usize) -> Heard {
+    pub fn heard(&mut self, now: Mono, bytes: usize) -> Arrival {
         self.liveness.heard(now);
-        Heard { pause: self.pace.read(now, bytes), is_back: std::mem::take(&mut self.is_silent) }
+        Arrival { pause: self.pace.read(now, bytes), is_back: std::mem::take(&mut self.is_silent) }
     }
 
     /// How long nothing has come.
