@@ -7,8 +7,8 @@
 //! 2. An [`Event::Acked`] names the batch id that the member was notified of.
 //! 3. [`Event::Tick`] comes at [`Publisher::next_wakeup`], or later.
 //!
-//! **Batch ids.** A withdrawn batch lets members answer from memory again, so none of its acks may ever count. What is
-//! published again after a withdrawal (parked, membership lost, another timeline) runs under a new batch id; acks bind
+//! **Batch ids.** A aborted batch lets members answer from memory again, so none of its acks may ever count. What is
+//! published again after an abort (suspended, membership lost, another timeline) runs under a new batch id; acks bind
 //! to the id. A batch that only lacks acks keeps its id, and with it the marks that stand.
 //!
 //! **Certainty.** A caller hears `Failed` only while no commit of its unit can land: before the first commit was sent,
@@ -146,7 +146,7 @@ impl Publisher {
             }
             CommitResult::Decided(Decision::NeedAcks(rows)) => batch.demand(now, &self.options, rows, out),
             CommitResult::Decided(Decision::NotMember | Decision::TimelineChanged(_)) => {
-                batch.withdraw(Phase::AwaitingMembership, out);
+                batch.abort(Phase::AwaitingMembership, out);
                 out.push(Effect::Rejoin);
             }
             CommitResult::Aborted { again: Again::MayHelp, .. } if batch.aborts < self.options.commit_retries => {
@@ -215,7 +215,7 @@ impl Publisher {
             let Some(batch) = self.batches.get_mut(index) else { return };
             match &batch.phase {
                 Phase::Gathering(_) if moved => {
-                    batch.withdraw(Phase::AwaitingMembership, out);
+                    batch.abort(Phase::AwaitingMembership, out);
                     self.notify_anew(now, index, out);
                 }
                 Phase::Gathering(_) => batch.observe(now, &self.options, &nodes, out),

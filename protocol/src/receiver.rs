@@ -117,7 +117,7 @@ impl Receiver {
             Event::Commit(event) => self.committed(event, out),
             Event::Abort(NotifyAbortEvent { batch }) => {
                 if let Some(entry) = self.pending.remove(batch) {
-                    entry.apply(Vec::new(), out);
+                    entry.commit(Vec::new(), out);
                 }
             }
             Event::Looked { batch, result } => self.looked(now, batch, result, out),
@@ -187,10 +187,10 @@ impl Receiver {
         match self.pending.remove(batch) {
             Some(entry) => {
                 let to = entry.publisher.clone();
-                entry.apply(changes, out);
+                entry.commit(changes, out);
                 out.push(Effect::Ack2 { to, batch });
             }
-            None => pending::apply(batch, changes, out),
+            None => pending::commit(batch, changes, out),
         }
     }
 
@@ -243,7 +243,7 @@ impl Receiver {
     fn start_over(&mut self, member: Option<Member>, out: &mut Vec<Effect>) {
         self.member = member;
         self.raising = None;
-        self.pending.take_all().into_iter().for_each(|entry| entry.apply(Vec::new(), out));
+        self.pending.take_all().into_iter().for_each(|entry| entry.commit(Vec::new(), out));
     }
 
     fn look_after_the_late(&mut self, now: Mono, out: &mut Vec<Effect>) {

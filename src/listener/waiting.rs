@@ -5,11 +5,14 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;
 use callboard_actors::store::OpenError;
 use callboard_migration::MigrationError;
+use callboard_protocol::error_code::ErrorCode;
+
+use crate::api::error::ApiError;
+use crate::http::problem;
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -96,15 +99,5 @@ async fn lives() -> HttpResponse {
 }
 
 async fn waits() -> HttpResponse {
-    let document = serde_json::json!({
-        "type": "urn:callboard:problem:unavailable",
-        "title": "Unavailable",
-        "status": 503,
-        "detail": "the node waits for its database",
-        "code": "unavailable",
-    });
-    HttpResponse::ServiceUnavailable()
-        .insert_header((CONTENT_TYPE, "application/problem+json"))
-        .insert_header((RETRY_AFTER, "2"))
-        .body(document.to_string())
+    problem::response(ApiError::new(ErrorCode::Unavailable, "the node waits for its database"))
 }

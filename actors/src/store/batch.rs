@@ -140,7 +140,7 @@ const STATE_COLUMNS: [Column; 5] =
 const CHANGE_COLUMNS: [Column; 11] = [
     Column::Rev,
     Column::Op,
-    Column::Source,
+    Column::Channel,
     Column::Operator,
     Column::SourceAddress,
     Column::ClientId,

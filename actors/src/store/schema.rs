@@ -64,7 +64,7 @@ pub(super) enum Column {
     Content,
     // What a change has besides.
     Op,
-    Source,
+    Channel,
     Operator,
     SourceAddress,
     ClientId,
@@ -109,4 +109,4 @@ pub(super) const FACTS: [Column; 11] = [
 
 /// The columns of a change that say who asked.
 pub(super) const ORIGIN: [Column; 5] =
-    [Column::Source, Column::Operator, Column::SourceAddress, Column::ClientId, Column::Note];
+    [Column::Channel, Column::Operator, Column::SourceAddress, Column::ClientId, Column::Note];

@@ -275,7 +275,7 @@ impl Batch {
     }
 
     /// Takes the notification back; no ack for this id counts from now on.
-    pub(super) fn withdraw(&mut self, next: Phase, out: &mut Vec<Effect>) {
+    pub(super) fn abort(&mut self, next: Phase, out: &mut Vec<Effect>) {
         out.push(Effect::Abort { batch: self.id });
         self.phase = next;
     }
@@ -355,14 +355,14 @@ impl Batch {
             let names: Vec<&str> = lacking.iter().map(|row| &*row.node.0).collect();
             let names = names.join(", ");
             let reason = format!("no acknowledgement came from {names}; ask another node");
-            self.withdraw(Phase::AwaitingMembership, out);
+            self.abort(Phase::AwaitingMembership, out);
             self.waiting.drain(..).for_each(|waiting| waiting.fail(&reason, out));
             return;
         }
         let rows = if is_cut_off || own_is_silent { Vec::new() } else { lacking.clone() };
         let pause = options.notify_repeat.saturating_mul(1 << self.parks.min(MOST_DOUBLINGS));
         self.parks += 1;
-        self.withdraw(Phase::Suspended { until: now.after(pause), lacking }, out);
+        self.abort(Phase::Suspended { until: now.after(pause), lacking }, out);
         if !rows.is_empty() {
             out.push(Effect::Revoke { rows });
         }

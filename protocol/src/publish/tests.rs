@@ -164,7 +164,7 @@ fn told(effect: &Effect) -> String {
             format!("reply {} {outcome}", caller.0)
         }
         Effect::Commit { batch, .. } => format!("confirm {}", number(batch)),
-        Effect::Abort { batch } => format!("withdraw {}", number(batch)),
+        Effect::Abort { batch } => format!("abort {}", number(batch)),
         Effect::Revoke { rows } => format!("revoke {}", names(rows)),
         Effect::Rejoin => "rejoin".to_owned(),
     }
@@ -277,7 +277,7 @@ fn a_unit_whose_commit_was_refused_fails_at_its_deadline_too() {
     script.acked(0, ack("a", 1, 1));
     script.now = Duration::from_secs(16);
     let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 2, 0)]));
-    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b", "reply 1 failed", "withdraw 0"]);
+    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b", "reply 1 failed", "abort 0"]);
 }
 
 #[test]
@@ -288,10 +288,10 @@ fn an_undone_commit_is_tried_again_a_few_times() {
     for _ in 0..3 {
         assert_eq!(script.committed(0, undone(Again::MayHelp)), ["commit 0 [r1] by a1"]);
     }
-    assert_eq!(script.committed(0, undone(Again::MayHelp)), ["reply 1 failed", "withdraw 0"]);
+    assert_eq!(script.committed(0, undone(Again::MayHelp)), ["reply 1 failed", "abort 0"]);
     script.publish(2, &["x"]);
     script.acked(1, ack("a", 1, 2));
-    assert_eq!(script.committed(1, undone(Again::IsFutile)), ["reply 2 failed", "withdraw 1"]);
+    assert_eq!(script.committed(1, undone(Again::IsFutile)), ["reply 2 failed", "abort 1"]);
 }
 
 fn undone(again: Again) -> CommitResult {
@@ -309,14 +309,14 @@ fn what_the_database_refuses_fails_alone_and_the_others_of_its_batch_go_through(
     assert_eq!(next.last().unwrap(), "notify 1 [k2/r2 k3/r3 k4/r4 k5/r5 k6/r6] to a");
     script.acked(1, ack("a", 1, 2));
     let refused = || undone(Again::RefusesOne);
-    assert_eq!(script.committed(1, refused()), ["withdraw 1", "notify 2 [k2/r2 k3/r3] to a"]);
+    assert_eq!(script.committed(1, refused()), ["abort 1", "notify 2 [k2/r2 k3/r3] to a"]);
     script.acked(2, ack("a", 1, 3));
     let next = script.committed(2, written(2));
     assert_eq!(next, ["reply 2 done", "reply 3 done", "confirm 2", "notify 3 [k4/r4 k5/r5] to a"]);
     script.acked(3, ack("a", 1, 4));
-    assert_eq!(script.committed(3, refused()), ["withdraw 3", "notify 4 [k4/r4] to a"]);
+    assert_eq!(script.committed(3, refused()), ["abort 3", "notify 4 [k4/r4] to a"]);
     script.acked(4, ack("a", 1, 5));
-    assert_eq!(script.committed(4, refused()), ["reply 4 rejected", "withdraw 4", "notify 5 [k5/r5] to a"]);
+    assert_eq!(script.committed(4, refused()), ["reply 4 rejected", "abort 4", "notify 5 [k5/r5] to a"]);
     script.acked(5, ack("a", 1, 6));
     let next = script.committed(5, written(1));
     assert_eq!(next, ["reply 5 done", "confirm 5", "notify 6 [k6/r6] to a"]);
@@ -337,7 +337,7 @@ fn an_unknown_commit_is_looked_up_and_answered_by_what_is_found() {
         script
     };
     assert_eq!(ask().resolved(1, Outcome::Landed(vec![recorded(1)])), ["reply 1 done", "reply 2 failed"]);
-    assert_eq!(ask().resolved(1, Outcome::Landed(vec![])), ["withdraw 1", "reply 1 failed", "reply 2 failed"]);
+    assert_eq!(ask().resolved(1, Outcome::Landed(vec![])), ["abort 1", "reply 1 failed", "reply 2 failed"]);
     let uncertain = Outcome::LandedUncertain(vec![recorded(2)]);
     assert_eq!(ask().resolved(1, uncertain), ["reply 1 unknown", "reply 2 done"]);
     let unresolved = Outcome::Unresolved { reason: "database down".into() };

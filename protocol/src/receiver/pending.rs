@@ -65,15 +65,15 @@ impl Entry {
             self.items.iter().any(|(key, request_id)| *key == state.key && found.landed.contains(request_id))
         };
         let changes = found.states.iter().filter(has_landed).cloned().map(CommittedChange::found).collect();
-        self.apply(changes, out);
+        self.commit(changes, out);
     }
 
     /// Ends the batch by its changes: they are applied, and the marks of all other keys go.
-    pub(super) fn apply(self, changes: Vec<CommittedChange>, out: &mut Vec<Effect>) {
+    pub(super) fn commit(self, changes: Vec<CommittedChange>, out: &mut Vec<Effect>) {
         let changed: HashSet<ConfigKey> = changes.iter().map(|change| change.key.clone()).collect();
         let mut keys = self.keys();
         keys.retain(|key| !changed.contains(key));
-        apply(self.batch, changes, out);
+        commit(self.batch, changes, out);
         if !keys.is_empty() {
             out.push(Effect::Abort { batch: self.batch, keys });
         }
@@ -81,7 +81,7 @@ impl Entry {
 }
 
 /// Applies the newest change of each key; says nothing when there is none.
-pub(super) fn apply(batch: BatchId, changes: Vec<CommittedChange>, out: &mut Vec<Effect>) {
+pub(super) fn commit(batch: BatchId, changes: Vec<CommittedChange>, out: &mut Vec<Effect>) {
     let mut newest: BTreeMap<ConfigKey, CommittedChange> = BTreeMap::new();
     for change in changes {
         if newest.get(&change.key).is_none_or(|known| known.version < change.version) {

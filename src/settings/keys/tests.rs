@@ -37,7 +37,10 @@ fn every_setting_is_in_the_table_with_texts() {
 fn names_follow_the_key_and_are_unique() {
     let key = Key::all().iter().find(|key| key.path() == "http.max_held").unwrap();
     assert_eq!((key.variable(), key.flag()), ("CALLBOARD_HTTP_MAX_HELD", "http-max-held"));
-    assert_eq!(key.summary(), "Waiting reads and event streams held at the same time on this node");
+    assert_eq!(
+        key.summary(),
+        "Waiting reads and long polls held at the same time on this node, and as many event streams"
+    );
     let variables: BTreeSet<&str> = Key::all().iter().map(Key::variable).collect();
     assert_eq!(variables.len(), Key::all().len());
 }

@@ -25,13 +25,13 @@ fn silence_is_answered_by_resends_then_by_parking_under_a_new_id() {
         [
             "250: notify 0 [x/r1] to b",
             "500: notify 0 [x/r1] to b",
-            "1000: withdraw 0",
+            "1000: abort 0",
             "1000: revoke b",
             "2000: notify 1 [x/r1] to ab",
             "2250: notify 1 [x/r1] to ab"
         ]
     );
-    assert!(script.acked(0, ack("b", 2, 3)).is_empty(), "an ack of the withdrawn batch is void");
+    assert!(script.acked(0, ack("b", 2, 3)).is_empty(), "an ack of the aborted batch is void");
     script.acked(1, ack("b", 2, 4));
     assert_eq!(script.acked(1, ack("a", 1, 2)), ["commit 1 [r1] by a2 b4"]);
 }
@@ -73,12 +73,12 @@ fn a_node_that_hears_less_than_half_of_the_others_revokes_nobody() {
         script.until(1_000).into_iter().skip(2).collect::<Vec<_>>()
     };
     let (a, b, c) = (ack("a", 1, 1), ack("b", 2, 1), ack("c", 3, 1));
-    assert_eq!(parked(3, std::slice::from_ref(&a)), ["1000: withdraw 0"], "one against two");
-    assert_eq!(parked(3, &[a.clone(), b.clone()]), ["1000: withdraw 0", "1000: revoke c"]);
-    assert_eq!(parked(4, &[a.clone(), b.clone()]), ["1000: withdraw 0", "1000: revoke cd"], "as many on each side");
-    assert_eq!(parked(5, &[a.clone(), b.clone()]), ["1000: withdraw 0"]);
-    assert_eq!(parked(3, &[b, c]), ["1000: withdraw 0"], "its own ack is missing");
-    assert_eq!(parked(2, &[a]), ["1000: withdraw 0", "1000: revoke b"], "with two nodes each may");
+    assert_eq!(parked(3, std::slice::from_ref(&a)), ["1000: abort 0"], "one against two");
+    assert_eq!(parked(3, &[a.clone(), b.clone()]), ["1000: abort 0", "1000: revoke c"]);
+    assert_eq!(parked(4, &[a.clone(), b.clone()]), ["1000: abort 0", "1000: revoke cd"], "as many on each side");
+    assert_eq!(parked(5, &[a.clone(), b.clone()]), ["1000: abort 0"]);
+    assert_eq!(parked(3, &[b, c]), ["1000: abort 0"], "its own ack is missing");
+    assert_eq!(parked(2, &[a]), ["1000: abort 0", "1000: revoke b"], "with two nodes each may");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_publisher_without_a_row_fails_at_once_when_a_member_keeps_silent() {
     let mut out = Vec::new();
     script.until(999);
     script.machine.step(Mono(Duration::from_millis(1_000)), Event::Tick, &mut out);
-    assert_eq!(out.iter().map(told).collect::<Vec<_>>(), ["withdraw 0", "reply 1 failed"]);
+    assert_eq!(out.iter().map(told).collect::<Vec<_>>(), ["abort 0", "reply 1 failed"]);
     let Some(Effect::Reply { outcome: PublishOutcome::Failed { reason }, .. }) = out.pop() else { panic!() };
     assert!(reason.contains("from b;"), "{reason}");
     assert_eq!((script.machine.in_flight(), script.machine.next_wakeup()), (0, None));
@@ -108,7 +108,7 @@ fn acks_of_lives_not_seen_yet_are_tried_at_the_database_before_anybody_is_given_
         let need = |life| CommitResult::Decided(Decision::NeedAcks(vec![row("b", life, 0)]));
         assert_eq!(script.committed(0, need(4)), ["notify 0 [x/r1] to b"]);
         let told = script.until(2_000);
-        assert!(told.iter().any(|effect| effect == "2000: withdraw 0"), "believed once: {told:?}");
+        assert!(told.iter().any(|effect| effect == "2000: abort 0"), "believed once: {told:?}");
     }
 }
 
@@ -125,11 +125,11 @@ fn a_membership_lost_while_a_commit_is_under_way_ends_by_what_the_commit_says() 
     };
     assert_eq!(committing().committed(0, written(1)), ["reply 1 done", "confirm 0"]);
     let mut script = committing();
-    assert_eq!(script.committed(0, CommitResult::Decided(Decision::NotMember)), ["withdraw 0", "rejoin"]);
+    assert_eq!(script.committed(0, CommitResult::Decided(Decision::NotMember)), ["abort 0", "rejoin"]);
     let mut script = committing();
     assert_eq!(script.committed(0, unknown()), ["resolve 0 [r1] own 1"], "the ack it stood on, of whatever life");
     assert!(script.observe(Standing::Member(node("a")), &[row("a", 9, 0), row("b", 2, 0)]).is_empty());
-    assert_eq!(script.resolved(0, Outcome::Landed(vec![])), ["withdraw 0", "reply 1 failed"]);
+    assert_eq!(script.resolved(0, Outcome::Landed(vec![])), ["abort 0", "reply 1 failed"]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_commit_that_lacks_acks_for_ever_ends_at_its_deadline() {
     }
     script.now = Duration::from_secs(15);
     let need = CommitResult::Decided(Decision::NeedAcks(vec![row("b", 2, 99)]));
-    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b", "reply 1 failed", "withdraw 0"]);
+    assert_eq!(script.committed(0, need), ["notify 0 [x/r1] to b", "reply 1 failed", "abort 0"]);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_lost_membership_withdraws_and_starts_over_after_the_next_observation() {
         let mut script = Script::member(&[row("a", 1, 0)]);
         script.publish(1, &["x"]);
         script.acked(0, ack("a", 1, 1));
-        assert_eq!(script.committed(0, CommitResult::Decided(lost)), ["withdraw 0", "rejoin"]);
+        assert_eq!(script.committed(0, CommitResult::Decided(lost)), ["abort 0", "rejoin"]);
         assert!(script.acked(0, ack("a", 1, 1)).is_empty());
         let rejoined = script.observe(Standing::Member(node("a")), &[row("a", 2, 0)]);
         assert_eq!(rejoined, ["notify 1 [x/r1] to a"]);
@@ -192,7 +192,7 @@ fn another_timeline_withdraws_what_is_being_gathered() {
     script.publish(1, &["x"]);
     let moved =
         Membership { standing: Standing::Member(node("a")), timeline: Timeline(2), nodes: vec![row("a", 2, 0)] };
-    assert_eq!(script.step(Event::Membership(moved)), ["withdraw 0", "notify 1 [x/r1] to a"]);
+    assert_eq!(script.step(Event::Membership(moved)), ["abort 0", "notify 1 [x/r1] to a"]);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_node_that_stays_cut_off_fails_its_units_when_it_parks_them_again() {
     let mut script = Script::member(&[row("a", 1, 0), row("b", 2, 0), row("c", 3, 0)]);
     script.publish(1, &["x"]);
     script.acked(0, ack("a", 1, 1));
-    assert!(script.until(2_000).contains(&"1000: withdraw 0".to_owned()));
+    assert!(script.until(2_000).contains(&"1000: abort 0".to_owned()));
     script.acked(1, ack("a", 1, 2));
     let told = script.until(4_000);
     assert!(told.contains(&"3000: reply 1 failed".to_owned()), "{told:?}");

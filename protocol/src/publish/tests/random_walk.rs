@@ -1,7 +1,7 @@
 //! Random walks of one publisher among members and a database that decides with the real [`decide`]: messages are
 //! lost, late and doubled, commits of unknown outcome land later or never, members come, go, and take acks back.
 //!
-//! Checked at every step: a batch lands only while every row's node holds its mark; a batch that is withdrawn has not
+//! Checked at every step: a batch lands only while every row's node holds its mark; a batch that is aborted has not
 //! landed and never does; nothing that was reported as failed lands; nobody is answered twice. At the end of each walk the database answers and everybody has an answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -64,7 +64,7 @@ struct World {
     answered: BTreeSet<u64>,
     failed: HashSet<RequestId>,
     landed: HashSet<BatchId>,
-    withdrawn: HashSet<BatchId>,
+    aborted: HashSet<BatchId>,
 }
 
 impl World {
@@ -88,7 +88,7 @@ impl World {
             answered: BTreeSet::new(),
             failed: HashSet::new(),
             landed: HashSet::new(),
-            withdrawn: HashSet::new(),
+            aborted: HashSet::new(),
         }
     }
 
@@ -111,9 +111,9 @@ impl World {
                 self.messages.extend(to.into_iter().map(|to| Message::Notify { batch, to }));
             }
             Effect::Abort { batch } => {
-                self.withdrawn.insert(batch);
+                self.aborted.insert(batch);
                 if self.landed.contains(&batch) {
-                    return Err(format!("{batch:?} has landed and is withdrawn"));
+                    return Err(format!("{batch:?} has landed and is aborted"));
                 }
                 self.messages.extend(NAMES.map(|name| Message::Abort { batch, to: node(name) }));
             }
@@ -172,8 +172,8 @@ impl World {
             }
         }
         self.landed.insert(commit.batch);
-        if self.withdrawn.contains(&commit.batch) {
-            return Err(format!("{:?} was withdrawn and has landed", commit.batch));
+        if self.aborted.contains(&commit.batch) {
+            return Err(format!("{:?} was aborted and has landed", commit.batch));
         }
         self.revision = writes.revision;
         for request in &writes.requests {
