@@ -255,7 +255,7 @@ pub struct PublishMetrics {
 /// The label of [`PublishMetrics::outcomes`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
-    /// `done`, `refused`, `busy`, `failed` or `unknown`.
+    /// `done`, `refused`, `busy`, `failed`, `rejected` or `unknown`.
     pub outcome: &'static str,
 }
 

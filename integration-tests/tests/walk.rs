@@ -45,6 +45,19 @@ fn every_step_of_a_publish_exists_and_there_are_few_files() {
 }
 
 #[test]
+fn every_file_that_the_map_names_is_there() {
+    let page = fs::read_to_string(workspace().join("docs/architecture.md")).unwrap();
+    let roots = ["protocol/", "proto/", "client/", "cli/", "bench/", "migration/", "actor-runtime/", "actors/", "src/"];
+    let roots = roots.iter().chain(&["integration-tests/", "config/", "docs/", "scripts/"]);
+    let named = quoted(&page).into_iter().filter(|name| !name.contains(['{', ' ']));
+    let named: Vec<&str> = named.filter(|name| roots.clone().any(|root| name.starts_with(root))).collect();
+    assert!(named.len() > 60, "{} files named", named.len());
+    for name in named {
+        assert!(workspace().join(name).exists(), "{name} is not there");
+    }
+}
+
+#[test]
 fn what_is_missing_is_found_out() {
     let table = "| # | step | file | function |\n| 1 | **A** `b` | `src/x.rs` | `put`, `Notify` |\n";
     assert_eq!(steps(table), [("src/x.rs", vec!["put", "Notify"])]);

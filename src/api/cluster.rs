@@ -20,9 +20,12 @@ pub(crate) async fn view(node: &Node) -> Result<ClusterView, ApiError> {
     Ok(ask(&node.cluster_listener, GetCluster, DEADLINE).await?)
 }
 
+/// How long a client may wait to be told where else to go.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Where the other nodes of the cluster listen for native sessions.
 pub(crate) async fn elsewhere(node: &Node) -> Vec<String> {
-    let Ok(view) = view(node).await else { return Vec::new() };
+    let Ok(view) = ask(&node.cluster_listener, GetCluster, SOON).await else { return Vec::new() };
     let others = membership_view::elsewhere(&view.nodes, &view.node);
     others.filter_map(|seen| seen.addresses.session).map(|address| address.to_string()).collect()
 }

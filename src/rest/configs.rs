@@ -1,7 +1,7 @@
 //! Reading one configuration: at once, or held until it differs from what the client has. The hot path of the node:
 //! one message to the reader of the same thread, and the bytes go out as they are kept.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -9,6 +9,7 @@ use actix_web::http::header::{
     LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
+use callboard_actors::cache::reading::Reading;
 use callboard_actors::long_poll::{Hold, PollAnswer};
 use callboard_protocol::config::{ConfigState, ConfigType};
 use callboard_protocol::content::{Content, Md5};
@@ -46,14 +47,20 @@ pub(super) async fn read(call: Call) -> Answer {
     }
     let client = client::identity(&call.request);
     let mut reading = stale::read(&call.state, key.clone()).await?;
-    if let Some(wait) = wait.filter(|wait| !wait.is_zero())
-        && reading.age.is_none()
-        && has(&held, &reading.state, &client)
-    {
-        let _held = connection::hold(&call.request);
+    let (begun, wait) = (Instant::now(), wait.unwrap_or_default());
+    let _held = (!wait.is_zero()).then(|| connection::hold(&call.request));
+    loop {
+        let left = wait.saturating_sub(begun.elapsed());
+        if left.is_zero() || reading.age.is_some() || !has(&held, &reading.state, &client) {
+            break;
+        }
         let watched = Watched { key: key.clone(), held: held.clone().into() };
-        until_different(&call.state, watched, wait, client.clone().into_owned()).await?;
-        reading = stale::read(&call.state, key).await?;
+        let end = until_different(&call.state, watched, left, client.clone().into_owned()).await?;
+        reading = later(reading, stale::read(&call.state, key.clone()).await?);
+        // What changed may be as before again.
+        if end == WaitEnd::Over {
+            break;
+        }
     }
     Ok(stale::mark(&reading, answer(&reading.state, &held, &client)?))
 }
@@ -70,23 +77,40 @@ fn has(held: &ReadCondition, state: &ConfigState, client: &ClientIdentity) -> bo
     held.is_held(state.version, digest(state, client))
 }
 
+/// What the second reading of a request says. One that may be old never takes back what the first one has shown.
+fn later(first: Reading, second: Reading) -> Reading {
+    if second.age.is_some() && second.state.version < first.state.version {
+        return Reading { state: first.state, age: second.age };
+    }
+    second
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WaitEnd {
+    /// The state is, or was for a moment, another one than the client has.
+    Different,
+    /// The time is over, or it could not be waited any longer: the next read says what there is.
+    Over,
+}
+
 /// Holds the request until the state is another one than the client has, or the wait is over.
 async fn until_different(
     state: &web::Data<State>,
     watched: Watched,
     wait: Duration,
     client: ClientIdentity,
-) -> Result<(), ApiError> {
+) -> Result<WaitEnd, ApiError> {
     state.shared.draining.refuse_new()?;
     let (sender, answer) = oneshot::channel();
     // Not asked but sent: the answer comes through its own channel, and its drop ends the poll.
     state.worker.long_poll.do_send(Hold { records: vec![watched], client, wait: Some(wait), answer: sender });
     // The actor ends the wait; the deadline is for one that can't.
     match tokio::time::timeout(wait + READ_DEADLINE * 2, answer).await {
-        Ok(Ok(PollAnswer::Changed(_) | PollAnswer::Quiet)) => Ok(()),
-        Ok(Ok(PollAnswer::Failed(failure))) => Err(failure.into()),
+        Ok(Ok(PollAnswer::Changed(_))) => Ok(WaitEnd::Different),
         Ok(Ok(PollAnswer::Refused(refused))) => Err(refused.into()),
-        Ok(Err(_)) | Err(_) => Err(ApiError::new(ErrorCode::Unavailable, "the wait was broken off")),
+        // The time may have ended before anything could be compared.
+        Ok(Ok(PollAnswer::Quiet | PollAnswer::Failed(_)) | Err(_)) | Err(_) => Ok(WaitEnd::Over),
     }
 }
 
@@ -141,3 +165,6 @@ pub(super) fn describe() -> Described {
             ErrorCode::ShuttingDown,
         ])
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,10 +55,23 @@ fn form(problem: &ApiError) -> Fault {
 }
 
 fn needs_answer(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Get(_) | Kind::List(_) | Kind::Publish(_) | Kind::Delete(_) | Kind::Watch(_) | Kind::Unwatch(_)
-    )
+    match kind {
+        Kind::Get(_) | Kind::List(_) | Kind::Publish(_) | Kind::Delete(_) | Kind::Watch(_) | Kind::Unwatch(_) => true,
+        Kind::Hello(_)
+        | Kind::Applied(_)
+        | Kind::Rejected(_)
+        | Kind::Ping(_)
+        | Kind::Pong(_)
+        | Kind::Welcome(_)
+        | Kind::Config(_)
+        | Kind::Page(_)
+        | Kind::Published(_)
+        | Kind::Watching(_)
+        | Kind::Unwatched(_)
+        | Kind::Push(_)
+        | Kind::GoAway(_)
+        | Kind::Error(_) => false,
+    }
 }
 
 fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, ApiError> {

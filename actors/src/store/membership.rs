@@ -178,7 +178,9 @@ async fn add_row(
         }
         Admission::Held => Ok(Joined::Held(leases::observed(transaction).await?)),
         Admission::Elsewhere => {
-            let observation = leases::observed(transaction).await?;
+            let mut observation = leases::observed(transaction).await?;
+            // A former row of its own says nothing of who lives at which member.
+            observation.rows.retain(|row| row.node != candidate.node);
             Ok(Joined::Elsewhere { observation, ours: candidate.database_member })
         }
         Admission::Incompatible { node } => Ok(Joined::Incompatible { node }),

@@ -35,8 +35,7 @@ impl Fault {
 
     /// What a controller of Nacos says.
     pub(super) fn caused(code: ErrorCode, message: impl AsRef<str>) -> Self {
-        // A semicolon ends what is said.
-        Self::new(code, format!("caused: {};", message.as_ref().replace("; ", ", ")))
+        Self::new(code, format!("caused: {};", message.as_ref()))
     }
 
     /// What the client sent breaks a rule.
@@ -95,7 +94,8 @@ fn status(number: u16) -> StatusCode {
 
 impl From<ApiError> for Fault {
     fn from(error: ApiError) -> Self {
-        Self { closes: error.closes, ..Self::caused(error.code(), error.detail()) }
+        // A semicolon ends what is said.
+        Self { closes: error.closes, ..Self::caused(error.code(), error.detail().replace("; ", ", ")) }
     }
 }
 
