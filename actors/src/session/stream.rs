@@ -404,3 +404,6 @@ impl Handler<GetWatched> for StreamSession {
         MessageResult(Watched { keys, count, prefixes })
     }
 }
+
+#[cfg(test)]
+mod tests;
