@@ -68,7 +68,8 @@ fn open(state: &State, selector: Selector, resume: Option<Version>, identity: Cl
     let worker = &state.worker;
     let neighbours = Deps {
         coordinator: worker.coordinator.clone(),
-        store: worker.store.clone(),
+        snapshot: worker.store.clone().recipient(),
+        feed: worker.store.clone().recipient(),
         metrics: worker.node.metrics.push.clone(),
     };
     let (frames, coming) = mpsc::channel(BUFFER);

@@ -494,3 +494,6 @@ fn listened(subject: &Subject) -> Option<&ConfigKey> {
         Subject::Match(_) | Subject::Sync(..) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MessageResult};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Handler, MessageResult, Recipient};
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::member::Timeline;
 use callboard_protocol::push_ledger::{PushEvent, PushStep, SessionNumber};
@@ -28,7 +28,7 @@ use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
 use crate::runtime::{AskError, Context, Observable, ask};
 use crate::store::{Feed, Snapshot};
-use crate::store_reader::{GetFeed, GetSnapshot, StoreReader};
+use crate::store_reader::{GetFeed, GetSnapshot};
 
 /// What is written to the connection.
 #[derive(Debug, Clone)]
@@ -120,8 +120,10 @@ pub struct StreamRequest {
 pub struct Deps {
     /// Knows who watches.
     pub coordinator: Addr<Coordinator>,
-    /// Reads snapshots and the feed.
-    pub store: Addr<StoreReader>,
+    /// Reads the present states.
+    pub snapshot: Recipient<GetSnapshot>,
+    /// Reads the changes after a point.
+    pub feed: Recipient<GetFeed>,
     /// Counts.
     pub metrics: PushMetrics,
 }
@@ -192,7 +194,7 @@ impl StreamSession {
     }
 
     fn read_snapshot(&mut self, context: &mut Context<Self>) {
-        let store = self.neighbours.store.clone();
+        let store = self.neighbours.snapshot.clone();
         let limit = u32::try_from(self.request.max_keys).unwrap_or(u32::MAX);
         let question = GetSnapshot { selector: self.request.selector.clone(), limit };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
@@ -217,7 +219,7 @@ impl StreamSession {
     }
 
     fn read_feed(&mut self, after: Version, context: &mut Context<Self>) {
-        let store = self.neighbours.store.clone();
+        let store = self.neighbours.feed.clone();
         let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
@@ -402,3 +404,6 @@ impl Handler<GetWatched> for StreamSession {
         MessageResult(Watched { keys, count, prefixes })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,7 +235,8 @@ impl World {
         };
         let neighbours = stream::Deps {
             coordinator: self.workers[1].coordinator.clone(),
-            store: self.workers[1].store.clone(),
+            snapshot: self.workers[1].store.clone().recipient(),
+            feed: self.workers[1].store.clone().recipient(),
             metrics: self.node.metrics.push.clone(),
         };
         let spec = Spec::new(&self.node.registry, "stream");

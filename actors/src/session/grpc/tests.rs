@@ -1,0 +1,689 @@
+//! The actor on paused time, over the real coordinator and event bus, reads that the test answers, and a stream of which the
+//! test takes what it is told. Holds no rule of the conversation: those are tested where they are, in
+//! `callboard_protocol::nacos`.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use actix::Addr;
+use callboard_protocol::clients::{ClientFilter, ClientQuery, ClientSeen};
+use callboard_protocol::config::{SharedState, Version};
+use callboard_protocol::content::{Md5, Reported};
+use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::member::NodeId;
+use callboard_protocol::session::client::{ClientId, ClientKind};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::message::{Fault, Listen, Listening, Query, Unlisten};
+use super::*;
+use crate::cache::reader::{Get, GetMany};
+use crate::coordinator::connections::ListClients;
+use crate::coordinator::{self, Coordinator, CountWatches, Drain, WatchRefused};
+use crate::event_bus::{self, ConfigEvent, EventBus, PushNews, SubscribePushes};
+use crate::metrics::Metrics;
+use crate::runtime::{Registry, Spec, start, start_once};
+use crate::testbed::{self, DEADLINE, Desk, Questions, Told as Heard, Witness, advance, key, query, run, settle};
+
+const LISTENS: usize = 3;
+const WRITE: Duration = Duration::from_secs(10);
+const ALLOWANCE: Allowance = Allowance { frames: 1_000, bytes: 1 << 20 };
+const TICK: Duration = Duration::from_millis(1);
+
+struct World {
+    metrics: Metrics,
+    bus: Addr<EventBus>,
+    coordinator: Addr<Coordinator>,
+    session: Addr<GrpcSession>,
+    states: HashMap<ConfigKey, SharedState>,
+    many: Questions<GetMany>,
+    one: Questions<Get>,
+    pushes: Heard<PushNews>,
+    connection: oneshot::Receiver<()>,
+}
+
+/// A stream, and the number of the notice that it told last.
+struct ClientStream {
+    number: u64,
+    notices: mpsc::Receiver<Box<Notice>>,
+    last: u64,
+}
+
+impl ClientStream {
+    /// All that it told.
+    async fn hear(&mut self) -> Vec<String> {
+        settle().await;
+        let mut heard = Vec::new();
+        while let Ok(notice) = self.notices.try_recv() {
+            let (number, said) = match *notice {
+                Notice::Ready(number) => (number, "ready".to_owned()),
+                Notice::Detection(number) => (number, "are you there?".to_owned()),
+                Notice::Changed { number, key, tenant } => (number, format!("changed {} of {tenant}", key.data_id())),
+                Notice::Matched { number, .. } | Notice::Sync { number, .. } => (number, "a pattern".to_owned()),
+            };
+            self.last = number;
+            heard.push(said);
+        }
+        heard
+    }
+
+    /// The node has completed it.
+    fn is_complete(&self) -> bool {
+        self.notices.is_closed() && self.notices.is_empty()
+    }
+}
+
+fn client() -> Client {
+    let identity = ClientIdentity::default();
+    Client { id: ClientId("c".into()), kind: ClientKind::Grpc, identity, software: "Nacos-Java-Client:v2.5.1".into() }
+}
+
+/// A request of a client that listens to these, and holds these contents of them.
+fn listen(held: &[(&str, &str)]) -> Entered<Listen> {
+    let listening = |(data_id, text): &(&str, &str)| Listening {
+        key: Some(key(data_id)),
+        tenant: "t".to_owned(),
+        reported: Reported::Content((!text.is_empty()).then(|| Md5::of(text.as_bytes()))),
+    };
+    entered(Listen(held.iter().map(listening).collect()))
+}
+
+fn entered<M>(asks: M) -> Entered<M> {
+    Entered { enter: Enter { class: "a", bytes: 10, needs_setup: true }, asks }
+}
+
+impl World {
+    async fn start() -> Self {
+        Self::with_watches(10).await
+    }
+
+    /// A session on a thread where so many watches of sessions may be held.
+    async fn with_watches(session_watches: usize) -> Self {
+        let (registry, metrics) = (Registry::new(), Metrics::default());
+        let counts = metrics.push.clone();
+        let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
+        let from = bus.clone();
+        let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
+            Coordinator::new(from.clone(), coordinator::Limits { watches: 10, session_watches }, NodeId("n1".into()))
+        });
+        let ((get_many, many), (get, one)) = (Desk::open(), Desk::open());
+        let setup = Setup {
+            limits: Limits {
+                listens: LISTENS,
+                allowance: ALLOWANCE,
+                write: WRITE,
+                read: DEADLINE,
+                publish: DEADLINE,
+                serve_stale: false,
+            },
+            neighbours: Deps {
+                coordinator: coordinator.clone(),
+                get,
+                get_many,
+                get_stale: Desk::open().0,
+                list: Desk::open().0,
+                snapshot: Desk::open().0,
+                search: Desk::open().0,
+                publish: Desk::open().0,
+            },
+            clock: testbed::clock(),
+            push: metrics.push.clone(),
+            grpc: metrics.grpc.clone(),
+        };
+        settle().await;
+        let (witness, pushes) = Witness::start();
+        query(&bus, SubscribePushes(witness)).await;
+        let (closing, connection) = oneshot::channel();
+        let spec = Spec::new(&registry, "grpc_session");
+        let session = start_once(&spec, move |_| GrpcSession::new(Arc::new(setup), SessionNumber(1), closing));
+        let states = HashMap::new();
+        Self { metrics, bus, coordinator, session, states, many, one, pushes, connection }
+    }
+
+    /// The client opens a stream that holds so many notices.
+    async fn open_stream(&self, room: usize) -> ClientStream {
+        let (outlet, notices) = mpsc::channel(room);
+        let number = query(&self.session, OpenStream(outlet)).await;
+        ClientStream { number, notices, last: 0 }
+    }
+
+    fn say(&self, stream: &ClientStream, word: Word) {
+        self.session.do_send(Told { stream: stream.number, bytes: 10, word });
+    }
+
+    /// The client says who it is.
+    async fn set_up(&self, stream: &ClientStream, wants_ready: bool) {
+        self.say(stream, Word::SetUp { client: Box::new(client()), wants_ready });
+        settle().await;
+    }
+
+    /// A client that is set up.
+    async fn joined(&self) -> ClientStream {
+        let stream = self.open_stream(4).await;
+        self.set_up(&stream, false).await;
+        stream
+    }
+
+    /// Asks, and does not wait for the answer.
+    fn ask<M>(&self, message: M) -> JoinHandle<M::Result>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        GrpcSession: Handler<M>,
+    {
+        let session = self.session.clone();
+        actix::spawn(async move { query(&session, message).await })
+    }
+
+    /// Answers the next read of many keys.
+    async fn read(&mut self) {
+        let states = &self.states;
+        let absent = |key: &ConfigKey| testbed::state(key.data_id(), 0, "");
+        let read = |key: &ConfigKey| states.get(key).cloned().unwrap_or_else(|| absent(key));
+        self.many.answer(|asked| Ok(asked.keys.iter().map(read).collect())).await;
+    }
+
+    /// Listens, and answers which differ.
+    async fn listen(&mut self, held: &[(&str, &str)]) -> Vec<bool> {
+        let listening = self.ask(listen(held));
+        self.read().await;
+        listening.await.unwrap().unwrap().unwrap()
+    }
+
+    /// Queries a configuration: from then on the client has it.
+    async fn query(&mut self, data_id: &str) {
+        let querying = self.ask(entered(Query { key: key(data_id), is_for_all: true }));
+        let states = &self.states;
+        self.one.answer(|Get { key }| Ok(SharedState::clone(&states[key]))).await;
+        querying.await.unwrap().unwrap().unwrap();
+    }
+
+    fn store(&mut self, data_id: &str, version: u64, text: &str) -> SharedState {
+        let state = testbed::state(data_id, version, text);
+        self.states.insert(key(data_id), SharedState::clone(&state));
+        state
+    }
+
+    async fn publish(&mut self, data_id: &str, version: u64, text: &str) {
+        let state = self.store(data_id, version, text);
+        self.bus.do_send(event_bus::Publish(ConfigEvent::Changed(Arc::from([state]))));
+        settle().await;
+    }
+
+    /// Lets so many seconds pass, in each of which the client says something of no consequence. What it was told in which.
+    async fn pass(&self, stream: &mut ClientStream, seconds: u64) -> Vec<(u64, String)> {
+        let mut told = Vec::new();
+        for second in 1..=seconds {
+            self.say(stream, Word::Other);
+            advance(Duration::from_secs(1)).await;
+            told.extend(stream.hear().await.into_iter().map(|said| (second, said)));
+        }
+        told
+    }
+
+    async fn clients(&self) -> Vec<ClientSeen> {
+        let asked = ClientQuery { filter: ClientFilter::default(), after: None, limit: 10, keys: 10 };
+        query(&self.coordinator, ListClients(asked)).await.items
+    }
+
+    async fn watches(&self) -> usize {
+        query(&self.coordinator, CountWatches).await
+    }
+
+    /// What the account of the node was told meanwhile.
+    async fn steps(&self) -> Vec<(Version, PushStep)> {
+        advance(Duration::from_millis(50)).await;
+        let steps = self.pushes.take().into_iter().flat_map(|news| match news {
+            PushNews::Happened(events) => events.iter().map(|event| (event.version, event.step.clone())).collect(),
+            PushNews::Missed => Vec::new(),
+        });
+        steps.collect()
+    }
+
+    fn ended(&self, reason: &'static str) -> u64 {
+        self.metrics.grpc.ended.get_or_create(&EndLabel { reason }).get()
+    }
+
+    fn is_closed(&mut self) -> bool {
+        self.connection.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+}
+
+#[test]
+fn a_request_before_the_connection_is_set_up_waits_for_a_while_and_is_refused() {
+    run(async || {
+        let mut world = World::start().await;
+        let _stream = world.open_stream(4).await;
+        let (listening, entering) =
+            (world.ask(listen(&[("a", "")])), world.ask(Enter { class: "a", bytes: 1, needs_setup: true }));
+        advance(SETUP - TICK).await;
+        assert!(!listening.is_finished() && !entering.is_finished());
+        advance(TICK).await;
+        assert!(listening.await.unwrap().is_none());
+        assert!(!entering.await.unwrap());
+        world.many.none().await;
+        assert_eq!(world.watches().await, 0);
+    });
+}
+
+#[test]
+fn a_request_that_needs_no_set_up_enters_at_once() {
+    run(async || {
+        let world = World::start().await;
+        assert!(!query(&world.session, Enter { class: "a", bytes: 1, needs_setup: false }).await);
+        let _stream = world.joined().await;
+        assert!(query(&world.session, Enter { class: "a", bytes: 1, needs_setup: true }).await);
+    });
+}
+
+#[test]
+fn a_request_that_waits_goes_on_when_the_connection_is_set_up() {
+    run(async || {
+        let mut world = World::start().await;
+        let stream = world.open_stream(4).await;
+        let listening = world.ask(listen(&[("a", "")]));
+        advance(SETUP / 2).await;
+        world.set_up(&stream, false).await;
+        world.read().await;
+        assert_eq!(listening.await.unwrap().unwrap().unwrap(), [false]);
+    });
+}
+
+#[test]
+fn a_client_that_says_who_it_is_is_registered_and_told_that_it_is_set_up() {
+    run(async || {
+        let world = World::start().await;
+        let mut stream = world.open_stream(4).await;
+        settle().await;
+        assert_eq!(world.clients().await, []);
+        world.set_up(&stream, true).await;
+        assert_eq!(stream.hear().await, ["ready"]);
+        let clients = world.clients().await;
+        assert_eq!((clients.len(), &clients[0].client, clients[0].place.session), (1, &client(), SessionNumber(1)));
+        world.set_up(&stream, true).await;
+        assert_eq!(stream.hear().await, [""; 0], "it is set up once");
+    });
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_it_is_not_told_that_it_is_set_up() {
+    run(async || {
+        let world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(world.clients().await.len(), 1);
+    });
+}
+
+#[test]
+fn a_client_is_refused_that_comes_to_a_node_that_stops() {
+    run(async || {
+        let mut world = World::start().await;
+        query(&world.coordinator, Drain(Arc::from([]))).await;
+        let stream = world.joined().await;
+        assert!(world.is_closed() && stream.is_complete() && !world.session.connected());
+        assert_eq!(world.ended("refused"), 1);
+    });
+}
+
+#[test]
+fn a_listen_is_registered_first_and_read_second_and_answered_with_what_differs() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        world.store("a", 3, "x");
+        world.store("b", 4, "y");
+        let listening = world.ask(listen(&[("a", "x"), ("b", "x"), ("c", "")]));
+        let (asked, reply) = world.many.next().await;
+        assert_eq!(asked.keys, [key("a"), key("b"), key("c")]);
+        assert_eq!(world.watches().await, 3, "registered before it is read");
+        let read =
+            Ok(vec![world.states[&key("a")].clone(), world.states[&key("b")].clone(), testbed::state("c", 0, "")]);
+        reply.send(read).unwrap();
+        assert_eq!(listening.await.unwrap().unwrap().unwrap(), [false, true, false]);
+        // Somebody who did not listen to the answer is told once more.
+        assert_eq!(world.pass(&mut stream, 2).await, [(2, "changed b of t".to_owned())]);
+    });
+}
+
+#[test]
+fn a_name_that_none_can_have_differs_from_whatever_is_not_nothing() {
+    run(async || {
+        let mut world = World::start().await;
+        let _stream = world.joined().await;
+        let nameless = |reported| Listening { key: None, tenant: String::new(), reported };
+        let asked = vec![nameless(Reported::Content(None)), nameless(Reported::Content(Some(Md5::of(b"x"))))];
+        assert_eq!(query(&world.session, entered(Listen(asked))).await.unwrap().unwrap(), [false, true]);
+        world.many.none().await;
+    });
+}
+
+#[test]
+fn what_changes_while_it_is_read_is_told_and_what_was_read_does_not_hide_it() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        let old = world.store("a", 3, "x");
+        let listening = world.ask(listen(&[("a", "x")]));
+        let (_, reply) = world.many.next().await;
+        world.publish("a", 4, "y").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        reply.send(Ok(vec![old])).unwrap();
+        assert_eq!(listening.await.unwrap().unwrap().unwrap(), [true]);
+    });
+}
+
+#[test]
+fn a_change_is_told_once_and_not_again_when_it_is_acknowledged_and_asked_for() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(stream.hear().await, [""; 0], "it is known already");
+        world.say(&stream, Word::Acknowledged(stream.last, true));
+        world.query("a").await;
+        assert_eq!(world.pass(&mut stream, 60).await, []);
+        let notices = &world.metrics.grpc.notices;
+        assert_eq!((notices.sent.get(), notices.acknowledged.get(), notices.repeated.get()), (1, 1, 0));
+        assert_eq!(world.steps().await, [(Version(1), PushStep::Sent), (Version(1), PushStep::Received)]);
+    });
+}
+
+#[test]
+fn a_change_while_another_is_under_way_is_told_when_that_is_acknowledged() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        world.publish("a", 2, "y").await;
+        world.publish("a", 3, "z").await;
+        assert_eq!(stream.hear().await, [""; 0]);
+        world.say(&stream, Word::Acknowledged(stream.last, true));
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn a_notice_that_nobody_acknowledges_is_repeated_and_given_up() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        let told = world.pass(&mut stream, 120).await;
+        // Three seconds of patience, and a pause that grows by two.
+        let times: Vec<u64> = told.iter().map(|(second, _)| *second).collect();
+        assert_eq!(times, [5, 12, 21, 32]);
+        assert!(told.iter().all(|(_, said)| said == "changed a of t"), "{told:?}");
+        let notices = &world.metrics.grpc.notices;
+        assert_eq!((notices.sent.get(), notices.repeated.get(), notices.given_up.get()), (1, 4, 1));
+        world.publish("a", 2, "y").await;
+        assert_eq!(stream.hear().await, ["changed a of t"], "a later change is told all the same");
+    });
+}
+
+#[test]
+fn a_notice_that_the_client_could_not_take_or_did_not_follow_is_repeated() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        world.say(&stream, Word::Acknowledged(stream.last, false));
+        assert_eq!(world.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it could not");
+        world.say(&stream, Word::Acknowledged(stream.last, true));
+        assert_eq!(world.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it never asked");
+    });
+}
+
+#[test]
+fn what_a_client_does_not_listen_to_any_longer_is_not_told() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", ""), ("b", "")]).await, [false, false]);
+        assert!(query(&world.session, entered(Unlisten(vec![key("a")]))).await.is_some());
+        assert_eq!(world.watches().await, 1);
+        world.publish("a", 1, "x").await;
+        world.publish("b", 2, "x").await;
+        assert_eq!(stream.hear().await, ["changed b of t"]);
+    });
+}
+
+#[test]
+fn no_more_is_listened_to_than_may_be() {
+    run(async || {
+        let mut world = World::start().await;
+        let _stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", ""), ("b", ""), ("c", "")]).await, [false; LISTENS]);
+        let refused = world.ask(listen(&[("c", ""), ("d", "")])).await.unwrap().unwrap();
+        assert!(matches!(refused, Err(Fault::TooManyWatches(LISTENS))), "{refused:?}");
+        assert_eq!(world.watches().await, LISTENS, "nothing of it is listened to");
+        assert_eq!(world.listen(&[("a", ""), ("c", "")]).await, [false, false], "these are not new");
+        assert!(query(&world.session, entered(Unlisten(vec![key("a")]))).await.is_some());
+        assert_eq!(world.listen(&[("d", "")]).await, [false]);
+    });
+}
+
+#[test]
+fn what_the_coordinator_has_no_room_for_is_refused_and_not_listened_to() {
+    run(async || {
+        let mut world = World::with_watches(1).await;
+        let mut stream = world.joined().await;
+        let refused = world.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
+        assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
+        let keys: Vec<ConfigKey> = world.clients().await[0].keys.iter().map(|seen| seen.key.clone()).collect();
+        assert_eq!(keys, [key("a")]);
+        world.publish("b", 1, "x").await;
+        world.publish("a", 2, "x").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn a_stream_that_ends_gives_the_registration_back() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        world.session.do_send(StreamEnded(stream.number));
+        settle().await;
+        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 0));
+        assert!(!world.is_closed() && world.session.connected(), "the connection lives on");
+        assert_eq!(world.steps().await, [(Version(1), PushStep::Sent), (Version(1), PushStep::Lost)]);
+        let listening = world.ask(listen(&[("a", "")]));
+        advance(SETUP).await;
+        assert!(listening.await.unwrap().is_none(), "it is not set up any longer");
+    });
+}
+
+#[test]
+fn a_second_stream_takes_over_and_the_client_begins_anew() {
+    run(async || {
+        let mut world = World::start().await;
+        let first = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        let listening = world.ask(listen(&[("b", "")]));
+        let (_, reply) = world.many.next().await;
+        let mut second = world.open_stream(4).await;
+        assert!(first.is_complete());
+        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 0));
+        world.set_up(&first, true).await;
+        assert_eq!(world.clients().await, [], "what comes over the first does not count");
+        world.set_up(&second, true).await;
+        assert_eq!(second.hear().await, ["ready"]);
+        reply.send(Ok(vec![testbed::state("b", 1, "x")])).unwrap();
+        let former = listening.await.unwrap().unwrap();
+        assert!(matches!(former, Err(Fault::Leaving)), "{former:?}");
+        world.session.do_send(StreamEnded(first.number));
+        settle().await;
+        assert_eq!((world.clients().await.len(), world.watches().await), (1, 0));
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.publish("a", 1, "x").await;
+        assert_eq!(second.hear().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn a_connection_that_ends_gives_the_registration_back() {
+    run(async || {
+        let mut world = World::start().await;
+        let stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.session.do_send(ConnectionEnded);
+        settle().await;
+        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 0));
+        assert!(stream.is_complete() && !world.session.connected());
+        assert_eq!(world.ended("closed"), 1);
+    });
+}
+
+#[test]
+fn a_connection_that_ends_while_it_is_being_registered_leaves_nothing_behind() {
+    run(async || {
+        let world = World::start().await;
+        let stream = world.open_stream(4).await;
+        world.say(&stream, Word::SetUp { client: Box::new(client()), wants_ready: true });
+        world.session.do_send(ConnectionEnded);
+        settle().await;
+        assert_eq!(world.clients().await, []);
+        assert!(!world.session.connected());
+    });
+}
+
+#[test]
+fn a_node_that_stops_closes_what_is_not_set_up_and_waits_with_what_is() {
+    run(async || {
+        let mut world = World::start().await;
+        let stream = world.open_stream(4).await;
+        world.session.do_send(Stopping);
+        settle().await;
+        assert!(world.is_closed() && stream.is_complete());
+        assert_eq!(world.ended("drained"), 1);
+
+        let mut world = World::start().await;
+        let stream = world.joined().await;
+        world.session.do_send(Stopping);
+        settle().await;
+        assert!(!world.is_closed() && !stream.is_complete(), "it is told by the coordinator");
+        world.session.do_send(StreamEnded(stream.number));
+        settle().await;
+        assert!(world.is_closed());
+        assert_eq!(world.ended("drained"), 1);
+    });
+}
+
+#[test]
+fn a_node_that_drains_completes_the_stream_and_answers_what_is_under_way() {
+    run(async || {
+        let mut world = World::start().await;
+        let stream = world.joined().await;
+        let listening = world.ask(listen(&[("a", "")]));
+        let (_, reply) = world.many.next().await;
+        query(&world.coordinator, Drain(Arc::from([]))).await;
+        settle().await;
+        assert!(world.is_closed() && stream.is_complete());
+        reply.send(Ok(vec![testbed::state("a", 1, "x")])).unwrap();
+        assert_eq!(listening.await.unwrap().unwrap().unwrap(), [true]);
+        assert!(world.open_stream(4).await.is_complete(), "another one is complete at once");
+        assert_eq!(world.ended("drained"), 1, "counted once");
+    });
+}
+
+#[test]
+fn a_silent_client_is_asked_whether_it_is_there_and_let_go() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        advance(DETECT_AFTER + TICK).await;
+        assert_eq!(stream.hear().await, ["are you there?"]);
+        assert!(world.clients().await[0].is_idle);
+        world.say(&stream, Word::Acknowledged(stream.last, true));
+        settle().await;
+        assert!(!world.clients().await[0].is_idle, "it is there");
+        let after_the_next_look = Duration::from_secs(6);
+        advance(after_the_next_look).await;
+        advance(DETECT_AFTER - after_the_next_look + 2 * TICK).await;
+        assert_eq!(stream.hear().await, ["are you there?"]);
+        advance(GONE_AFTER - DETECT_AFTER + TICK).await;
+        assert!(world.is_closed() && !world.session.connected());
+        assert_eq!((world.ended("silent"), world.clients().await), (1, Vec::new()));
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_told_no_more_and_let_go() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.open_stream(1).await;
+        world.set_up(&stream, false).await;
+        assert_eq!(world.listen(&[("a", ""), ("b", "")]).await, [false, false]);
+        world.publish("a", 1, "x").await;
+        world.publish("b", 2, "x").await;
+        advance(WRITE - TICK).await;
+        assert_eq!(stream.hear().await.first().unwrap(), "changed a of t");
+        assert_eq!(stream.hear().await, ["changed b of t"], "it goes on when there is room");
+        world.say(&stream, Word::Acknowledged(stream.last, true));
+        world.publish("a", 3, "y").await;
+        world.publish("b", 4, "y").await;
+        advance(WRITE - TICK).await;
+        assert!(!world.is_closed());
+        advance(2 * TICK).await;
+        assert!(world.is_closed() && !world.session.connected());
+        assert_eq!(world.ended("stalled"), 1);
+    });
+}
+
+#[test]
+fn what_no_event_told_is_found_when_the_session_looks_again() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        world.store("a", 1, "x");
+        world.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
+        let (_, reply) = world.many.next().await;
+        reply.send(Err(crate::cache::ReadFailure::TimedOut)).unwrap();
+        world.many.none().await;
+        advance(RETRY).await;
+        world.read().await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn a_coordinator_that_was_rebuilt_is_told_of_client_and_watches_again() {
+    run(async || {
+        let mut world = World::start().await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        testbed::rebuild(&world.coordinator).await;
+        world.store("a", 1, "x");
+        world.read().await;
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!((world.clients().await.len(), world.watches().await), (1, 1));
+        world.publish("a", 2, "y").await;
+        world.say(&stream, Word::Acknowledged(stream.last, true));
+        assert_eq!(stream.hear().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn who_sends_faster_than_it_may_is_answered_later() {
+    run(async || {
+        let world = World::start().await;
+        let bytes = 3 * usize::try_from(ALLOWANCE.bytes).unwrap();
+        let entering = world.ask(Enter { class: "a", bytes, needs_setup: false });
+        advance(Duration::from_secs(2) - TICK).await;
+        assert!(!entering.is_finished());
+        advance(2 * TICK).await;
+        assert!(entering.is_finished());
+    });
+}
