@@ -12,7 +12,7 @@ mod transport;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
+use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::Span;
@@ -39,7 +39,7 @@ use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged};
-use crate::runtime::{Context, Observable};
+use crate::runtime::{Alarm, Context, Observable};
 use crate::store_reader::FindRequests;
 use crate::store_writer::StoreWriter;
 use crate::subscription::{Subscription, SubscriptionGuard, subscription};
@@ -140,7 +140,7 @@ pub struct ClusterNotify {
     publisher: Option<(Subscribe, SubscriptionGuard)>,
     /// The nodes that have rows, as last told; no others are counted by name.
     members: BTreeSet<NodeId>,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
 }
 
 /// Who a [`ClusterNotify`] is and what it works with.
@@ -178,7 +178,7 @@ impl ClusterNotify {
             is_rebuilt,
             publisher: None,
             members: BTreeSet::new(),
-            wakeup: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -251,7 +251,8 @@ impl ClusterNotify {
         for effect in effects {
             self.perform(effect, heard, context);
         }
-        self.arm(now, context);
+        let next = self.receiver.next_wakeup();
+        self.alarm.set(next, |at| at.since(now), context, |notify, context| notify.step(Event::Tick, context));
     }
 
     fn send(&mut self, to: &NodeId, message: PeerMessage, context: &mut Context<Self>) {
@@ -266,24 +267,6 @@ impl ClusterNotify {
     fn tell_all(&mut self, message: PeerMessage, context: &mut Context<Self>) {
         self.transport.broadcast(message.clone());
         self.receive(message, context);
-    }
-
-    /// Sees to it that the machine is stepped when it next has something to do by itself.
-    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
-        let next = self.receiver.next_wakeup();
-        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        self.wakeup = next.map(|at| {
-            let timer = context.run_later(at.since(now), |notify, context| {
-                notify.wakeup = None;
-                notify.step(Event::Tick, context);
-            });
-            (at, timer)
-        });
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient, SpawnHandle};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::commit::{BatchId, Standing};
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
@@ -25,7 +25,7 @@ use crate::cluster_notify::{self, Abort, ClusterNotify, Commit, FindOutcome, Not
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
 use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
-use crate::runtime::{Context, Observable};
+use crate::runtime::{Alarm, Context, Observable};
 use crate::store::{Cause, CommitError};
 use crate::store_writer::WriteBatch;
 use crate::subscription::until_lost;
@@ -101,7 +101,7 @@ pub struct ConfManager {
     notified: HashMap<BatchId, Mono>,
     /// When the last publish ended, and why, if that one failed before its commit.
     stall: Option<(Mono, String)>,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
 }
 
 impl ConfManager {
@@ -117,7 +117,7 @@ impl ConfManager {
             next_caller: 0,
             notified: HashMap::new(),
             stall: None,
-            wakeup: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -130,7 +130,8 @@ impl ConfManager {
             self.perform(now, effect, context);
         }
         self.metrics.queued.set(i64::try_from(self.publisher.queued()).unwrap_or(i64::MAX));
-        self.arm(now, context);
+        let next = self.publisher.next_wakeup();
+        self.alarm.set(next, |at| at.since(now), context, |manager, context| manager.step(Event::Tick, context));
     }
 
     fn perform(&mut self, now: Mono, effect: Effect, context: &mut Context<Self>) {
@@ -224,24 +225,6 @@ impl ConfManager {
 
     fn observe(&self, stage: &'static str, took: Duration) {
         self.metrics.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
-    }
-
-    /// Sees to it that the machine is stepped when it next has something to do by itself.
-    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
-        let next = self.publisher.next_wakeup();
-        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        self.wakeup = next.map(|at| {
-            let timer = context.run_later(at.since(now), |manager, context| {
-                manager.wakeup = None;
-                manager.step(Event::Tick, context);
-            });
-            (at, timer)
-        });
     }
 
     /// Subscribes to acks, and again whenever the node's ClusterNotify forgets.
