@@ -6,10 +6,10 @@
 
 mod effects;
 mod in_doubt;
-mod subscriptions;
 mod transport;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
@@ -29,20 +29,20 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
+pub use transport::{NoPeers, PeerMessage, Subscribing, Transport};
 
-use crate::cache::writer::CacheWriter;
+use crate::cache::writer::{CacheWriter, Follow};
 use crate::change_feed::{self, ChangeFeed, CommittedSpan};
 use crate::clock::SharedClock;
 use crate::conf_manager::{Acked, Nacked};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
-use crate::peer_links::{PeerLinks, ReachChanged};
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Alarm, Context, Observable};
 use crate::store_reader::FindRequests;
 use crate::store_writer::StoreWriter;
-use crate::subscription::{Subscription, SubscriptionGuard, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, keep_subscribed_or, subscription};
 
 /// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -131,7 +131,7 @@ pub struct ClusterNotify {
     timeline: Timeline,
     receiver: Receiver,
     down: Deps,
-    transport: Box<dyn Transport>,
+    transport: Rc<dyn Transport>,
     clock: SharedClock,
     metrics: LeaseMetrics,
     /// A state before this one was lost to a panic, and with it the pending deque.
@@ -172,7 +172,7 @@ impl ClusterNotify {
             timeline: Timeline::default(),
             receiver: Receiver::new(options),
             down,
-            transport,
+            transport: transport.into(),
             clock,
             metrics,
             is_rebuilt,
@@ -285,10 +285,16 @@ impl Actor for ClusterNotify {
             // The pending deque is lost: acks that were given must not count any more.
             self.down.lease_keeper.do_send(Rejoin);
         }
-        self.subscribe_to_membership(context);
-        self.subscribe_to_reach(context);
-        self.follow_cache(context);
-        self.listen_to_peers(context);
+        let Deps { lease_keeper, links, cache, .. } = self.down.clone();
+        keep_subscribed(context, async move |me| lease_keeper.send(lease_keeper::Subscribe(me.recipient())).await);
+        if let Some(links) = links {
+            keep_subscribed(context, async move |me| links.send(SubscribeReach(me.recipient())).await);
+        }
+        // A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
+        let lost = |notify: &mut Self| notify.down.lease_keeper.do_send(Rejoin);
+        keep_subscribed_or(context, async move |_| cache.send(Follow).await, lost);
+        let transport = Rc::clone(&self.transport);
+        keep_subscribed(context, async move |me| transport.listen(me.recipient()).await);
     }
 }
 

@@ -28,7 +28,7 @@ use crate::monitored;
 use crate::runtime::{Alarm, Context, Observable};
 use crate::store::{Cause, CommitError};
 use crate::store_writer::WriteBatch;
-use crate::subscription::until_lost;
+use crate::subscription::keep_subscribed;
 
 /// Publishes a unit. Sent with `do_send`: it is never skipped because its caller stopped waiting. When the reply
 /// channel is dropped without a reply, the outcome is unknown.
@@ -226,23 +226,6 @@ impl ConfManager {
     fn observe(&self, stage: &'static str, took: Duration) {
         self.metrics.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
     }
-
-    /// Subscribes to acks, and again whenever the node's ClusterNotify forgets.
-    fn subscribe_to_acks(&mut self, context: &mut Context<Self>) {
-        let (notify, me) = (self.down.cluster_notify.clone(), context.address());
-        let subscription = cluster_notify::Subscribe { acks: me.clone().recipient(), nacks: me.recipient() };
-        let forgotten = until_lost(async move { notify.send(subscription).await });
-        context.spawn(wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_acks(context)));
-    }
-
-    /// Subscribes to the membership, and again whenever the lease keeper forgets.
-    fn subscribe_to_membership(&mut self, context: &mut Context<Self>) {
-        let (keeper, changes) = (self.down.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_lost(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
-        context.spawn(
-            wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_membership(context)),
-        );
-    }
 }
 
 /// What to expect of a transaction that was undone for this.
@@ -258,8 +241,12 @@ impl Actor for ConfManager {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.subscribe_to_acks(context);
-        self.subscribe_to_membership(context);
+        let (notify, keeper) = (self.down.cluster_notify.clone(), self.down.lease_keeper.clone());
+        keep_subscribed(context, async move |me| {
+            let (acks, nacks) = (me.clone().recipient(), me.recipient());
+            notify.send(cluster_notify::Subscribe { acks, nacks }).await
+        });
+        keep_subscribed(context, async move |me| keeper.send(lease_keeper::Subscribe(me.recipient())).await);
     }
 }
 

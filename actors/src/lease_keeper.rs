@@ -27,7 +27,7 @@ use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Alarm, Context, Observable};
 use crate::store::Writer;
-use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, subscription};
 
 /// Who the node is and on what terms it takes part.
 #[derive(Debug, Clone)]
@@ -270,22 +270,16 @@ impl LeaseKeeper {
     fn count(&self, operation: &'static str, result: &'static str) {
         self.metrics.operations.get_or_create(&ResultLabel { operation, result }).inc();
     }
-
-    /// Subscribes to who can be reached, and again whenever the links forget.
-    fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
-        let Some(links) = self.links.clone() else { return };
-        let me = context.address().recipient();
-        let forgotten = until_lost(async move { links.send(SubscribeReach(me)).await });
-        context.spawn(wrap_future(forgotten).map(|(), keeper: &mut Self, context| keeper.subscribe_to_reach(context)));
-    }
 }
 
 impl Actor for LeaseKeeper {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        // One before this one, lost to a panic, may have left the cache with a leave that nobody keeps.
-        self.subscribe_to_reach(context);
+        if let Some(links) = self.links.clone() {
+            keep_subscribed(context, async move |me| links.send(SubscribeReach(me.recipient())).await);
+        }
+        // One before this one, lost to a panic, may have left the cache with a read lease that nobody keeps.
         context.spawn(wrap_future(self.empty_cache()).map(|(), keeper: &mut Self, context| keeper.begin(context)));
     }
 }

@@ -14,7 +14,7 @@ use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Deps, Forgotten, FromPeer, PeerMessage, Setup, Transport};
+use crate::cluster_notify::{ClusterNotify, Deps, FromPeer, PeerMessage, Setup, Subscribing, Transport};
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::lease_keeper::{self, LeaseKeeper, LeaseOptions, MembershipChanged};
 use crate::metrics::Metrics;
@@ -42,7 +42,7 @@ impl Transport for Wire {
         self.said.borrow_mut().push((None, message));
     }
 
-    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
+    fn listen(&self, listener: Recipient<FromPeer>) -> Subscribing {
         *self.listener.borrow_mut() = Some(listener);
         Box::pin(std::future::pending())
     }
