@@ -34,7 +34,6 @@ pub use transport::{NoPeers, PeerMessage, Subscribing, Transport};
 use crate::cache::writer::{CacheWriter, Follow};
 use crate::change_feed::{self, ChangeFeed, CommittedSpan};
 use crate::clock::SharedClock;
-use crate::conf_manager::{Acked, Nacked};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
@@ -90,6 +89,24 @@ pub struct FindOutcome {
     pub ack: Option<Ack>,
     /// Told what was found; dropped when nothing can be found any more.
     pub reply: oneshot::Sender<Outcome>,
+}
+
+/// A node has marked a batch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Acked {
+    /// Which batch.
+    pub batch: BatchId,
+    /// Its acknowledgement.
+    pub ack: Ack,
+}
+
+/// A node would not mark a batch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Nacked {
+    /// Which batch.
+    pub batch: BatchId,
 }
 
 /// Subscribes to what becomes of the notifications of local batches. The answer tells when the subscriber was forgotten.

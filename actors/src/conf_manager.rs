@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
-use crate::cluster_notify::{self, Abort, ClusterNotify, Commit, FindOutcome, Notify};
+use crate::cluster_notify::{self, Abort, Acked, ClusterNotify, Commit, FindOutcome, Nacked, Notify};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
 use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
@@ -39,24 +39,6 @@ pub struct Publish {
     pub unit: Arc<WriteRequest>,
     /// Whom to answer.
     pub reply: oneshot::Sender<PublishOutcome>,
-}
-
-/// A node has marked a batch.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Acked {
-    /// Which batch.
-    pub batch: BatchId,
-    /// Its acknowledgement.
-    pub ack: Ack,
-}
-
-/// A node would not mark a batch.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Nacked {
-    /// Which batch.
-    pub batch: BatchId,
 }
 
 /// Asks how many publishes are queued or under way.
