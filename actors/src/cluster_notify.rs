@@ -6,7 +6,6 @@
 
 mod effects;
 mod in_doubt;
-mod transport;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -29,8 +28,6 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use transport::{NoPeers, PeerMessage, Subscribing, Transport};
-
 use crate::cache::writer::{CacheWriter, Follow};
 use crate::change_feed::{self, ChangeFeed, CommittedSpan};
 use crate::clock::SharedClock;
@@ -42,6 +39,7 @@ use crate::runtime::{Alarm, Context, Observable};
 use crate::store_reader::FindRequests;
 use crate::store_writer::StoreWriter;
 use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, keep_subscribed_or, subscription};
+use crate::transport::{FromPeer, PeerMessage, Transport};
 
 /// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -118,11 +116,6 @@ pub struct Subscribe {
     /// Told of each node that would not mark a batch.
     pub nacks: Recipient<Nacked>,
 }
-
-/// A peer said something.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct FromPeer(pub PeerMessage);
 
 /// The actors below.
 #[derive(Debug, Clone)]

@@ -14,8 +14,8 @@ use self::world::{SOON, World, abort, address, ear, node, number};
 use super::link_queue::MAX_FRAMES;
 use super::wire::Frame;
 use super::{ReachChanged, SubscribeMessages, SubscribeReach};
-use crate::cluster_notify::{FromPeer, PeerMessage, Transport as _};
 use crate::runtime::{Observe, Panic};
+use crate::transport::{FromPeer, PeerMessage, Transport as _};
 
 fn nodes(ids: &[&str]) -> ReachChanged {
     ReachChanged { nodes: ids.iter().map(|id| node(id)).collect::<BTreeSet<NodeId>>() }

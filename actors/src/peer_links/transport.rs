@@ -6,8 +6,8 @@ use callboard_protocol::member::NodeId;
 
 use super::message::{Audience, Say};
 use super::{PeerLinks, SubscribeMessages};
-use crate::cluster_notify::{FromPeer, PeerMessage, Subscribing, Transport};
 use crate::metrics::PeerMetrics;
+use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
 
 /// Carries messages over [`PeerLinks`].
 #[derive(Debug, Clone)]

@@ -18,10 +18,10 @@ use callboard_protocol::write_request::WriteOutcome;
 use uuid::Uuid;
 
 use super::world::{World, text};
-use crate::cluster_notify::{FromPeer, PeerMessage, Subscribing, Transport};
 use crate::lease_keeper::Leave;
 use crate::metrics::NodeLabel;
 use crate::runtime::ask;
+use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
 use crate::wiring::Way;
 
 /// How often a message arrives.

@@ -4,12 +4,11 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 
-use actix::{MailboxError, Recipient};
+use actix::{MailboxError, Message, Recipient};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::member::{Ack, NodeId};
 use callboard_protocol::receiver::{Ack2, NotifyCommitEvent, NotifyEvent};
 
-use super::FromPeer;
 use crate::subscription::Subscription;
 
 /// What nodes say to each other about publishes.
@@ -38,6 +37,11 @@ pub enum PeerMessage {
     /// Ack 2: the commit event has arrived.
     Ack2(Ack2),
 }
+
+/// A peer said something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromPeer(pub PeerMessage);
 
 /// Carries messages to other nodes.
 pub trait Transport {
