@@ -1,7 +1,8 @@
 //! The runtime that actors live in. Knows nothing of what they do: no type of Callboard stands here.
 //!
 //! It owns what no actor may forget: counting messages and their times, catching panics and
-//! rebuilding the actor, and the register of who is running. An actor opts in by
+//! rebuilding the actor, and the register of who is running; and the timer ([`Alarm`]) of those that drive a
+//! machine. An actor opts in by
 //! `type Context = Context<Self>` and [`monitored!`]; actix then
 //! refuses to start it any other way than through [`start`], [`start_in`] or
 //! [`start_once`].
@@ -16,6 +17,7 @@
 //! future that a handler returns as `ResponseFuture` runs outside the context, where a panic
 //! is not noticed: return `ResponseActFuture` instead.
 
+mod alarm;
 mod ask;
 mod context;
 mod envelope;
@@ -26,6 +28,7 @@ mod registry;
 mod report;
 mod start;
 
+pub use alarm::Alarm;
 pub use ask::{AskError, Target, ask};
 pub use context::Context;
 pub use envelope::MailboxDepth;

@@ -432,6 +432,47 @@ fn an_actor_kept_by_its_timer_can_hand_out_its_address_again() {
 }
 
 #[test]
+fn an_alarm_rings_once_for_the_moment_that_was_set_last() {
+    paused(async {
+        let registry = Registry::new();
+        let addr = adder(&registry);
+        let begun = tokio::time::Instant::now();
+        let set = |alarm: &Rc<Alarm<u32>>, next: Option<u32>, adds: u64, context: &mut Context<Adder>| {
+            let again = Rc::clone(alarm);
+            alarm.set(
+                next,
+                |at| SOON * at,
+                context,
+                move |adder: &mut Adder, context| {
+                    adder.sum += adds;
+                    // Nothing is pending any more: the same moment can be set again.
+                    again.set(
+                        next.filter(|_| adds == 100),
+                        |at| SOON * at,
+                        context,
+                        |adder: &mut Adder, _| adder.sum += 1_000,
+                    );
+                },
+            );
+        };
+        addr.do_send(Run::new(move |_, context| {
+            let [kept, moved, cancelled, repeated] = std::array::from_fn(|_| Rc::new(Alarm::default()));
+            set(&kept, Some(2), 1, context);
+            set(&kept, Some(2), 7, context);
+            set(&moved, Some(1), 7, context);
+            set(&moved, Some(3), 10, context);
+            set(&cancelled, Some(1), 7, context);
+            set(&cancelled, None, 7, context);
+            set(&repeated, Some(4), 100, context);
+        }));
+        for (seconds, sum) in [(1, 0), (2, 1), (3, 11), (4, 111), (7, 111), (8, 1_111), (60, 1_111)] {
+            tokio::time::sleep_until(begun + SOON * seconds + SOON / 2).await;
+            assert_eq!(ask(&addr, Add(0), SOON).await, Ok(sum), "after {seconds} s");
+        }
+    });
+}
+
+#[test]
 fn aggregated_actors_share_one_entry() {
     paused(async {
         let registry = Registry::new();

@@ -13,25 +13,7 @@ pub mod writer;
 
 pub use shards::{Cache, CacheOptions};
 
-/// Why a read could not be answered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadFailure {
-    /// The database does not answer, and memory may not be trusted or holds nothing.
-    #[error("the database is unavailable: {reason}")]
-    Unavailable {
-        /// What the database said.
-        reason: String,
-    },
-    /// A stored row can't be understood.
-    #[error("a stored row is broken: {what}")]
-    Broken {
-        /// Which row.
-        what: String,
-    },
-    /// No answer in time.
-    #[error("the read took too long")]
-    TimedOut,
-}
+pub use crate::store_reader::ReadFailure;
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
+use actix::{Actor, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::member::{Incarnation, NodeId};
 use callboard_protocol::membership_view::{MemberEvent, MembershipView, NodeState, NodeView, Notice, RowObservation};
 use serde_json::json;
@@ -19,14 +18,13 @@ use serde_json::json;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::event_bus::{EventBus, PublishMember};
-use crate::gossip::{self, Gossip, Observed, SetPeers};
+use crate::gossip::{Gossip, Observed, SetPeers};
 use crate::lease_keeper::{LeaseKeeper, RefreshMembership};
 use crate::metrics::{GossipMetrics, MemberStateLabel, TransitionLabel};
 use crate::monitored;
 use crate::peer_links::PeerLinks;
 use crate::push_ledger::PushLedger;
 use crate::runtime::{Context, Observable};
-use crate::subscription::until_lost;
 
 /// How often the roster is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
@@ -121,18 +119,6 @@ impl ClusterListener {
         Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation, was_member, has_namesake }
     }
 
-    /// Subscribes to gossip, and again whenever it forgets; the present sightings are told each time.
-    fn subscribe(&mut self, context: &mut Context<Self>) {
-        let Some(gossip) = self.setup.gossip.clone() else { return };
-        let me = context.address().recipient();
-        let forgotten = until_lost(async move { gossip.send(gossip::Subscribe(me)).await });
-        context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
-            // It forgot the addresses of the rows as well; the next rows bring them again.
-            listener.announced.clear();
-            listener.subscribe(context);
-        }));
-    }
-
     fn step(&mut self, notice: Notice) {
         let mut events = Vec::new();
         self.roster.step(self.setup.clock.mono(), notice, &mut events);
@@ -199,8 +185,6 @@ impl Actor for ClusterListener {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.subscribe(context);
-        self.subscribe_to_rows(context);
-        self.subscribe_to_queries(context);
         self.step(Notice::Tick);
         context.notify_later(RosterTick, TICK);
     }

@@ -6,13 +6,12 @@
 
 mod effects;
 mod in_doubt;
-mod subscriptions;
-mod transport;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
+use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
 use callboard_protocol::feed::Span;
@@ -29,20 +28,18 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use transport::{Forgotten, NoPeers, PeerMessage, Transport};
-
-use crate::cache::writer::CacheWriter;
+use crate::cache::writer::{CacheWriter, Follow};
 use crate::change_feed::{self, ChangeFeed, CommittedSpan};
 use crate::clock::SharedClock;
-use crate::conf_manager::{Acked, Nacked};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin};
 use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
-use crate::peer_links::{PeerLinks, ReachChanged};
-use crate::runtime::{Context, Observable};
+use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
+use crate::runtime::{Alarm, Context, Observable};
 use crate::store_reader::FindRequests;
 use crate::store_writer::StoreWriter;
-use crate::subscription::{Subscription, SubscriptionGuard, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, keep_subscribed_or, subscription};
+use crate::transport::{FromPeer, PeerMessage, Transport};
 
 /// How long the database may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -92,6 +89,24 @@ pub struct FindOutcome {
     pub reply: oneshot::Sender<Outcome>,
 }
 
+/// A node has marked a batch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Acked {
+    /// Which batch.
+    pub batch: BatchId,
+    /// Its acknowledgement.
+    pub ack: Ack,
+}
+
+/// A node would not mark a batch.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Nacked {
+    /// Which batch.
+    pub batch: BatchId,
+}
+
 /// Subscribes to what becomes of the notifications of local batches. The answer tells when the subscriber was forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "Subscription")]
@@ -101,11 +116,6 @@ pub struct Subscribe {
     /// Told of each node that would not mark a batch.
     pub nacks: Recipient<Nacked>,
 }
-
-/// A peer said something.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct FromPeer(pub PeerMessage);
 
 /// The actors below.
 #[derive(Debug, Clone)]
@@ -131,7 +141,7 @@ pub struct ClusterNotify {
     timeline: Timeline,
     receiver: Receiver,
     down: Deps,
-    transport: Box<dyn Transport>,
+    transport: Rc<dyn Transport>,
     clock: SharedClock,
     metrics: LeaseMetrics,
     /// A state before this one was lost to a panic, and with it the pending deque.
@@ -140,7 +150,7 @@ pub struct ClusterNotify {
     publisher: Option<(Subscribe, SubscriptionGuard)>,
     /// The nodes that have rows, as last told; no others are counted by name.
     members: BTreeSet<NodeId>,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
 }
 
 /// Who a [`ClusterNotify`] is and what it works with.
@@ -172,13 +182,13 @@ impl ClusterNotify {
             timeline: Timeline::default(),
             receiver: Receiver::new(options),
             down,
-            transport,
+            transport: transport.into(),
             clock,
             metrics,
             is_rebuilt,
             publisher: None,
             members: BTreeSet::new(),
-            wakeup: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -251,7 +261,8 @@ impl ClusterNotify {
         for effect in effects {
             self.perform(effect, heard, context);
         }
-        self.arm(now, context);
+        let next = self.receiver.next_wakeup();
+        self.alarm.set(next, |at| at.since(now), context, |notify, context| notify.step(Event::Tick, context));
     }
 
     fn send(&mut self, to: &NodeId, message: PeerMessage, context: &mut Context<Self>) {
@@ -266,24 +277,6 @@ impl ClusterNotify {
     fn tell_all(&mut self, message: PeerMessage, context: &mut Context<Self>) {
         self.transport.broadcast(message.clone());
         self.receive(message, context);
-    }
-
-    /// Sees to it that the machine is stepped when it next has something to do by itself.
-    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
-        let next = self.receiver.next_wakeup();
-        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        self.wakeup = next.map(|at| {
-            let timer = context.run_later(at.since(now), |notify, context| {
-                notify.wakeup = None;
-                notify.step(Event::Tick, context);
-            });
-            (at, timer)
-        });
     }
 }
 
@@ -302,10 +295,16 @@ impl Actor for ClusterNotify {
             // The pending deque is lost: acks that were given must not count any more.
             self.down.lease_keeper.do_send(Rejoin);
         }
-        self.subscribe_to_membership(context);
-        self.subscribe_to_reach(context);
-        self.follow_cache(context);
-        self.listen_to_peers(context);
+        let Deps { lease_keeper, links, cache, .. } = self.down.clone();
+        keep_subscribed(context, async move |me| lease_keeper.send(lease_keeper::Subscribe(me.recipient())).await);
+        if let Some(links) = links {
+            keep_subscribed(context, async move |me| links.send(SubscribeReach(me.recipient())).await);
+        }
+        // A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
+        let lost = |notify: &mut Self| notify.down.lease_keeper.do_send(Rejoin);
+        keep_subscribed_or(context, async move |_| cache.send(Follow).await, lost);
+        let transport = Rc::clone(&self.transport);
+        keep_subscribed(context, async move |me| transport.listen(me.recipient()).await);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient, SpawnHandle};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::commit::{BatchId, Standing};
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
@@ -21,14 +21,14 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
-use crate::cluster_notify::{self, Abort, ClusterNotify, Commit, FindOutcome, Notify};
+use crate::cluster_notify::{self, Abort, Acked, ClusterNotify, Commit, FindOutcome, Nacked, Notify};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
 use crate::metrics::{OutcomeLabel, PublishMetrics, StageLabel};
 use crate::monitored;
-use crate::runtime::{Context, Observable};
+use crate::runtime::{Alarm, Context, Observable};
 use crate::store::{Cause, CommitError};
 use crate::store_writer::WriteBatch;
-use crate::subscription::until_lost;
+use crate::subscription::keep_subscribed;
 
 /// Publishes a unit. Sent with `do_send`: it is never skipped because its caller stopped waiting. When the reply
 /// channel is dropped without a reply, the outcome is unknown.
@@ -39,24 +39,6 @@ pub struct Publish {
     pub unit: Arc<WriteRequest>,
     /// Whom to answer.
     pub reply: oneshot::Sender<PublishOutcome>,
-}
-
-/// A node has marked a batch.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Acked {
-    /// Which batch.
-    pub batch: BatchId,
-    /// Its acknowledgement.
-    pub ack: Ack,
-}
-
-/// A node would not mark a batch.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Nacked {
-    /// Which batch.
-    pub batch: BatchId,
 }
 
 /// Asks how many publishes are queued or under way.
@@ -101,7 +83,7 @@ pub struct ConfManager {
     notified: HashMap<BatchId, Mono>,
     /// When the last publish ended, and why, if that one failed before its commit.
     stall: Option<(Mono, String)>,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
 }
 
 impl ConfManager {
@@ -117,7 +99,7 @@ impl ConfManager {
             next_caller: 0,
             notified: HashMap::new(),
             stall: None,
-            wakeup: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -130,7 +112,8 @@ impl ConfManager {
             self.perform(now, effect, context);
         }
         self.metrics.queued.set(i64::try_from(self.publisher.queued()).unwrap_or(i64::MAX));
-        self.arm(now, context);
+        let next = self.publisher.next_wakeup();
+        self.alarm.set(next, |at| at.since(now), context, |manager, context| manager.step(Event::Tick, context));
     }
 
     fn perform(&mut self, now: Mono, effect: Effect, context: &mut Context<Self>) {
@@ -225,41 +208,6 @@ impl ConfManager {
     fn observe(&self, stage: &'static str, took: Duration) {
         self.metrics.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
     }
-
-    /// Sees to it that the machine is stepped when it next has something to do by itself.
-    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
-        let next = self.publisher.next_wakeup();
-        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        self.wakeup = next.map(|at| {
-            let timer = context.run_later(at.since(now), |manager, context| {
-                manager.wakeup = None;
-                manager.step(Event::Tick, context);
-            });
-            (at, timer)
-        });
-    }
-
-    /// Subscribes to acks, and again whenever the node's ClusterNotify forgets.
-    fn subscribe_to_acks(&mut self, context: &mut Context<Self>) {
-        let (notify, me) = (self.down.cluster_notify.clone(), context.address());
-        let subscription = cluster_notify::Subscribe { acks: me.clone().recipient(), nacks: me.recipient() };
-        let forgotten = until_lost(async move { notify.send(subscription).await });
-        context.spawn(wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_acks(context)));
-    }
-
-    /// Subscribes to the membership, and again whenever the lease keeper forgets.
-    fn subscribe_to_membership(&mut self, context: &mut Context<Self>) {
-        let (keeper, changes) = (self.down.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_lost(async move { keeper.send(lease_keeper::Subscribe(changes)).await });
-        context.spawn(
-            wrap_future(forgotten).map(|(), manager: &mut Self, context| manager.subscribe_to_membership(context)),
-        );
-    }
 }
 
 /// What to expect of a transaction that was undone for this.
@@ -275,8 +223,12 @@ impl Actor for ConfManager {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.subscribe_to_acks(context);
-        self.subscribe_to_membership(context);
+        let (notify, keeper) = (self.down.cluster_notify.clone(), self.down.lease_keeper.clone());
+        keep_subscribed(context, async move |me| {
+            let (acks, nacks) = (me.clone().recipient(), me.recipient());
+            notify.send(cluster_notify::Subscribe { acks, nacks }).await
+        });
+        keep_subscribed(context, async move |me| keeper.send(lease_keeper::Subscribe(me.recipient())).await);
     }
 }
 

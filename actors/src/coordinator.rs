@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
+use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::NodeId;
@@ -28,7 +27,7 @@ use self::connections::Connections;
 use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, Subscribe};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, subscription};
 
 /// How often a full register is looked through for watches that may go.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -152,18 +151,6 @@ impl Coordinator {
         }
     }
 
-    /// Subscribes, and again whenever the bus forgets; what was told in between is looked up by the sessions.
-    fn subscribe(&mut self, context: &mut Context<Self>) {
-        let (bus, me) = (self.bus.clone(), context.address());
-        let forgotten = until_lost(async move {
-            let held = bus.send(Subscribe(me.clone().recipient())).await?;
-            // Not before: what happens from here on is told by the bus.
-            me.do_send(ConfigEvent::Recheck);
-            Ok(held)
-        });
-        context.spawn(wrap_future(forgotten).map(|(), coordinator: &mut Self, context| coordinator.subscribe(context)));
-    }
-
     /// Tells every session once, however many watches it has.
     fn tell_all(&mut self, event: &SessionEvent) {
         self.sweep();
@@ -267,7 +254,13 @@ impl Actor for Coordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.subscribe(context);
+        let bus = self.bus.clone();
+        keep_subscribed(context, async move |me| {
+            let held = bus.send(Subscribe(me.clone().recipient())).await?;
+            // Not before: what happens from here on is told by the bus; what was told in between is looked up by the sessions.
+            me.do_send(ConfigEvent::Recheck);
+            Ok(held)
+        });
         // What the life before this one had not passed on is lost.
         self.bus.do_send(PublishPushes(PushNews::Missed));
     }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, Recipient, SpawnHandle};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::member::NodeId;
 use callboard_protocol::membership_view::{GossipObservation, ProtocolRange, Status};
 use callboard_protocol::time::Mono;
@@ -32,7 +32,7 @@ pub use identity::{MAX_NODE_ID, MAX_VERSION};
 use crate::clock::SharedClock;
 use crate::metrics::{DirectionLabel, GossipMetrics, RefusalLabel};
 use crate::monitored;
-use crate::runtime::{Context, Observable};
+use crate::runtime::{Alarm, Context, Observable};
 use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 use engine::{Engine, Refused};
 use identity::Identity;
@@ -165,7 +165,7 @@ pub struct Gossip {
     subscriber: Option<(Recipient<Observed>, SubscriptionGuard)>,
     /// What the subscriber was told last.
     told: Vec<GossipObservation>,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
     is_resolving: bool,
 }
 
@@ -196,8 +196,8 @@ impl Gossip {
         if matches!(before.intent, Intent::Gone) {
             engine.leave(Mono::default());
         }
-        let (subscriber, told, wakeup) = (None, Vec::new(), None);
-        Self { engine, setup, kept, born, subscriber, told, wakeup, is_resolving: false }
+        let (subscriber, told, alarm) = (None, Vec::new(), Alarm::default());
+        Self { engine, setup, kept, born, subscriber, told, alarm, is_resolving: false }
     }
 
     fn now(&self) -> Mono {
@@ -222,7 +222,8 @@ impl Gossip {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).generation = self.engine.generation();
             self.tell();
         }
-        self.arm(context);
+        let (next, now) = (self.engine.next_wakeup(), self.now());
+        self.alarm.set(next, |at| at.since(now), context, |_, context| context.notify(TimerTick));
     }
 
     fn tell(&mut self) {
@@ -235,18 +236,6 @@ impl Gossip {
             // A subscriber that loses one is rebuilt, subscribes anew and is told everything then.
             subscriber.do_send(Observed(self.told.clone()));
         }
-    }
-
-    fn arm(&mut self, context: &mut Context<Self>) {
-        let next = self.engine.next_wakeup();
-        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        let now = self.now();
-        self.wakeup = next.map(|at| (at, context.notify_later(TimerTick, at.since(now))));
     }
 
     /// Resolves the seeds anew, unless that is under way.
@@ -369,7 +358,6 @@ impl Handler<TimerTick> for Gossip {
     type Result = ();
 
     fn handle(&mut self, TimerTick: TimerTick, context: &mut Context<Self>) {
-        self.wakeup = None;
         self.engine.tick(self.now());
         self.settle(context);
     }

@@ -11,9 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseFuture, SpawnHandle,
-};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseFuture};
 use callboard_protocol::config::Version;
 use callboard_protocol::lease::{self, Effect, Event, Lease, LeaseMode, LeaseObservation, Membership};
 use callboard_protocol::member::{Elsewhere, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
@@ -27,9 +25,9 @@ use crate::clock::SharedClock;
 use crate::metrics::{LeaseMetrics, ResultLabel};
 use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
-use crate::runtime::{Context, Observable};
+use crate::runtime::{Alarm, Context, Observable};
 use crate::store::Writer;
-use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, subscription};
 
 /// Who the node is and on what terms it takes part.
 #[derive(Debug, Clone)]
@@ -146,7 +144,7 @@ pub struct LeaseKeeper {
     ahead: Duration,
     /// What has come in before the cache was emptied for the first time.
     early: Option<Vec<Event>>,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
     /// How the last join came out; empty before the first.
     last_join: &'static str,
 }
@@ -179,7 +177,7 @@ impl LeaseKeeper {
             cache_turn: Rc::new(Mutex::new(())),
             ahead: Duration::ZERO,
             early: Some(Vec::new()),
-            wakeup: None,
+            alarm: Alarm::default(),
             last_join: "",
         }
     }
@@ -197,7 +195,8 @@ impl LeaseKeeper {
         for effect in effects {
             self.perform(effect, context);
         }
-        self.arm(now, context);
+        let next = self.machine.next_wakeup();
+        self.alarm.set(next, |at| at.since(now), context, |keeper, context| keeper.step(Event::Tick, context));
     }
 
     /// Carries out `work` and gives the machine the event that follows from it.
@@ -271,40 +270,16 @@ impl LeaseKeeper {
     fn count(&self, operation: &'static str, result: &'static str) {
         self.metrics.operations.get_or_create(&ResultLabel { operation, result }).inc();
     }
-
-    /// Subscribes to who can be reached, and again whenever the links forget.
-    fn subscribe_to_reach(&mut self, context: &mut Context<Self>) {
-        let Some(links) = self.links.clone() else { return };
-        let me = context.address().recipient();
-        let forgotten = until_lost(async move { links.send(SubscribeReach(me)).await });
-        context.spawn(wrap_future(forgotten).map(|(), keeper: &mut Self, context| keeper.subscribe_to_reach(context)));
-    }
-
-    /// Sees to it that the machine is stepped when it next has something to do by itself.
-    fn arm(&mut self, now: Mono, context: &mut Context<Self>) {
-        let next = self.machine.next_wakeup();
-        if self.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        self.wakeup = next.map(|at| {
-            let timer = context.run_later(at.since(now), |keeper, context| {
-                keeper.wakeup = None;
-                keeper.step(Event::Tick, context);
-            });
-            (at, timer)
-        });
-    }
 }
 
 impl Actor for LeaseKeeper {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        // One before this one, lost to a panic, may have left the cache with a leave that nobody keeps.
-        self.subscribe_to_reach(context);
+        if let Some(links) = self.links.clone() {
+            keep_subscribed(context, async move |me| links.send(SubscribeReach(me.recipient())).await);
+        }
+        // One before this one, lost to a panic, may have left the cache with a read lease that nobody keeps.
         context.spawn(wrap_future(self.empty_cache()).map(|(), keeper: &mut Self, context| keeper.begin(context)));
     }
 }

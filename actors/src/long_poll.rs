@@ -32,7 +32,7 @@ use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::until_lost;
+use crate::subscription::keep_subscribed;
 
 use reading::{ReadTick, Recheck};
 
@@ -169,18 +169,6 @@ impl LongPoll {
         Mono(self.origin.elapsed())
     }
 
-    /// Subscribes, and again whenever the bus forgets; what was told in between is read again.
-    fn subscribe(&mut self, context: &mut Context<Self>) {
-        let (bus, me) = (self.bus.clone(), context.address());
-        let forgotten = until_lost(async move {
-            let held = bus.send(Subscribe(me.clone().recipient())).await?;
-            // Not before: what happens from here on is told by the bus.
-            me.do_send(ConfigEvent::Recheck);
-            Ok(held)
-        });
-        context.spawn(wrap_future(forgotten).map(|(), polls: &mut Self, context| polls.subscribe(context)));
-    }
-
     /// Why a poll can't be taken. One that does not wait is not held, and takes nobody's place.
     fn refusal(&self, hold: &Hold) -> Option<WatchRefused> {
         let max_records = self.max_polls.saturating_mul(RECORDS_PER_POLL).max(MIN_RECORDS);
@@ -257,7 +245,13 @@ impl Actor for LongPoll {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.subscribe(context);
+        let bus = self.bus.clone();
+        keep_subscribed(context, async move |me| {
+            let held = bus.send(Subscribe(me.clone().recipient())).await?;
+            // Not before: what happens from here on is told by the bus; what was told in between is read again.
+            me.do_send(ConfigEvent::Recheck);
+            Ok(held)
+        });
     }
 }
 

@@ -37,11 +37,11 @@ pub use wire::{Hello, MAX_FRAME, MAX_HELLO, PEER_VERSIONS, WireError};
 use self::answer::Accepted;
 use self::message::{Audience, Say};
 use self::peer::{Peer, Saying, State};
-use crate::cluster_notify::FromPeer;
 use crate::metrics::PeerMetrics;
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::subscription::{SubscriptionGuard, subscription};
+use crate::transport::FromPeer;
 
 /// How often the links are looked after.
 const TICK: Duration = Duration::from_millis(250);

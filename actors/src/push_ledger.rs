@@ -26,7 +26,7 @@ use crate::coordinator::connections::{ListClients, ListWatchers};
 use crate::event_bus::{EventBus, PushNews, SubscribePushes};
 use crate::monitored;
 use crate::runtime::{Context, Observable, ask};
-use crate::subscription::{Subscription, SubscriptionGuard, subscription, until_lost};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed_or, subscription};
 
 /// Rows that are kept, of up to a kilobyte each where every one is of another client.
 const MAX_ROWS: usize = 100_000;
@@ -84,16 +84,6 @@ impl PushLedger {
         Self { node, bus, feed, clock, ledger, workers: Vec::new() }
     }
 
-    /// Subscribes, and again whenever the bus forgets; what was told in between is missing then.
-    fn subscribe(&mut self, context: &mut Context<Self>) {
-        let (bus, me) = (self.bus.clone(), context.address());
-        let forgotten = until_lost(async move { bus.send(SubscribePushes(me.recipient())).await });
-        context.spawn(wrap_future(forgotten).map(|(), ledger: &mut Self, context| {
-            ledger.ledger.missed();
-            ledger.subscribe(context);
-        }));
-    }
-
     /// Learns at which revision the account begins; until then nothing counts as whole.
     fn begin(&mut self, context: &mut Context<Self>) {
         let feed = self.feed.clone();
@@ -133,7 +123,8 @@ impl Actor for PushLedger {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.subscribe(context);
+        let (bus, missed) = (self.bus.clone(), |ledger: &mut Self| ledger.ledger.missed());
+        keep_subscribed_or(context, async move |me| bus.send(SubscribePushes(me.recipient())).await, missed);
         self.begin(context);
     }
 }

@@ -13,7 +13,6 @@ use callboard_protocol::watch::Selector;
 use callboard_protocol::write_request::RequestId;
 use serde_json::json;
 
-use crate::cache::ReadFailure;
 use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
@@ -21,6 +20,26 @@ use crate::store::{
     Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, ReadPool, Search, Snapshot,
     Summary,
 };
+
+/// Why a read could not be answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFailure {
+    /// The database does not answer, and memory may not be trusted or holds nothing.
+    #[error("the database is unavailable: {reason}")]
+    Unavailable {
+        /// What the database said.
+        reason: String,
+    },
+    /// A stored row can't be understood.
+    #[error("a stored row is broken: {what}")]
+    Broken {
+        /// Which row.
+        what: String,
+    },
+    /// No answer in time.
+    #[error("the read took too long")]
+    TimedOut,
+}
 
 impl From<ReadError> for ReadFailure {
     fn from(error: ReadError) -> Self {

@@ -1,14 +1,17 @@
 //! Subscriptions that notice when the publisher lost its state.
 //!
 //! Events come up through a `Recipient` that the subscriber hands over. A publisher that is rebuilt after a panic has
-//! forgotten its subscribers; the [`Subscription`] end of each subscription then resolves, and the subscriber subscribes anew.
-//! Owns that hand-shake; never carries an event itself.
+//! forgotten its subscribers; the [`Subscription`] end of each subscription then resolves, and the subscriber subscribes anew:
+//! [`keep_subscribed`] does both. Owns that hand-shake; never carries an event itself.
 
 use std::future::Future;
 use std::time::Duration;
 
-use actix::MailboxError;
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt as _, Addr, AsyncContext as _, MailboxError};
 use tokio::sync::oneshot;
+
+use crate::runtime::Context;
 
 /// How soon a publisher that could not be reached is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -26,6 +29,32 @@ pub struct Subscription(oneshot::Receiver<()>);
 pub fn subscription() -> (SubscriptionGuard, Subscription) {
     let (sender, receiver) = oneshot::channel();
     (SubscriptionGuard(sender), Subscription(receiver))
+}
+
+/// Keeps an actor subscribed: `subscribing` subscribes the address that it is given, now and again whenever the publisher
+/// has forgotten it.
+pub fn keep_subscribed<A: Actor<Context = Context<A>>>(
+    context: &mut Context<A>,
+    subscribing: impl AsyncFn(Addr<A>) -> Result<Subscription, MailboxError> + 'static,
+) {
+    keep_subscribed_or(context, subscribing, |_| {});
+}
+
+/// Like [`keep_subscribed`], and has `lost` make up for what may have been missed each time before it subscribes again.
+pub fn keep_subscribed_or<A: Actor<Context = Context<A>>>(
+    context: &mut Context<A>,
+    subscribing: impl AsyncFn(Addr<A>) -> Result<Subscription, MailboxError> + 'static,
+    lost: impl Fn(&mut A) + 'static,
+) {
+    let me = context.address();
+    let forgotten = async move {
+        until_lost(subscribing(me)).await;
+        subscribing
+    };
+    context.spawn(wrap_future(forgotten).map(move |subscribing, actor: &mut A, context| {
+        lost(actor);
+        keep_subscribed_or(context, subscribing, lost);
+    }));
 }
 
 /// Subscribes and waits until the publisher has forgotten the subscriber, or could not be reached for a moment.

@@ -19,7 +19,7 @@ use crate::cache_refresh::CacheRefresh;
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::cluster_listener::{self, ClusterListener, Deps};
-use crate::cluster_notify::{self, ClusterNotify, NoPeers, Transport};
+use crate::cluster_notify::{self, ClusterNotify};
 use crate::conf_manager::{self, ConfManager};
 use crate::coordinator::{self, Coordinator};
 use crate::event_bus::EventBus;
@@ -36,6 +36,7 @@ use crate::store;
 use crate::store_reader::StoreReader;
 use crate::store_writer::StoreWriter;
 use crate::subscription::until_lost;
+use crate::transport::{NoPeers, Transport};
 
 /// The label of the arbiter on which everything lives that a node has once.
 const CORE: &str = "core";

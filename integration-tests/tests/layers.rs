@@ -1,7 +1,7 @@
 //! The layers hold: which crate may depend on which, and which words may not stand in which sources.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +73,77 @@ fn none_of(words: &[&str], directory: &str, except: &[&str]) {
             assert_eq!(lines_with(&text, word), [""; 0], "{word} in {}", path.display());
         }
     }
+}
+
+/// Which of `modules` a source imports, by paths that begin at its crate. Comments and tests at its end count for nothing.
+fn imports<'m>(text: &str, modules: &'m BTreeSet<String>) -> BTreeSet<&'m str> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String = code.lines().filter_map(|line| line.split("//").next()).collect();
+    let joins = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut found = BTreeSet::new();
+    for (at, begin) in code.match_indices("crate::") {
+        if code[..at].ends_with(|before| joins(before) || before == '$') {
+            continue;
+        }
+        let path = &code[at + begin.len()..];
+        // Of `crate::{a, b::{c, d}}` all four: nothing inside of a module is called like one at the top.
+        let end = if path.starts_with('{') { path.find(';') } else { path.find(|letter| !joins(letter)) };
+        let words = path[..end.unwrap_or(path.len())].split(|letter| !joins(letter));
+        found.extend(words.filter_map(|word| modules.get(word)).map(String::as_str));
+    }
+    found
+}
+
+/// Those who import each other, directly or by way of others.
+fn circles<'m>(imports: &BTreeMap<&'m str, BTreeSet<&'m str>>) -> BTreeSet<Vec<&'m str>> {
+    let reached = |from: &'m str| {
+        let (mut reached, mut left) = (BTreeSet::new(), vec![from]);
+        while let Some(next) = left.pop() {
+            left.extend(imports[next].iter().filter(|import| reached.insert(**import)));
+        }
+        reached
+    };
+    let reached: BTreeMap<&str, BTreeSet<&str>> = imports.keys().map(|module| (*module, reached(module))).collect();
+    let with = |module: &str| -> Vec<&str> {
+        let is_in = |other: &&str| reached[module].contains(other) && reached[other].contains(module);
+        imports.keys().copied().filter(is_in).collect()
+    };
+    imports.keys().map(|module| with(module)).filter(|circle| !circle.is_empty()).collect()
+}
+
+/// No modules at the top of the crate in `directory` import each other in a circle, those that are there for tests apart.
+#[track_caller]
+fn no_circles(directory: &str) {
+    let root = workspace().join(directory);
+    let declared = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let mut files: Vec<(String, String)> = Vec::new();
+    for (path, text) in sources(&root) {
+        let path = path.strip_prefix(&root).unwrap().with_extension("");
+        let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        let is_for_tests = parts.contains(&"tests") || declared.contains(&format!("#[cfg(test)]\nmod {};", parts[0]));
+        if !is_for_tests && !["lib", "main"].contains(&parts[0]) {
+            files.push((parts[0].to_owned(), text));
+        }
+    }
+    let modules = files.iter().map(|(module, _)| module.clone()).collect();
+    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (module, text) in &files {
+        let mut imports = imports(text, &modules);
+        imports.remove(module.as_str());
+        all.entry(module).or_default().extend(imports);
+    }
+    assert_eq!(circles(&all), BTreeSet::new(), "modules of {directory} import each other: {all:#?}");
+}
+
+#[test]
+fn the_search_finds_imports_and_their_circles() {
+    let modules = ["a", "b", "c", "d"].map(str::to_owned).into();
+    let text =
+        "use crate::a::Thing;\nuse crate::{c, other};\n// crate::b\n$crate::d!();\n#[cfg(test)]\nmod tests {\ncrate::d";
+    assert_eq!(imports(text, &modules), BTreeSet::from(["a", "c"]));
+    let imports = [("a", &["b"][..]), ("b", &["c"]), ("c", &["a", "d"]), ("d", &[])];
+    let imports = imports.map(|(module, imports)| (module, imports.iter().copied().collect())).into();
+    assert_eq!(circles(&imports), BTreeSet::from([vec!["a", "b", "c"]]));
 }
 
 #[test]
@@ -181,6 +252,13 @@ fn imports_run_one_way() {
     assert_eq!(ours(&dependencies("callboard-bench")), BTreeSet::from(["callboard-proto"]));
     let below_tests = BTreeSet::from(["callboard-protocol", "callboard-proto", "callboard-client"]);
     assert!(ours(&dependencies("callboard-integration-tests")).is_subset(&below_tests));
+}
+
+#[test]
+fn modules_do_not_import_each_other_in_circles() {
+    for directory in ["actors/src", "src"] {
+        no_circles(directory);
+    }
 }
 
 #[test]

@@ -3,21 +3,20 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, AsyncContext as _, Handler, ResponseFuture};
+use actix::{Handler, ResponseFuture};
 use callboard_protocol::config::Version;
 use callboard_protocol::lease::LeaseObservation;
 use callboard_protocol::member::MemberRow;
 use callboard_protocol::membership_view::{Addresses, RowObservation, Status};
 
-use super::{ClusterListener, PeersKnown, RowsSeen};
+use super::{ClusterListener, Deps, PeersKnown, RowsSeen};
 use crate::change_feed::GetCursor;
-use crate::gossip::{SetOwnsId, SetStatus};
+use crate::gossip::{self, SetOwnsId, SetStatus};
 use crate::lease_keeper::{self, MembershipChanged};
 use crate::peer_links::{PeerAsked, PeerLinks, PeerQuery, PeerReply, PeerStatus, SetPeers, SubscribeQueries};
 use crate::push_ledger::{GetClients, GetPushes};
 use crate::runtime::{Context, ask};
-use crate::subscription::until_lost;
+use crate::subscription::{keep_subscribed, keep_subscribed_or};
 
 /// How long the change feed may take to say where it is.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -25,25 +24,20 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const ASK: Duration = Duration::from_secs(5);
 
 impl ClusterListener {
-    /// Subscribes to the membership rows, and again whenever the lease keeper forgets.
-    pub(super) fn subscribe_to_rows(&mut self, context: &mut Context<Self>) {
-        let Some(neighbours) = &self.setup.neighbours else { return };
-        let (keeper, me) = (neighbours.lease_keeper.clone(), context.address().recipient());
-        let forgotten = until_lost(async move { keeper.send(lease_keeper::Subscribe(me)).await });
-        context
-            .spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| listener.subscribe_to_rows(context)));
-    }
-
-    /// Subscribes to what peers ask, and again whenever the links forget; they forgot the peers as well then.
-    pub(super) fn subscribe_to_queries(&mut self, context: &mut Context<Self>) {
-        let links = self.setup.neighbours.as_ref().and_then(|neighbours| neighbours.links.clone());
-        let Some(links) = links else { return };
-        let me = context.address().recipient();
-        let forgotten = until_lost(async move { links.send(SubscribeQueries(me)).await });
-        context.spawn(wrap_future(forgotten).map(|(), listener: &mut Self, context| {
-            listener.tell(listener.peers());
-            listener.subscribe_to_queries(context);
-        }));
+    /// Subscribes to gossip, to the membership rows and to what peers ask. Gossip tells the present sightings each time.
+    pub(super) fn subscribe(&self, context: &mut Context<Self>) {
+        if let Some(gossip) = self.setup.gossip.clone() {
+            // It forgot the addresses of the rows as well; the next rows bring them again.
+            let lost = |listener: &mut Self| listener.announced.clear();
+            keep_subscribed_or(context, async move |me| gossip.send(gossip::Subscribe(me.recipient())).await, lost);
+        }
+        let Some(Deps { lease_keeper, links, .. }) = self.setup.neighbours.clone() else { return };
+        keep_subscribed(context, async move |me| lease_keeper.send(lease_keeper::Subscribe(me.recipient())).await);
+        if let Some(links) = links {
+            // They forgot the peers as well.
+            let lost = |listener: &mut Self| listener.tell(listener.peers());
+            keep_subscribed_or(context, async move |me| links.send(SubscribeQueries(me.recipient())).await, lost);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use actix::System;
+use actix::fut::wrap_future;
 use callboard_protocol::lease::LeaseObservation;
 use callboard_protocol::member::{AckNo, Incarnation, MemberRow, Timeline};
 use callboard_protocol::membership_view::{Addresses, ProtocolRange, Status};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::Clock;
 use crate::event_bus::{MemberNews, SubscribeMembers};
-use crate::gossip::{Advertised, Datagram, Leave, NameResolution, Outlet, Seeds, SetStatus};
+use crate::gossip::{self, Advertised, Datagram, Leave, NameResolution, Outlet, Seeds, SetStatus};
 use crate::lease_keeper::MembershipChanged;
 use crate::metrics::{DirectionLabel, Metrics};
 use crate::runtime::{Panic, Registry, Spec, ask, start};

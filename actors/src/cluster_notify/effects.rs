@@ -12,7 +12,7 @@ use callboard_protocol::receiver::{Ack2, CommittedChange, Effect, Event, FindRes
 use callboard_protocol::write_request::RequestId;
 use tokio::sync::oneshot;
 
-use super::{ClusterNotify, DEADLINE, PeerMessage};
+use super::{ClusterNotify, DEADLINE};
 use crate::cache::writer::{Abort, Commit, Mark};
 use crate::change_feed;
 use crate::lease_keeper::Rejoin;
@@ -21,6 +21,7 @@ use crate::runtime::{Context, ask};
 use crate::store::Landed;
 use crate::store_reader::FindRequests;
 use crate::store_writer::RaiseFloor;
+use crate::transport::PeerMessage;
 
 impl ClusterNotify {
     /// `heard`: the change feed knows of the changes that are applied.

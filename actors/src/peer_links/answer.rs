@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use super::peer::Outlet;
 use super::wire::Frame;
 use super::{Direction, Link, Opened, PeerAsked, PeerLinks, PeerQuery, PeerReply, Received};
-use crate::cluster_notify::{FromPeer, PeerMessage};
 use crate::metrics::PeerMetrics;
 use crate::runtime::Context;
+use crate::transport::{FromPeer, PeerMessage};
 
 /// How long an answer to a peer's query may take.
 const ANSWER: Duration = Duration::from_secs(10);

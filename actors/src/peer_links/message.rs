@@ -11,7 +11,7 @@ use callboard_protocol::member::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::cluster_notify::{FromPeer, PeerMessage};
+use crate::transport::{FromPeer, PeerMessage};
 
 /// Sets whom to link with, in place of whoever was set before; the own node is left out. Forgotten when the actor is
 /// rebuilt: whoever sets the peers holds a subscription as well, and sets them anew when that is lost.

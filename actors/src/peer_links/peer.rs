@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use super::link_queue::{Link, LinkQueue};
 use super::wire::{self, Frame};
 use super::{PeerQuery, PeerReply, QueryError};
-use crate::cluster_notify::PeerMessage;
 use crate::metrics::PeerMetrics;
+use crate::transport::PeerMessage;
 
 /// Queries that wait for the answer of one peer.
 const MAX_ASKED: usize = 256;

@@ -14,8 +14,8 @@ use self::world::{SOON, World, abort, address, ear, node, number};
 use super::link_queue::MAX_FRAMES;
 use super::wire::Frame;
 use super::{ReachChanged, SubscribeMessages, SubscribeReach};
-use crate::cluster_notify::{FromPeer, PeerMessage, Transport as _};
 use crate::runtime::{Observe, Panic};
+use crate::transport::{FromPeer, PeerMessage, Transport as _};
 
 fn nodes(ids: &[&str]) -> ReachChanged {
     ReachChanged { nodes: ids.iter().map(|id| node(id)).collect::<BTreeSet<NodeId>>() }
@@ -284,7 +284,7 @@ async fn a_rebuilt_actor_has_ended_its_links_and_its_subscribers_know() {
     let (recipient, _heard) = ear();
     let held = world.links.send(SubscribeReach(recipient)).await.unwrap();
     let (recipient, mut heard) = ear::<FromPeer>();
-    let forgotten = tokio::task::spawn_local(world.transport.listen(recipient.clone()));
+    let listening = world.transport.listen(recipient.clone()).await.unwrap();
     let peer = world.accept("b");
     while heard.try_recv().is_err() {
         peer.say(&Frame::Message(abort(1))).await;
@@ -293,7 +293,7 @@ async fn a_rebuilt_actor_has_ended_its_links_and_its_subscribers_know() {
     world.links.do_send(Panic);
     wire.ended().await;
     tokio::time::timeout(SOON, held.lost()).await.unwrap();
-    tokio::time::timeout(SOON, forgotten).await.unwrap().unwrap();
+    tokio::time::timeout(SOON, listening.lost()).await.unwrap();
     // A link from before says nothing to the new life.
     while heard.try_recv().is_ok() {}
     peer.say(&Frame::Message(abort(2))).await;

@@ -6,9 +6,8 @@ use callboard_protocol::member::NodeId;
 
 use super::message::{Audience, Say};
 use super::{PeerLinks, SubscribeMessages};
-use crate::cluster_notify::{Forgotten, FromPeer, PeerMessage, Transport};
 use crate::metrics::PeerMetrics;
-use crate::subscription::until_lost;
+use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
 
 /// Carries messages over [`PeerLinks`].
 #[derive(Debug, Clone)]
@@ -53,8 +52,7 @@ impl Transport for LinkTransport {
         self.say(Audience::Everybody, message);
     }
 
-    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
-        let links = self.links.clone();
-        Box::pin(until_lost(async move { links.send(SubscribeMessages(listener)).await }))
+    fn listen(&self, listener: Recipient<FromPeer>) -> Subscribing {
+        Box::pin(self.links.send(SubscribeMessages(listener)))
     }
 }

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use self::event::Message;
 use super::{PeerQuery, PeerReply};
-use crate::cluster_notify::PeerMessage;
 use crate::codec::{self, CodecError};
+use crate::transport::PeerMessage;
 
 /// The versions this program speaks. Queries and their replies exist from version 2 on, those about clients from
 /// version 4 on.

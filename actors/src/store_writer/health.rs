@@ -2,14 +2,14 @@
 //! and tries a commit when somebody asks whether one would go through. Decides nothing.
 
 use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseFuture, SpawnHandle};
+use actix::{ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseFuture};
 use callboard_protocol::commit_health::{CommitHealth, End, Note, Options, Step, Ticket};
 use callboard_protocol::time::Mono;
 use callboard_protocol::write_request::WriteRequest;
 use tokio::sync::oneshot;
 
 use super::StoreWriter;
-use crate::runtime::Context;
+use crate::runtime::{Alarm, Context};
 use crate::store::{Cause, CommitError};
 
 /// Asks whether a commit goes through: one that did a moment ago proves it, else one is tried that changes nothing anybody
@@ -21,7 +21,7 @@ pub struct ProveWritable;
 /// The machine, its timer, and who waits for a proof.
 pub(super) struct Health {
     machine: CommitHealth,
-    wakeup: Option<(Mono, SpawnHandle)>,
+    alarm: Alarm<Mono>,
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     is_trying: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Health {
 impl Default for Health {
     fn default() -> Self {
         let machine = CommitHealth::new(Options::default());
-        Self { machine, wakeup: None, waiting: Vec::new(), is_trying: false }
+        Self { machine, alarm: Alarm::default(), waiting: Vec::new(), is_trying: false }
     }
 }
 
@@ -112,22 +112,12 @@ impl StoreWriter {
 
     /// Sees to it that the machine is stepped when it next has something to do by itself.
     fn arm_health(&mut self, context: &mut Context<Self>) {
-        let next = self.health.machine.next_wakeup();
-        if self.health.wakeup.as_ref().map(|(at, _)| *at) == next {
-            return;
-        }
-        if let Some((_, timer)) = self.health.wakeup.take() {
-            context.cancel_future(timer);
-        }
-        let now = self.clock.mono();
-        self.health.wakeup = next.map(|at| {
-            let timer = context.run_later(at.since(now), |store, context| {
-                store.health.wakeup = None;
-                let step = store.health.machine.tick(store.clock.mono());
-                store.take_step(step, None, context);
-            });
-            (at, timer)
-        });
+        let (next, now) = (self.health.machine.next_wakeup(), self.clock.mono());
+        let ring = |store: &mut Self, context: &mut Context<Self>| {
+            let step = store.health.machine.tick(store.clock.mono());
+            store.take_step(step, None, context);
+        };
+        self.health.alarm.set(next, |at| at.since(now), context, ring);
     }
 
     /// Tries a commit that changes nothing anybody sees, and answers those who wait for it.

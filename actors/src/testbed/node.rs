@@ -14,7 +14,7 @@ use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Deps, Forgotten, FromPeer, PeerMessage, Setup, Transport};
+use crate::cluster_notify::{ClusterNotify, Deps, Setup};
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::lease_keeper::{self, LeaseKeeper, LeaseOptions, MembershipChanged};
 use crate::metrics::Metrics;
@@ -22,6 +22,7 @@ use crate::runtime::{Registry, Spec, start, start_in};
 use crate::store_reader::{Fill, StoreReader};
 use crate::store_writer::StoreWriter;
 use crate::subscription::Subscription;
+use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
 
 /// What this node says to its peers; `None` is all of them.
 type Said = (Option<NodeId>, PeerMessage);
@@ -42,7 +43,7 @@ impl Transport for Wire {
         self.said.borrow_mut().push((None, message));
     }
 
-    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
+    fn listen(&self, listener: Recipient<FromPeer>) -> Subscribing {
         *self.listener.borrow_mut() = Some(listener);
         Box::pin(std::future::pending())
     }

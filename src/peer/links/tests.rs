@@ -9,8 +9,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callboard_actors::cluster_notify::{PeerMessage, Transport as _};
 use callboard_actors::peer_links::{PeerAsked, PeerQuery, PeerReply, PeerStatus, Query, QueryError};
+use callboard_actors::transport::{PeerMessage, Transport as _};
 use callboard_protocol::commit::{BatchId, Operation};
 use callboard_protocol::config::{ConfigState, Version};
 use callboard_protocol::content::Content;

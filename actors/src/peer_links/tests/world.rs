@@ -16,9 +16,9 @@ use super::super::{
     Call, Closed, DialFailed, Dialer, Direction, Link, LinkQueueReader, LinkTransport, Opened, PeerLinks, ReachChanged,
     Received, SetPeers, SubscribeReach, pipe,
 };
-use crate::cluster_notify::PeerMessage;
 use crate::metrics::PeerMetrics;
 use crate::runtime::{Registry, Spec, start};
+use crate::transport::PeerMessage;
 
 /// Long enough for anything that is to come.
 pub(super) const SOON: Duration = Duration::from_secs(30);

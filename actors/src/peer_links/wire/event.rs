@@ -17,7 +17,7 @@ use callboard_protocol::write_request::RequestId;
 use serde::{Deserialize, Serialize};
 
 use super::{WireError, node_id, text};
-use crate::cluster_notify::PeerMessage;
+use crate::transport::PeerMessage;
 
 /// Longest content that is sent along with a change, in bytes.
 pub(super) const MAX_CONTENT_ALONG: usize = 64 * 1024;

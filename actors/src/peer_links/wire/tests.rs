@@ -21,8 +21,8 @@ use uuid::Uuid;
 use self::samples::{key, message};
 use super::event::{MAX_CONTENT_ALONG, MAX_STATES_ALONG};
 use super::{Frame, Hello, MAX_HELLO, PEER_VERSIONS, WireError, encode_message};
-use crate::cluster_notify::PeerMessage;
 use crate::codec;
+use crate::transport::PeerMessage;
 use callboard_protocol::clients::{ClientFilter, ClientQuery, NodePushes, Page, PushQuery};
 use callboard_protocol::push_ledger::PushState;
 

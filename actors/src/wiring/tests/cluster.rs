@@ -18,10 +18,10 @@ use callboard_protocol::write_request::WriteOutcome;
 use uuid::Uuid;
 
 use super::world::{World, text};
-use crate::cluster_notify::{Forgotten, FromPeer, PeerMessage, Transport};
 use crate::lease_keeper::Leave;
 use crate::metrics::NodeLabel;
 use crate::runtime::ask;
+use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
 use crate::wiring::Way;
 
 /// How often a message arrives.
@@ -74,7 +74,7 @@ impl Transport for Wire {
         nodes.iter().filter(|(node, _)| **node != self.me).for_each(|(_, to)| self.hub.carry(to, &message));
     }
 
-    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten {
+    fn listen(&self, listener: Recipient<FromPeer>) -> Subscribing {
         self.hub.nodes.lock().unwrap().insert(self.me.clone(), listener);
         Box::pin(std::future::pending())
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use callboard_actors::cluster_notify::Transport as _;
+use callboard_actors::transport::Transport as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -161,7 +161,7 @@ async fn a_peer_that_reads_nothing_costs_no_more_than_the_bound() {
     let large = super::commit(&[60_000; 60]);
     let flooding = async {
         while a.metrics.dropped.get() == 0 {
-            a.transport.broadcast(callboard_actors::cluster_notify::PeerMessage::Commit(large.clone()));
+            a.transport.broadcast(callboard_actors::transport::PeerMessage::Commit(large.clone()));
             tokio::task::yield_now().await;
         }
     };

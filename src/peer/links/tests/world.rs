@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Handler, Message, Recipient};
 use actix_rt::Arbiter;
-use callboard_actors::cluster_notify::{FromPeer, PeerMessage, Transport as _};
 use callboard_actors::metrics::PeerMetrics;
 use callboard_actors::peer_links::{
     LinkTransport, PEER_VERSIONS, PeerAsked, PeerLinks, ReachChanged, SetPeers, SubscribeMessages, SubscribeQueries,
@@ -15,6 +14,7 @@ use callboard_actors::peer_links::{
 };
 use callboard_actors::runtime::{Observe, Registry, Spec, start_in};
 use callboard_actors::subscription::Subscription;
+use callboard_actors::transport::{FromPeer, PeerMessage, Transport as _};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::link::Versions;
 use callboard_protocol::member::NodeId;

@@ -16,7 +16,7 @@ use proptest::option;
 use proptest::prelude::{Strategy, any, prop_oneof};
 use uuid::Uuid;
 
-use crate::cluster_notify::PeerMessage;
+use crate::transport::PeerMessage;
 
 pub(super) fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()

@@ -4,12 +4,12 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 
-use actix::Recipient;
+use actix::{MailboxError, Message, Recipient};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::member::{Ack, NodeId};
 use callboard_protocol::receiver::{Ack2, NotifyCommitEvent, NotifyEvent};
 
-use super::FromPeer;
+use crate::subscription::Subscription;
 
 /// What nodes say to each other about publishes.
 #[derive(Debug, Clone)]
@@ -38,6 +38,11 @@ pub enum PeerMessage {
     Ack2(Ack2),
 }
 
+/// A peer said something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromPeer(pub PeerMessage);
+
 /// Carries messages to other nodes.
 pub trait Transport {
     /// Sends to one peer, which is not the local node. May lose the message.
@@ -48,12 +53,12 @@ pub trait Transport {
     }
     /// Sends to every peer. May lose the message.
     fn broadcast(&self, message: PeerMessage);
-    /// Has `listener` told what peers say. Resolves when the transport has forgotten it.
-    fn listen(&self, listener: Recipient<FromPeer>) -> Forgotten;
+    /// Has `listener` told what peers say, until the transport forgets it.
+    fn listen(&self, listener: Recipient<FromPeer>) -> Subscribing;
 }
 
-/// The end of a subscription.
-pub type Forgotten = Pin<Box<dyn Future<Output = ()>>>;
+/// A subscription under way.
+pub type Subscribing = Pin<Box<dyn Future<Output = Result<Subscription, MailboxError>>>>;
 
 /// The transport of a node that is alone.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +71,7 @@ impl Transport for NoPeers {
 
     fn broadcast(&self, _message: PeerMessage) {}
 
-    fn listen(&self, _listener: Recipient<FromPeer>) -> Forgotten {
+    fn listen(&self, _listener: Recipient<FromPeer>) -> Subscribing {
         Box::pin(pending())
     }
 }
