@@ -2,7 +2,7 @@
 //!
 //! Owns the one structure that several threads touch: shards of entries, marks and fills, each under its own lock, and
 //! private to this module. Others reach it only by messages: reads through the [`reader`] of their own thread, marks
-//! and commits through the [`keeper`]. The rules are `callboard_protocol::cache`; nothing here decides.
+//! and commits through the [`writer`]. The rules are `callboard_protocol::cache`; nothing here decides.
 
 mod entries;
 mod fill;

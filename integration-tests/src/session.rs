@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use callboard_proto::frame;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{
-    Applied, Config, Delete, Envelope, Error, Get, Hello, Key, Prefix, Publish, Published, Push, Unwatch, Watch,
-    Welcome,
+    Applied, Config, Delete, Envelope, Error, Get, Hello, Key, Ping, Pong, Prefix, Publish, Published, Push, Unwatch,
+    Watch, Welcome,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -292,9 +292,15 @@ impl Session {
     /// # Errors
     /// As [`Session::expect`]; also when it is something else.
     pub async fn push(&mut self) -> anyhow::Result<Push> {
-        match self.expect().await? {
-            Envelope { id: 0, kind: Some(Kind::Push(push)) } => Ok(push),
-            other => bail!("instead of a push: {other:?}"),
+        loop {
+            match self.expect().await? {
+                Envelope { id: 0, kind: Some(Kind::Push(push)) } => return Ok(push),
+                // Who reads late is asked whether it is there.
+                Envelope { id: 0, kind: Some(Kind::Ping(Ping { number })) } => {
+                    self.send(0, Kind::Pong(Pong { number })).await?;
+                }
+                other => bail!("instead of a push: {other:?}"),
+            }
         }
     }
 
