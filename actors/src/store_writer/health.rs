@@ -113,11 +113,11 @@ impl StoreWriter {
     /// Sees to it that the machine is stepped when it next has something to do by itself.
     fn arm_health(&mut self, context: &mut Context<Self>) {
         let (next, now) = (self.health.machine.next_wakeup(), self.clock.mono());
-        let ring = |store: &mut Self, context: &mut Context<Self>| {
+        let wake = |store: &mut Self, context: &mut Context<Self>| {
             let step = store.health.machine.tick(store.clock.mono());
             store.take_step(step, None, context);
         };
-        self.health.alarm.set(next, |at| at.since(now), context, ring);
+        self.health.alarm.set(next, |at| at.since(now), context, wake);
     }
 
     /// Tries a commit that changes nothing anybody sees, and answers those who wait for it.
