@@ -1,10 +1,12 @@
 //! What all doors share: who may do what, what went wrong and how every interface says so, and what requests may take.
 //!
-//! Reading order: `access` (who asks, and may they) · `error` (every refusal and failure, and the one table that every interface
-//! reads) · `state` (what the workers have) · `outcome` (handing a publish over) · `admission`, `memory` (how much may be open and
-//! held) · `paging` · `readiness`, `cluster` (how the node and its cluster are) · [`draining`] (the stop) · [`addresses`].
+//! Reading order: `access` (who asks, and may they) · `error` (every refusal and failure, and the one table that every
+//! interface reads) · `state` (what the workers have) · `outcome` (handing a publish over) · `admission`, `memory` (how
+//! much may be open and held) · `paging` · `readiness`, `cluster` (how the node and its cluster are) · [`draining`]
+//! (the stop) · [`addresses`].
 //!
-//! The doors (`rest`, `nacos`, `session`) import this and never each other; this imports none of them, and no form of theirs.
+//! The doors (`rest`, `nacos`, `session`) import this and never each other; this imports none of them, and no form of
+//! theirs.
 
 pub(crate) mod access;
 pub(crate) mod addresses;

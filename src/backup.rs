@@ -1,5 +1,6 @@
-//! `callboard backup`, `restore` and `restored`: copies of a SQLite file made while it is served, put back while it is not,
-//! and the word that a database is not what it was. Owns the files around that; what is done in them stands in the store.
+//! `callboard backup`, `restore` and `restored`: copies of a SQLite file made while it is served, put back while it is
+//! not, and the word that a database is not what it was. Owns the files around that; what is done in them stands in the
+//! store.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ const TURN: Duration = Duration::from_secs(60);
 const NOT_SQLITE: &str = "only a SQLite file is copied by this program; use the database's own tools (pg_dump or base \
                           backups, mariadb-dump or mariadb-backup), and `callboard restored` after a restore";
 
-/// Copies the SQLite file of a node, which may serve it meanwhile, to `target`. What was acknowledged before this returns
-/// is in the copy. A file that is there already is not touched.
+/// Copies the SQLite file of a node, which may serve it meanwhile, to `target`. What was acknowledged before this
+/// returns is in the copy. A file that is there already is not touched.
 ///
 /// # Errors
 /// Names the file and what is wrong; the target is whole or not there.
@@ -143,8 +144,8 @@ async fn declare(settings: &Settings, way: &Way, known: Option<Extent>) -> anyho
     Ok(declared?)
 }
 
-/// How far the file goes that is about to be replaced; `None` when there is nothing in it. One that can't be read is kept
-/// all the same, and its versions may be given again.
+/// How far the file goes that is about to be replaced; `None` when there is nothing in it. One that can't be read is
+/// kept all the same, and its versions may be given again.
 async fn known_before(database: &Path, patience: Duration) -> anyhow::Result<Option<Extent>> {
     if fs::metadata(database).is_ok_and(|facts| facts.len() == 0) {
         return Ok(None);

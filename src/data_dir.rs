@@ -1,8 +1,8 @@
 //! The data directory of a node: its lock, its identity and the addresses it serves on.
 //!
-//! Owns the files `lock`, `node-id` and `addresses.json`, and beside a SQLite file, wherever that is, `<database>.lock` and
-//! `<database>.reserve`. Holds an exclusive lock for as long as the value lives, so no two processes ever write to the same
-//! directory, or serve the same file. Locks the database file, and never reads or writes it.
+//! Owns the files `lock`, `node-id` and `addresses.json`, and beside a SQLite file, wherever that is, `<database>.lock`
+//! and `<database>.reserve`. Holds an exclusive lock for as long as the value lives, so no two processes ever write to
+//! the same directory, or serve the same file. Locks the database file, and never reads or writes it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -109,8 +109,9 @@ impl DataDir {
         }
     }
 
-    /// Names the running system and this very directory. A membership row with the same name was written by a process that
-    /// held the lock which this one holds now: it is dead. Empty when the system can't be told apart from its next start.
+    /// Names the running system and this very directory. A membership row with the same name was written by a process
+    /// that held the lock which this one holds now: it is dead. Empty when the system can't be told apart from its next
+    /// start.
     pub fn boot_id(&self) -> String {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
         match (boot, self.lock.metadata()) {
@@ -162,7 +163,8 @@ impl DataDir {
 }
 
 /// A SQLite file that this process alone serves, in its data directory or elsewhere. The lock ends when the value is
-/// dropped, and not before every connection to the file is closed: closing a descriptor of it would end SQLite's own locks.
+/// dropped, and not before every connection to the file is closed: closing a descriptor of it would end SQLite's own
+/// locks.
 #[derive(Debug)]
 pub struct DatabaseLock {
     /// Named after the file; says who holds it.
@@ -172,9 +174,9 @@ pub struct DatabaseLock {
 }
 
 impl DatabaseLock {
-    /// Locks the file that `database` means, by whatever name, and the one beside it that is named after it. Two nodes with
-    /// data directories of their own would otherwise each take themselves for the only one. Makes an empty file when there
-    /// is none. Sees to the room that is kept for a start on a full volume.
+    /// Locks the file that `database` means, by whatever name, and the one beside it that is named after it. Two nodes
+    /// with data directories of their own would otherwise each take themselves for the only one. Makes an empty file
+    /// when there is none. Sees to the room that is kept for a start on a full volume.
     ///
     /// # Errors
     /// [`Error::Held`] if another process has it, [`Error::File`] if it or its directory can't be used.

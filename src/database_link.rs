@@ -1,11 +1,11 @@
 //! The way to a database server: a link of our own, which the driver reaches over a private Unix socket ([ADR
 //! 0013](../docs/adr/0013-database-link.md)).
 //!
-//! The driver opens plain TCP connections, on which every small TLS record waits for a delayed acknowledgement. The link
-//! opens them in its place: without that delay, with keep-alive and a user time-out, by a name that is looked up each time,
-//! and to the next host of a list where one does not answer. It passes bytes on and reads none: TLS runs between the driver
-//! and the server. Owns the socket, its thread and the order of the hosts; SQLite and servers behind a Unix socket have no
-//! link.
+//! The driver opens plain TCP connections, on which every small TLS record waits for a delayed acknowledgement. The
+//! link opens them in its place: without that delay, with keep-alive and a user time-out, by a name that is looked up
+//! each time, and to the next host of a list where one does not answer. It passes bytes on and reads none: TLS runs
+//! between the driver and the server. Owns the socket, its thread and the order of the hosts; SQLite and servers behind
+//! a Unix socket have no link.
 
 use std::path::Path;
 use std::sync::Arc;

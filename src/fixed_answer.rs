@@ -1,5 +1,5 @@
-//! A fixed answer from actix-web, listened for and served as the node does it, with no actor and no configuration behind it:
-//! what `callboard bench static` measures. Holds no data and reads no settings.
+//! A fixed answer from actix-web, listened for and served as the node does it, with no actor and no configuration
+//! behind it: what `callboard bench static` measures. Holds no data and reads no settings.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};

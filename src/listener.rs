@@ -1,7 +1,8 @@
-//! Every way in for clients: binds, starts, stops and drains all of them, once. Owns the worker threads and what each has, and the list
-//! of doors; what a door says is the door's.
+//! Every way in for clients: binds, starts, stops and drains all of them, once. Owns the worker threads and what each
+//! has, and the list of doors; what a door says is the door's.
 //!
-//! Reading order: `bind` (the addresses) · this file (the doors and the workers) · `stop` · `waiting` (before the database is there).
+//! Reading order: `bind` (the addresses) · this file (the doors and the workers) · `stop` · `waiting` (before the
+//! database is there).
 
 mod bind;
 mod stop;
@@ -49,8 +50,8 @@ const ROUTES: Tables = Tables(&[&rest::ROUTES, &session::websocket::ROUTES, &nac
 /// How a door takes its connections: the name of its listener in reports, and what adds it to the server.
 type Open = fn(ServerBuilder, TcpListener, &Workers) -> io::Result<ServerBuilder>;
 
-/// Serves every door on its socket until the returned server is stopped through its handle. Signals are left to the caller. Each worker
-/// thread starts its own actors over `node`. Clients are told the addresses `told`.
+/// Serves every door on its socket until the returned server is stopped through its handle. Signals are left to the
+/// caller. Each worker thread starts its own actors over `node`. Clients are told the addresses `told`.
 ///
 /// # Errors
 /// A listener can't be used.

@@ -1,5 +1,5 @@
-//! Words for people and logs, on streams that may be full or gone. Owns that nothing stops because nobody can be told: what
-//! `println!` and `eprintln!` do then is panic, after the work was done or instead of an exit code.
+//! Words for people and logs, on streams that may be full or gone. Owns that nothing stops because nobody can be told:
+//! what `println!` and `eprintln!` do then is panic, after the work was done or instead of an exit code.
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
@@ -20,8 +20,8 @@ impl<W: Write> Write for Lossy<W> {
     }
 }
 
-/// Says on standard output, as a line, what was done. An answer that somebody asked for is printed otherwise: that it could not be
-/// is a failure.
+/// Says on standard output, as a line, what was done. An answer that somebody asked for is printed otherwise: that it
+/// could not be is a failure.
 pub fn say(text: Arguments<'_>) {
     line(io::stdout().lock(), text);
 }

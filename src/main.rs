@@ -14,7 +14,8 @@ use callboard::peer::key::ClusterKey;
 use callboard::settings::{self, InForce};
 use callboard::{backup, fixed_answer, logging, lossy, open_files, serve};
 
-/// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on it.
+/// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on
+/// it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

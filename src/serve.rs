@@ -266,8 +266,8 @@ fn node_options(
     }
 }
 
-/// The first answers should not be refusals, and the first pushes should be accounted for: waits for the membership and for
-/// the account, and starts without them when the database is slow.
+/// The first answers should not be refusals, and the first pushes should be accounted for: waits for the membership and
+/// for the account, and starts without them when the database is slow.
 async fn wait_until_ready(node: &Node, at_most: Duration) -> anyhow::Result<()> {
     /// Most nodes have joined within milliseconds.
     const SLOW_START: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! Native sessions: the sockets and the forms under the session actor.
 //!
 //! Reading order: `access` (every kind of message and what it needs) · `request` (what came, as the actor takes it) ·
-//! `answer` (what the actor says, as it is sent) · `tcp`, `websocket` (the two carriers). Owns what a worker has for them; what a
-//! session does is the actor's (`callboard_actors::session::native`), and decides nothing itself.
+//! `answer` (what the actor says, as it is sent) · `tcp`, `websocket` (the two carriers). Owns what a worker has for
+//! them; what a session does is the actor's (`callboard_actors::session::native`), and decides nothing itself.
 
 mod access;
 mod answer;

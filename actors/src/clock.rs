@@ -12,8 +12,8 @@ use callboard_protocol::time::{Mono, WallMillis};
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time since the machine started, suspend included.
     fn mono(&self) -> Mono;
-    /// The clock of leases: it never runs slower than [`Clock::mono`], and jumps ahead when the wall clock does, which may
-    /// end a lease early and never late.
+    /// The clock of leases: it never runs slower than [`Clock::mono`], and jumps ahead when the wall clock does, which
+    /// may end a lease early and never late.
     fn lease(&self) -> Mono {
         self.mono()
     }

@@ -1,8 +1,8 @@
 //! Listens to gossip and to the membership rows, and knows where each node stands.
 //!
-//! Owns the roster (`callboard_protocol::membership_view`): answers operators, publishes what happens to nodes on the event bus,
-//! and tells whoever keeps links where the peers are. What it knows counts for people and for speed, never for safety.
-//! Works without gossip too: a node that has no key of a cluster knows of the rows alone.
+//! Owns the roster (`callboard_protocol::membership_view`): answers operators, publishes what happens to nodes on the
+//! event bus, and tells whoever keeps links where the peers are. What it knows counts for people and for speed, never
+//! for safety. Works without gossip too: a node that has no key of a cluster knows of the rows alone.
 
 mod answering;
 

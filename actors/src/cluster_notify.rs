@@ -107,7 +107,8 @@ pub struct Nacked {
     pub batch: BatchId,
 }
 
-/// Subscribes to what becomes of the notifications of local batches. The answer tells when the subscriber was forgotten.
+/// Subscribes to what becomes of the notifications of local batches. The answer tells when the subscriber was
+/// forgotten.
 #[derive(Debug, Message)]
 #[rtype(result = "Subscription")]
 pub struct Subscribe {

@@ -46,8 +46,8 @@ pub struct Publish {
 #[rtype(result = "usize")]
 pub struct CountOpen;
 
-/// Asks why publishes fail, if the last one that ended did so a moment ago. Nothing is said any more after a while without
-/// another one: whether the next would succeed is not known then.
+/// Asks why publishes fail, if the last one that ended did so a moment ago. Nothing is said any more after a while
+/// without another one: whether the next would succeed is not known then.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<String>")]
 pub struct GetStall;

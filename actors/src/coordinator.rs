@@ -2,8 +2,9 @@
 //! concerned.
 //!
 //! Owns the register of watches of its thread, subscribed to the event bus: a change reaches the thread as one message
-//! and is fanned out here. Owns the seats of connected clients as well ([`seats`]): what they report of their pushes goes
-//! to the event bus in batches. Reads nothing and decides nothing about what a client is sent: that is the session's.
+//! and is fanned out here. Owns the seats of connected clients as well ([`seats`]): what they report of their pushes
+//! goes to the event bus in batches. Reads nothing and decides nothing about what a client is sent: that is the
+//! session's.
 
 pub mod connections;
 
@@ -66,8 +67,8 @@ pub struct Watching {
     pub held: Subscription,
 }
 
-/// The number of the next watch. It goes on over the lives of a coordinator: whoever takes back a watch of an earlier life
-/// must not end another one.
+/// The number of the next watch. It goes on over the lives of a coordinator: whoever takes back a watch of an earlier
+/// life must not end another one.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Names a watch, within the life of the process.
@@ -90,8 +91,8 @@ pub enum WatchRefused {
 #[rtype(result = "()")]
 pub struct Unwatch(pub WatchId);
 
-/// Tells every session to answer and end, and takes no new ones. Answers how many there were. Names where other nodes are
-/// reached over native sessions.
+/// Tells every session to answer and end, and takes no new ones. Answers how many there were. Names where other nodes
+/// are reached over native sessions.
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
 pub struct Drain(pub Arc<[String]>);
@@ -257,7 +258,8 @@ impl Actor for Coordinator {
         let bus = self.bus.clone();
         keep_subscribed(context, async move |me| {
             let held = bus.send(Subscribe(me.clone().recipient())).await?;
-            // Not before: what happens from here on is told by the bus; what was told in between is looked up by the sessions.
+            // Not before: what happens from here on is told by the bus; what was told in between is looked up by the
+            // sessions.
             me.do_send(ConfigEvent::Recheck);
             Ok(held)
         });

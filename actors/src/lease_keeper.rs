@@ -1,9 +1,9 @@
-//! The lease keeper: owns the node's row in the membership table, the read lease, and the fencing of
-//! dead rows. It lives on a thread of its own and has connections of its own, so that no renewal ever waits for a publish.
+//! The lease keeper: owns the node's row in the membership table, the read lease, and the fencing of dead rows. It
+//! lives on a thread of its own and has connections of its own, so that no renewal ever waits for a publish.
 //!
 //! Drives the machine `callboard_protocol::lease`; when to renew, what a lapse means and which row may be fenced is
-//! decided there. Whoever lost state that acknowledgements rest on asks for [`Rejoin`]: a new life of the membership, in
-//! which old acknowledgements count for nothing and the cache starts empty.
+//! decided there. Whoever lost state that acknowledgements rest on asks for [`Rejoin`]: a new life of the membership,
+//! in which old acknowledgements count for nothing and the cache starts empty.
 
 mod effects;
 
@@ -106,8 +106,8 @@ pub struct GetStanding;
 pub enum Standing {
     /// Nothing is known of the database yet.
     Unknown,
-    /// Without a row, for those of other nodes name another member of the database. Named is one that was seen to stay there;
-    /// until then they may follow.
+    /// Without a row, for those of other nodes name another member of the database. Named is one that was seen to stay
+    /// there; until then they may follow.
     Elsewhere(Option<Elsewhere>),
     /// Without a row, though one is wanted.
     Direct,
@@ -140,7 +140,8 @@ pub struct LeaseKeeper {
     row: Rc<Mutex<()>>,
     /// What the cache is told it is told in order, however often it has to be told.
     cache_turn: Rc<Mutex<()>>,
-    /// How far the clock of leases was ahead of the one that the machine goes by, when the last join or renewal was sent.
+    /// How far the clock of leases was ahead of the one that the machine goes by, when the last join or renewal was
+    /// sent.
     ahead: Duration,
     /// What has come in before the cache was emptied for the first time.
     early: Option<Vec<Event>>,
@@ -252,8 +253,8 @@ impl LeaseKeeper {
         self.told = Some(changed);
     }
 
-    /// A member that is not the one of the others shows commits later than they do: what there are of connections to it is
-    /// opened anew, for the way to the database may lead elsewhere by now.
+    /// A member that is not the one of the others shows commits later than they do: what there are of connections to it
+    /// is opened anew, for the way to the database may lead elsewhere by now.
     fn see_elsewhere(&self, elsewhere: Option<&Elsewhere>) {
         self.metrics.elsewhere.set(i64::from(elsewhere.is_some()));
         let Some(Elsewhere { node, theirs, ours }) = elsewhere else { return };

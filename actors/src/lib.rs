@@ -5,8 +5,9 @@
 //!
 //! Reading order: [`runtime`] (how any actor lives) · [`wiring`] (who knows whom) · [`cache`] and its reader (a read) ·
 //! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
-//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`push_ledger`] (who got it) · [`lease_keeper`] (the membership) ·
-//! [`transport`], [`peer_links`] (the way to other nodes) · [`gossip`], [`cluster_listener`] (which nodes there are).
+//! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`push_ledger`] (who got it) ·
+//! [`lease_keeper`] (the membership) · [`transport`], [`peer_links`] (the way to other nodes) · [`gossip`],
+//! [`cluster_listener`] (which nodes there are).
 
 pub mod cache;
 pub mod cache_refresh;

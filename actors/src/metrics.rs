@@ -62,7 +62,8 @@ pub struct EndLabel {
 /// The label of [`SessionMetrics::pushes`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StepLabel {
-    /// `sent`, `applied`, `rejected`, `superseded` or `lost`; of a notice `sent`, `repeated`, `acknowledged` or `given_up`.
+    /// `sent`, `applied`, `rejected`, `superseded` or `lost`; of a notice `sent`, `repeated`, `acknowledged` or
+    /// `given_up`.
     pub step: &'static str,
 }
 

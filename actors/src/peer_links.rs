@@ -2,8 +2,8 @@
 //!
 //! Each node dials every peer. A dialed link carries what this node says: messages about publishes, queries, pings; the
 //! answers come back on it. So there are two links between two nodes, one each way. Whoever owns sockets dials and
-//! accepts ([`Dialer`], [`Opened`]); this actor gives the frames their meaning. It opens no socket, promises no delivery
-//! (loss is counted, and repaired by the publish protocol) and decides nothing about publishes.
+//! accepts ([`Dialer`], [`Opened`]); this actor gives the frames their meaning. It opens no socket, promises no
+//! delivery (loss is counted, and repaired by the publish protocol) and decides nothing about publishes.
 
 mod answer;
 mod link_queue;

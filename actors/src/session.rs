@@ -1,9 +1,8 @@
 //! Sessions: one actor for each client that waits for changes.
 //!
-//! A [`stream`] session sends every change; a [`native`] session is a conversation; a [`grpc`] session is one with a client
-//! of Nacos. Each registers with the coordinator of its thread
-//! first, reads second, and sends what is newer. A session owns what its client has been sent; it opens no socket and
-//! knows no format.
+//! A [`stream`] session sends every change; a [`native`] session is a conversation; a [`grpc`] session is one with a
+//! client of Nacos. Each registers with the coordinator of its thread first, reads second, and sends what is newer. A
+//! session owns what its client has been sent; it opens no socket and knows no format.
 
 pub mod grpc;
 pub mod native;

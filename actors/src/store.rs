@@ -1,12 +1,13 @@
 //! The database: the only place in this crate that knows SQL and sea-orm.
 //!
-//! [`open`] checks a migrated database and returns a [`Writer`] and a [`ReadPool`]. Every write is one transaction under
-//! the lock of the row of `cc_meta`, which puts all of them in one order; what a batch writes is decided by
+//! [`open`] checks a migrated database and returns a [`Writer`] and a [`ReadPool`]. Every write is one transaction
+//! under the lock of the row of `cc_meta`, which puts all of them in one order; what a batch writes is decided by
 //! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
-//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`, `feed`, `history` ·
-//! `namespaces`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `conditions`, `dialect`, `schema`, `error` below them · `open`.
+//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`,
+//! `feed`, `history` · `namespaces`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `conditions`, `dialect`,
+//! `schema`, `error` below them · `open`.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The writing side of the store as an actor: every transaction of a node passes here.
 //!
 //! Owns the writer connection. A commit runs to its end whether or not anybody still waits for it; what it writes is
-//! decided by `callboard_protocol::commit`, not here. It knows whether commits go through (`health`), says so in the log
-//! when that changes, and has the log of SQLite copied in time.
+//! decided by `callboard_protocol::commit`, not here. It knows whether commits go through (`health`), says so in the
+//! log when that changes, and has the log of SQLite copied in time.
 
 mod health;
 

@@ -1,8 +1,8 @@
 //! Subscriptions that notice when the publisher lost its state.
 //!
 //! Events come up through a `Recipient` that the subscriber hands over. A publisher that is rebuilt after a panic has
-//! forgotten its subscribers; the [`Subscription`] end of each subscription then resolves, and the subscriber subscribes anew:
-//! [`keep_subscribed`] does both. Owns that hand-shake; never carries an event itself.
+//! forgotten its subscribers; the [`Subscription`] end of each subscription then resolves, and the subscriber
+//! subscribes anew: [`keep_subscribed`] does both. Owns that hand-shake; never carries an event itself.
 
 use std::future::Future;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub fn subscription() -> (SubscriptionGuard, Subscription) {
     (SubscriptionGuard(sender), Subscription(receiver))
 }
 
-/// Keeps an actor subscribed: `subscribing` subscribes the address that it is given, now and again whenever the publisher
-/// has forgotten it.
+/// Keeps an actor subscribed: `subscribing` subscribes the address that it is given, now and again whenever the
+/// publisher has forgotten it.
 pub fn keep_subscribed<A: Actor<Context = Context<A>>>(
     context: &mut Context<A>,
     subscribing: impl AsyncFn(Addr<A>) -> Result<Subscription, MailboxError> + 'static,

@@ -1,5 +1,5 @@
-//! What tests of actors share: time that stands still, desks that take questions for an actor that is not there, witnesses
-//! that write down what they are told, and a database in a directory of its own. Holds no rule of any actor.
+//! What tests of actors share: time that stands still, desks that take questions for an actor that is not there,
+//! witnesses that write down what they are told, and a database in a directory of its own. Holds no rule of any actor.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub(crate) mod node;

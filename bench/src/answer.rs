@@ -1,5 +1,5 @@
-//! Reads an HTTP/1.1 answer out of the bytes received so far, by `httparse`: finds where it ends, and its body. Total: any
-//! bytes give an answer, "more needed" or a refusal. Owns no buffer and does no I/O.
+//! Reads an HTTP/1.1 answer out of the bytes received so far, by `httparse`: finds where it ends, and its body. Total:
+//! any bytes give an answer, "more needed" or a refusal. Owns no buffer and does no I/O.
 
 use std::borrow::Cow;
 use std::ops::Range;

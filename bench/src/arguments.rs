@@ -44,7 +44,8 @@ pub enum Measure {
     Longpoll(LongPollOptions),
     /// Hold native sessions that watch one key, publish it, and see when each of them hears and answers
     Session(SessionOptions),
-    /// Hold connections of Nacos's gRPC that listen to one key, publish it, and see when each is told and has the content
+    /// Hold connections of Nacos's gRPC that listen to one key, publish it, and see when each is told and has the
+    /// content
     Grpcpush(GrpcPushOptions),
     /// Serve a fixed 1 KiB answer from a process of our own and measure that: the limit of the HTTP stack
     Static(StaticOptions),
@@ -181,7 +182,8 @@ pub struct SessionOptions {
     /// Who listens, and how often.
     #[command(flatten)]
     pub listening: Listening,
-    /// When a session answers that it uses a content: at once, or when all have heard of it, so that answers delay no push
+    /// When a session answers that it uses a content: at once, or when all have heard of it, so that answers delay no
+    /// push
     #[arg(long, value_enum, default_value_t = Answers::Now)]
     pub answers: Answers,
     /// Size of the content; up to 65536 bytes come with the push

@@ -1,6 +1,6 @@
 //! `static`: a fixed 1 KiB answer from actix-web, with no actor and no configuration behind it, served by a process of
-//! our own and measured like any other server. What it takes is the least that an answer over this stack can take.
-//! The process is this program once more, called by `bench static-server`: it says its address on a line, and serves until
+//! our own and measured like any other server. What it takes is the least that an answer over this stack can take. The
+//! process is this program once more, called by `bench static-server`: it says its address on a line, and serves until
 //! its standard input ends.
 
 use std::io::{BufRead as _, BufReader};

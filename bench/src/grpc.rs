@@ -1,6 +1,6 @@
-//! A connection that speaks gRPC: the library `h2`, and the five bytes that stand before each message. Owns the connection and
-//! the streams on it; knows nothing of what is said. Heads of answers are not looked at, since a status says nothing that an
-//! answer's body does not.
+//! A connection that speaks gRPC: the library `h2`, and the five bytes that stand before each message. Owns the
+//! connection and the streams on it; knows nothing of what is said. Heads of answers are not looked at, since a status
+//! says nothing that an answer's body does not.
 
 use std::future::Future;
 use std::net::SocketAddr;

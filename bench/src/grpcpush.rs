@@ -1,8 +1,9 @@
-//! `grpcpush`: many connections of Nacos's gRPC listen to the same key. Each round publishes that key once over HTTP, and
-//! sees when each of them is told that it changed, and when it has the new content, for which it asks at once, as SDKs do.
+//! `grpcpush`: many connections of Nacos's gRPC listen to the same key. Each round publishes that key once over HTTP,
+//! and sees when each of them is told that it changed, and when it has the new content, for which it asks at once, as
+//! SDKs do.
 //!
-//! With `--churn` it does not measure a push: connections come, listen, publish and go, again and again for so long, and the
-//! memory of the server is looked at when a tenth of that time is over and at the end.
+//! With `--churn` it does not measure a push: connections come, listen, publish and go, again and again for so long,
+//! and the memory of the server is looked at when a tenth of that time is over and at the end.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -94,8 +95,8 @@ fn key(options: &GrpcPushOptions, contents: &Contents<'_>) -> Key {
     }
 }
 
-/// Opens the listeners; each goes on by itself until it breaks. Also gives the longest time that it took until the server
-/// had answered what they listen to.
+/// Opens the listeners; each goes on by itself until it breaks. Also gives the longest time that it took until the
+/// server had answered what they listen to.
 async fn open_all(
     options: &GrpcPushOptions,
     key: &Arc<Key>,

@@ -1,8 +1,9 @@
 //! `callboard bench`: measures any server that speaks Nacos's interfaces, this one and its peers alike.
 //!
-//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `grpcpush`, `fixed` (one measure each) ·
-//! `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`, `answer`, `grpc` (small clients of HTTP and gRPC that cost little) ·
-//! `template`, `content`, `contents` (what is sent) · `histogram`, `process`, `report` (what comes out).
+//! Reading order: `arguments` (what can be asked for) · `get`, `publish`, `longpoll`, `session`, `grpcpush`, `fixed`
+//! (one measure each) · `load`, `rounds` (the closed loop, and the rounds of those who listen) · `connection`,
+//! `answer`, `grpc` (small clients of HTTP and gRPC that cost little) · `template`, `content`, `contents` (what is
+//! sent) · `histogram`, `process`, `report` (what comes out).
 //!
 //! It is a client: it opens no data directory, reads no settings, and knows nothing of the server but its address and,
 //! if told, its process id.

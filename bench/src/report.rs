@@ -50,7 +50,8 @@ pub struct Report {
     /// … until 99 of 100 had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_p99_ms: Option<f64>,
-    /// From the beginning of the publish until half of the listeners had asked for the content, and got it. Median of rounds.
+    /// From the beginning of the publish until half of the listeners had asked for the content, and got it. Median of
+    /// rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_p50_ms: Option<f64>,
     /// … until 99 of 100 had.

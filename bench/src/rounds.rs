@@ -1,6 +1,6 @@
-//! The rounds of a measure in which many listen to one key: each publishes it once, waits until all have heard, and sees how
-//! long that took, and what it cost. Owns the times of a round and what is reported of all of them; knows not how anybody
-//! hears.
+//! The rounds of a measure in which many listen to one key: each publishes it once, waits until all have heard, and
+//! sees how long that took, and what it cost. Owns the times of a round and what is reported of all of them; knows not
+//! how anybody hears.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! `session`: many native sessions watch the same key. Each round publishes that key once from another connection, and sees
-//! when each of them hears of it and has answered that it uses it. With `--answers later`
-//! the answers wait until all have heard: they then cost the time of no push, as those of clients elsewhere do not.
+//! `session`: many native sessions watch the same key. Each round publishes that key once from another connection, and
+//! sees when each of them hears of it and has answered that it uses it. With `--answers later` the answers wait until
+//! all have heard: they then cost the time of no push, as those of clients elsewhere do not.
 //!
 //! A session counts as held when its watch was said to be complete, and the settling time has passed.
 

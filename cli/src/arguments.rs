@@ -1,5 +1,5 @@
-//! What can be asked of a running cluster on the command line, and which values are refused at once. Opens no connection
-//! and reads no file.
+//! What can be asked of a running cluster on the command line, and which values are refused at once. Opens no
+//! connection and reads no file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -229,8 +229,8 @@ pub struct WatchOptions {
     /// Run `sh -c COMMAND` at each change, one at a time
     ///
     /// It gets the content on its standard input, and CONFIG_NAMESPACE, CONFIG_GROUP, CONFIG_DATA_ID, CONFIG_VERSION,
-    /// CONFIG_TYPE, CONFIG_MD5 and CONFIG_REMOVED (true or false) in its environment. Operators see the version as applied
-    /// when it ends with 0, as rejected otherwise.
+    /// CONFIG_TYPE, CONFIG_MD5 and CONFIG_REMOVED (true or false) in its environment. Operators see the version as
+    /// applied when it ends with 0, as rejected otherwise.
     #[arg(long, value_name = "COMMAND")]
     pub exec: Option<String>,
     /// End after so many changes

@@ -1,5 +1,5 @@
-//! Why a client command did not do what it was asked for. Owns the exit codes, and what each failure tells people to do.
-//! No message holds content.
+//! Why a client command did not do what it was asked for. Owns the exit codes, and what each failure tells people to
+//! do. No message holds content.
 
 use callboard_client::{ConfigKey, Error};
 

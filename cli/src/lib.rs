@@ -1,13 +1,13 @@
-//! The client commands, `callboard get|put|rm|ls|watch|history|clients|pushes|nodes|actors`: what people and scripts ask
-//! of a running cluster.
+//! The client commands, `callboard get|put|rm|ls|watch|history|clients|pushes|nodes|actors`: what people and scripts
+//! ask of a running cluster.
 //!
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `failure` (the exit
-//! codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`, `watch` (over the session) · `rest` (the way to
-//! that node's REST interface) · `history`, `clients`, `pushes`, `nodes`, `actors` (over it) · `table`, `output` (what is
-//! printed).
+//! codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`, `watch` (over the session) · `rest` (the
+//! way to that node's REST interface) · `history`, `clients`, `pushes`, `nodes`, `actors` (over it) · `table`, `output`
+//! (what is printed).
 //!
-//! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer and
-//! nothing else; what else there is to say goes to standard error.
+//! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer
+//! and nothing else; what else there is to say goes to standard error.
 
 // They panic where nobody can be told.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]

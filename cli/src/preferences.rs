@@ -1,5 +1,5 @@
-//! Which nodes a client command asks, in which namespace, and how it prints: from flags, the environment and the file of
-//! the user. Reads that file and nothing else; the environment is an argument.
+//! Which nodes a client command asks, in which namespace, and how it prints: from flags, the environment and the file
+//! of the user. Reads that file and nothing else; the environment is an argument.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -35,8 +35,8 @@ pub(super) async fn connect(setting: &Setting) -> Result<(Client, Node), Failure
     }
 }
 
-/// Waits for the first session. The client tells of failures one by one once the first round is over, or takes too long;
-/// with as many of them as there are nodes, each was tried.
+/// Waits for the first session. The client tells of failures one by one once the first round is over, or takes too
+/// long; with as many of them as there are nodes, each was tried.
 async fn connected(client: &Client, setting: &Setting) -> Result<Node, String> {
     let mut connection = client.connection();
     let mut reason = format!("no answer within {}", humantime::format_duration(setting.timeout));

@@ -43,9 +43,9 @@
 //! ```
 //!
 //! # What it promises
-//! - One session at a time, with one of the nodes at random. When the node goes away, or falls silent for its idle time,
-//!   the client pauses for a moment at random, and goes to another one. What it holds it says there, so that only what
-//!   is newer comes.
+//! - One session at a time, with one of the nodes at random. When the node goes away, or falls silent for its idle
+//!   time, the client pauses for a moment at random, and goes to another one. What it holds it says there, so that only
+//!   what is newer comes.
 //! - For each key, a watch and a cached read only ever move forward. A version that is not newer is refused, unless the
 //!   node says that the database lost what was told before.
 //! - A publish is carried out once at most, however often it has to be repeated.
@@ -54,10 +54,10 @@
 //! - Neither contents nor credentials are ever logged.
 //!
 //! # Reading order
-//! Rules, without I/O: `held` (what is newer) · `mailbox`, `acknowledgements` (what a watch gets and answers) · `registry`
-//! (all of these together) · `nodes`, `backoff`, `heartbeat` (which node, when, and whether it lives) · `snapshot` (the
-//! form on the disk). Around them: `connection` (frames) · `session` (one node) · `driver` (one node after another) ·
-//! `request` (repeating) · `client`, `watch`, `subscription` (what programs see).
+//! Rules, without I/O: `held` (what is newer) · `mailbox`, `acknowledgements` (what a watch gets and answers) ·
+//! `registry` (all of these together) · `nodes`, `backoff`, `heartbeat` (which node, when, and whether it lives) ·
+//! `snapshot` (the form on the disk). Around them: `connection` (frames) · `session` (one node) · `driver` (one node
+//! after another) · `request` (repeating) · `client`, `watch`, `subscription` (what programs see).
 
 mod acknowledgements;
 mod backoff;

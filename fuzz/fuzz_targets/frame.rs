@@ -1,5 +1,5 @@
-//! A stream of arbitrary bytes, arriving in arbitrary pieces: what is split off it does not depend on the pieces, and no frame
-//! makes the decoder panic. The first byte says how many of the next ones are lengths of pieces.
+//! A stream of arbitrary bytes, arriving in arbitrary pieces: what is split off it does not depend on the pieces, and
+//! no frame makes the decoder panic. The first byte says how many of the next ones are lengths of pieces.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Arbitrary text as a message: what is taken is written so that it is read back the same, and fits into a frame as well.
+//! Arbitrary text as a message: what is taken is written so that it is read back the same, and fits into a frame as
+//! well.
 
 #![no_main]
 

@@ -1,7 +1,8 @@
-//! The chaos proof: publishers on all nodes of a cluster, readers that read every node the moment a publish returns, and
-//! subscribers that connect to another node again and again, while one thing after another goes wrong. After each fault
-//! has healed, the whole recording of its round must keep the rules of [`crate::checker`], and publishing must have gone
-//! on within the fault's bound. Owns the rounds; the faults, the clients and the figures stand in modules of their own.
+//! The chaos proof: publishers on all nodes of a cluster, readers that read every node the moment a publish returns,
+//! and subscribers that connect to another node again and again, while one thing after another goes wrong. After each
+//! fault has healed, the whole recording of its round must keep the rules of [`crate::checker`], and publishing must
+//! have gone on within the fault's bound. Owns the rounds; the faults, the clients and the figures stand in modules of
+//! their own.
 
 mod faults;
 pub(crate) mod load;
@@ -41,8 +42,8 @@ pub struct Plan {
     pub engine: Engine,
     /// What is to go wrong.
     pub faults: Vec<Fault>,
-    /// Goes on in rounds over all faults, in an order that chance chooses, until this time is over. Without it each fault
-    /// happens once, in the order given.
+    /// Goes on in rounds over all faults, in an order that chance chooses, until this time is over. Without it each
+    /// fault happens once, in the order given.
     pub duration: Option<Duration>,
     /// How long the longest faults last.
     pub lengths: Lengths,

@@ -2,8 +2,9 @@
 //!
 //! Versions are totally ordered, so the history of a key is linearizable exactly when no version stands for two
 //! contents (C0), what was acknowledged is kept and nothing that was refused (C1), and no operation contradicts the
-//! order in real time, on whichever nodes (C2, C3). Subscribers may miss states but never go back, wherever they connect
-//! (C4), and end on the newest, as do reads of every node (C5). That makes the check a sort per key instead of a search.
+//! order in real time, on whichever nodes (C2, C3). Subscribers may miss states but never go back, wherever they
+//! connect (C4), and end on the newest, as do reads of every node (C5). That makes the check a sort per key instead of
+//! a search.
 //!
 //! A read that says itself that it may be old is held to C0 and C1 alone.
 

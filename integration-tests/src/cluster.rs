@@ -108,8 +108,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// As [`Cluster::start`], on the database of that name that `urls` lead to, which is there already: the first node goes by
-    /// the first URL, and so on, round and round.
+    /// As [`Cluster::start`], on the database of that name that `urls` lead to, which is there already: the first node
+    /// goes by the first URL, and so on, round and round.
     ///
     /// # Errors
     /// As [`Cluster::start`].
@@ -222,7 +222,8 @@ impl Cluster {
         Ok(number)
     }
 
-    /// Starts a further node, under this number, that should refuse: what it said in the end, or none when it serves instead.
+    /// Starts a further node, under this number, that should refuse: what it said in the end, or none when it serves
+    /// instead.
     ///
     /// # Errors
     /// It does neither within `limit`.

@@ -1,6 +1,6 @@
-//! The freshness proof of a cluster: publishers on distinct keys over all nodes, each publish followed at once by a read
-//! of every node. A read that gives an older version than the one just acknowledged is stale. Owns the plan and the
-//! counts; the comparison of speeds stands in [`measure`].
+//! The freshness proof of a cluster: publishers on distinct keys over all nodes, each publish followed at once by a
+//! read of every node. A read that gives an older version than the one just acknowledged is stale. Owns the plan and
+//! the counts; the comparison of speeds stands in [`measure`].
 
 mod generator;
 pub mod measure;

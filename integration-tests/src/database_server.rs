@@ -69,8 +69,8 @@ pub struct DatabaseServer {
     options: Options,
 }
 
-/// Whether a test can start a server of this kind: where its programs are not installed, it says so and should end. With
-/// `CALLBOARD_TEST_REQUIRE_DATABASES=1` that is an error.
+/// Whether a test can start a server of this kind: where its programs are not installed, it says so and should end.
+/// With `CALLBOARD_TEST_REQUIRE_DATABASES=1` that is an error.
 ///
 /// # Errors
 /// See above.

@@ -1,11 +1,11 @@
 //! The proof that a storage which fails loses nothing: writes, syncs and sizes fail with every error that a disk knows,
 //! at every call of a batch in turn, for one call or for a stretch of calls, and then work again; the node goes on
-//! running. Nothing that was acknowledged is lost, nothing that was refused is there, and publishes succeed again as soon
-//! as the storage works. Some of it amid kill -9, which also comes before each comparison.
+//! running. Nothing that was acknowledged is lost, nothing that was refused is there, and publishes succeed again as
+//! soon as the storage works. Some of it amid kill -9, which also comes before each comparison.
 //!
-//! Calls fail by way of a library between the server and the C library (`shim.c`): in the node where SQLite is in it, in
-//! the database server otherwise. Where root may mount a small volume, it is filled up as well. Owns the plan and the
-//! table; the rules stand in [`crate::checker`].
+//! Calls fail by way of a library between the server and the C library (`shim.c`): in the node where SQLite is in it,
+//! in the database server otherwise. Where root may mount a small volume, it is filled up as well. Owns the plan and
+//! the table; the rules stand in [`crate::checker`].
 
 mod burst;
 mod kind;

@@ -1,5 +1,5 @@
-//! The bare protocol of Nacos's gRPC clients: one connection, its requests and its stream. Owns what SDKs have in common, and
-//! the order in which each of them begins; expects nothing that a test has not asked for.
+//! The bare protocol of Nacos's gRPC clients: one connection, its requests and its stream. Owns what SDKs have in
+//! common, and the order in which each of them begins; expects nothing that a test has not asked for.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -360,7 +360,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Listens to configurations of which it holds these digests, under this tenant. Gives those that are said to differ.
+    /// Listens to configurations of which it holds these digests, under this tenant. Gives those that are said to
+    /// differ.
     ///
     /// # Errors
     /// It is refused.

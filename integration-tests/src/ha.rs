@@ -1,6 +1,6 @@
-//! The proof on highly available databases: three nodes over real clusters of database servers, which are broken and moved amid
-//! publishers, readers and subscribers. Owns the scenarios and their order; the databases stand in modules of their own, the
-//! load and the rules are those of [`crate::chaos`] and [`crate::checker`].
+//! The proof on highly available databases: three nodes over real clusters of database servers, which are broken and
+//! moved amid publishers, readers and subscribers. Owns the scenarios and their order; the databases stand in modules
+//! of their own, the load and the rules are those of [`crate::chaos`] and [`crate::checker`].
 
 mod galera;
 mod ground;

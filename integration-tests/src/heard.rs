@@ -1,5 +1,5 @@
-//! What a subscriber of a proof has heard, and whether it may stop listening. Owns the versions heard and the time since
-//! publishing ended. Never judges what was heard: that is for the checker.
+//! What a subscriber of a proof has heard, and whether it may stop listening. Owns the versions heard and the time
+//! since publishing ended. Never judges what was heard: that is for the checker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A real `callboard serve` process in a directory of its own. Owns the process, its data directory and its log;
-//! ends the process when dropped. Uses port 0 unless told otherwise, so that any number of nodes live beside each other.
+//! A real `callboard serve` process in a directory of its own. Owns the process, its data directory and its log; ends
+//! the process when dropped. Uses port 0 unless told otherwise, so that any number of nodes live beside each other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -130,8 +130,8 @@ impl Node {
         Ok(Self { setup, volume, home, process: None, at })
     }
 
-    /// Starts a node that should refuse: the last line that it said when it ended with an error, or none when it is ready instead,
-    /// and then ended.
+    /// Starts a node that should refuse: the last line that it said when it ended with an error, or none when it is
+    /// ready instead, and then ended.
     ///
     /// # Errors
     /// It does neither within `limit`.

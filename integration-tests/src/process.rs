@@ -59,7 +59,8 @@ pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// Waits until a process that is no child of ours is gone, or only waits to be collected. For `drop`, which can't wait otherwise.
+/// Waits until a process that is no child of ours is gone, or only waits to be collected. For `drop`, which can't wait
+/// otherwise.
 pub fn wait_for_end(pid: u32, limit: Duration) {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline && stat(pid).is_ok_and(|fields| fields.first().is_some_and(|state| state != "Z")) {

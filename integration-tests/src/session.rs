@@ -1,6 +1,6 @@
 //! A native session by hand over TCP: it sends exactly what it is told, in any pieces, and shows everything that comes.
-//! Owns the connection, what has arrived of it, and what came while an answer was awaited. Answers nothing by itself, not even
-//! a ping. What a good client does is in the crate `callboard-client`.
+//! Owns the connection, what has arrived of it, and what came while an answer was awaited. Answers nothing by itself,
+//! not even a ping. What a good client does is in the crate `callboard-client`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! A small volume of our own that can be filled up: a tmpfs, which only root may mount. Owns the mount and the file that
-//! fills it; unmounts when dropped.
+//! A small volume of our own that can be filled up: a tmpfs, which only root may mount. Owns the mount and the file
+//! that fills it; unmounts when dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -27,8 +27,8 @@ impl Volume {
             && tempfile::tempdir().is_ok_and(|directory| Self::mount(directory.path(), 1, None).is_ok())
     }
 
-    /// Mounts an empty volume of so many MiB on a directory, which is made when it is missing. `owner` are the numbers of
-    /// a user and a group; none is root.
+    /// Mounts an empty volume of so many MiB on a directory, which is made when it is missing. `owner` are the numbers
+    /// of a user and a group; none is root.
     ///
     /// # Errors
     /// The system refuses.

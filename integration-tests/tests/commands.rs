@@ -1,4 +1,5 @@
-//! The client commands at a real node: what each prints, as tables and as JSON, and its exit code when something is wrong.
+//! The client commands at a real node: what each prints, as tables and as JSON, and its exit code when something is
+//! wrong.
 
 mod commands {
     mod configurations;

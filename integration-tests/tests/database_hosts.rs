@@ -1,5 +1,5 @@
-//! A database across the network: over TLS, with several hosts of which some are dead, frozen or take no writes, and what
-//! is said of URLs that can't be used.
+//! A database across the network: over TLS, with several hosts of which some are dead, frozen or take no writes, and
+//! what is said of URLs that can't be used.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::time::Duration;

@@ -131,3 +131,26 @@ fn all_shared_state_is_listed() {
         assert!(having.iter().any(|having| having == path), "{path} is listed and shares nothing");
     }
 }
+
+#[test]
+fn comments_are_at_most_120_columns_wide() {
+    fn look(directory: &Path, wide: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                look(&path, wide);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let is_wide = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > 120;
+                wide.extend(text.lines().filter(is_wide).map(|line| format!("{}: {line}", path.display())));
+            }
+        }
+    }
+    let mut wide = Vec::new();
+    for place in
+        ["actor-runtime", "actors", "bench", "cli", "client", "integration-tests", "migration", "protocol", "src"]
+    {
+        look(&workspace().join(place), &mut wide);
+    }
+    assert!(wide.is_empty(), "wider than 120 columns:\n{}", wide.join("\n"));
+}

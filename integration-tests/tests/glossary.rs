@@ -1,5 +1,5 @@
-//! The words hold: no public name is made of a word that `docs/glossary.md` says is not used, and every place that the glossary
-//! names exists. Reads sources only; starts nothing.
+//! The words hold: no public name is made of a word that `docs/glossary.md` says is not used, and every place that the
+//! glossary names exists. Reads sources only; starts nothing.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;

@@ -1,6 +1,6 @@
-//! Nacos's clients over gRPC on a cluster of three: a change is heard of on another node at once, and whatever becomes of the
-//! node of a client, it gets to the newest version and never sees one go back. On PostgreSQL; where it is not installed the
-//! tests say so and pass; with `CALLBOARD_TEST_REQUIRE_DATABASES=1` they fail.
+//! Nacos's clients over gRPC on a cluster of three: a change is heard of on another node at once, and whatever becomes
+//! of the node of a client, it gets to the newest version and never sees one go back. On PostgreSQL; where it is not
+//! installed the tests say so and pass; with `CALLBOARD_TEST_REQUIRE_DATABASES=1` they fail.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::SocketAddr;

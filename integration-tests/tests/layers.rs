@@ -75,7 +75,8 @@ fn none_of(words: &[&str], directory: &str, except: &[&str]) {
     }
 }
 
-/// Which of `modules` a source imports, by paths that begin at its crate. Comments and tests at its end count for nothing.
+/// Which of `modules` a source imports, by paths that begin at its crate. Comments and tests at its end count for
+/// nothing.
 fn imports<'m>(text: &str, modules: &'m BTreeSet<String>) -> BTreeSet<&'m str> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code: String = code.lines().filter_map(|line| line.split("//").next()).collect();
@@ -111,7 +112,8 @@ fn circles<'m>(imports: &BTreeMap<&'m str, BTreeSet<&'m str>>) -> BTreeSet<Vec<&
     imports.keys().map(|module| with(module)).filter(|circle| !circle.is_empty()).collect()
 }
 
-/// No modules at the top of the crate in `directory` import each other in a circle, those that are there for tests apart.
+/// No modules at the top of the crate in `directory` import each other in a circle, those that are there for tests
+/// apart.
 #[track_caller]
 fn no_circles(directory: &str) {
     let root = workspace().join(directory);

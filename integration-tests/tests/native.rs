@@ -1,6 +1,6 @@
-//! The Rust client against real clusters: everybody ends on the newest version whatever happens to the nodes, operators are
-//! told the truth about who got what, and the example follows a key through a rolling restart. On PostgreSQL; where it is
-//! not installed the tests say so and pass; with `CALLBOARD_TEST_REQUIRE_DATABASES=1` they fail.
+//! The Rust client against real clusters: everybody ends on the newest version whatever happens to the nodes, operators
+//! are told the truth about who got what, and the example follows a key through a rolling restart. On PostgreSQL; where
+//! it is not installed the tests say so and pass; with `CALLBOARD_TEST_REQUIRE_DATABASES=1` they fail.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod native {
@@ -156,7 +156,8 @@ async fn operators_are_told_who_got_what_and_what_is_not_known() -> Result<()> {
     let watched = &one["connections"][0]["keys"][0];
     assert_eq!((&watched["version"], &watched["state"]), (&Value::from(published.version), &Value::from("applied")));
 
-    // What the first node knew is gone with it. Its clients are told to go nowhere else: they come back and say what they hold.
+    // What the first node knew is gone with it. Its clients are told to go nowhere else: they come back and say what
+    // they hold.
     cluster.member_mut(1)?.node.terminate().await?;
     cluster.member_mut(1)?.node.start_again().await?;
     cluster.settled(poll::SOON * 2).await?;

@@ -1,6 +1,6 @@
-//! What operators do to a cluster: take a node out of it by draining, and take away the row of a dead node that no other
-//! node is left to fence; and what tools of Nacos are told of a cluster. On real nodes and a PostgreSQL and a MariaDB of
-//! their own.
+//! What operators do to a cluster: take a node out of it by draining, and take away the row of a dead node that no
+//! other node is left to fence; and what tools of Nacos are told of a cluster. On real nodes and a PostgreSQL and a
+//! MariaDB of their own.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A pooler between the nodes and PostgreSQL: one that keeps sessions serves, one that does not is refused before anything is
-//! touched.
+//! A pooler between the nodes and PostgreSQL: one that keeps sessions serves, one that does not is refused before
+//! anything is touched.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use anyhow::Result;

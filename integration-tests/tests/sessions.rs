@@ -1,5 +1,5 @@
-//! The native session protocol on real sockets: what `docs/protocol.md` promises, over TCP byte by byte and over WebSocket, to
-//! clients that behave and to clients that do not.
+//! The native session protocol on real sockets: what `docs/protocol.md` promises, over TCP byte by byte and over
+//! WebSocket, to clients that behave and to clients that do not.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap is a failed test")]
 
 mod sessions {

@@ -1,5 +1,5 @@
-//! A standby takes over under a node that knows both servers: nothing acknowledged is lost, no read is stale, and publishes go
-//! on by themselves.
+//! A standby takes over under a node that knows both servers: nothing acknowledged is lost, no read is stale, and
+//! publishes go on by themselves.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,8 +30,8 @@ struct Seen {
     ends: AtomicBool,
 }
 
-/// Counts up, and reads what was acknowledged last after each publish: by another connection of the node, for its cache has
-/// room for nothing.
+/// Counts up, and reads what was acknowledged last after each publish: by another connection of the node, for its cache
+/// has room for nothing.
 async fn count(node: &Node, seen: &Seen) -> Result<()> {
     let client = node.client();
     let mut number = 0_u64;

@@ -1,4 +1,5 @@
-//! The walk of a publish that `docs/algorithm-publish.md` describes leads through files and functions that exist, and is not long.
+//! The walk of a publish that `docs/algorithm-publish.md` describes leads through files and functions that exist, and
+//! is not long.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeSet;

@@ -22,8 +22,8 @@ use crate::MigrationError;
 const POSTGRES_SESSION: &str = "SET default_transaction_isolation = 'read committed'; \
     SET default_transaction_deferrable = off; SET standard_conforming_strings = on; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0";
-/// What a session of MySQL or MariaDB is told, for the same reason. The mode comes first: how the rest is read depends on
-/// it. `/*M!` is for MariaDB alone.
+/// What a session of MySQL or MariaDB is told, for the same reason. The mode comes first: how the rest is read depends
+/// on it. `/*M!` is for MariaDB alone.
 const MYSQL_SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
     SET SESSION autocommit = 1; SET SESSION completion_type = 0; \
     SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; \
@@ -92,8 +92,8 @@ fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(PgConnectOptions::from_str(url)?.extra_float_digits(None).disable_statement_logging())
 }
 
-/// Whether two connections have a session each, and keep it. A pooler that gives each transaction, or each statement, another
-/// one takes locks, settings and prepared statements away from who made them.
+/// Whether two connections have a session each, and keep it. A pooler that gives each transaction, or each statement,
+/// another one takes locks, settings and prepared statements away from who made them.
 pub(crate) async fn keeps_sessions(url: &str, timeout: Duration) -> Result<bool, MigrationError> {
     const LOOKS: usize = 3;
     if !matches!(url.split(':').next(), Some("postgres" | "postgresql")) {
@@ -169,8 +169,8 @@ pub(crate) async fn takes_no_writes(session: &DatabaseConnection) -> Result<Opti
     Ok(refuses.then_some(reason))
 }
 
-/// What stands behind the protocol of a database that is known, when it is another one: how it locks and what it keeps was never
-/// tried.
+/// What stands behind the protocol of a database that is known, when it is another one: how it locks and what it keeps
+/// was never tried.
 pub(crate) async fn unknown_engine(session: &DatabaseConnection) -> Result<Option<&'static str>, DbErr> {
     let backend = session.get_database_backend();
     let question = match backend {

@@ -18,7 +18,8 @@ mod room_for_updates;
 pub use connection::masked;
 pub use migrator::{MIGRATION_TABLE, Migrator};
 
-/// The log targets of libraries that comment on every step: of a migration, and whatever PostgreSQL says beside an answer.
+/// The log targets of libraries that comment on every step: of a migration, and whatever PostgreSQL says beside an
+/// answer.
 pub const COMMENTARY: [&str; 2] = ["sea_orm_migration", "sqlx::postgres::notice"];
 
 /// Why the schema could not be read or brought up to date.

@@ -1,6 +1,7 @@
-//! Room in the pages of `cc_config` on PostgreSQL, so that a new version of a row lies beside the old one: the index is not
-//! touched then, and dead versions go when their page is next read. Without it most updates of a busy table left an entry
-//! in the index, and the read of every batch went through them. Pages that are there are filled as they are rewritten.
+//! Room in the pages of `cc_config` on PostgreSQL, so that a new version of a row lies beside the old one: the index is
+//! not touched then, and dead versions go when their page is next read. Without it most updates of a busy table left an
+//! entry in the index, and the read of every batch went through them. Pages that are there are filled as they are
+//! rewritten.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait};

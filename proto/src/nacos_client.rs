@@ -45,8 +45,8 @@ pub struct Methods {
     pub stream: BiRequestStreamClient<Channel>,
 }
 
-/// Begins to speak over `io` with a server that is called `origin`, such as `http://127.0.0.1:9848`. The future carries the
-/// connection, and ends with it.
+/// Begins to speak over `io` with a server that is called `origin`, such as `http://127.0.0.1:9848`. The future carries
+/// the connection, and ends with it.
 ///
 /// # Errors
 /// The connection broke.

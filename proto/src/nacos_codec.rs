@@ -1,5 +1,5 @@
-//! The codec of Nacos's messages, with small buffers: most messages are short, and a stream on which nothing is said keeps
-//! its buffers for as long as it is open.
+//! The codec of Nacos's messages, with small buffers: most messages are short, and a stream on which nothing is said
+//! keeps its buffers for as long as it is open.
 
 use std::marker::PhantomData;
 

@@ -4,7 +4,8 @@
 //! change together. It never loads anything: it hands out a [`Token`] for each load and judges what comes back.
 //!
 //! The contract of the one who drives it:
-//! 1. All keys of a batch are marked before the batch is acknowledged, and a batch commits only when it was acknowledged.
+//! 1. All keys of a batch are marked before the batch is acknowledged, and a batch commits only when it was
+//!    acknowledged.
 //! 2. A mark ends by [`Shard::commit`], or by [`Shard::abort`] once the batch can never commit.
 //! 3. A load of a token reads revision, timeline and state in one snapshot, begun after the token was handed out.
 //! 4. A grant reaches the shard before anything of the new incarnation is marked.
@@ -173,8 +174,8 @@ impl<E: Entries, W> Shard<E, W> {
         &self.entries
     }
 
-    /// How long the lease has been over at `now`; nothing while it lasts. `None` without a leave, with which the entries
-    /// went too.
+    /// How long the lease has been over at `now`; nothing while it lasts. `None` without a leave, with which the
+    /// entries went too.
     #[must_use]
     pub fn lapsed_for(&self, now: Mono) -> Option<Duration> {
         match self.grant?.ends {
@@ -195,7 +196,8 @@ impl<E: Entries, W> Shard<E, W> {
         self.fills.len()
     }
 
-    /// Asks memory. The clock is read after entry and marks: a process that was stopped in between finds its lease over.
+    /// Asks memory. The clock is read after entry and marks: a process that was stopped in between finds its lease
+    /// over.
     pub fn lookup(&mut self, key: &ConfigKey, clock: impl FnOnce() -> Mono) -> Lookup {
         let entry = self.entries.get(key);
         if self.marks.contains_key(key) {

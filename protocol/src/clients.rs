@@ -46,7 +46,8 @@ impl ClientFilter {
     }
 }
 
-/// A place in a listing: what comes after it is on the next page. Pages are in the order of client id, node and connection.
+/// A place in a listing: what comes after it is on the next page. Pages are in the order of client id, node and
+/// connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The id of the client.

@@ -1,5 +1,5 @@
-//! Whether commits go through, as one node sees it: when an outage of the database begins, what is said of it, when it is
-//! over, and when a try of its own has to find that out. Knows nothing of what is committed, and repairs nothing.
+//! Whether commits go through, as one node sees it: when an outage of the database begins, what is said of it, when it
+//! is over, and when a try of its own has to find that out. Knows nothing of what is committed, and repairs nothing.
 //!
 //! The driver tells [`CommitHealth`] of the begin and the end of each commit, and calls [`CommitHealth::tick`] at
 //! [`CommitHealth::next_wakeup`], or later. A try that it is asked for ([`Step::probe`]) is a commit like any other.

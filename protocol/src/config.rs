@@ -127,8 +127,8 @@ pub struct Metadata {
     pub encrypted_data_key: Option<String>,
 }
 
-/// What a publish says of the metadata. `None` keeps what is stored (of the data key, that of the same content alone); an
-/// empty text clears it.
+/// What a publish says of the metadata. `None` keeps what is stored (of the data key, that of the same content alone);
+/// an empty text clears it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MetadataEdit {
     /// See [`Metadata::kind`].
@@ -240,8 +240,8 @@ impl MetadataEdit {
         Ok(self)
     }
 
-    /// The metadata that this edit makes of `stored`, with a content that is the stored one or another. A data key belongs to
-    /// the content that came with it: another content without one has none.
+    /// The metadata that this edit makes of `stored`, with a content that is the stored one or another. A data key
+    /// belongs to the content that came with it: another content without one has none.
     #[must_use]
     pub fn applied_to(&self, stored: &Metadata, is_same_content: bool) -> Metadata {
         let text = |edit: &Option<String>, kept: &Option<String>| match edit {

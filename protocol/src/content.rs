@@ -83,8 +83,9 @@ pub enum Reported {
 }
 
 impl Reported {
-    /// Reads the digest as clients write it: blank when they hold nothing. Some write the digest of the empty text then (Go's
-    /// SDK before 2.3 does so once a configuration was removed); as no content is empty, it is taken for the same.
+    /// Reads the digest as clients write it: blank when they hold nothing. Some write the digest of the empty text then
+    /// (Go's SDK before 2.3 does so once a configuration was removed); as no content is empty, it is taken for the
+    /// same.
     #[must_use]
     pub fn read(text: &str) -> Self {
         match text.trim() {

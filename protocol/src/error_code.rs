@@ -1,5 +1,6 @@
-//! Every kind of refusal and failure that a client can be told, and its name. Owns the names: they are part of every interface, so
-//! one is never changed or used for something else. What status or number an interface gives to a code is that interface's.
+//! Every kind of refusal and failure that a client can be told, and its name. Owns the names: they are part of every
+//! interface, so one is never changed or used for something else. What status or number an interface gives to a code is
+//! that interface's.
 
 /// What kind of refusal or failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

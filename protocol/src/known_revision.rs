@@ -1,5 +1,5 @@
-//! The highest revision that a node knows of, and whether an answer of the database is behind it: a server that was left by
-//! its role, or that a commit has not reached, must not answer a read. Owns that rule; asks nobody.
+//! The highest revision that a node knows of, and whether an answer of the database is behind it: a server that was
+//! left by its role, or that a commit has not reached, must not answer a read. Owns that rule; asks nobody.
 
 use crate::config::Version;
 use crate::member::Timeline;
@@ -21,8 +21,8 @@ impl KnownRevision {
         }
     }
 
-    /// True when an answer as of this revision is older than what was known before its question was sent: another server
-    /// than the one of the last commits gave it.
+    /// True when an answer as of this revision is older than what was known before its question was sent: another
+    /// server than the one of the last commits gave it.
     #[must_use]
     pub fn refutes(self, timeline: Timeline, revision: Version) -> bool {
         timeline < self.timeline || (timeline == self.timeline && revision < self.revision)

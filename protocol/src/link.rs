@@ -1,5 +1,5 @@
-//! A link to a peer: which version both ends speak, when to dial again, when a link counts as dead, and what waits for a
-//! peer without one. Safety needs nothing of it: whatever is dropped here is repaired by the publish protocol.
+//! A link to a peer: which version both ends speak, when to dial again, when a link counts as dead, and what waits for
+//! a peer without one. Safety needs nothing of it: whatever is dropped here is repaired by the publish protocol.
 //!
 //! Owns these rules and their figures; opens nothing, reads no clock and draws no chance.
 

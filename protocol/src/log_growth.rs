@@ -1,5 +1,5 @@
-//! How long a write-ahead log may grow before it is copied into its file. Owns the estimate of what a batch of publishes
-//! adds to it, which nobody says until it is copied; copies nothing.
+//! How long a write-ahead log may grow before it is copied into its file. Owns the estimate of what a batch of
+//! publishes adds to it, which nobody says until it is copied; copies nothing.
 
 use std::time::Duration;
 

@@ -8,8 +8,8 @@
 //! 2. For each change: [`Polls::changed`]. Every tick: [`Polls::advance`]. Both only note who has to be answered;
 //!    take and answer them with [`Polls::take_due`], as many at a time as the thread may be kept busy for.
 //! 3. Now and then [`Polls::sweep`], so that polls whose clients went away don't wait for their time.
-//! 4. When changes may have been missed, or lost by the database after they were heard: [`Polls::forget_versions`], then
-//!    read every one of [`Polls::watched`] and treat each as a change. Reads begun before that are not compared.
+//! 4. When changes may have been missed, or lost by the database after they were heard: [`Polls::forget_versions`],
+//!    then read every one of [`Polls::watched`] and treat each as a change. Reads begun before that are not compared.
 //!
 //! However a poll ends, its place, its entries in the index and its timer go at once.
 //!

@@ -1,11 +1,11 @@
 //! The roster: what this node makes of every node, from what gossip says and from the rows of the database.
 //!
 //! For people, for metrics, and for finding the way to peers. It never counts for safety: who has to acknowledge a
-//! publish, and whose lease may be ended, is read from the database alone. [`MembershipView`] is told the complete picture of
-//! either source each time, so a report that is lost is made good by the next.
+//! publish, and whose lease may be ended, is read from the database alone. [`MembershipView`] is told the complete
+//! picture of either source each time, so a report that is lost is made good by the next.
 //!
-//! Gossip goes first: who answers is `joining`, `up` or `leaving` by its own word, or `suspect`. Who does not is `down`,
-//! and `removed` when it had said that it leaves, when its row is gone as well, or when it was down for
+//! Gossip goes first: who answers is `joining`, `up` or `leaving` by its own word, or `suspect`. Who does not is
+//! `down`, and `removed` when it had said that it leaves, when its row is gone as well, or when it was down for
 //! [`REMOVE_AFTER`] without a row. A node that has a row and was never heard of is `down`. Whoever is removed can come
 //! back as anything; one that does not is forgotten after [`FORGET_AFTER`].
 //!
@@ -36,8 +36,8 @@ pub const MISSING_AFTER: Duration = Duration::from_secs(10);
 /// What the roster is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Every node that gossip knows at present, the local one included; several sightings of one that is seen at several
-    /// addresses.
+    /// Every node that gossip knows at present, the local one included; several sightings of one that is seen at
+    /// several addresses.
     Gossip(Vec<GossipObservation>),
     /// Every membership row at present.
     Rows(Vec<RowObservation>),

@@ -171,8 +171,8 @@ impl Publisher {
         }
     }
 
-    /// The database does not take one unit of the batch: halves of it are tried by themselves, and halves of those, until
-    /// the guilty one is alone. The others go through.
+    /// The database does not take one unit of the batch: halves of it are tried by themselves, and halves of those,
+    /// until the guilty one is alone. The others go through.
     fn isolate(&mut self, index: usize, out: &mut Vec<Effect>) {
         let Some(batch) = self.batches.remove(index) else { return };
         out.push(Effect::Abort { batch: batch.id });
@@ -180,8 +180,8 @@ impl Publisher {
         self.queue.put_back(batch.waiting.into_iter().map(|waiting| Waiting { company, ..waiting }));
     }
 
-    /// Answers the callers of a commit whose outcome was unknown. When some of it landed, nobody here knows the changes:
-    /// the marks stay, and each member finds them by its own look when it has waited long enough.
+    /// Answers the callers of a commit whose outcome was unknown. When some of it landed, nobody here knows the
+    /// changes: the marks stay, and each member finds them by its own look when it has waited long enough.
     fn resolved(&mut self, id: BatchId, result: Outcome, out: &mut Vec<Effect>) {
         let resolving = |batch: &Batch| batch.id == id && matches!(batch.phase, Phase::Resolving);
         let Some(index) = self.batches.iter().position(resolving) else { return };

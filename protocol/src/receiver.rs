@@ -166,7 +166,8 @@ impl Receiver {
         }
     }
 
-    /// The answer to an earlier mark of a batch that ended and came again says nothing: what it tells of was taken back.
+    /// The answer to an earlier mark of a batch that ended and came again says nothing: what it tells of was taken
+    /// back.
     fn marked(&mut self, batch: BatchId, mark: MarkNo, out: &mut Vec<Effect>) {
         let floor = self.floor;
         let entry = self.pending.get_mut(batch).filter(|entry| entry.mark == mark && !entry.marked);

@@ -1,5 +1,5 @@
-//! Rules of the machines that a test can switch off, to show that their absence is noticed. Owns which one is; outside of
-//! tests there is nothing to own, and every rule is kept. Decides nothing.
+//! Rules of the machines that a test can switch off, to show that their absence is noticed. Owns which one is; outside
+//! of tests there is nothing to own, and every rule is kept. Decides nothing.
 
 use std::marker::PhantomData;
 

@@ -1,8 +1,8 @@
 //! A native session: who the client is, what it is pushed and in which order, whether its connection lives, and how
 //! fast it may ask. Owns these rules; opens nothing and reads no clock.
 //!
-//! Reading order: [`client`] (who) · [`conversation`] (what is said when) · [`pushes`] (what it is sent) · [`presence`], made of
-//! [`liveness`] and [`pace`] (how the connection does)
+//! Reading order: [`client`] (who) · [`conversation`] (what is said when) · [`pushes`] (what it is sent) ·
+//! [`presence`], made of [`liveness`] and [`pace`] (how the connection does)
 
 pub mod client;
 pub mod conversation;

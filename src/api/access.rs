@@ -1,5 +1,5 @@
-//! Who asks, and what it takes to be answered. Owns the rule; which access a route or a message needs is a row of its door's table,
-//! and what is in no table is refused. No header makes a caller somebody.
+//! Who asks, and what it takes to be answered. Owns the rule; which access a route or a message needs is a row of its
+//! door's table, and what is in no table is refused. No header makes a caller somebody.
 
 use super::error::ApiError;
 

@@ -1,5 +1,5 @@
-//! How many sessions may be open, over every interface that has sessions. Owns the count and the numbers that sessions have; a session
-//! gives its place back by dropping it.
+//! How many sessions may be open, over every interface that has sessions. Owns the count and the numbers that sessions
+//! have; a session gives its place back by dropping it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
-//! The stop of a node, as its doors see it: from the signal on it says that it is not ready, takes no request to hold, and
-//! has every held one answered; when it leaves the cluster it takes no publish any more. Owns the list of those who hold
-//! and the count of what is under way, and has gossip told and the membership given back; closes no connection.
+//! The stop of a node, as its doors see it: from the signal on it says that it is not ready, takes no request to hold,
+//! and has every held one answered; when it leaves the cluster it takes no publish any more. Owns the list of those who
+//! hold and the count of what is under way, and has gossip told and the membership given back; closes no connection.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,8 +101,9 @@ impl Draining {
         self.state.stopping.subscribe()
     }
 
-    /// Begins the stop: from now on `/readyz` answers 503 and nothing more is held, the other nodes are told, every held request is
-    /// answered and every session sent to another node. Returns how many there were, when all of them have been told.
+    /// Begins the stop: from now on `/readyz` answers 503 and nothing more is held, the other nodes are told, every
+    /// held request is answered and every session sent to another node. Returns how many there were, when all of them
+    /// have been told.
     pub(crate) async fn drain(&self, node: &Node) -> usize {
         self.state.stopping.send_replace(true);
         say_leaving(node).await;

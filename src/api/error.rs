@@ -1,5 +1,6 @@
-//! Every refusal and failure on its way to a client, whatever interface it came by. Owns the one table that says what each interface
-//! makes of a code; never carries content, or what a database said. The form in which an error is told is the interface's.
+//! Every refusal and failure on its way to a client, whatever interface it came by. Owns the one table that says what
+//! each interface makes of a code; never carries content, or what a database said. The form in which an error is told
+//! is the interface's.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The figures of HTTP itself, requests by route, and everything that the node can tell, under its public names. Never holds a name or
-//! content of a configuration.
+//! The figures of HTTP itself, requests by route, and everything that the node can tell, under its public names. Never
+//! holds a name or content of a configuration.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! What requests take up, while they come in and until they are answered: counted against what all requests of the node may
-//! take up together, so that nobody can make the node hold more by sending many messages and ending none, or by messages
-//! that are long once they are unpacked. Owns that count; reads nothing.
+//! What requests take up, while they come in and until they are answered: counted against what all requests of the node
+//! may take up together, so that nobody can make the node hold more by sending many messages and ending none, or by
+//! messages that are long once they are unpacked. Owns that count; reads nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Handing a publish over, and waiting for how it comes out. A client that goes away takes nothing back: what was handed over runs to
-//! its end. Owns that; in which form an outcome is told is the interface's.
+//! Handing a publish over, and waiting for how it comes out. A client that goes away takes nothing back: what was
+//! handed over runs to its end. Owns that; in which form an outcome is told is the interface's.
 
 use std::sync::Arc;
 

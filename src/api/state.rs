@@ -1,5 +1,5 @@
-//! What all workers share, and what each worker thread has. Owns the limits that the settings make; what a door needs besides is its
-//! own.
+//! What all workers share, and what each worker thread has. Owns the limits that the settings make; what a door needs
+//! besides is its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A file that only takes room, so that a node on a volume without any can be started: to open its file SQLite needs some,
-//! and so does the removal of what is not needed. Owns that file and nothing else; what it can't do it only says.
+//! A file that only takes room, so that a node on a volume without any can be started: to open its file SQLite needs
+//! some, and so does the removal of what is not needed. Owns that file and nothing else; what it can't do it only says.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

@@ -20,8 +20,8 @@ const USER_TIMEOUT: u32 = 10_000;
 /// Addresses that are taken of one name.
 const MOST_ADDRESSES: usize = 16;
 
-/// A connection to `host` within `limit`, to the first of its addresses that takes one. The name is looked up each time: what
-/// it stands for changes.
+/// A connection to `host` within `limit`, to the first of its addresses that takes one. The name is looked up each
+/// time: what it stands for changes.
 pub(super) async fn connect(host: &Host, limit: Duration) -> io::Result<TcpStream> {
     match timeout(limit, connect_to_any(host, limit)).await {
         Ok(connected) => connected,

@@ -1,6 +1,6 @@
-//! The Unix socket that the driver comes to, and the thread that serves it: nothing else runs there, so that neither a busy
-//! core nor a long answer holds back a lease. The socket lies in a directory that nobody else may enter. Owns both until it is
-//! dropped.
+//! The Unix socket that the driver comes to, and the thread that serves it: nothing else runs there, so that neither a
+//! busy core nor a long answer holds back a lease. The socket lies in a directory that nobody else may enter. Owns both
+//! until it is dropped.
 
 use std::fs::Permissions;
 use std::io;
@@ -34,8 +34,9 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Takes connections on the socket that `name` puts into a directory: one in `data_dir`, which this process alone uses,
-    /// or where that is none, or its path is too long, or the file system has no sockets, one among the temporary files.
+    /// Takes connections on the socket that `name` puts into a directory: one in `data_dir`, which this process alone
+    /// uses, or where that is none, or its path is too long, or the file system has no sockets, one among the temporary
+    /// files.
     pub(super) fn start(
         data_dir: Option<&Path>,
         name: impl Fn(&Path) -> PathBuf,

@@ -1,5 +1,5 @@
-//! One connection of the driver: finds a host for it and passes bytes both ways until both sides have ended. Reads nothing
-//! of what it passes on. Owns both sockets.
+//! One connection of the driver: finds a host for it and passes bytes both ways until both sides have ended. Reads
+//! nothing of what it passes on. Owns both sockets.
 
 use std::io;
 use std::pin::pin;
@@ -73,7 +73,8 @@ async fn pass_on(driver: &mut UnixStream, server: &mut TcpStream, route: &Route,
     let (driver_ended, server_ended) = (AtomicBool::new(false), AtomicBool::new(false));
     let (is_asked, answers) = (AtomicBool::new(false), AtomicU32::new(0));
     let has_spoken = AtomicBool::new(false);
-    // Who is told good-bye may end the connection before the driver has: it is asked something last, and does not answer.
+    // Who is told good-bye may end the connection before the driver has: it is asked something last, and does not
+    // answer.
     let is_refusal = || {
         let takes_leave = has_spoken.load(Relaxed) && is_asked.load(Relaxed);
         begun.elapsed() < YOUNG && answers.load(Relaxed) < ANSWERS_OF_A_SERVICE && !takes_leave

@@ -98,8 +98,8 @@ impl Route {
         self.state().last.is_some()
     }
 
-    /// The driver was let in and found a server that it can't use: a standby. Which host it was is not said; it is the one that
-    /// is used now, unless none was connected to since the last one was passed over.
+    /// The driver was let in and found a server that it can't use: a standby. Which host it was is not said; it is the
+    /// one that is used now, unless none was connected to since the last one was passed over.
     pub(super) fn turned_away(&self) {
         let mut state = self.state();
         if state.is_used {

@@ -1,5 +1,6 @@
 //! Keeps the pages of other hosts out: what a browser says of a request is read here, for every route. What is foreign
-//! is `callboard_protocol::wire::hosts`; nobody who is no browser is concerned, unless he names a host that is not ours.
+//! is `callboard_protocol::wire::hosts`; nobody who is no browser is concerned, unless he names a host that is not
+//! ours.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, HeaderName, ORIGIN};

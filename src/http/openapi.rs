@@ -1,5 +1,5 @@
-//! The description of the interface, OpenAPI 3.1, made of the routes: what is served is described, and nothing else, but for the
-//! routes that Nacos specifies. Owns the words in which routes describe themselves; serves no route.
+//! The description of the interface, OpenAPI 3.1, made of the routes: what is served is described, and nothing else,
+//! but for the routes that Nacos specifies. Owns the words in which routes describe themselves; serves no route.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! A route: the access it needs, who handles it and how it is described; and the way of every request: who asks, may they, handle,
-//! count. Routes are served from the tables of the doors only; whatever is in none is refused. Never looks into a request.
+//! A route: the access it needs, who handles it and how it is described; and the way of every request: who asks, may
+//! they, handle, count. Routes are served from the tables of the doors only; whatever is in none is refused. Never
+//! looks into a request.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;

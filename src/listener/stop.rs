@@ -1,4 +1,5 @@
-//! The end of a node in good order. Owns the order: clients are let go before the sockets close, and the membership is given back last.
+//! The end of a node in good order. Owns the order: clients are let go before the sockets close, and the membership is
+//! given back last.
 
 use std::time::{Duration, Instant};
 

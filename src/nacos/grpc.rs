@@ -1,8 +1,9 @@
-//! Nacos over gRPC, as its clients since version 2 speak it: the service, the connections and the forms under the session
-//! actor (`callboard_actors::session::grpc`).
+//! Nacos over gRPC, as its clients since version 2 speak it: the service, the connections and the forms under the
+//! session actor (`callboard_actors::session::grpc`).
 //!
-//! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `counted` (a body on its way) · `service` (the two
-//! methods) · `request` (what came, as the actor takes it) · `answer` (what is answered and told, as it is sent).
+//! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `counted` (a body
+//! on its way) · `service` (the two methods) · `request` (what came, as the actor takes it) · `answer` (what is
+//! answered and told, as it is sent).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
 //! actors, as those of the native interface. What gray release needs is read, and refused until it exists.

@@ -1,9 +1,9 @@
 //! Nacos over HTTP, version 1, as its SDKs speak it: configurations, long polling, namespaces, and what clients look
 //! at before they trust a server.
 //!
-//! Reading order: `routes` (every route, one row each) · `parameters` (reading a request) · `fault` (every refusal) · `client` (who asks) · `configs`,
-//! `publishing` (one configuration) · `search`, `pages` · `listener` (long polling) · `namespaces`, `node`, `front`, `login` ·
-//! `answer` (forms that answers have in common).
+//! Reading order: `routes` (every route, one row each) · `parameters` (reading a request) · `fault` (every refusal) ·
+//! `client` (who asks) · `configs`, `publishing` (one configuration) · `search`, `pages` · `listener` (long polling) ·
+//! `namespaces`, `node`, `front`, `login` · `answer` (forms that answers have in common).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
 //! actors, as those of the native interface. `""`, `public` and `null` are one namespace everywhere.

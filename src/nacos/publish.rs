@@ -1,5 +1,5 @@
-//! What a publish has in common over both carriers of Nacos: its metadata, and the words in which it is refused. Owns these words;
-//! decides nothing.
+//! What a publish has in common over both carriers of Nacos: its metadata, and the words in which it is refused. Owns
+//! these words; decides nothing.
 
 use actix_web::http::header::HeaderValue;
 use callboard_protocol::config::{ConfigType, MetadataEdit};

@@ -4,10 +4,10 @@
 //! ```text
 //! version 1 │ key id 4 │ nonce 12 │ sealed content ≤ 1,360 │ tag 16
 //! ```
-//! ChaCha20-Poly1305 (RFC 8439) under a key derived for gossip in the cluster of this name; version, key id and the name
-//! of the cluster are authenticated with the content. Nonces are random: at a hundred datagrams a second one key sees
-//! 2^32 of them in more than a year, when a repeated one is still less likely than 1 in 2^32. A datagram can be sent
-//! again by others within its cluster; the content has to bear that, and gossip does.
+//! ChaCha20-Poly1305 (RFC 8439) under a key derived for gossip in the cluster of this name; version, key id and the
+//! name of the cluster are authenticated with the content. Nonces are random: at a hundred datagrams a second one key
+//! sees 2^32 of them in more than a year, when a repeated one is still less likely than 1 in 2^32. A datagram can be
+//! sent again by others within its cluster; the content has to bear that, and gossip does.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! A node's part in its cluster, put together: the two sockets on one port, the addresses that others are told, and what
-//! the actors need of all that. Owns the order in which it comes up; decides nothing.
+//! A node's part in its cluster, put together: the two sockets on one port, the addresses that others are told, and
+//! what the actors need of all that. Owns the order in which it comes up; decides nothing.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;

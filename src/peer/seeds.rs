@@ -1,5 +1,5 @@
-//! The seeds by their names: `host:port` is resolved anew each time somebody asks, since what a name stands for changes.
-//! Owns the names; decides nothing about when to ask.
+//! The seeds by their names: `host:port` is resolved anew each time somebody asks, since what a name stands for
+//! changes. Owns the names; decides nothing about when to ask.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

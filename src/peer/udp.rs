@@ -1,7 +1,7 @@
 //! The socket of gossip: carries sealed datagrams. Owns both ends of it; knows nothing of what they say.
 //!
-//! Sending goes through a plain socket that does not block, at once: a datagram that the system has no room for is lost,
-//! as it could be on the way. What comes in and can't be opened is dropped and counted; nothing is ever answered.
+//! Sending goes through a plain socket that does not block, at once: a datagram that the system has no room for is
+//! lost, as it could be on the way. What comes in and can't be opened is dropped and counted; nothing is ever answered.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

@@ -1,5 +1,5 @@
-//! Who is connected, what each client watches and holds, and who got which version: over all nodes of the cluster. A node
-//! that does not answer is named; what it knows is not known here.
+//! Who is connected, what each client watches and holds, and who got which version: over all nodes of the cluster. A
+//! node that does not answer is named; what it knows is not known here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,8 +135,8 @@ pub(super) struct Pushes {
     items: Vec<Push>,
     /// For the next page; null on the last one.
     next: Option<String>,
-    /// False when some node may have pushed this version to others and does not know of it: it was restarted, or does not
-    /// answer.
+    /// False when some node may have pushed this version to others and does not know of it: it was restarted, or does
+    /// not answer.
     complete: bool,
     nodes: Vec<NodeKnows>,
 }

@@ -1,4 +1,5 @@
-//! What the session actor says, as it is sent. Owns the form; what went wrong is told by the code and the words of `api::error`.
+//! What the session actor says, as it is sent. Owns the form; what went wrong is told by the code and the words of
+//! `api::error`.
 
 use std::cell::RefCell;
 use std::sync::Arc;

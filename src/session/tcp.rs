@@ -1,5 +1,5 @@
-//! Native sessions over TCP: frames in and out of a socket. Owns the two ends of a connection; both use the same socket,
-//! one to read and one to write. Decides nothing.
+//! Native sessions over TCP: frames in and out of a socket. Owns the two ends of a connection; both use the same
+//! socket, one to read and one to write. Decides nothing.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection. Decides nothing.
+//! Native sessions over WebSocket: the same messages as JSON text. Owns the two ends of such a connection. Decides
+//! nothing.
 
 mod frame_limit;
 

@@ -122,8 +122,9 @@ impl Default for LogOptions {
     }
 }
 
-/// Libraries whose running commentary is asked for by name only. The dispatcher's errors are bad requests, which are the
-/// client's business, and the pool's warnings are of each connection that an outage costs: the store says that there is one.
+/// Libraries whose running commentary is asked for by name only. The dispatcher's errors are bad requests, which are
+/// the client's business, and the pool's warnings are of each connection that an outage costs: the store says that
+/// there is one.
 const QUIET: &str = "actix_server=warn,actix_http::h1::dispatcher=off,sqlx_core::pool=error";
 
 impl LogOptions {

@@ -1,5 +1,5 @@
-//! Sections `tcp`, `grpc` and `session`: where clients of long-lived connections are listened for, and what each may do.
-//! Opens nothing.
+//! Sections `tcp`, `grpc` and `session`: where clients of long-lived connections are listened for, and what each may
+//! do. Opens nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl TcpOptions {
     }
 }
 
-/// Where clients of Nacos are listened for over gRPC, and what each may do. The manual, `config/default.toml`, says more
-/// about each value.
+/// Where clients of Nacos are listened for over gRPC, and what each may do. The manual, `config/default.toml`, says
+/// more about each value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcOptions {

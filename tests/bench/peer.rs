@@ -1,5 +1,5 @@
-//! A server with the three routes that the generator asks, in a thread of the test: stores, answers and holds in memory,
-//! honestly or not. Owns its thread and its port; both are gone when it is dropped.
+//! A server with the three routes that the generator asks, in a thread of the test: stores, answers and holds in
+//! memory, honestly or not. Owns its thread and its port; both are gone when it is dropped.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};

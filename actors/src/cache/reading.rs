@@ -41,7 +41,8 @@ impl Unread {
     }
 }
 
-/// Reads `key` within `patience`: the newest state, unless nothing but an old one can be had and `serve_stale` allows that.
+/// Reads `key` within `patience`: the newest state, unless nothing but an old one can be had and `serve_stale` allows
+/// that.
 ///
 /// # Errors
 /// Nothing could be had.

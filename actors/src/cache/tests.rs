@@ -1,5 +1,5 @@
-//! The actors around the cache on paused time: a keeper that marks and commits, a reader that answers, and a database that
-//! is a desk.
+//! The actors around the cache on paused time: a keeper that marks and commits, a reader that answers, and a database
+//! that is a desk.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;

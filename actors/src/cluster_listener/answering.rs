@@ -24,7 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const ASK: Duration = Duration::from_secs(5);
 
 impl ClusterListener {
-    /// Subscribes to gossip, to the membership rows and to what peers ask. Gossip tells the present sightings each time.
+    /// Subscribes to gossip, to the membership rows and to what peers ask. Gossip tells the present sightings each
+    /// time.
     pub(super) fn subscribe(&self, context: &mut Context<Self>) {
         if let Some(gossip) = self.setup.gossip.clone() {
             // It forgot the addresses of the rows as well; the next rows bring them again.

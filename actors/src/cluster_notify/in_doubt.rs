@@ -1,5 +1,5 @@
-//! Finds out what became of a batch whose commit had no known outcome. Owns how often and how soon the database is asked;
-//! what the answer means for the batch is for the publisher.
+//! Finds out what became of a batch whose commit had no known outcome. Owns how often and how soon the database is
+//! asked; what the answer means for the batch is for the publisher.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The actor between a cache, a database and a lease keeper that are real and a peer "n2" that the test plays, on paused
-//! time.
+//! The actor between a cache, a database and a lease keeper that are real and a peer "n2" that the test plays, on
+//! paused time.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;

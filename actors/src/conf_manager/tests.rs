@@ -1,5 +1,5 @@
-//! The door for writes over the part of a node below it, on paused time. The writer of the store is a desk: a test decides
-//! when a commit is carried out and what is said of it.
+//! The door for writes over the part of a node below it, on paused time. The writer of the store is a desk: a test
+//! decides when a commit is carried out and what is said of it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callboard_protocol::receiver;

@@ -1,5 +1,5 @@
-//! The clients of one worker thread that are connected: who they are, since when, and what they report. Owns their connections;
-//! what a client holds is its session's, which is asked when somebody wants to know.
+//! The clients of one worker thread that are connected: who they are, since when, and what they report. Owns their
+//! connections; what a client holds is its session's, which is asked when somebody wants to know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::event_bus::{PublishPushes, PushNews};
 use crate::runtime::{Context, ask};
 use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
-/// How long reports wait for others, so that they are passed on together: long enough that a change has reached thousands of
-/// clients before anything is written down about it.
+/// How long reports wait for others, so that they are passed on together: long enough that a change has reached
+/// thousands of clients before anything is written down about it.
 const GATHER: Duration = Duration::from_millis(50);
 /// Reports that are passed on at once.
 const MAX_GATHERED: usize = 4_096;

@@ -28,8 +28,8 @@ use super::wire::Wire;
 const MOST_MEMBERS: usize = 1_024;
 /// Farewells are not repeated by anybody, so they are sent this often at once.
 const FAREWELLS: usize = 3;
-/// A suspect that is heard for so long has not been told that it is one: foca tells so a few times and then no more, and
-/// where a cut ate that it would be suspected for ever.
+/// A suspect that is heard for so long has not been told that it is one: foca tells so a few times and then no more,
+/// and where a cut ate that it would be suspected for ever.
 const HEARD_AS_SUSPECT: Duration = Duration::from_secs(1);
 /// One that was told so often again, and was heard for [`DEAF_AFTER`] without an objection, is deaf. That is as bad as
 /// dead.
@@ -277,9 +277,9 @@ impl Engine {
         self.foca.iter_membership_state().any(|member| member.id().peer == header.src.peer)
     }
 
-    /// Has a suspect told that it is one, when it was heard again and again and has not objected. The word is of a later
-    /// incarnation than the suspicion before, so that foca takes it for news, which the suspect then outdoes. As it
-    /// starts foca's time-out anew it is not said for ever.
+    /// Has a suspect told that it is one, when it was heard again and again and has not objected. The word is of a
+    /// later incarnation than the suspicion before, so that foca takes it for news, which the suspect then outdoes. As
+    /// it starts foca's time-out anew it is not said for ever.
     fn tell_suspect(&mut self, now: Mono, source: Identity) {
         let id = source.node.clone();
         let known = self.foca.iter_membership_state().find(|member| *member.id() == source);
@@ -331,9 +331,9 @@ impl Engine {
         self.be_unknown();
     }
 
-    /// Comes back, `leap` later, as one that has no word to pass on. What a node takes for true that hears nobody, or is
-    /// taken for dead, is most likely its own fault: once it is heard again, others would take those who live for dead on its
-    /// word.
+    /// Comes back, `leap` later, as one that has no word to pass on. What a node takes for true that hears nobody, or
+    /// is taken for dead, is most likely its own fault: once it is heard again, others would take those who live for
+    /// dead on its word.
     fn begin_anew(&mut self, leap: u64) {
         let known: Vec<_> = self.foca.iter_membership_state().cloned().collect();
         let identity = self.foca.identity();

@@ -1,5 +1,5 @@
-//! How gossip is written into a datagram: the parts that foca hands over, in the project's binary form. Refuses whatever
-//! exceeds the limits of an identity, so that what comes in is sound.
+//! How gossip is written into a datagram: the parts that foca hands over, in the project's binary form. Refuses
+//! whatever exceeds the limits of an identity, so that what comes in is sound.
 
 use bytes::{Buf, BufMut};
 use foca::{Header, Member, Message};

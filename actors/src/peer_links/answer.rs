@@ -1,5 +1,5 @@
-//! What is heard on the links, and answered there: pings by pongs, queries by whoever subscribed to them; messages about
-//! publishes are passed on. Understands frames; decides nothing about them.
+//! What is heard on the links, and answered there: pings by pongs, queries by whoever subscribed to them; messages
+//! about publishes are passed on. Understands frames; decides nothing about them.
 
 use std::time::Duration;
 

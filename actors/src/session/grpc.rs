@@ -1,9 +1,10 @@
-//! A session of a Nacos client: one connection, over which it asks, and a stream on it, over which it is told what changed.
+//! A session of a Nacos client: one connection, over which it asks, and a stream on it, over which it is told what
+//! changed.
 //!
 //! Owns the stream of notices and the watches, and asks the other actors. How far the conversation is, what the client
-//! listens to and has shown to hold, and the notices that it is owed are decided by `callboard_protocol::nacos`. At most so many notices wait for
-//! the connection as its outlet takes, and one for each configuration behind them. Opens no socket and knows no format:
-//! requests come as messages, and the outlet of the stream is handed in.
+//! listens to and has shown to hold, and the notices that it is owed are decided by `callboard_protocol::nacos`. At
+//! most so many notices wait for the connection as its outlet takes, and one for each configuration behind them. Opens
+//! no socket and knows no format: requests come as messages, and the outlet of the stream is handed in.
 
 mod listen;
 pub mod message;
@@ -242,9 +243,10 @@ impl GrpcSession {
         }
     }
 
-    /// The node stops, or leaves its cluster: completes the stream and closes the connection, and answers what is under way
-    /// on it. Nothing is said before: a client that is told to go elsewhere while its stream stays open tries without a pause
-    /// and connects twice, and the second connection misses what it listens to. One whose stream ends connects once.
+    /// The node stops, or leaves its cluster: completes the stream and closes the connection, and answers what is under
+    /// way on it. Nothing is said before: a client that is told to go elsewhere while its stream stays open tries
+    /// without a pause and connects twice, and the second connection misses what it listens to. One whose stream ends
+    /// connects once.
     fn leave(&mut self) {
         self.conversation.leave();
         self.close("drained");

@@ -1,8 +1,8 @@
 //! A native session: one long-lived connection of a client that reads, publishes and watches.
 //!
-//! Owns both ends of the connection, and asks the other actors. What may be said, what is owed and what ends it is decided by
-//! `callboard_protocol::session::conversation`. One read of the connection and one write to it are under way at a time.
-//! Opens no socket and knows no format: both ends of the connection are handed in.
+//! Owns both ends of the connection, and asks the other actors. What may be said, what is owed and what ends it is
+//! decided by `callboard_protocol::session::conversation`. One read of the connection and one write to it are under way
+//! at a time. Opens no socket and knows no format: both ends of the connection are handed in.
 
 mod asking;
 mod ending;

@@ -5,8 +5,8 @@ use callboard_protocol::write_request::{KeyOutcome, RequestId, WriteOutcome};
 
 use super::native::message::Fault;
 
-/// What a change of one configuration did, and whether that is the answer to an earlier request. `outcome` is `None` when
-/// nothing was said in time.
+/// What a change of one configuration did, and whether that is the answer to an earlier request. `outcome` is `None`
+/// when nothing was said in time.
 pub(super) fn settled(outcome: Option<PublishOutcome>, request_id: RequestId) -> Result<(KeyOutcome, bool), Fault> {
     match outcome {
         Some(PublishOutcome::Settled(WriteOutcome::Done { items, replayed })) => match items.first() {

@@ -58,7 +58,8 @@ impl Held {
     }
 }
 
-/// What the copy lacks of the commits that came while it was made. A revision that it has may have more request ids now.
+/// What the copy lacks of the commits that came while it was made. A revision that it has may have more request ids
+/// now.
 const CATCH_UP: [&str; 8] = [
     "INSERT OR REPLACE INTO main.cc_config SELECT * FROM node.cc_config \
      WHERE version >= (SELECT rev FROM main.cc_meta WHERE id = 1)",
@@ -74,8 +75,9 @@ const CATCH_UP: [&str; 8] = [
     "COMMIT",
 ];
 
-/// Copies the file `source` to `target`, which does not exist, while a node serves it: the bulk while commits go on, the
-/// rest while they wait, for as long as what is returned is kept. `patience` is how long to wait for a commit under way.
+/// Copies the file `source` to `target`, which does not exist, while a node serves it: the bulk while commits go on,
+/// the rest while they wait, for as long as what is returned is kept. `patience` is how long to wait for a commit under
+/// way.
 ///
 /// # Errors
 /// [`BackupError`]; what there is of the target is of no use then.

@@ -187,8 +187,8 @@ fn result_of(request: &RequestRow) -> Result<Vec<u8>, Fault> {
     codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))
 }
 
-/// Writes what was decided: in one statement where the database can, else in one each for states, changes, request ids and
-/// the meta row, cut where the database's limits demand it.
+/// Writes what was decided: in one statement where the database can, else in one each for states, changes, request ids
+/// and the meta row, cut where the database's limits demand it.
 pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
     if transaction.backend() == Backend::Postgres {
         return at_once::write(transaction, writes).await;

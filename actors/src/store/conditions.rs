@@ -1,5 +1,5 @@
-//! Conditions that several statements share: which keys, and which of some values. The same number of values makes the same
-//! text, so that few statements occur and each is prepared once.
+//! Conditions that several statements share: which keys, and which of some values. The same number of values makes the
+//! same text, so that few statements occur and each is prepared once.
 
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::watch::{Selector, What};
@@ -38,7 +38,8 @@ pub(super) fn has_key(table: Table, keys: &[ConfigKey]) -> Condition {
     if keys.is_empty() { never().into_condition() } else { any }
 }
 
-/// The conditions that a selector puts on the columns of a key, as `column` names them; without a selector every key fits.
+/// The conditions that a selector puts on the columns of a key, as `column` names them; without a selector every key
+/// fits.
 pub(super) fn selected(selector: Option<&Selector>, column: impl Fn(Column) -> Expr) -> Condition {
     let Some(selector) = selector else { return always().into_condition() };
     let mut all = Cond::all().add(column(Column::Tenant).eq(selector.namespace()));

@@ -1,5 +1,5 @@
-//! Where the three databases differ in SQL, and the raw statements that the query builder can't say as well; which these are
-//! and why stands in docs/adr/0015-raw-sql.md. Takes no decision and opens nothing.
+//! Where the three databases differ in SQL, and the raw statements that the query builder can't say as well; which
+//! these are and why stands in docs/adr/0015-raw-sql.md. Takes no decision and opens nothing.
 
 use callboard_protocol::key::ConfigKey;
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait as _, Func, LikeExpr, Query, SelectStatement};
@@ -20,8 +20,8 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// A select that says as of when the answer is, and by whom: what of `cc_meta` goes before every other column, and `off`
-    /// from a server that takes writes. Read as a [`HeadRow`](super::rows::HeadRow).
+    /// A select that says as of when the answer is, and by whom: what of `cc_meta` goes before every other column, and
+    /// `off` from a server that takes writes. Read as a [`HeadRow`](super::rows::HeadRow).
     pub(super) fn head(self) -> SelectStatement {
         let of_meta = |column| Expr::col((Table::Meta, column));
         let read_only = match self {
@@ -65,8 +65,8 @@ impl Backend {
         }
     }
 
-    /// Whether a commit is seen by others before it is durable: InnoDB gives its locks back before the log is synced, and
-    /// takes back in a crash what was seen in between.
+    /// Whether a commit is seen by others before it is durable: InnoDB gives its locks back before the log is synced,
+    /// and takes back in a crash what was seen in between.
     pub(super) fn shows_before_durable(self) -> bool {
         matches!(self, Self::MySql)
     }
@@ -107,8 +107,8 @@ impl Backend {
         pattern
     }
 
-    /// A column in conditions that must not choose the index: SQLite has no figures of its own and would walk all changes of a
-    /// namespace instead of the few that are new.
+    /// A column in conditions that must not choose the index: SQLite has no figures of its own and would walk all
+    /// changes of a namespace instead of the few that are new.
     pub(super) fn unindexed(self, column: (Table, Column)) -> Expr {
         match self {
             Self::Sqlite => Expr::cust_with_expr("+?", Expr::col(column)),

@@ -1,12 +1,12 @@
-//! A connection that does nothing but keep the files of a SQLite database open. Owns why none of a process's connections is
-//! ever the one that finds them unusable, or the one that ends them.
+//! A connection that does nothing but keep the files of a SQLite database open. Owns why none of a process's
+//! connections is ever the one that finds them unusable, or the one that ends them.
 //!
-//! SQLite opens for reading what it can't open for writing, and says nothing. The index of the log (`-shm`) is opened once
-//! for a whole process and stays as it was opened for as long as any connection is there; and a connection that is closed as
-//! the last one removes the log, when it believes that nothing in it is wanted, which one that can't write the index may
-//! believe wrongly. So the first connection of a process is this one. It proves that it can write, and stays open for longer
-//! than every other: whatever fails meanwhile concerns one connection, which is closed and opened anew. Where it can't
-//! prove it, it is never closed at all; the process that hears of it is to end.
+//! SQLite opens for reading what it can't open for writing, and says nothing. The index of the log (`-shm`) is opened
+//! once for a whole process and stays as it was opened for as long as any connection is there; and a connection that is
+//! closed as the last one removes the log, when it believes that nothing in it is wanted, which one that can't write
+//! the index may believe wrongly. So the first connection of a process is this one. It proves that it can write, and
+//! stays open for longer than every other: whatever fails meanwhile concerns one connection, which is closed and opened
+//! anew. Where it can't prove it, it is never closed at all; the process that hears of it is to end.
 
 use std::path::Path;
 use std::str::FromStr as _;
@@ -30,12 +30,12 @@ const READ_ONLY: u32 = 8;
 pub struct FileHold(Arc<Mutex<Option<SqliteConnection>>>);
 
 impl FileHold {
-    /// Opens the file at `url`, which is made when it does not exist and `create` says so, and proves that it takes writes.
-    /// `patience` is how long another process may hold the lock.
+    /// Opens the file at `url`, which is made when it does not exist and `create` says so, and proves that it takes
+    /// writes. `patience` is how long another process may hold the lock.
     ///
     /// # Errors
-    /// [`OpenError`]. When the file could be opened and takes no writes, a later try of the same process may find the same,
-    /// whatever has become of the file: the process is to end.
+    /// [`OpenError`]. When the file could be opened and takes no writes, a later try of the same process may find the
+    /// same, whatever has become of the file: the process is to end.
     pub async fn open(url: &str, create: bool, patience: Duration) -> Result<Self, OpenError> {
         let database = masked(url);
         match SqliteConnectOptions::from_str(url) {
@@ -60,7 +60,8 @@ impl FileHold {
         match execute_patiently(&mut connection, PROVE, patience).await {
             Ok(()) => Ok(Self(Arc::new(Mutex::new(Some(connection))))),
             Err(error) => {
-                // What it began would hold the log back for as long as the process lives. An error says that there was nothing.
+                // What it began would hold the log back for as long as the process lives. An error says that there was
+                // nothing.
                 drop(connection.execute("ROLLBACK").await);
                 // Not closed: see the module.
                 std::mem::forget(connection);
@@ -69,7 +70,8 @@ impl FileHold {
         }
     }
 
-    /// Copies into the file what a former process left in the log, so that it is not there for good, when that can be done.
+    /// Copies into the file what a former process left in the log, so that it is not there for good, when that can be
+    /// done.
     pub(super) async fn copy_log(&self) {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut connection) = taken else { return };
@@ -90,8 +92,8 @@ impl FileHold {
     }
 }
 
-/// Executes `sql` until it succeeds, or another process has been in the way for as long as `patience`. A node that publishes
-/// leaves the lock for moments only, which SQLite's own waiting misses.
+/// Executes `sql` until it succeeds, or another process has been in the way for as long as `patience`. A node that
+/// publishes leaves the lock for moments only, which SQLite's own waiting misses.
 pub(super) async fn execute_patiently(
     connection: &mut SqliteConnection,
     sql: &'static str,

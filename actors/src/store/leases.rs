@@ -54,8 +54,8 @@ impl Writer {
         Ok(self.run_alone(&update).await? > 0)
     }
 
-    /// Deletes the row of a life that has stood still at `renew_seq`. False when it was renewed, or is gone. Waits for a
-    /// renewal that is under way and judges by what that made of the row.
+    /// Deletes the row of a life that has stood still at `renew_seq`. False when it was renewed, or is gone. Waits for
+    /// a renewal that is under way and judges by what that made of the row.
     ///
     /// # Errors
     /// [`WriteError::Failed`]; after an unknown outcome ask again, it does no harm.
@@ -90,8 +90,8 @@ impl Writer {
         Ok(began)
     }
 
-    /// Begins a new timeline because the database was restored from a copy: whatever was seen of it before may be
-    /// lost, and no revision of then is ever given again. Every row goes, so that every cache is emptied. `known` is how far
+    /// Begins a new timeline because the database was restored from a copy: whatever was seen of it before may be lost,
+    /// and no revision of then is ever given again. Every row goes, so that every cache is emptied. `known` is how far
     /// the database went before, as far as that is known. Returns how far it goes now.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Listing the configurations of a namespace, page by page, and the namespaces. A page begins after a key, not after a number of rows:
-//! changes between two pages neither repeat nor hide a key that stays. Reads no content.
+//! Listing the configurations of a namespace, page by page, and the namespaces. A page begins after a key, not after a
+//! number of rows: changes between two pages neither repeat nor hide a key that stays. Reads no content.
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,8 @@ pub(super) trait Asked {
     fn backend(&self) -> Backend;
     /// Every row that the statement answers with.
     async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault>;
-    /// Of a statement made of [`Backend::head`]: an answer that is not behind what is known, and what it found by a left join.
+    /// Of a statement made of [`Backend::head`]: an answer that is not behind what is known, and what it found by a
+    /// left join.
     async fn all_as_of<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<(Head, Vec<T>), Fault>;
 }
 

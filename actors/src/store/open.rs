@@ -1,6 +1,6 @@
-//! Opening a database: its pools, what each session is told, and the checks that refuse a database which could not keep its
-//! promises; what is common to all stands here, the rest in a module for each kind. Owns every setting that durability
-//! rests on; reads and writes no configuration.
+//! Opening a database: its pools, what each session is told, and the checks that refuse a database which could not keep
+//! its promises; what is common to all stands here, the rest in a module for each kind. Owns every setting that
+//! durability rests on; reads and writes no configuration.
 
 use std::time::Duration;
 
@@ -166,8 +166,8 @@ impl Use {
     }
 }
 
-/// Whether a pool may give a connection out: not one inside a transaction. What is begun there would be a savepoint, and
-/// its "commit" would acknowledge what a transaction that nobody ends still holds.
+/// Whether a pool may give a connection out: not one inside a transaction. What is begun there would be a savepoint,
+/// and its "commit" would acknowledge what a transaction that nobody ends still holds.
 fn is_outside_of_transactions(connection: &impl Connection) -> Result<bool, sqlx::Error> {
     Ok(!connection.is_in_transaction())
 }

@@ -1,5 +1,5 @@
-//! What the connections of one store know of the database together: how far it goes, that a server has lost its role, and
-//! whether reads are answered. Owns when connections are too old to be used; decides nothing else.
+//! What the connections of one store know of the database together: how far it goes, that a server has lost its role,
+//! and whether reads are answered. Owns when connections are too old to be used; decides nothing else.
 //!
 //! It is shared by the pools, which live on several threads, and private to this module's parent.
 
@@ -52,9 +52,9 @@ impl Outlook {
         inner.emptied = Some(Instant::now());
     }
 
-    /// A transaction could not be begun or ended: whatever the driver takes its connection for, it may be something else.
-    /// SQLite, for one, keeps the error of a storage that has long recovered. Connections that read are let be: to open one
-    /// takes room that may not be there.
+    /// A transaction could not be begun or ended: whatever the driver takes its connection for, it may be something
+    /// else. SQLite, for one, keeps the error of a storage that has long recovered. Connections that read are let be:
+    /// to open one takes room that may not be there.
     pub(super) fn distrust_writers(&self) {
         self.inner().distrusted = Some(Instant::now());
     }

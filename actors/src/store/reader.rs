@@ -126,8 +126,8 @@ impl ReadPool {
         }
     }
 
-    /// Runs a reading statement made of [`Backend::head`], and takes no answer of a server that has lost its role, or that is
-    /// behind what was known before it was asked: the pools are emptied then, and another server is asked.
+    /// Runs a reading statement made of [`Backend::head`], and takes no answer of a server that has lost its role, or
+    /// that is behind what was known before it was asked: the pools are emptied then, and another server is asked.
     pub(super) async fn all_as_of<T: FromQueryResult>(
         &self,
         select: &SelectStatement,

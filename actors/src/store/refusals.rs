@@ -1,5 +1,5 @@
-//! Telling whoever brought the store to a server that it is the wrong one. Owns no decision: the connection is refused by the
-//! store, and where the next one goes is for others to say.
+//! Telling whoever brought the store to a server that it is the wrong one. Owns no decision: the connection is refused
+//! by the store, and where the next one goes is for others to say.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Between the rows of the database and the words of the protocol. Owns what is read together, by name, and the forms in which
-//! tags, digests and gray contents are stored; runs no statement.
+//! Between the rows of the database and the words of the protocol. Owns what is read together, by name, and the forms
+//! in which tags, digests and gray contents are stored; runs no statement.
 
 use bytes::Bytes;
 use callboard_protocol::commit::Operation;

@@ -1,5 +1,5 @@
-//! The names of the tables and of their columns, each written once. What they mean stands in the migrations; nothing is made
-//! or changed here.
+//! The names of the tables and of their columns, each written once. What they mean stands in the migrations; nothing is
+//! made or changed here.
 
 use sea_orm::DeriveIden;
 

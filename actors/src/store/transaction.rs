@@ -145,8 +145,8 @@ impl Transaction {
     }
 }
 
-/// Runs what is one statement by itself. A connection that turns out dead is replaced, up to `replacements` times: then the
-/// statement may have been run before.
+/// Runs what is one statement by itself. A connection that turns out dead is replaced, up to `replacements` times: then
+/// the statement may have been run before.
 pub(super) async fn replacing_dead<T, F>(replacements: u32, patience: Duration, run: impl Fn() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, DbErr>>,

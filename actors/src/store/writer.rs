@@ -186,8 +186,8 @@ impl Writer {
         }
     }
 
-    /// A transaction failed for this. SQLite begins one on what it has opened for reading, too, and finds out at the first
-    /// statement that writes.
+    /// A transaction failed for this. SQLite begins one on what it has opened for reading, too, and finds out at the
+    /// first statement that writes.
     fn failed(&self, cause: Cause) {
         if cause.is_outage() {
             self.reader.outlook().distrust_writers();
@@ -195,8 +195,8 @@ impl Writer {
         self.lost_its_role(cause);
     }
 
-    /// Gives every connection up when this is said of a server that takes no writes: behind the same address there may be
-    /// another one by now.
+    /// Gives every connection up when this is said of a server that takes no writes: behind the same address there may
+    /// be another one by now.
     fn lost_its_role(&self, cause: Cause) -> bool {
         let lost = cause == Cause::ReadOnly && self.backend() != Backend::Sqlite;
         if lost {
@@ -219,8 +219,8 @@ impl Writer {
         self.pool_size
     }
 
-    /// The longest that a statement on membership rows may take, waiting for a connection included. A renewal that hangs
-    /// has to be given up while there is time for another one.
+    /// The longest that a statement on membership rows may take, waiting for a connection included. A renewal that
+    /// hangs has to be given up while there is time for another one.
     pub(super) fn patience(&self) -> Duration {
         const RENEWAL: Duration = Duration::from_millis(1_500);
         (self.limits.connect + self.limits.statement).min(RENEWAL)

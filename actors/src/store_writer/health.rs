@@ -1,5 +1,5 @@
-//! What the writer knows of the database's health: drives `callboard_protocol::commit_health`, writes the lines of the log,
-//! and tries a commit when somebody asks whether one would go through. Decides nothing.
+//! What the writer knows of the database's health: drives `callboard_protocol::commit_health`, writes the lines of the
+//! log, and tries a commit when somebody asks whether one would go through. Decides nothing.
 
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseFuture};
@@ -12,8 +12,8 @@ use super::StoreWriter;
 use crate::runtime::{Alarm, Context};
 use crate::store::{Cause, CommitError};
 
-/// Asks whether a commit goes through: one that did a moment ago proves it, else one is tried that changes nothing anybody
-/// sees. The error says why not, as a sentence for anybody.
+/// Asks whether a commit goes through: one that did a moment ago proves it, else one is tried that changes nothing
+/// anybody sees. The error says why not, as a sentence for anybody.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), String>")]
 pub struct ProveWritable;

@@ -1,4 +1,5 @@
-//! The part of a node below the publisher, as wiring starts it, on a database of its own. A witness stands in for its peers.
+//! The part of a node below the publisher, as wiring starts it, on a database of its own. A witness stands in for its
+//! peers.
 
 use std::cell::RefCell;
 use std::rc::Rc;

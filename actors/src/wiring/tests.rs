@@ -193,8 +193,8 @@ fn assert_rebuilt(world: &World, broken: &[String]) {
     }
 }
 
-/// Those whom a Nacos client's session talks to panic, one after the other, with a publish after each: the client is told
-/// each time, on the same connection, by a notice that it may get more than once.
+/// Those whom a Nacos client's session talks to panic, one after the other, with a publish after each: the client is
+/// told each time, on the same connection, by a notice that it may get more than once.
 #[test]
 fn a_nacos_client_hears_whatever_breaks_around_its_session() {
     run(async |world| {

@@ -1,4 +1,5 @@
-//! `chaos-ha`: breaks and moves highly available databases under a cluster with load, and exits 1 if it ever broke its promise.
+//! `chaos-ha`: breaks and moves highly available databases under a cluster with load, and exits 1 if it ever broke its
+//! promise.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use callboard_integration_tests::ha::{Plan, Round, Scenario, prove, table};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs publishers, readers and subscribers on three nodes over MariaDB with a replica, Galera, and PostgreSQL under Patroni, all
-/// of its own, and breaks the database again and again.
+/// Runs publishers, readers and subscribers on three nodes over MariaDB with a replica, Galera, and PostgreSQL under
+/// Patroni, all of its own, and breaks the database again and again.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often each database is broken.

@@ -1,5 +1,5 @@
-//! `hammer-cluster`: publishes on every node of a cluster and reads every node the moment a publish returns; exits 1 if a
-//! read was stale. With `--measure`, how fast it publishes and at what cost, beside r-nacos.
+//! `hammer-cluster`: publishes on every node of a cluster and reads every node the moment a publish returns; exits 1 if
+//! a read was stale. With `--measure`, how fast it publishes and at what cost, beside r-nacos.
 
 use std::path::PathBuf;
 use std::time::Duration;

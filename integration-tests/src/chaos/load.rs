@@ -1,6 +1,6 @@
 //! The clients of one round: publishers on all nodes, readers that read every node the moment a publish returns, and
-//! subscribers that connect to another node again and again. Owns how many there are of each, and when they begin and end.
-//! What goes wrong meanwhile is done by others; judges nothing.
+//! subscribers that connect to another node again and again. Owns how many there are of each, and when they begin and
+//! end. What goes wrong meanwhile is done by others; judges nothing.
 
 use std::collections::BTreeMap;
 
@@ -88,8 +88,8 @@ impl Load {
         self.stage.clock
     }
 
-    /// Ends the clients, lets subscribers hear of the newest states, and reads every node once more. The recording has all
-    /// records; the history has everything else but the revisions.
+    /// Ends the clients, lets subscribers hear of the newest states, and reads every node once more. The recording has
+    /// all records; the history has everything else but the revisions.
     ///
     /// # Errors
     /// A node does not answer although all is at rest.

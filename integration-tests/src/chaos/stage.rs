@@ -1,5 +1,5 @@
-//! What the clients of one round share: the nodes, the keys, the clock, and when to stop. Owns how a request is sent and
-//! what its answer means; what each client does stands in `publishers.rs`, `readers.rs` and `subscribers.rs`.
+//! What the clients of one round share: the nodes, the keys, the clock, and when to stop. Owns how a request is sent
+//! and what its answer means; what each client does stands in `publishers.rs`, `readers.rs` and `subscribers.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! How fast a cluster takes publishes, and what that costs: publishers only, over all three nodes, beside r-nacos on
-//! three nodes in the same run. Owns the plan, the processor times and the comparison; a generator makes the requests, in
-//! the words of Nacos, for both.
+//! three nodes in the same run. Owns the plan, the processor times and the comparison; a generator makes the requests,
+//! in the words of Nacos, for both.
 
 use std::fmt;
 use std::path::PathBuf;

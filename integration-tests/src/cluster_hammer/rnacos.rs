@@ -1,5 +1,6 @@
-//! Three nodes of r-nacos, to measure beside ours. Owns their processes and directories; ends them when dropped. Some of
-//! its starts acknowledge publishes that never arrive, so a cluster is used only when what it takes can be read back.
+//! Three nodes of r-nacos, to measure beside ours. Owns their processes and directories; ends them when dropped. Some
+//! of its starts acknowledge publishes that never arrive, so a cluster is used only when what it takes can be read
+//! back.
 
 use std::net::Ipv4Addr;
 use std::path::Path;

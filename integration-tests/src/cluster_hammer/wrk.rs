@@ -1,5 +1,6 @@
-//! `wrk` as the generator of the load: a client that is not ours, so that figures do not rest on our own. Owns how it is
-//! called and how its contents are read back, of the form that `publish.lua` gives them; knows nothing of processor time.
+//! `wrk` as the generator of the load: a client that is not ours, so that figures do not rest on our own. Owns how it
+//! is called and how its contents are read back, of the form that `publish.lua` gives them; knows nothing of processor
+//! time.
 //!
 //! wrk lets a script see answers, but not to which request. So the end of a run is checked instead of each publish: the
 //! last publish to each key must be there, on every node the same, except those that may have been under way.
@@ -85,8 +86,8 @@ pub(super) async fn load(shares: &[Share], duration: Duration, mark: &str) -> an
     try_join_all(shares.iter().map(load_one)).await
 }
 
-/// Counts the keys that do not hold what was last sent to them, on all nodes the same. As many as a node has connections
-/// may be behind: their publishes may have been under way at the end.
+/// Counts the keys that do not hold what was last sent to them, on all nodes the same. As many as a node has
+/// connections may be behind: their publishes may have been under way at the end.
 pub(super) async fn lost(shares: &[Share], loads: &[Loaded], mark: &str) -> anyhow::Result<f64> {
     let nodes: Vec<Client> = shares.iter().map(|share| Client::new(format!("http://{}", share.address))).collect();
     let deadline = Instant::now() + PATIENCE;

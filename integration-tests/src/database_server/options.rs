@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 /// How to start a server, besides what its kind takes.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Lets [`super::DatabaseServer::step_clock`] step its clock. That takes libfaketime, and costs every reading of the clock a
-    /// little.
+    /// Lets [`super::DatabaseServer::step_clock`] step its clock. That takes libfaketime, and costs every reading of
+    /// the clock a little.
     pub clock_can_step: bool,
-    /// Follows the server of the same kind at this address, from its first commit on, and takes no writes until it is told to. On
-    /// MariaDB both need `--log-bin=log`, and a `--server-id` of their own.
+    /// Follows the server of the same kind at this address, from its first commit on, and takes no writes until it is
+    /// told to. On MariaDB both need `--log-bin=log`, and a `--server-id` of their own.
     pub follows: Option<SocketAddr>,
     /// For the server's environment.
     pub environment: Vec<(String, String)>,

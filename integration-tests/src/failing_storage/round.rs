@@ -1,5 +1,6 @@
-//! One kind of failure, injected again and again into a node that goes on running, with a check of everything in between.
-//! Owns the order of things: fail, publish, mend, wait until it works again; and from time to time kill -9, start, check.
+//! One kind of failure, injected again and again into a node that goes on running, with a check of everything in
+//! between. Owns the order of things: fail, publish, mend, wait until it works again; and from time to time kill -9,
+//! start, check.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use crate::poll;
 
 /// Injections between two checks.
 const STRETCH: usize = 20;
-/// One in so many injections has a kill -9 amid the publishes, and as many have one when all are answered and the storage
-/// still fails.
+/// One in so many injections has a kill -9 amid the publishes, and as many have one when all are answered and the
+/// storage still fails.
 const KILLED: u8 = 8;
 /// The kill comes within this time, in milliseconds, after the publishers began.
 const KILL_WITHIN: std::ops::Range<u64> = 0..80;

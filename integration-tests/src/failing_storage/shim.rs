@@ -1,5 +1,5 @@
-//! The library that makes a server's storage fail (`shim.c`), and the file by which it is told when. Owns both files and
-//! their form; chooses nothing.
+//! The library that makes a server's storage fail (`shim.c`), and the file by which it is told when. Owns both files
+//! and their form; chooses nothing.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};

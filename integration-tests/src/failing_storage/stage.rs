@@ -74,8 +74,8 @@ impl Stage {
         self.node.client()
     }
 
-    /// InnoDB shows a commit to others before its log is on the disk, and takes it back when it crashes in between. A read
-    /// beside it may see what nobody was ever told is done.
+    /// InnoDB shows a commit to others before its log is on the disk, and takes it back when it crashes in between. A
+    /// read beside it may see what nobody was ever told is done.
     pub(super) fn shows_what_may_go(&self) -> bool {
         self.database.as_ref().is_some_and(|database| database.engine() == Engine::MariaDb)
     }
@@ -193,8 +193,8 @@ impl Stage {
     }
 }
 
-/// Small files, so that a volume that is full is noticed; no calls that the library does not see; no long search for what
-/// to say of a crash.
+/// Small files, so that a volume that is full is noticed; no calls that the library does not see; no long search for
+/// what to say of a crash.
 fn arguments(engine: Engine) -> [&'static str; 6] {
     match engine {
         Engine::Postgres => ["-c", "max_wal_size=64MB", "-c", "min_wal_size=32MB", "-c", "checkpoint_timeout=30s"],

@@ -1,5 +1,5 @@
-//! Three members of a Galera cluster. Owns the servers, and how they are started as members, lose their quorum and find it
-//! again.
+//! Three members of a Galera cluster. Owns the servers, and how they are started as members, lose their quorum and find
+//! it again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,8 @@ impl Galera {
         self.first()?.query(SCHEMA, &format!("SET GLOBAL {setting}")).await.map(drop)
     }
 
-    /// Starts all members that do not run, from what they have, and gives the moment from which on the first one takes writes.
+    /// Starts all members that do not run, from what they have, and gives the moment from which on the first one takes
+    /// writes.
     async fn start_others(&mut self) -> anyhow::Result<Instant> {
         let arguments = (0..MEMBERS).map(|number| self.arguments(number)).collect::<Result<Vec<_>, _>>()?;
         let mut members = self.members.iter_mut().zip(arguments);

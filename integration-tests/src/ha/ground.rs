@@ -1,4 +1,5 @@
-//! What every highly available database of the proof can do: be broken, and be made whole. Owns the words; breaks nothing itself.
+//! What every highly available database of the proof can do: be broken, and be made whole. Owns the words; breaks
+//! nothing itself.
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! HAProxy before the servers of Patroni's: it asks each Patroni which one is the primary, leads there, and cuts what is open to one
-//! that lost its role. Owns the process and its settings.
+//! HAProxy before the servers of Patroni's: it asks each Patroni which one is the primary, leads there, and cuts what
+//! is open to one that lost its role. Owns the process and its settings.
 
 use std::fs;
 use std::net::SocketAddr;

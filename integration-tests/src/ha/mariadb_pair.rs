@@ -1,5 +1,5 @@
-//! A MariaDB primary and its replica, which change roles as planned: the former primary lives on, read-only and with its
-//! connections. Owns both servers; the nodes know them by a list of hosts.
+//! A MariaDB primary and its replica, which change roles as planned: the former primary lives on, read-only and with
+//! its connections. Owns both servers; the nodes know them by a list of hosts.
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Three PostgreSQL under Patroni with one synchronous standby, and etcd. Owns the processes, their settings and their files; what
-//! Patroni does with the servers is its own.
+//! Three PostgreSQL under Patroni with one synchronous standby, and etcd. Owns the processes, their settings and their
+//! files; what Patroni does with the servers is its own.
 
 mod settings;
 
@@ -31,8 +31,9 @@ const MAKING: Duration = Duration::from_secs(120);
 const PROMOTION: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The first Patroni that does not overwrite the leader's key in etcd: one before it takes the role back when it goes on after its
-/// lease has run out, and what its successor committed is gone (<https://github.com/patroni/patroni/pull/2689>).
+/// The first Patroni that does not overwrite the leader's key in etcd: one before it takes the role back when it goes
+/// on after its lease has run out, and what its successor committed is gone
+/// (<https://github.com/patroni/patroni/pull/2689>).
 const KEEPS_TO_ITS_LOCK: [u32; 3] = [3, 0, 3];
 
 /// Whether the installed Patroni leaves the role with its successor when it was frozen.
@@ -222,8 +223,8 @@ impl Patroni {
         programs::run(command).await
     }
 
-    /// The moment at which a standby is one no more. The server itself looks, so that nothing is started again and again beside
-    /// what is measured.
+    /// The moment at which a standby is one no more. The server itself looks, so that nothing is started again and
+    /// again beside what is measured.
     async fn promoted(&self, standbys: &[usize]) -> anyhow::Result<(usize, Instant)> {
         let wait = "DO $$ BEGIN WHILE pg_is_in_recovery() LOOP PERFORM pg_sleep(0.005); END LOOP; END $$";
         let waits = standbys.iter().map(|&number| {

@@ -1,5 +1,5 @@
-//! How long the nodes take to serve again once their database takes writes. Owns the publishes that find out; their keys are no
-//! part of what is judged.
+//! How long the nodes take to serve again once their database takes writes. Owns the publishes that find out; their
+//! keys are no part of what is judged.
 
 use std::time::{Duration, Instant};
 

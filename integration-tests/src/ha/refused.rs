@@ -1,5 +1,5 @@
-//! A node that starts on another member of a Galera cluster than the living nodes ends with an error that says so. Owns nothing
-//! that lasts; the members are another module's.
+//! A node that starts on another member of a Galera cluster than the living nodes ends with an error that says so. Owns
+//! nothing that lasts; the members are another module's.
 
 use std::time::Duration;
 

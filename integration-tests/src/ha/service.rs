@@ -1,5 +1,5 @@
-//! A program beside the databases that runs until it is ended: etcd, Patroni, HAProxy. Owns the process and its log; ends it when
-//! dropped. Runs as the ordinary user of a database when we are root, and knows nothing of what it is for.
+//! A program beside the databases that runs until it is ended: etcd, Patroni, HAProxy. Owns the process and its log;
+//! ends it when dropped. Runs as the ordinary user of a database when we are root, and knows nothing of what it is for.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Who is told what, and when: names as the client writes them, coalescing, acknowledgements that come late or never, and
-//! what operators see of it.
+//! Who is told what, and when: names as the client writes them, coalescing, acknowledgements that come late or never,
+//! and what operators see of it.
 
 use std::time::{Duration, Instant};
 

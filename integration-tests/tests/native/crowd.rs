@@ -1,5 +1,5 @@
-//! Many clients that watch the same keys, and those who publish them. Owns what each client has seen and what was published
-//! last, and judges whether anybody went back.
+//! Many clients that watch the same keys, and those who publish them. Owns what each client has seen and what was
+//! published last, and judges whether anybody went back.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! A conversation is the same however its bytes arrive: one at a time, cut anywhere, all at once, or between those of another.
+//! A conversation is the same however its bytes arrive: one at a time, cut anywhere, all at once, or between those of
+//! another.
 
 use anyhow::Result;
 use callboard_integration_tests::node::{Node, Setup};

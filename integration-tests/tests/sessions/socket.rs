@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455) by hand: frames exactly as the test wants them, right and wrong. Owns the connection and what has
-//! arrived of it; answers nothing by itself.
+//! WebSocket (RFC 6455) by hand: frames exactly as the test wants them, right and wrong. Owns the connection and what
+//! has arrived of it; answers nothing by itself.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -82,7 +82,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Asks for a WebSocket with further header lines, each ended by CR LF; the status code of the answer, and the rest of it.
+    /// Asks for a WebSocket with further header lines, each ended by CR LF; the status code of the answer, and the rest
+    /// of it.
     pub(super) async fn ask_for(address: SocketAddr, lines: &str) -> Result<(u16, Self)> {
         let socket = TcpSocket::new_v4()?;
         // Little room for what is not read.
@@ -136,7 +137,8 @@ impl Socket {
         self.send_text(&message.to_string()).await
     }
 
-    /// Sends a request under a number of its own and waits for its answer. What comes before is kept for [`Socket::next`].
+    /// Sends a request under a number of its own and waits for its answer. What comes before is kept for
+    /// [`Socket::next`].
     pub(super) async fn ask(&mut self, mut message: Value) -> Result<Value> {
         self.last += 1;
         message["id"] = self.last.into();

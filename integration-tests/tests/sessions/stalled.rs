@@ -62,8 +62,8 @@ async fn listeners(node: &Node, sent: &Sent) -> Result<Vec<JoinHandle<Result<Vec
     Ok(listening)
 }
 
-/// Publishes as much as it takes until the node has dropped the client that watches it; how long ago the last write to it
-/// can have succeeded is not known, so that only the end is waited for.
+/// Publishes as much as it takes until the node has dropped the client that watches it; how long ago the last write to
+/// it can have succeeded is not known, so that only the end is waited for.
 async fn fill(node: &Node) -> Result<()> {
     let mut writer = Session::open(node.session_address(), "writer").await?;
     let content = "x".repeat(60 * 1024);

@@ -1,5 +1,5 @@
-//! A session by a WebSocket client that is not ours: the npm package `ws` under Node.js. Without them the test says that it
-//! was not run, unless `CALLBOARD_TEST_REQUIRE_NODE=1`.
+//! A session by a WebSocket client that is not ours: the npm package `ws` under Node.js. Without them the test says
+//! that it was not run, unless `CALLBOARD_TEST_REQUIRE_NODE=1`.
 
 use std::path::Path;
 use std::process::Stdio;

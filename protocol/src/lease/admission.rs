@@ -1,5 +1,5 @@
-//! Who may have a row: whether a node that wants to join may be written beside the rows that are there, and which of them go.
-//! Owns that rule, and how the versions that a node speaks are told; reads no database.
+//! Who may have a row: whether a node that wants to join may be written beside the rows that are there, and which of
+//! them go. Owns that rule, and how the versions that a node speaks are told; reads no database.
 
 use crate::member::{Incarnation, NodeId};
 
@@ -12,8 +12,8 @@ pub struct Candidate {
     pub incarnation: Incarnation,
     /// The first life of the same process.
     pub first_life: Incarnation,
-    /// Names the running system and the data directory that is locked: a row with the same name belongs to a process that is
-    /// dead. Empty when that can't be told.
+    /// Names the running system and the data directory that is locked: a row with the same name belongs to a process
+    /// that is dead. Empty when that can't be told.
     pub boot_id: String,
     /// The lowest and the highest version of the node-to-node protocol that it speaks.
     pub versions: (u16, u16),

@@ -1,6 +1,6 @@
-//! Which nodes reach another member of the database than this node does, where the database has several that take writes:
-//! what one acknowledges, the other does not show yet. A row says by which member it was renewed last. Owns the rule that
-//! tells a node that stays there from one that is about to follow.
+//! Which nodes reach another member of the database than this node does, where the database has several that take
+//! writes: what one acknowledges, the other does not show yet. A row says by which member it was renewed last. Owns the
+//! rule that tells a node that stays there from one that is about to follow.
 
 use std::collections::BTreeMap;
 

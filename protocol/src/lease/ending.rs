@@ -1,5 +1,5 @@
-//! How a life as a member ends: the cache is emptied first, then everybody hears of it, then the row is given back. Owns
-//! that order, and what follows when it is done.
+//! How a life as a member ends: the cache is emptied first, then everybody hears of it, then the row is given back.
+//! Owns that order, and what follows when it is done.
 
 use super::{Effect, Lease, Mono, Rule, State, Then};
 

@@ -17,7 +17,8 @@ pub enum LeaseMode {
     Direct,
 }
 
-/// How long leases last and how patient the node is. All nodes of a cluster must agree on `lease`, `drift` and `margin`.
+/// How long leases last and how patient the node is. All nodes of a cluster must agree on `lease`, `drift` and
+/// `margin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// On what terms.
@@ -32,8 +33,8 @@ pub struct Options {
     pub margin: Duration,
     /// How soon the rows are looked at again when one is about to go.
     pub look_soon: Duration,
-    /// The longest time between two looks at the rows after which one that stands still counts as watched all along: who
-    /// could not look must not think that nobody renewed.
+    /// The longest time between two looks at the rows after which one that stands still counts as watched all along:
+    /// who could not look must not think that nobody renewed.
     pub longest_gap: Duration,
     /// The pause after the database did not answer.
     pub retry: Duration,

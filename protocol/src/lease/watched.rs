@@ -1,5 +1,6 @@
-//! The rows as they were last seen, and since when each stands still. Owns the janitor's rule: a row may be deleted when
-//! its number has not moved for longer than any lease lasts, counted on the own clock from when that was first seen.
+//! The rows as they were last seen, and since when each stands still. Owns the janitor's rule: a row may be deleted
+//! when its number has not moved for longer than any lease lasts, counted on the own clock from when that was first
+//! seen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

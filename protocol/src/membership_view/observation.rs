@@ -51,8 +51,8 @@ impl Addresses {
         shown.collect::<Vec<_>>().join(" ")
     }
 
-    /// The addresses that a text of [`Addresses::to_text`] holds. What it can't make sense of it leaves out: a newer node
-    /// may have written more.
+    /// The addresses that a text of [`Addresses::to_text`] holds. What it can't make sense of it leaves out: a newer
+    /// node may have written more.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut addresses = Self::default();

@@ -1,12 +1,13 @@
-//! The conversation with a client of Nacos: it opens a stream, says over it who it is, and is set up once it has its seat;
-//! it may open another stream and begin anew, and the node may end it. Owns in which state it is and what still belongs to
-//! it; `T` is what is known of a client that is set up. Opens nothing, asks nobody and reads no clock.
+//! The conversation with a client of Nacos: it opens a stream, says over it who it is, and is set up once it has its
+//! seat; it may open another stream and begin anew, and the node may end it. Owns in which state it is and what still
+//! belongs to it; `T` is what is known of a client that is set up. Opens nothing, asks nobody and reads no clock.
 //!
 //! # Driving [`Conversation`]
-//! 1. A stream opens or ends: [`Conversation::open_stream`], [`Conversation::end_stream`]; give up what they give back, and
-//!    leave when the conversation [`has to`](Conversation::has_to_leave).
-//! 2. What is said over a stream counts while it [`is current`](Conversation::is_current). When it says who the client is,
-//!    [`Conversation::set_up`], and take a seat if it says so; then [`Conversation::seated`] and [`Conversation::begin`].
+//! 1. A stream opens or ends: [`Conversation::open_stream`], [`Conversation::end_stream`]; give up what they give back,
+//!    and leave when the conversation [`has to`](Conversation::has_to_leave).
+//! 2. What is said over a stream counts while it [`is current`](Conversation::is_current). When it says who the client
+//!    is, [`Conversation::set_up`], and take a seat if it says so; then [`Conversation::seated`] and
+//!    [`Conversation::begin`].
 //! 3. What was asked while a stream was open is finished with [`Conversation::known_at`] that stream.
 //! 4. The node stops: [`Conversation::stop`]. It ends the conversation: [`Conversation::leave`].
 
@@ -116,14 +117,14 @@ impl<T> Conversation<T> {
         self.become_of(if self.is_leaving() { State::NoStream } else { State::Opened })
     }
 
-    /// A stream ended. Answers what was known of the client. The streams of a conversation that the node ends are ended by
-    /// the node: what was asked before is still answered.
+    /// A stream ended. Answers what was known of the client. The streams of a conversation that the node ends are ended
+    /// by the node: what was asked before is still answered.
     pub fn end_stream(&mut self, stream: u64) -> Option<Box<T>> {
         if stream == self.stream && !self.is_leaving() { self.become_of(State::NoStream) } else { None }
     }
 
-    /// The connection ended. Answers what was known of the client, and whether a seat is to be given back that was on its
-    /// way.
+    /// The connection ended. Answers what was known of the client, and whether a seat is to be given back that was on
+    /// its way.
     pub fn end(&mut self) -> (Option<Box<T>>, bool) {
         let is_registering = matches!(self.state, State::Registering);
         (self.become_of(State::NoStream), is_registering)

@@ -1,6 +1,7 @@
-//! The patterns that a client watches: which configurations each matches, which of them the client has been told of, and
-//! the batches in which it is told. A pattern tells that a configuration came to be or is gone, never that its content
-//! changed. Owns the form of a pattern and of a name in a message, and the order of notices; reads and sends nothing.
+//! The patterns that a client watches: which configurations each matches, which of them the client has been told of,
+//! and the batches in which it is told. A pattern tells that a configuration came to be or is gone, never that its
+//! content changed. Owns the form of a pattern and of a name in a message, and the order of notices; reads and sends
+//! nothing.
 //!
 //! # Driving [`Fuzzy`]
 //! 1. [`Fuzzy::watch`] a pattern, register for live changes of it, read what it matches, [`Fuzzy::matched`].
@@ -178,8 +179,8 @@ impl Fuzzy {
         self.patterns.iter().map(|(text, watched)| (&**text, &watched.pattern))
     }
 
-    /// The client watches a pattern, and says which configurations it knows of. A read of what it matches begins after this
-    /// moment.
+    /// The client watches a pattern, and says which configurations it knows of. A read of what it matches begins after
+    /// this moment.
     pub fn watch(&mut self, text: &str, pattern: Pattern, is_initial: bool, received: BTreeSet<ConfigKey>) -> Moment {
         let new = Watched {
             pattern,
@@ -227,8 +228,8 @@ impl Fuzzy {
         outbox.forget(&Subject::Sync(text.into(), Part::Finish));
     }
 
-    /// What a pattern matches, read since [`Self::watch`] or [`Self::recheck`]. What a read leaves out that is not complete
-    /// says nothing: it is there as far as is known.
+    /// What a pattern matches, read since [`Self::watch`] or [`Self::recheck`]. What a read leaves out that is not
+    /// complete says nothing: it is there as far as is known.
     pub fn matched(&mut self, now: Mono, outbox: &mut Outbox, text: &str, found: Found) {
         let Some(watched) = self.patterns.get_mut(text) else { return };
         let Found { mut keys, is_complete, began } = found;
@@ -306,7 +307,8 @@ impl Fuzzy {
         }
     }
 
-    /// A notice of a pattern was acknowledged. After the last one of the first time comes the word that it was the last.
+    /// A notice of a pattern was acknowledged. After the last one of the first time comes the word that it was the
+    /// last.
     pub fn acknowledged(&mut self, now: Mono, outbox: &mut Outbox, text: &str, part: Part) {
         let Some(watched) = self.patterns.get_mut(text) else { return };
         match part {

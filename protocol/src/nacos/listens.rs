@@ -1,11 +1,13 @@
-//! What a client holds of each configuration that it listens to, as far as it has shown: by a digest that it reported, or
-//! by what it was answered. A notice says only that something changed; from then on what the client holds is unknown, until
-//! it asks or reports. Owns when a notice is due, and when one has not done what it should; sends and reads nothing.
+//! What a client holds of each configuration that it listens to, as far as it has shown: by a digest that it reported,
+//! or by what it was answered. A notice says only that something changed; from then on what the client holds is
+//! unknown, until it asks or reports. Owns when a notice is due, and when one has not done what it should; sends and
+//! reads nothing.
 //!
 //! # Driving [`Listens`]
-//! 1. [`Listens::listen`], register for live changes of what is new, take [`Listens::moment`], read, [`Listens::compare`].
-//! 2. Each live change: [`Listens::changed`]. Each answer to a query: [`Listens::given`], with the moment at which its read
-//!    began.
+//! 1. [`Listens::listen`], register for live changes of what is new, take [`Listens::moment`], read,
+//!    [`Listens::compare`].
+//! 2. Each live change: [`Listens::changed`]. Each answer to a query: [`Listens::given`], with the moment at which its
+//!    read began.
 //! 3. When the outbox gives a notice: [`Listens::sending`]. When it was acknowledged: [`Listens::acknowledged`].
 //! 4. When live changes may have been lost: read everything, and [`Listens::recheck`].
 
@@ -176,8 +178,8 @@ impl Listens {
         true
     }
 
-    /// A query was answered with what was read since `began`. It may have been asked by another part of the client than the
-    /// one that listens: a version of which that was told nothing is told all the same.
+    /// A query was answered with what was read since `began`. It may have been asked by another part of the client than
+    /// the one that listens: a version of which that was told nothing is told all the same.
     pub fn given(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) {
         let mark = mark_of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
@@ -257,9 +259,9 @@ impl Listens {
         Some(&listen.tenant)
     }
 
-    /// A notice was acknowledged, sent for the time `tries`. As long as the client was last answered something else than what is
-    /// there, it may have overlooked that notice: an answer that was on its way overtook it. So it may when it was answered
-    /// nothing yet, and has not reported that it has what is there.
+    /// A notice was acknowledged, sent for the time `tries`. As long as the client was last answered something else
+    /// than what is there, it may have overlooked that notice: an answer that was on its way overtook it. So it may
+    /// when it was answered nothing yet, and has not reported that it has what is there.
     pub fn acknowledged(&mut self, now: Mono, outbox: &mut Outbox, key: &ConfigKey, tries: u32) {
         self.react(key, Reaction::Received);
         let Some(listen) = self.keys.get(key) else { return };

@@ -1,8 +1,8 @@
-//! Notices that are sent until they are acknowledged: one at a time for each subject, so that a newer one takes the place
-//! of one that waits. A notice that is not acknowledged in time, or has not done what it should, is repeated after a pause
-//! that grows, and given up silently after a few times: some clients never acknowledge, and are none the worse for it.
-//! Repetitions are spread: a client that overlooks those which come close together hears each, and one that is slow is not
-//! flooded. Owns times and counts; what a notice says is made when it is sent.
+//! Notices that are sent until they are acknowledged: one at a time for each subject, so that a newer one takes the
+//! place of one that waits. A notice that is not acknowledged in time, or has not done what it should, is repeated
+//! after a pause that grows, and given up silently after a few times: some clients never acknowledge, and are none the
+//! worse for it. Repetitions are spread: a client that overlooks those which come close together hears each, and one
+//! that is slow is not flooded. Owns times and counts; what a notice says is made when it is sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -16,10 +16,11 @@ pub struct Policy {
     pub patience: Duration,
     /// The pause before the first repetition of one that was not acknowledged; the second is twice as long, and so on.
     pub step: Duration,
-    /// The pause before the first repetition of one that was acknowledged and has not done what it should. Those that follow
-    /// are longer, by steps.
+    /// The pause before the first repetition of one that was acknowledged and has not done what it should. Those that
+    /// follow are longer, by steps.
     pub first: Duration,
-    /// The time between two repetitions at least, whatever they are about: more than a client takes to ask what one is about.
+    /// The time between two repetitions at least, whatever they are about: more than a client takes to ask what one is
+    /// about.
     pub spread: Duration,
     /// How often one is sent at most.
     pub tries: u32,
@@ -130,8 +131,8 @@ impl<S: Ord + Clone> Notices<S> {
         }
     }
 
-    /// The notice was acknowledged and has not done what it should: it is to be repeated after a pause, unless it turns out
-    /// before that it has. False when it was sent often enough, and is not.
+    /// The notice was acknowledged and has not done what it should: it is to be repeated after a pause, unless it turns
+    /// out before that it has. False when it was sent often enough, and is not.
     pub fn repeat(&mut self, now: Mono, subject: S, tries: u32) -> bool {
         if tries >= self.policy.tries {
             self.given_up += 1;
@@ -240,8 +241,8 @@ impl<S: Ord + Clone> Notices<S> {
         }
     }
 
-    /// The client acknowledged the notice of this number, or said that it failed. `None` when there is none, or when it is as
-    /// good as not acknowledged.
+    /// The client acknowledged the notice of this number, or said that it failed. `None` when there is none, or when it
+    /// is as good as not acknowledged.
     pub fn acknowledge(&mut self, now: Mono, number: u64, is_good: bool) -> Option<Acknowledged<S>> {
         let subject = self.sent.remove(&number)?;
         let standing = *self.standing.get(&subject)?;

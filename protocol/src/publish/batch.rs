@@ -195,7 +195,8 @@ impl Batch {
         deadline.into_iter().chain(timer).min()
     }
 
-    /// Takes an ack for the present id. One that satisfies the row as it is known is not given up for one that does not.
+    /// Takes an ack for the present id. One that satisfies the row as it is known is not given up for one that does
+    /// not.
     pub(super) fn take_ack(&mut self, ack: Ack) {
         if matches!(self.phase, Phase::Suspended { .. } | Phase::AwaitingMembership) {
             return;
@@ -318,8 +319,8 @@ impl Batch {
         }
     }
 
-    /// Nobody keeps silent, but some acknowledged in another life than the one that was seen in the database: takes their
-    /// word for it, once, and lets the commit find out.
+    /// Nobody keeps silent, but some acknowledged in another life than the one that was seen in the database: takes
+    /// their word for it, once, and lets the commit find out.
     fn assumes_acks(&mut self, missing: &[NodeRow]) -> bool {
         let other_life = |row: &NodeRow| {
             self.acks.get(&row.node).map(|ack| ack.incarnation).filter(|incarnation| *incarnation != row.incarnation)
@@ -337,8 +338,8 @@ impl Batch {
 
     /// Lets the others answer from memory again. The rows of those that keep silent are revoked, but only when the own
     /// ack is there and at least as many acknowledged as keep silent: a node that is cut off from most of the others
-    /// must not take their rows away. It fails its units when it parks them again, and a publisher without a row, which is
-    /// no part of the cluster, does so at once: their callers ask another node.
+    /// must not take their rows away. It fails its units when it parks them again, and a publisher without a row, which
+    /// is no part of the cluster, does so at once: their callers ask another node.
     fn park(
         &mut self,
         now: Mono,

@@ -33,9 +33,9 @@ pub struct Options {
     /// How often a commit that the database undid is tried again.
     pub commit_retries: u32,
     /// How long, after a large batch, the next one may wait for the callers just answered to come back: under load they
-    /// do so at once, and two half batches become one whole. The least and the most; between them it is an eighth of what
-    /// the commit took, waiting for its turn included: the further the database is away, the more a whole batch is worth,
-    /// and the longer callers may take to come back. Zero for never.
+    /// do so at once, and two half batches become one whole. The least and the most; between them it is an eighth of
+    /// what the commit took, waiting for its turn included: the further the database is away, the more a whole batch is
+    /// worth, and the longer callers may take to come back. Zero for never.
     pub linger: [Duration; 2],
 }
 
@@ -149,7 +149,8 @@ pub enum Outcome {
     /// The own ack is taken back, so the commit can't land any more. These request ids are in the database; the others
     /// never will be by this commit.
     Landed(Vec<(RequestId, Recorded)>),
-    /// Without an own row the commit can't be shut out. These request ids are in the database; the others may still come.
+    /// Without an own row the commit can't be shut out. These request ids are in the database; the others may still
+    /// come.
     LandedUncertain(Vec<(RequestId, Recorded)>),
     /// The database did not answer.
     Unresolved {

@@ -1,15 +1,15 @@
-//! The conversation of a native session: hello first, then requests, watches and pushes, until one side ends it. Owns in
-//! which state it is, what may be said in it, what the client is owed, and what ends it. Opens nothing, asks nobody and
-//! knows no form of a message; `A` is an answer as its driver sends it, `W` the handle of a registered watch.
+//! The conversation of a native session: hello first, then requests, watches and pushes, until one side ends it. Owns
+//! in which state it is, what may be said in it, what the client is owed, and what ends it. Opens nothing, asks nobody
+//! and knows no form of a message; `A` is an answer as its driver sends it, `W` the handle of a registered watch.
 //!
 //! # Driving [`Conversation`]
 //! 1. While [`Conversation::may_read`], read a message, [`Conversation::judge`] it and do what the verdict says.
-//! 2. To greet: [`Conversation::greet`], take a seat for the client, then [`Conversation::seated`]; again when the seat was
-//!    lost.
+//! 2. To greet: [`Conversation::greet`], take a seat for the client, then [`Conversation::seated`]; again when the seat
+//!    was lost.
 //! 3. To serve what takes time: [`Conversation::begin`], later [`Conversation::settle`]. Anything else that is said:
 //!    [`Conversation::owe`].
-//! 4. To watch: [`Conversation::begin_watch`], register what it names, then [`Conversation::registered`]. What is read and
-//!    pushed is [`Pushes`], of [`Conversation::pushes`].
+//! 4. To watch: [`Conversation::begin_watch`], register what it names, then [`Conversation::registered`]. What is read
+//!    and pushed is [`Pushes`], of [`Conversation::pushes`].
 //! 5. Whenever the connection takes something, send [`Conversation::next_words`]. When there are none in an ended
 //!    conversation, close the connection.
 //! 6. When the node stops: [`Conversation::send_away`]. After it, and after [`Conversation::end`], call
@@ -187,8 +187,8 @@ impl<A, W> Conversation<A, W> {
         may_be_asked && self.under_way < self.rules.requests && self.owed_bytes < MAX_OWED_BYTES
     }
 
-    /// What is done about a message; one that `is_numbered` has an answer. One that is not is skipped when it can't be used,
-    /// unless it has no form: that is a last word, for an error without a number is one.
+    /// What is done about a message; one that `is_numbered` has an answer. One that is not is skipped when it can't be
+    /// used, unless it has no form: that is a last word, for an error without a number is one.
     #[must_use]
     pub fn judge(&self, message: Message, is_numbered: bool) -> Verdict {
         match (&self.state, message) {
@@ -232,8 +232,8 @@ impl<A, W> Conversation<A, W> {
         matches!(self.state, State::Greeting).then_some(Breach::HelloLate)
     }
 
-    /// The client has its seat. The number of its hello and the version that is spoken, to welcome it; `None` when it was
-    /// welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
+    /// The client has its seat. The number of its hello and the version that is spoken, to welcome it; `None` when it
+    /// was welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
     pub fn seated(&mut self) -> Option<(u64, u16)> {
         match std::mem::replace(&mut self.state, State::Greeting) {
             State::Registering(id, known) => {
@@ -303,7 +303,8 @@ impl<A, W> Conversation<A, W> {
         }
     }
 
-    /// The client wants to watch these: those of them that have to be registered, each once. A request is under way then.
+    /// The client wants to watch these: those of them that have to be registered, each once. A request is under way
+    /// then.
     ///
     /// # Errors
     /// [`Breach::TooManyWatches`]; nothing has changed.
@@ -384,7 +385,8 @@ impl<A, W> Conversation<A, W> {
         true
     }
 
-    /// The client is gone: what that counts as, `reason` unless it was sent away. `None` when the conversation had ended.
+    /// The client is gone: what that counts as, `reason` unless it was sent away. `None` when the conversation had
+    /// ended.
     pub fn gone(&mut self, reason: &'static str) -> Option<&'static str> {
         let reason = if self.is_sent_away() { DRAINED } else { reason };
         self.close().then_some(reason)
@@ -424,7 +426,8 @@ impl<A, W> Conversation<A, W> {
         Some((&known.client, &known.pushes))
     }
 
-    /// Where the conversation stands, for people: the state, watches, pushes that wait, requests under way, answers owed.
+    /// Where the conversation stands, for people: the state, watches, pushes that wait, requests under way, answers
+    /// owed.
     #[must_use]
     pub fn standing(&self) -> (&'static str, [usize; 4]) {
         let state = match self.state {

@@ -7,14 +7,15 @@
 //! 2. While [`Pushes::next_read`] gives something, read it, and hand the answer to [`Pushes::read_keys`],
 //!    [`Pushes::read_prefix`] or [`Pushes::read_failed`]. One read is under way at a time. Reads are never older than
 //!    what was told live before they began.
-//! 3. Send what [`Pushes::next`] gives. When it gives nothing, [`Pushes::take_watching`] says which watches are complete.
+//! 3. Send what [`Pushes::next`] gives. When it gives nothing, [`Pushes::take_watching`] says which watches are
+//!    complete.
 //! 4. When live changes may have been lost, or the database has lost some that were told: [`Pushes::recheck`].
 //!
 //! # Going back
-//! Versions rise, so that a state which is not newer than the last one sent is dropped. One thing alone can make a key go
-//! back: a database that lost commits. A read shows it, when it is older than what was sent although nothing was told
-//! while it ran; the client is then sent what is there with a word that it is to be taken all the same. A read during
-//! which the key was told live says nothing about that, and is done again.
+//! Versions rise, so that a state which is not newer than the last one sent is dropped. One thing alone can make a key
+//! go back: a database that lost commits. A read shows it, when it is older than what was sent although nothing was
+//! told while it ran; the client is then sent what is there with a word that it is to be taken all the same. A read
+//! during which the key was told live says nothing about that, and is done again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -213,7 +214,8 @@ impl Pushes {
         self.tickets.push(Ticket { id, unread, unsent: HashSet::new() });
     }
 
-    /// Stops watching what these select, where nothing else that is watched selects it. What the client holds stays known.
+    /// Stops watching what these select, where nothing else that is watched selects it. What the client holds stays
+    /// known.
     pub fn unwatch(&mut self, selectors: &[Selector]) {
         for selector in selectors {
             match selector.what() {

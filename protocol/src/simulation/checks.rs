@@ -255,8 +255,8 @@ impl World {
     /// Looks whether all is well; if so, everything is read once more.
     pub(super) fn settle(&mut self) {
         match self.act {
-            // A transaction that its client gave up holds its lock for a while yet, and a renewal that was lost is waited
-            // for, perhaps until its lease is over: until they end, something is wrong.
+            // A transaction that its client gave up holds its lock for a while yet, and a renewal that was lost is
+            // waited for, perhaps until its lease is over: until they end, something is wrong.
             Act::Healed if self.unsettled().is_none() && self.db.open().is_empty() && !self.awaits_lost_renewal() => {
                 self.act = Act::LastPublishes;
                 self.checks.counters.slowest = self.now - self.healed_at;

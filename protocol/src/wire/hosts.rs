@@ -1,5 +1,5 @@
-//! Which host a request is for, and whose page sends it: the rule that keeps the pages of other hosts out of a node that
-//! asks nobody who he is. Owns the forms of host names; decides nothing about what is asked.
+//! Which host a request is for, and whose page sends it: the rule that keeps the pages of other hosts out of a node
+//! that asks nobody who he is. Owns the forms of host names; decides nothing about what is asked.
 //!
 //! A browser sends what any page tells it to, from inside the network of its user, and says two things about it: the
 //! name under which it found this node (`Host`), and whose page it is (`Origin`, `Sec-Fetch-Site`; see the Fetch

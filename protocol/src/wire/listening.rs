@@ -71,8 +71,8 @@ pub fn hang(value: &[u8]) -> Result<Duration, InvalidTimeout> {
     Ok(Duration::from_millis(asked.saturating_sub(HEAD_START).max(SHORTEST_HANG)))
 }
 
-/// Whether a client of this version, when it does not wait, looks for the answer in headers: those before 2.0.4 do, and those
-/// that name none.
+/// Whether a client of this version, when it does not wait, looks for the answer in headers: those before 2.0.4 do, and
+/// those that name none.
 #[must_use]
 pub fn wants_headers(client_version: Option<&str>) -> bool {
     let Some(client_version) = client_version else { return true };
@@ -90,8 +90,8 @@ pub fn wants_headers(client_version: Option<&str>) -> bool {
 /// once more; a last record without its end is ignored, also where it is the only one.
 ///
 /// # Errors
-/// [`InvalidProbe`] when the value is blank or holds nothing like a record, when a record that has its end has fewer than
-/// three or more than four fields, and when there are more than [`MAX_RECORDS`] records.
+/// [`InvalidProbe`] when the value is blank or holds nothing like a record, when a record that has its end has fewer
+/// than three or more than four fields, and when there are more than [`MAX_RECORDS`] records.
 pub fn parse(value: &str) -> Result<Vec<Record>, InvalidProbe> {
     let decoded = decode_again(value);
     let Some((ended, _unended)) = decoded.rsplit_once(RECORD_END) else {

@@ -1,5 +1,5 @@
-//! Where in a stream of HTTP/1 requests the next byte is: how heads and bodies follow each other, so that the beginning of a
-//! request is known for what it is, however the bytes were cut into pieces and whatever a body looks like.
+//! Where in a stream of HTTP/1 requests the next byte is: how heads and bodies follow each other, so that the beginning
+//! of a request is known for what it is, however the bytes were cut into pieces and whatever a body looks like.
 //!
 //! It follows the rules of the framework under it, and only of what that framework takes: what it refuses ends the
 //! connection, so nothing has to be said about it. When in doubt it finds no further request. Owns no bytes, opens

@@ -56,8 +56,8 @@ const NO_NAMING: &str =
 /// What to do where an application asks for locks.
 const NO_LOCKS: &str = "there are no locks here: use another server for them";
 
-/// A class of request of a part that is not here. It is refused in the class that its client waits for: upon any other the
-/// Java SDK takes its connection for broken, and connects anew every few seconds.
+/// A class of request of a part that is not here. It is refused in the class that its client waits for: upon any other
+/// the Java SDK takes its connection for broken, and connects anew every few seconds.
 const fn absent(class: &'static str, answer: &'static str, why: &'static str) -> Row {
     row(class, answer, Kind::Absent(why), Access::Public)
 }

@@ -1,5 +1,6 @@
-//! What clients of Nacos are answered and told, as it is sent: a class, and JSON of the form that all of them take. Texts
-//! are there and never null, `errorCode` is zero for what went well alone, and a notice has headers, if empty ones.
+//! What clients of Nacos are answered and told, as it is sent: a class, and JSON of the form that all of them take.
+//! Texts are there and never null, `errorCode` is zero for what went well alone, and a notice has headers, if empty
+//! ones.
 
 use callboard_actors::session::grpc::message::{Found, Notice};
 use callboard_proto::nacos::{Metadata, Payload};

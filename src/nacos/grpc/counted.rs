@@ -1,4 +1,5 @@
-//! The body of a request, counted against the memory of the node as it comes in. Owns that it is counted; reads nothing.
+//! The body of a request, counted against the memory of the node as it comes in. Owns that it is counted; reads
+//! nothing.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

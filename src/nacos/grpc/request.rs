@@ -1,6 +1,6 @@
-//! What a client of Nacos sent, as the session actor takes it. Every field may be missing or null, fields that nobody knows
-//! are skipped, and an empty text is as good as none. Owns the translation; a message that breaks a rule is answered, and
-//! nothing else is harmed.
+//! What a client of Nacos sent, as the session actor takes it. Every field may be missing or null, fields that nobody
+//! knows are skipped, and an empty text is as good as none. Owns the translation; a message that breaks a rule is
+//! answered, and nothing else is harmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -202,7 +202,8 @@ impl Body {
         Ok(Watching::Watch { text, pattern, is_initial: self.initializing.unwrap_or(false), received })
     }
 
-    /// What a client says over its stream, of this class. `from` is where it comes from, `claimed` where it says it does.
+    /// What a client says over its stream, of this class. `from` is where it comes from, `claimed` where it says it
+    /// does.
     pub(super) fn word(self, class: &str, id: &str, from: &str, claimed: &str) -> Word {
         if class == "ConnectionSetupRequest" {
             let wants_ready = self.ability_table.is_some();
@@ -216,7 +217,8 @@ impl Body {
         }
     }
 
-    /// Who the client says it is. What breaks a rule of what is kept of it is left out: no client is refused for its labels.
+    /// Who the client says it is. What breaks a rule of what is kept of it is left out: no client is refused for its
+    /// labels.
     fn client(self, id: &str, from: &str, claimed: &str) -> Client {
         let labels = self.labels.unwrap_or_default();
         let label = |name: &str| labels.get(name).and_then(|value| filled(value.as_ref()));

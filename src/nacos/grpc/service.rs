@@ -1,6 +1,6 @@
-//! The two methods: a request with its answer, and the stream. Each connection has a service of its own, which knows the
-//! session of that connection: that is how a request and a stream are known to belong together. Owns the order in which a
-//! request is looked at; decides nothing about configurations.
+//! The two methods: a request with its answer, and the stream. Each connection has a service of its own, which knows
+//! the session of that connection: that is how a request and a stream are known to belong together. Owns the order in
+//! which a request is looked at; decides nothing about configurations.
 
 use std::pin::Pin;
 use std::sync::Arc;

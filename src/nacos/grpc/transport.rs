@@ -1,6 +1,6 @@
-//! A connection of a Nacos client: HTTP/2 on a socket that a worker thread accepted, with the session on the same thread.
-//! Owns the socket's life: it ends when the client closes it, when the session ends, and soon after the node stops. Decides
-//! nothing.
+//! A connection of a Nacos client: HTTP/2 on a socket that a worker thread accepted, with the session on the same
+//! thread. Owns the socket's life: it ends when the client closes it, when the session ends, and soon after the node
+//! stops. Decides nothing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -95,8 +95,8 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
     }
 }
 
-/// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client can't
-/// be told why before it has asked something, and tries another node.
+/// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client
+/// can't be told why before it has asked something, and tries another node.
 pub(crate) fn serve(door: &Door, stream: TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection goes on without TCP_NODELAY");

@@ -63,7 +63,8 @@ fn describe(response: &mut actix_web::HttpResponseBuilder, state: &ConfigState, 
     let kind = state.metadata.kind;
     let modified = UNIX_EPOCH + Duration::from_millis(u64::try_from(state.modified_at.0).unwrap_or_default());
     response
-        // Whatever it is: `Config-Type` says that. Libraries would hand out an object in place of a text, and browsers a page.
+        // Whatever it is: `Config-Type` says that. Libraries would hand out an object in place of a text, and browsers
+        // a page.
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(answer::TEXT)))
         .insert_header((CONFIG_TYPE, HeaderValue::from_static(kind.as_str())))
         .insert_header((CONTENT_MD5, content.md5().hex()))

@@ -1,5 +1,5 @@
-//! What waits for a server, or looks whether one is there, before any client does: container probes, scripts and people with
-//! a browser. Owns these few answers; none of them says anything of configurations.
+//! What waits for a server, or looks whether one is there, before any client does: container probes, scripts and people
+//! with a browser. Owns these few answers; none of them says anything of configurations.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;

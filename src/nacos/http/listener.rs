@@ -31,7 +31,8 @@ const CLIENT_VERSION: HeaderName = HeaderName::from_static("client-version");
 const PROBE_RESPONSE: HeaderName = HeaderName::from_static("probe-modify-response");
 const PROBE_RESPONSE_NEW: HeaderName = HeaderName::from_static("probe-modify-response-new");
 
-/// Longest answer that is given in headers to a client that has it in the body as well, in bytes: many take no longer headers.
+/// Longest answer that is given in headers to a client that has it in the body as well, in bytes: many take no longer
+/// headers.
 const MAX_PROBE: usize = 4 * 1024;
 
 /// How long a refusal that is not the client's fault is held back: some clients come again without a pause.

@@ -1,5 +1,6 @@
-//! The parameters of a request, from the query and from a form body alike, encoded or in parts, and the checker that stands
-//! in front of every route. Owns the rule that a parameter given in both places counts as in the query; gives none a meaning.
+//! The parameters of a request, from the query and from a form body alike, encoded or in parts, and the checker that
+//! stands in front of every route. Owns the rule that a parameter given in both places counts as in the query; gives
+//! none a meaning.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -160,8 +161,8 @@ impl<'a> Parameters<'a> {
         ConfigKey::new(self.namespace(), group, data_id).map_err(refused_key)
     }
 
-    /// Whether a configuration can be named as the parameters of a search say: a search for what no name can be like finds
-    /// nothing.
+    /// Whether a configuration can be named as the parameters of a search say: a search for what no name can be like
+    /// finds nothing.
     pub(super) fn may_name_something(&self) -> bool {
         let is_like_a_name = |name: &str, legal: fn(u8) -> bool| {
             self.filled(name).is_none_or(|value| value.bytes().all(|byte| legal(byte) || byte == b'*'))

@@ -1,4 +1,5 @@
-//! The routes of Nacos over HTTP: every one, the access it needs and who handles it. Nacos specifies them; they describe nothing.
+//! The routes of Nacos over HTTP: every one, the access it needs and who handles it. Nacos specifies them; they
+//! describe nothing.
 
 use actix_web::http::Method;
 

@@ -1,5 +1,5 @@
-//! Searching configurations and looking at one with all that is known of it. Owns what is searched for and the form of an
-//! item; `pages` writes a page.
+//! Searching configurations and looking at one with all that is known of it. Owns what is searched for and the form of
+//! an item; `pages` writes a page.
 
 use std::collections::BTreeSet;
 

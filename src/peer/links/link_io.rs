@@ -1,5 +1,5 @@
-//! Carries frames between an authenticated connection and the actor, until one of the two ends it. Owns the buffers of a
-//! connection and their bounds; never looks into a frame.
+//! Carries frames between an authenticated connection and the actor, until one of the two ends it. Owns the buffers of
+//! a connection and their bounds; never looks into a frame.
 
 use std::io;
 

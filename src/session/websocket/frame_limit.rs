@@ -1,6 +1,6 @@
-//! Looks at the lengths that the frames of a WebSocket announce (RFC 6455, section 5.2). The codec behind it takes in all of a
-//! frame before it looks at the limit; this ends the stream at the announcement. Owns the place within the frames, and changes
-//! nothing of what it lets through.
+//! Looks at the lengths that the frames of a WebSocket announce (RFC 6455, section 5.2). The codec behind it takes in
+//! all of a frame before it looks at the limit; this ends the stream at the announcement. Owns the place within the
+//! frames, and changes nothing of what it lets through.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,8 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 
-/// What a client sends, up to a message that is longer than it may be: [`PayloadError::Overflow`] then, and nothing more.
+/// What a client sends, up to a message that is longer than it may be: [`PayloadError::Overflow`] then, and nothing
+/// more.
 pub(super) struct FrameLimit {
     payload: Payload,
     frames: Frames,

@@ -1,5 +1,5 @@
-//! The database server that `database.url` names: its hosts, and what the driver is told. Owns which parameters are taken;
-//! what would be silently ignored is refused. Pure: connects to nothing and reads no environment.
+//! The database server that `database.url` names: its hosts, and what the driver is told. Owns which parameters are
+//! taken; what would be silently ignored is refused. Pure: connects to nothing and reads no environment.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -161,8 +161,8 @@ impl Server {
         self.url.to_string()
     }
 
-    /// What the driver is told when it is to come over a Unix socket in `directory`, and that socket. The URL keeps the first
-    /// host: the driver looks for its name in certificates, and in the file of passwords. Holds the password.
+    /// What the driver is told when it is to come over a Unix socket in `directory`, and that socket. The URL keeps the
+    /// first host: the driver looks for its name in certificates, and in the file of passwords. Holds the password.
     #[must_use]
     pub fn url_through(&self, directory: &Path) -> (String, PathBuf) {
         let mut url = self.url.clone();

@@ -1,5 +1,5 @@
-//! What nodes say about publishes, as it is written. States are sent along as far as the limits allow: who gets a change
-//! without its state looks in the database. Whatever is read is checked; nothing is trusted.
+//! What nodes say about publishes, as it is written. States are sent along as far as the limits allow: who gets a
+//! change without its state looks in the database. Whatever is read is checked; nothing is trusted.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -114,8 +114,8 @@ impl GrpcSession {
         }
     }
 
-    /// Takes note of watches that were registered while this stream was open. Where one was refused, the client does not
-    /// listen: it is told so, and comes again.
+    /// Takes note of watches that were registered while this stream was open. Where one was refused, the client does
+    /// not listen: it is told so, and comes again.
     pub(super) fn take_registered(&mut self, registered: Registered, stream: u64) -> Result<(), Fault> {
         let coordinator = &self.setup.neighbours.coordinator;
         // What was registered before the client began anew went with its former seat.

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 pub use crate::session::native::message::Fault;
 
-/// A request came: it is counted, and read on only when the client has set its connection up, and keeps to its pace. Answers
-/// whether the connection is set up; when it is not, that has been waited for.
+/// A request came: it is counted, and read on only when the client has set its connection up, and keeps to its pace.
+/// Answers whether the connection is set up; when it is not, that has been waited for.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct Enter {

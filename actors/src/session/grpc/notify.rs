@@ -122,8 +122,8 @@ impl GrpcSession {
         }
     }
 
-    /// Looks again when the next thing is due. An alarm that is too early does no harm: most notices are acknowledged long
-    /// before anything is to be done about them.
+    /// Looks again when the next thing is due. An alarm that is too early does no harm: most notices are acknowledged
+    /// long before anything is to be done about them.
     fn set_alarm(&mut self, context: &mut Context<Self>) {
         // What waits for room in the stream is looked after when there is some.
         let may_tell =

@@ -1,5 +1,5 @@
-//! The actor on paused time, over the real coordinator and event bus, reads that the test answers, and a stream of which the
-//! test takes what it is told. Holds no rule of the conversation: those are tested where they are, in
+//! The actor on paused time, over the real coordinator and event bus, reads that the test answers, and a stream of
+//! which the test takes what it is told. Holds no rule of the conversation: those are tested where they are, in
 //! `callboard_protocol::nacos`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -208,7 +208,8 @@ impl World {
         settle().await;
     }
 
-    /// Lets so many seconds pass, in each of which the client says something of no consequence. What it was told in which.
+    /// Lets so many seconds pass, in each of which the client says something of no consequence. What it was told in
+    /// which.
     async fn pass(&self, stream: &mut ClientStream, seconds: u64) -> Vec<(u64, String)> {
         let mut told = Vec::new();
         for second in 1..=seconds {

@@ -48,7 +48,8 @@ impl NativeSession {
         self.give_up_later(context);
     }
 
-    /// A client that does not go by itself is heard no longer after a while, and let go in good order once it has its answers.
+    /// A client that does not go by itself is heard no longer after a while, and let go in good order once it has its
+    /// answers.
     fn give_up_later(&mut self, context: &mut Context<Self>) {
         context.run_later(LINGER, |session, context| {
             match session.conversation.linger() {

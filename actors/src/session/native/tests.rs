@@ -1,5 +1,5 @@
-//! The actor on paused time, over the real coordinator and event bus, a store that answers when told, and a client whose
-//! connection takes what the test lets it take.
+//! The actor on paused time, over the real coordinator and event bus, a store that answers when told, and a client
+//! whose connection takes what the test lets it take.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,5 @@
-//! The actor on paused time, over the real coordinator and event bus, a store that the test answers for, and a connection of
-//! which the test takes what it wants.
+//! The actor on paused time, over the real coordinator and event bus, a store that the test answers for, and a
+//! connection of which the test takes what it wants.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use callboard_protocol::clients::{ClientFilter, ClientQuery, ClientSeen};

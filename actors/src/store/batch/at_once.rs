@@ -1,7 +1,7 @@
-//! A batch in two statements, for PostgreSQL: one reads, and one writes, in which each column is one array, whatever the
-//! number of rows. Two exchanges with the server instead of six, one text to prepare for all that is written, and each content is
-//! sent once, although two tables have it. Owns those statements; what is read and written is what the statements for the
-//! other databases read and write.
+//! A batch in two statements, for PostgreSQL: one reads, and one writes, in which each column is one array, whatever
+//! the number of rows. Two exchanges with the server instead of six, one text to prepare for all that is written, and
+//! each content is sent once, although two tables have it. Owns those statements; what is read and written is what the
+//! statements for the other databases read and write.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -24,8 +24,8 @@ use super::{CHANGE_COLUMNS, ConfigRow, JUDGED, MemberRow, PublisherRow, STATE_CO
 /// What `cc_config` has and `cc_change` has not, or under another name: where it comes from.
 const STATE_SOURCES: [(Column, Column); 2] = [(Column::Version, Column::Rev), (Column::ModifiedAt, Column::At)];
 
-/// The meta row with each member, and the rows of keys: one text and one plan, whatever their number. A condition with each
-/// key in it takes longer to plan than to run.
+/// The meta row with each member, and the rows of keys: one text and one plan, whatever their number. A condition with
+/// each key in it takes longer to plan than to run.
 static READ: LazyLock<String> = LazyLock::new(|| {
     let of_config: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(FACTS).collect();
     let absent = |column: &Column| format!("NULL::{} AS {}", Kind::of(*column).name(), column.unquoted());

@@ -1,5 +1,5 @@
-//! Opening a MySQL or MariaDB server: the pools, what each session is told, and the checks that refuse or warn. Owns every
-//! setting of it that durability rests on.
+//! Opening a MySQL or MariaDB server: the pools, what each session is told, and the checks that refuse or warn. Owns
+//! every setting of it that durability rests on.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -19,8 +19,8 @@ use super::{
 
 /// The least `max_allowed_packet`: the longest content fits in with room to spare.
 const LEAST_PACKET: u64 = 16 * 1024 * 1024;
-/// The name of the member of a Galera cluster that runs it: what its operator calls it, and where it is, for members of one
-/// name are not rare.
+/// The name of the member of a Galera cluster that runs it: what its operator calls it, and where it is, for members of
+/// one name are not rare.
 const GALERA_MEMBER: &str =
     "CAST(CONCAT(@@global.wsrep_node_name, ' (', @@global.hostname, ':', @@global.port, ')') AS CHAR(256))";
 
@@ -95,8 +95,8 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
 fn session_settings(is_mariadb: bool, statement_timeout: Duration) -> (String, String) {
     let millis = statement_timeout.as_millis();
     let seconds = millis.div_ceil(1_000).max(1);
-    // Servers can have other settings than those that our statements are written for. The mode comes first: how the rest
-    // is read depends on it. A migration tells its session the same.
+    // Servers can have other settings than those that our statements are written for. The mode comes first: how the
+    // rest is read depends on it. A migration tells its session the same.
     let mut told = format!(
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'; \
          SET SESSION autocommit = 1; SET SESSION completion_type = 0; \

@@ -1,5 +1,5 @@
-//! Opening a PostgreSQL server: the pools, what each session is told, and the checks that refuse or warn. Owns every setting of
-//! it that durability rests on.
+//! Opening a PostgreSQL server: the pools, what each session is told, and the checks that refuse or warn. Owns every
+//! setting of it that durability rests on.
 
 use std::str::FromStr;
 
@@ -18,7 +18,8 @@ use super::{
 pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     let settings = PgConnectOptions::from_str(&options.url)
         .map_err(|error| address(database, &error))?
-        // No number with a fraction is ever read, and poolers refuse what they do not know at the beginning of a session.
+        // No number with a fraction is ever read, and poolers refuse what they do not know at the beginning of a
+        // session.
         .extra_float_digits(None)
         // A statement for each number of rows in a batch: preparing one of them anew costs more than running it.
         .statement_cache_capacity(STATEMENTS_KEPT)
@@ -118,8 +119,8 @@ async fn check_postgres(connection: &mut PgConnection, database: &str) -> Result
     Ok(())
 }
 
-/// Whether a PostgreSQL session that comes back answers, and is outside of every transaction by the server's word: inside
-/// of one the time stands still. The driver's own count knows nothing of a BEGIN whose answer was abandoned.
+/// Whether a PostgreSQL session that comes back answers, and is outside of every transaction by the server's word:
+/// inside of one the time stands still. The driver's own count knows nothing of a BEGIN whose answer was abandoned.
 async fn is_settled_postgres(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let question = "SELECT transaction_timestamp() = statement_timestamp()";
     let outside = connection.fetch_one(question).await?.try_get::<bool, _>(0)?;

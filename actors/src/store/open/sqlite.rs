@@ -1,5 +1,5 @@
-//! Opening a SQLite file: one connection that writes, one that copies the log, some that read, and one that keeps the files
-//! open. Owns what each is told.
+//! Opening a SQLite file: one connection that writes, one that copies the log, some that read, and one that keeps the
+//! files open. Owns what each is told.
 
 use std::str::FromStr;
 
@@ -25,8 +25,8 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Pages of the log before a commit has to copy it into the file, 64 MiB: it is copied beside the commits before,
-        // and given back down to 16 MiB when it begins anew.
+        // Pages of the log before a commit has to copy it into the file, 64 MiB: it is copied beside the commits
+        // before, and given back down to 16 MiB when it begins anew.
         .pragma("wal_autocheckpoint", "16384")
         .pragma("journal_size_limit", "16777216")
         .busy_timeout(options.statement_timeout)
@@ -62,8 +62,9 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     })
 }
 
-/// Whether a SQLite connection that comes back is outside of every transaction, by its own word and by the driver's. The
-/// two differ after a COMMIT that failed: SQLite has rolled back by itself, and the driver still counts one transaction.
+/// Whether a SQLite connection that comes back is outside of every transaction, by its own word and by the driver's.
+/// The two differ after a COMMIT that failed: SQLite has rolled back by itself, and the driver still counts one
+/// transaction.
 async fn is_settled_sqlite(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     const NO_TRANSACTION: &str = "1";
     match connection.execute("ROLLBACK").await {

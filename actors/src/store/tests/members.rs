@@ -167,8 +167,7 @@ async fn a_node_at_another_member_of_the_database_is_not_let_in_beside_one(groun
     let Joined::Elsewhere { observation, ours } = joined else { panic!("{joined:?}") };
     assert_eq!((observation.rows.len(), &*ours), (2, "db2 (b:1)"));
     // What a former life of the same process left behind is not among those who live elsewhere.
-    let again = JoinRequest { first_life: one.first_life, ..request_for("one", "here") };
-    let joined = at("'db2 (b:1)'").join(again).await.unwrap();
+    let joined = at("'db2 (b:1)'").join(one.clone()).await.unwrap();
     let Joined::Elsewhere { observation, .. } = joined else { panic!("{joined:?}") };
     assert_eq!(observation.rows.iter().map(|row| &*row.node.0).collect::<Vec<_>>(), ["two"]);
     // Who renews by another member says so; who can't tell is let in.

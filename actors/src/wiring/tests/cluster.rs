@@ -1,5 +1,5 @@
-//! Two whole nodes on one database, with a transport that is not links: whatever it loses, repeats or brings late, no node
-//! serves an old value after a publish has returned.
+//! Two whole nodes on one database, with a transport that is not links: whatever it loses, repeats or brings late, no
+//! node serves an old value after a publish has returned.
 
 use std::cell::Cell;
 use std::collections::HashMap;

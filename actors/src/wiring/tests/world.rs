@@ -244,8 +244,8 @@ impl World {
         frames
     }
 
-    /// A Nacos client that has set its connection up, and what it is told. The connection closes when the last of the answer
-    /// drops.
+    /// A Nacos client that has set its connection up, and what it is told. The connection closes when the last of the
+    /// answer drops.
     pub(super) async fn nacos_client(&self) -> (Addr<GrpcSession>, mpsc::Receiver<Box<Notice>>, oneshot::Receiver<()>) {
         let worker = &self.workers[1];
         let setup = Arc::new(grpc::Setup {

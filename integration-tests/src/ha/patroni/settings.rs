@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::database_server::programs;
 
-/// The settings of one member, which lives in `home` under `name` and listens on `port` for clients and on `rest` for questions;
-/// `store` is the port of etcd. JSON is YAML.
+/// The settings of one member, which lives in `home` under `name` and listens on `port` for clients and on `rest` for
+/// questions; `store` is the port of etcd. JSON is YAML.
 pub(super) fn member(name: &str, (port, rest): (u16, u16), store: u16, home: &Path) -> anyhow::Result<Value> {
     let binaries = programs::find("initdb").context("initdb is not installed")?;
     let (rest, listen) = (format!("127.0.0.1:{rest}"), format!("127.0.0.1:{port}"));
@@ -53,7 +53,8 @@ pub(super) fn data(home: &Path, name: &str) -> std::path::PathBuf {
     home.join(format!("{name}-data"))
 }
 
-/// The arguments of an etcd that listens on two ports of loopback. It never crashes here, so nothing needs to be synced.
+/// The arguments of an etcd that listens on two ports of loopback. It never crashes here, so nothing needs to be
+/// synced.
 pub(super) fn etcd(home: &Path, clients: u16, peers: u16) -> Vec<String> {
     vec![
         format!("--data-dir={}", home.join("etcd-data").display()),

@@ -278,8 +278,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever the order of changes, notices, questions and reports: a client that asks after each notice that it takes in,
-    /// and overlooks those that come while an answer is on its way, ends with what is there.
+    /// Whatever the order of changes, notices, questions and reports: a client that asks after each notice that it
+    /// takes in, and overlooks those that come while an answer is on its way, ends with what is there.
     #[test]
     fn every_client_ends_with_what_is_there(acts in acts()) {
         let text = |content: &Option<u8>| content.map(|content| content.to_string());

@@ -126,8 +126,8 @@ fn what_was_told_in_another_way_follows_later_and_not_at_all_when_it_has_helped(
 }
 
 proptest! {
-    /// However many are repeated together: no two repetitions go out closer than the spread, each goes out once its pause is
-    /// over and as soon as its turn comes, and news are not held up by them.
+    /// However many are repeated together: no two repetitions go out closer than the spread, each goes out once its
+    /// pause is over and as soon as its turn comes, and news are not held up by them.
     #[test]
     fn repetitions_are_spread_and_news_are_not_held_up(acknowledged in prop::collection::vec(0..500_u64, 1..100)) {
         let policy = Policy::default();

@@ -2,7 +2,8 @@
 //! lost, late and doubled, commits of unknown outcome land later or never, members come, go, and take acks back.
 //!
 //! Checked at every step: a batch lands only while every row's node holds its mark; a batch that is aborted has not
-//! landed and never does; nothing that was reported as failed lands; nobody is answered twice. At the end of each walk the database answers and everybody has an answer.
+//! landed and never does; nothing that was reported as failed lands; nobody is answered twice. At the end of each walk
+//! the database answers and everybody has an answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

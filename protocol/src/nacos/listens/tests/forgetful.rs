@@ -1,5 +1,5 @@
-//! A client as Go's SDK 2.3.2 is: while it asks what changed it takes notices in and forgets them, as it then counts all as
-//! current that the answer does not name.
+//! A client as Go's SDK 2.3.2 is: while it asks what changed it takes notices in and forgets them, as it then counts
+//! all as current that the answer does not name.
 
 use std::collections::BTreeSet;
 
