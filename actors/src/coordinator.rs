@@ -2,7 +2,7 @@
 //! concerned.
 //!
 //! Owns the register of watches of its thread, subscribed to the event bus: a change reaches the thread as one message
-//! and is fanned out here. Owns the seats of connected clients as well ([`seats`]): what they report of their pushes
+//! and is fanned out here. Owns who is connected as well ([`connections`]): what they report of their pushes
 //! goes to the event bus in batches. Reads nothing and decides nothing about what a client is sent: that is the
 //! session's.
 

@@ -6,7 +6,7 @@
 //! 1. A stream opens or ends: [`Conversation::open_stream`], [`Conversation::end_stream`]; give up what they give back,
 //!    and leave when the conversation [`has to`](Conversation::has_to_leave).
 //! 2. What is said over a stream counts while it [`is current`](Conversation::is_current). When it says who the client
-//!    is, [`Conversation::set_up`], and take a seat if it says so; then [`Conversation::seated`] and
+//!    is, [`Conversation::set_up`], and take a seat if it says so; then [`Conversation::registered`] and
 //!    [`Conversation::begin`].
 //! 3. What was asked while a stream was open is finished with [`Conversation::known_at`] that stream.
 //! 4. The node stops: [`Conversation::stop`]. It ends the conversation: [`Conversation::leave`].
