@@ -1,10 +1,9 @@
-//! The access table of native sessions: every kind of message that a client may send, and the access that it needs.
+//! The access table of native sessions: every kind of message that a client may send, the access that it needs, and whether it is answered.
 //! What is not in it is refused.
 
 use callboard_proto::session::envelope::Kind;
 
-use crate::api::access::{Access, Principal};
-use crate::api::error::ApiError;
+use crate::api::access::Access;
 
 /// A kind of message.
 pub(super) struct Row {
@@ -12,25 +11,33 @@ pub(super) struct Row {
     pub(super) kind: &'static str,
     /// What it needs.
     pub(super) access: Access,
+    /// Whether it is answered, and needs a number for that.
+    pub(super) is_answered: bool,
 }
 
-const fn row(kind: &'static str, access: Access) -> Row {
-    Row { kind, access }
+/// What a client says, and nobody answers by its number.
+const fn said(kind: &'static str, access: Access) -> Row {
+    Row { kind, access, is_answered: false }
+}
+
+/// What a client asks.
+const fn asked(kind: &'static str, access: Access) -> Row {
+    Row { kind, access, is_answered: true }
 }
 
 /// Every kind that a client may send.
 pub(super) static TABLE: [Row; 11] = [
-    row("hello", Access::Public),
-    row("ping", Access::Public),
-    row("pong", Access::Public),
-    row("get", Access::Read),
-    row("list", Access::Read),
-    row("watch", Access::Read),
-    row("unwatch", Access::Read),
-    row("applied", Access::Read),
-    row("rejected", Access::Read),
-    row("publish", Access::Write),
-    row("delete", Access::Write),
+    said("hello", Access::Public),
+    said("ping", Access::Public),
+    said("pong", Access::Public),
+    asked("get", Access::Read),
+    asked("list", Access::Read),
+    asked("watch", Access::Read),
+    asked("unwatch", Access::Read),
+    said("applied", Access::Read),
+    said("rejected", Access::Read),
+    asked("publish", Access::Write),
+    asked("delete", Access::Write),
 ];
 
 /// The name of a kind.
@@ -59,10 +66,10 @@ pub(super) fn name(kind: &Kind) -> &'static str {
     }
 }
 
-/// May this be asked? `None` when it is nothing that a client asks.
-pub(super) fn may(principal: &Principal, kind: &Kind) -> Option<Result<(), ApiError>> {
+/// The row of a kind; `None` when it is nothing that a client says.
+pub(super) fn find(kind: &Kind) -> Option<&'static Row> {
     let name = name(kind);
-    TABLE.iter().find(|row| row.kind == name).map(|row| principal.require(row.access))
+    TABLE.iter().find(|row| row.kind == name)
 }
 
 #[cfg(test)]

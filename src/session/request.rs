@@ -32,13 +32,12 @@ pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> InboundMes
     let Some(kind) = kind else { return unknown(id, bytes, "this node does not know such a request") };
     // Credentials are not looked at as long as there is nobody whom they could make known.
     let principal = Principal::Anonymous;
-    match access::may(&principal, &kind) {
-        None => return unknown(id, bytes, "only nodes say this"),
-        Some(Err(refused)) => return InboundMessage { id, bytes, request: Err(form(&refused)) },
-        Some(Ok(())) => {}
+    let Some(row) = access::find(&kind) else { return unknown(id, bytes, "only nodes say this") };
+    if let Err(refused) = principal.require(row.access) {
+        return InboundMessage { id, bytes, request: Err(form(&refused)) };
     }
-    if id == 0 && needs_answer(&kind) {
-        let text = format!("{} needs an id above 0", access::name(&kind));
+    if id == 0 && row.is_answered {
+        let text = format!("{} needs an id above 0", row.kind);
         return InboundMessage { id, bytes, request: Err(Fault::Form(ErrorCode::MalformedRequest, text)) };
     }
     let request = request(kind, peer, &principal).map_err(|problem| form(&problem));
@@ -52,26 +51,6 @@ fn unknown(id: u64, bytes: usize, text: &str) -> InboundMessage {
 /// What a problem is told as.
 fn form(problem: &ApiError) -> Fault {
     Fault::Form(problem.code(), problem.detail().to_owned())
-}
-
-fn needs_answer(kind: &Kind) -> bool {
-    match kind {
-        Kind::Get(_) | Kind::List(_) | Kind::Publish(_) | Kind::Delete(_) | Kind::Watch(_) | Kind::Unwatch(_) => true,
-        Kind::Hello(_)
-        | Kind::Applied(_)
-        | Kind::Rejected(_)
-        | Kind::Ping(_)
-        | Kind::Pong(_)
-        | Kind::Welcome(_)
-        | Kind::Config(_)
-        | Kind::Page(_)
-        | Kind::Published(_)
-        | Kind::Watching(_)
-        | Kind::Unwatched(_)
-        | Kind::Push(_)
-        | Kind::GoAway(_)
-        | Kind::Error(_) => false,
-    }
 }
 
 fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, ApiError> {
