@@ -1,5 +1,5 @@
-//! The access table of native sessions: every kind of message that a client may send, the access that it needs, and whether it is answered.
-//! What is not in it is refused.
+//! The access table of native sessions: every kind of message that a client may send, the access that it needs, and
+//! whether it is answered. What is not in it is refused.
 
 use callboard_proto::session::envelope::Kind;
 
