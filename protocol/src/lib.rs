@@ -10,10 +10,11 @@
 //! (what it makes of the others) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent)
 //! · [`long_poll`] (who waits for which key) · [`session`] (what a native client is sent) · [`push_ledger`],
 //! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) ·
-//! [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written decoders)
+//! [`access`] (who may do what) · [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written decoders)
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+pub mod access;
 pub mod cache;
 pub mod clients;
 pub mod commit;
