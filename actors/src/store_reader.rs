@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use actix::fut::wrap_future;
 use actix::{Actor, Handler, Message, ResponseActFuture};
+use callboard_protocol::access::directory::Directory;
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -140,6 +141,16 @@ pub struct GetHistoryEntry {
 #[rtype(result = "Result<Vec<NamespaceSummary>, ReadFailure>")]
 pub struct ListNamespaces;
 
+/// Asks how often users, roles, tokens and keys were changed.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<u64, ReadFailure>")]
+pub struct GetAccessRevision;
+
+/// Reads users, roles, tokens and keys.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Directory, ReadFailure>")]
+pub struct GetDirectory;
+
 /// Asks whether the database answers.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), ReadFailure>")]
@@ -268,6 +279,22 @@ impl Handler<ListNamespaces> for StoreReader {
 
     fn handle(&mut self, ListNamespaces: ListNamespaces, _: &mut Context<Self>) -> Self::Result {
         self.read(async move |reader| reader.namespaces().await)
+    }
+}
+
+impl Handler<GetAccessRevision> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<u64, ReadFailure>>;
+
+    fn handle(&mut self, GetAccessRevision: GetAccessRevision, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.access_revision().await)
+    }
+}
+
+impl Handler<GetDirectory> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Directory, ReadFailure>>;
+
+    fn handle(&mut self, GetDirectory: GetDirectory, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.directory().await)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseActFuture};
+use callboard_protocol::access::change::Change;
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::commit_health::End;
 use callboard_protocol::config::Version;
@@ -93,6 +94,16 @@ pub struct EditNamespace {
 pub struct DeleteNamespace {
     /// Its id.
     pub id: String,
+}
+
+/// Changes users, roles, tokens or keys; answers how many changes there were then.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<u64, WriteError>")]
+pub struct WriteAccess {
+    /// The change.
+    pub change: Change,
+    /// The wall clock.
+    pub at: WallMillis,
 }
 
 /// Deletes old history and request ids; answers how many rows of history went.
@@ -247,6 +258,14 @@ impl Handler<EditNamespace> for StoreWriter {
 
     fn handle(&mut self, EditNamespace { namespace, at }: EditNamespace, _: &mut Context<Self>) -> Self::Result {
         self.write(async move |writer| writer.edit_namespace(&namespace, at).await)
+    }
+}
+
+impl Handler<WriteAccess> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<u64, WriteError>>;
+
+    fn handle(&mut self, WriteAccess { change, at }: WriteAccess, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.change_access(change, at).await)
     }
 }
 

@@ -11,7 +11,9 @@ use actix::Addr;
 use actix_rt::ArbiterHandle;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::{publish, receiver};
+use tokio::sync::watch;
 
+use crate::access_directory::{self, AccessDirectory, Known};
 use crate::cache::reader::CacheReader;
 use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
@@ -120,6 +122,10 @@ pub struct Node {
     pub change_feed: Addr<ChangeFeed>,
     /// What is known of every node.
     pub cluster_listener: Addr<ClusterListener>,
+    /// Changes of users, roles, tokens and keys.
+    pub access_directory: Addr<AccessDirectory>,
+    /// Who may do what, as was read last.
+    pub access: watch::Receiver<Known>,
     /// Who was pushed what.
     pub push_ledger: Addr<PushLedger>,
     /// The node's name.
@@ -171,6 +177,7 @@ impl Node {
         let (counts, time) = (metrics.store.clone(), clock.clone());
         let store_writer =
             scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
+        let (access_directory, access) = scene.start_access_directory(&reader, &store_writer);
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
         let keeper = scene.start("cache", move |_| CacheWriter::new(kept.clone(), loads.clone().recipient()));
@@ -212,6 +219,8 @@ impl Node {
             lease_keeper,
             change_feed,
             cluster_listener,
+            access_directory,
+            access,
             push_ledger,
             id: options.lease.node,
             clock,
@@ -304,6 +313,23 @@ impl<'t> Scene<'t> {
             let around = (cache.clone(), links.clone());
             LeaseKeeper::new(options.clone(), leases.clone(), around, time.clone(), counts.clone())
         })
+    }
+
+    fn start_access_directory(
+        &self,
+        reader: &Addr<StoreReader>,
+        writer: &Addr<StoreWriter>,
+    ) -> (Addr<AccessDirectory>, watch::Receiver<Known>) {
+        let deps = access_directory::Deps {
+            revision: reader.clone().recipient(),
+            directory: reader.clone().recipient(),
+            writer: writer.clone().recipient(),
+        };
+        let (sender, known) = watch::channel(None);
+        let (sender, clock) = (Arc::new(sender), self.clock.clone());
+        let actor = self
+            .start("access_directory", move |_| AccessDirectory::new(deps.clone(), clock.clone(), Arc::clone(&sender)));
+        (actor, known)
     }
 
     /// Starts what runs by a schedule: the comparison of cache and database, and the deletion of old history.

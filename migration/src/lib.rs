@@ -9,6 +9,7 @@ use std::time::Duration;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, Value};
 use sea_orm_migration::{MigratorTrait, sea_orm};
 
+mod access;
 mod connection;
 mod database_member;
 mod first_schema;

@@ -5,6 +5,7 @@ use sea_orm_migration::sea_orm::DynIden;
 use sea_orm_migration::sea_orm::sea_query::{Alias, IntoIden};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
+use crate::access::Access;
 use crate::database_member::DatabaseMember;
 use crate::first_schema::FirstSchema;
 use crate::room_for_updates::RoomForUpdates;
@@ -19,7 +20,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstSchema), Box::new(DatabaseMember), Box::new(RoomForUpdates)]
+        vec![Box::new(FirstSchema), Box::new(DatabaseMember), Box::new(RoomForUpdates), Box::new(Access)]
     }
 
     fn migration_table_name() -> DynIden {

@@ -21,6 +21,8 @@ pub enum ErrorCode {
     ForeignOrigin,
     /// The request is for a host that this node is not.
     ForeignHost,
+    /// The caller is not known, or showed what is not right.
+    Unauthenticated,
     /// The caller may not do this.
     Forbidden,
     /// What was asked for does not exist.
@@ -31,6 +33,14 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// No such kind of message, or not at this point of the conversation.
     UnknownRequest,
+    /// A user, role or token of this name exists.
+    AccessExists,
+    /// A change of users or roles would leave nobody who may administer, or is of what is built in.
+    AccessProtected,
+    /// The password is not taken.
+    WeakPassword,
+    /// A password was wrong too often.
+    TooManyAttempts,
     /// A part of a foreign interface that is not here.
     Unsupported,
     /// The connection has to be set up before this is asked.
@@ -85,7 +95,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 43] = [
         Self::InvalidName,
         Self::InvalidParameter,
         Self::InvalidContent,
@@ -94,7 +104,12 @@ impl ErrorCode {
         Self::MalformedRequest,
         Self::ForeignOrigin,
         Self::ForeignHost,
+        Self::Unauthenticated,
         Self::Forbidden,
+        Self::AccessExists,
+        Self::AccessProtected,
+        Self::WeakPassword,
+        Self::TooManyAttempts,
         Self::NotFound,
         Self::NoSuchRoute,
         Self::MethodNotAllowed,
@@ -138,7 +153,12 @@ impl ErrorCode {
             Self::MalformedRequest => "malformed_request",
             Self::ForeignOrigin => "foreign_origin",
             Self::ForeignHost => "foreign_host",
+            Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
+            Self::AccessExists => "access_exists",
+            Self::AccessProtected => "access_protected",
+            Self::WeakPassword => "weak_password",
+            Self::TooManyAttempts => "too_many_attempts",
             Self::NotFound => "not_found",
             Self::NoSuchRoute => "no_such_route",
             Self::MethodNotAllowed => "method_not_allowed",

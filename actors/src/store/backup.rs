@@ -60,7 +60,7 @@ impl Held {
 
 /// What the copy lacks of the commits that came while it was made. A revision that it has may have more request ids
 /// now.
-const CATCH_UP: [&str; 8] = [
+const CATCH_UP: [&str; 11] = [
     "INSERT OR REPLACE INTO main.cc_config SELECT * FROM node.cc_config \
      WHERE version >= (SELECT rev FROM main.cc_meta WHERE id = 1)",
     "INSERT OR IGNORE INTO main.cc_change SELECT * FROM node.cc_change \
@@ -69,6 +69,9 @@ const CATCH_UP: [&str; 8] = [
      WHERE rev >= (SELECT rev FROM main.cc_meta WHERE id = 1)",
     "DELETE FROM main.cc_namespace",
     "INSERT INTO main.cc_namespace SELECT * FROM node.cc_namespace",
+    "DELETE FROM main.cc_access",
+    "INSERT INTO main.cc_access SELECT * FROM node.cc_access",
+    "INSERT OR IGNORE INTO main.cc_audit SELECT * FROM node.cc_audit",
     "INSERT OR REPLACE INTO main.cc_meta SELECT * FROM node.cc_meta",
     // Nobody who took part then takes part in what is made of the copy.
     "DELETE FROM main.cc_node",

@@ -178,6 +178,9 @@ pub enum WriteError {
         /// Its id.
         id: String,
     },
+    /// The change of users, roles, tokens or keys is not taken. Nothing was written.
+    #[error(transparent)]
+    AccessRefused(#[from] callboard_protocol::access::change::Refusal),
     /// The transaction failed.
     #[error(transparent)]
     Failed(#[from] CommitError),

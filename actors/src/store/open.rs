@@ -23,7 +23,7 @@ mod postgres;
 mod sqlite;
 
 /// The newest migration that this program needs.
-pub(super) const SCHEMA: &str = "m0003_room_for_updates";
+pub(super) const SCHEMA: &str = "m0004_access";
 /// Connections for writes: commits take turns anyway, the others are for membership.
 const WRITE_CONNECTIONS: u32 = 4;
 /// Connections for joining and leaving, which take turns.

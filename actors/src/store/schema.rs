@@ -18,6 +18,8 @@ pub(super) enum Table {
     Request,
     #[sea_orm(iden = "cc_namespace")]
     Namespace,
+    #[sea_orm(iden = "cc_access")]
+    Access,
     #[sea_orm(iden = "cc_migration")]
     Migration,
 }
@@ -73,8 +75,9 @@ pub(super) enum Column {
     At,
     // Of `cc_request`.
     Result,
-    // Of `cc_namespace`.
+    // Of `cc_namespace`; `name` and `body` of `cc_access`, too.
     Name,
+    Body,
 }
 
 /// Names that a select list gives to what it asks for.

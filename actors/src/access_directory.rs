@@ -1,0 +1,169 @@
+//! Who may do what, as this node knows it: reads users, roles, tokens and keys from the database, looks every second
+//! whether they were changed, and makes changes. What it read last is published as one value, which doors look at
+//! without a message; a node that can't read goes by what it knew. Decides nothing about access.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, Recipient, ResponseActFuture};
+use callboard_protocol::access::change::Change;
+use callboard_protocol::access::directory::Directory;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::clock::SharedClock;
+use crate::monitored;
+use crate::runtime::{AskError, Context, Observable, ask};
+use crate::store::WriteError;
+use crate::store_reader::{GetAccessRevision, GetDirectory, ReadFailure};
+use crate::store_writer::WriteAccess;
+
+/// How often it is looked whether something was changed.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// After so many looks everything is read again, whatever the count says: a database may have gone back.
+const READ_ANYWAY: u32 = 30;
+/// How long the database may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is known; `None` until it was read for the first time.
+pub type Known = Option<Arc<Directory>>;
+
+/// Time to look.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct LookTick;
+
+/// Makes a change. Answered when this node goes by it; the others follow within two seconds or so.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), ChangeFailure>")]
+pub struct ChangeAccess(pub Change);
+
+/// Why a change did not come about, or is not known to have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeFailure {
+    /// It was refused, or the database did not take it.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The writer did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+}
+
+/// Whom it asks.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// For the count of changes.
+    pub revision: Recipient<GetAccessRevision>,
+    /// For everything.
+    pub directory: Recipient<GetDirectory>,
+    /// For changes.
+    pub writer: Recipient<WriteAccess>,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct AccessDirectory {
+    deps: Deps,
+    clock: SharedClock,
+    known: Arc<watch::Sender<Known>>,
+    /// Looks since everything was read.
+    looks: u32,
+}
+
+impl AccessDirectory {
+    /// Publishes what it reads to `known`.
+    #[must_use]
+    pub fn new(deps: Deps, clock: SharedClock, known: Arc<watch::Sender<Known>>) -> Self {
+        Self { deps, clock, known, looks: READ_ANYWAY }
+    }
+
+    fn revision(&self) -> Option<u64> {
+        self.known.borrow().as_ref().map(|directory| directory.revision)
+    }
+
+    /// Goes by `read`, unless it is what is known.
+    fn take(&mut self, read: Directory) {
+        self.looks = 0;
+        self.known.send_if_modified(|known| {
+            let is_new = known.as_deref() != Some(&read);
+            if is_new {
+                *known = Some(Arc::new(read));
+            }
+            is_new
+        });
+    }
+}
+
+/// Everything, if it may be another than at `known`.
+async fn look(deps: Deps, known: Option<u64>, anyway: bool) -> Result<Option<Directory>, ReadFailure> {
+    let answered = |error: AskError| ReadFailure::Unavailable { reason: error.to_string() };
+    if !anyway
+        && known.is_some()
+        && Some(ask(&deps.revision, GetAccessRevision, DEADLINE).await.map_err(answered)??) == known
+    {
+        return Ok(None);
+    }
+    ask(&deps.directory, GetDirectory, DEADLINE).await.map_err(answered)?.map(Some)
+}
+
+impl Actor for AccessDirectory {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.notify(LookTick);
+    }
+}
+
+monitored!(AccessDirectory, "access_directory");
+
+impl Observable for AccessDirectory {
+    fn observe(&self) -> serde_json::Value {
+        let known = self.known.borrow();
+        let counts = known.as_deref().map(|directory| {
+            json!({ "revision": directory.revision, "users": directory.users.len(), "roles": directory.roles.len(),
+                    "tokens": directory.tokens.len(), "keys": directory.keys.len() })
+        });
+        json!({ "known": counts })
+    }
+}
+
+impl Handler<LookTick> for AccessDirectory {
+    type Result = ();
+
+    fn handle(&mut self, LookTick: LookTick, context: &mut Context<Self>) {
+        self.looks += 1;
+        let looking = look(self.deps.clone(), self.revision(), self.looks >= READ_ANYWAY);
+        context.spawn(wrap_future(looking).map(|read, actor: &mut Self, context| {
+            match read {
+                Ok(Some(read)) => actor.take(read),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "users and roles could not be read; what was known stays"),
+            }
+            context.notify_later(LookTick, INTERVAL);
+        }));
+    }
+}
+
+impl Handler<ChangeAccess> for AccessDirectory {
+    type Result = ResponseActFuture<Self, Result<(), ChangeFailure>>;
+
+    fn handle(&mut self, ChangeAccess(change): ChangeAccess, _: &mut Context<Self>) -> Self::Result {
+        let (deps, at) = (self.deps.clone(), self.clock.wall());
+        let changing = async move {
+            ask(&deps.writer, WriteAccess { change, at }, DEADLINE).await??;
+            Ok::<_, ChangeFailure>(look(deps, None, true).await)
+        };
+        Box::pin(wrap_future(changing).map(|changed, actor: &mut Self, _| {
+            match changed? {
+                Ok(read) => read.into_iter().for_each(|read| actor.take(read)),
+                // It is made; the next look finds it.
+                Err(error) => tracing::debug!(%error, "a change of users or roles could not be read back"),
+            }
+            Ok(())
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
