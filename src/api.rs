@@ -11,6 +11,7 @@
 pub(crate) mod access;
 pub(crate) mod addresses;
 pub(crate) mod admission;
+pub(crate) mod auth;
 pub(crate) mod cluster;
 pub(crate) mod draining;
 pub(crate) mod error;

@@ -31,6 +31,7 @@ pub(crate) use self::stop::stop;
 pub(crate) use self::waiting::until_open;
 use crate::api::addresses::ClientAddresses;
 use crate::api::admission::Admission;
+use crate::api::auth::Authenticator;
 use crate::api::draining::Draining;
 use crate::api::memory::MemoryBudget;
 use crate::api::state::{Shared, State};
@@ -61,9 +62,10 @@ pub(crate) fn serve(
     node: Node,
     settings: &Settings,
     (admission, draining): (Arc<Admission>, Draining),
+    auth: Arc<Authenticator>,
 ) -> io::Result<Server> {
     let address = sockets.http.local_addr()?;
-    let shared = Arc::new(Shared::new(&node, settings, address, (admission, draining)));
+    let shared = Arc::new(Shared::new(&node, settings, address, (admission, draining), auth));
     let workers = Workers {
         settings: Arc::new(settings.clone()),
         told,

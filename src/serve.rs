@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::api::admission::Admission;
+use crate::api::auth::{self, Authenticator};
 use crate::api::draining::Draining;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
@@ -78,9 +79,11 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         cluster.listen(&core_handle, &node)?;
     }
     wait_until_ready(&node, settings.database.connect_timeout).await?;
+    let auth = authenticator(&settings, &data_dir, &node)?;
+    auth::prepare(&settings, &node, &auth).await?;
     let admission = Arc::new(Admission::new(settings.session.max_sessions));
     let draining = Draining::new(Arc::clone(&admission));
-    let server = listener::serve(sockets, told, node.clone(), &settings, (admission, draining.clone()))
+    let server = listener::serve(sockets, told, node.clone(), &settings, (admission, draining.clone()), auth)
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);
@@ -106,6 +109,20 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     data_dir.close()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What makes callers known on this node.
+fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> anyhow::Result<Arc<Authenticator>> {
+    let cluster = if settings.cluster.has_key() {
+        let keys = peer::key::ClusterKeys::load(&settings.cluster.key_file)?;
+        keys.iter().map(|key| key.derive("auth", &settings.cluster.name)).collect()
+    } else {
+        Vec::new()
+    };
+    let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
+    let how = (settings.auth.is_on(), settings.auth.lifetime);
+    let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
+    Ok(Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?))
 }
 
 /// Brings the tables of the database to the form this version expects.

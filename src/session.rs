@@ -15,16 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_actors::runtime::{Spec, start_once};
-use callboard_actors::session::native::message::{MessageReader, MessageWriter};
+use callboard_actors::session::native::message::{Broken, MessageReader, MessageWriter};
 use callboard_actors::session::native::{Connection, Limits, NativeSession, Setup};
 use callboard_actors::wiring::Node;
 use callboard_proto::SESSION_VERSIONS;
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::session::pace::Allowance;
 
+use crate::api::access::Principal;
 use crate::api::addresses::ClientAddresses;
 use crate::api::admission::{Admission, Place};
+use crate::api::auth::Authenticator;
 use crate::api::draining::Draining;
 use crate::api::state::State;
 use crate::settings::Settings;
@@ -52,6 +55,23 @@ pub(crate) struct Peer {
     pub(crate) address: String,
     /// How it came.
     pub(crate) kind: ClientKind,
+    /// Who it is, as far as it has shown.
+    principal: Principal,
+    auth: Arc<Authenticator>,
+}
+
+impl Peer {
+    /// One that has shown nothing, or before its session begins.
+    fn new(address: String, kind: ClientKind, door: &Door, principal: Option<Principal>) -> Self {
+        let auth = Arc::clone(&door.auth);
+        let nobody = || if auth.is_on() { Principal::Anonymous } else { Principal::Unrestricted };
+        Self { address, kind, principal: principal.unwrap_or_else(nobody), auth }
+    }
+}
+
+/// What the client may do has changed: the session ends, and its client begins another.
+fn changed() -> Broken {
+    Broken::Form(ErrorCode::Forbidden, "what this client may do has changed; open a new session".to_owned())
 }
 
 /// What a worker thread has for native sessions.
@@ -61,6 +81,7 @@ pub(crate) struct Door {
     /// How the actors of connections are started.
     spec: Spec,
     admission: Arc<Admission>,
+    auth: Arc<Authenticator>,
     draining: Draining,
     write_timeout: Duration,
     facts: Arc<Facts>,
@@ -100,6 +121,7 @@ impl Door {
             setup: Arc::new(setup),
             spec: state.spec_of_many("native_session"),
             admission: Arc::clone(&state.shared.admission),
+            auth: Arc::clone(&state.shared.auth),
             draining: state.shared.draining.clone(),
             write_timeout: options.write_timeout,
             facts: Arc::new(facts),

@@ -6,6 +6,7 @@
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
 //! `config/default.toml` is the manual. Nothing here reads the environment of the process or opens a socket.
 
+mod auth;
 mod bounds;
 mod byte_size;
 mod cluster;
@@ -20,6 +21,7 @@ mod sources;
 
 use serde::{Deserialize, Serialize};
 
+pub use auth::{AuthMode, AuthOptions};
 pub use byte_size::{ByteSize, NotAByteSize};
 pub use cluster::{AdvertiseOptions, ClusterOptions, PeerOptions};
 pub(crate) use database::sqlite_url;
@@ -66,6 +68,8 @@ pub struct Settings {
     pub session: SessionOptions,
     /// How long former versions are kept.
     pub history: HistoryOptions,
+    /// Who has to be known.
+    pub auth: AuthOptions,
     /// What protection is switched off.
     pub insecure: InsecureOptions,
     /// How the node stops.
@@ -94,6 +98,7 @@ impl Settings {
         self.grpc.validate()?;
         self.session.validate()?;
         self.history.validate()?;
+        self.auth.validate()?;
         self.shutdown.validate()?;
         self.log.validate()?;
         self.refuse_open_address()?;
@@ -126,8 +131,9 @@ impl Settings {
         let open = [("http.addr", self.http.addr), ("tcp.addr", self.tcp.address()), ("grpc.addr", grpc)]
             .into_iter()
             .find(|(_, address)| !address.ip().is_loopback());
-        let Some((key, _)) = open.filter(|_| !self.insecure.no_auth) else { return Ok(()) };
-        let reason = "other machines can reach this address and authentication does not exist yet; \
+        let is_guarded = self.auth.is_on() || self.insecure.no_auth;
+        let Some((key, _)) = open.filter(|_| !is_guarded) else { return Ok(()) };
+        let reason = "other machines can reach this address and authentication is off; switch it on with --auth on, \
                       use a loopback address such as 127.0.0.1:8848, or accept that anyone who reaches it can read \
                       and change everything with --insecure-no-auth (insecure.no_auth = true)";
         Err(Invalid::new(key, reason))

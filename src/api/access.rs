@@ -1,6 +1,13 @@
 //! Who asks, and what it takes to be answered. Owns the rule; which access a route or a message needs is a row of its
-//! door's table, and what is in no table is refused. No header makes a caller somebody.
+//! door's table, and what is in no table is refused. How a caller becomes known is `auth`'s.
 
+use std::sync::Arc;
+
+use callboard_protocol::access::grant::{Action, Area, Demand, Names};
+use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::watch::{Selector, What};
+
+use super::auth::Identity;
 use super::error::ApiError;
 
 /// What a caller must be allowed to do.
@@ -8,36 +15,94 @@ use super::error::ApiError;
 pub(crate) enum Access {
     /// Nothing: anybody may ask.
     Public,
-    /// Read configurations.
-    Read,
-    /// Change configurations.
-    Write,
-    /// Look at and change the node and its namespaces.
-    Admin,
+    /// Nothing in particular, but he has to be known.
+    Known,
+    /// This, with what the request names: whoever reads the names asks for it.
+    Named(Action),
+    /// This, with the whole cluster.
+    Cluster(Action),
 }
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Principal {
+    /// There is no authentication: whoever reaches the address may do everything. Addresses that others reach have to
+    /// be asked for at the start.
+    Unrestricted,
     /// Nobody in particular.
     Anonymous,
+    /// Somebody who showed who he is.
+    User(Arc<Identity>),
 }
 
 impl Principal {
-    /// Whoever reaches the address may do everything: addresses that others reach have to be asked for at the start.
+    /// Looks at what can be known before a request is read.
+    ///
+    /// # Errors
+    /// The caller may not do this, whatever the request names.
+    pub(crate) fn admit(&self, access: Access) -> Result<(), ApiError> {
+        match (access, self) {
+            (Access::Public, _) | (_, Self::Unrestricted) | (Access::Known | Access::Named(_), Self::User(_)) => Ok(()),
+            (_, Self::Anonymous) => Err(ApiError::unauthenticated("this needs a log-in or a token")),
+            (Access::Cluster(action), Self::User(_)) => self.require(&Demand::Cluster(action)),
+        }
+    }
+
+    /// The one question of every handler that reads what a request names.
     ///
     /// # Errors
     /// The caller may not do this.
-    pub(crate) fn require(&self, access: Access) -> Result<(), ApiError> {
-        match (self, access) {
-            (Self::Anonymous, Access::Public | Access::Read | Access::Write | Access::Admin) => Ok(()),
+    pub(crate) fn require(&self, demand: &Demand<'_>) -> Result<(), ApiError> {
+        if self.may(demand) {
+            return Ok(());
+        }
+        match self {
+            Self::Anonymous => Err(ApiError::unauthenticated("this needs a log-in or a token")),
+            Self::Unrestricted | Self::User(_) => Err(ApiError::new(ErrorCode::Forbidden, refusal(demand))),
+        }
+    }
+
+    /// Whether the caller may do this.
+    pub(crate) fn may(&self, demand: &Demand<'_>) -> bool {
+        match self {
+            Self::Unrestricted => true,
+            Self::Anonymous => false,
+            Self::User(identity) => identity.rights.allow(demand),
         }
     }
 
     /// The name under which changes are recorded.
     pub(crate) fn operator(&self) -> Option<String> {
         match self {
-            Self::Anonymous => None,
+            Self::Unrestricted | Self::Anonymous => None,
+            Self::User(identity) => Some(identity.name.clone()),
         }
+    }
+}
+
+/// Asks whether the caller may read all that a watch is for.
+///
+/// # Errors
+/// He may not.
+pub(crate) fn require_selected(principal: &Principal, selector: &Selector) -> Result<(), ApiError> {
+    match selector.what() {
+        What::Exact(_) => selector.keys().iter().try_for_each(|key| principal.require(&Demand::Key(Action::Read, key))),
+        What::Prefix(prefix) => {
+            let data_id = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty()).map(Names::Beginning);
+            let group = selector.group().map(Names::One);
+            principal.require(&Demand::Area(Action::Read, Area { namespace: selector.namespace(), group, data_id }))
+        }
+    }
+}
+
+/// What was wanted, without telling whether it is there.
+fn refusal(demand: &Demand<'_>) -> String {
+    match demand {
+        Demand::Key(action, key) => format!("no grant of yours is for {action} of {key}"),
+        Demand::Area(action, area) => {
+            format!("no grant of yours is for {action} of all that was asked for in {}", area.namespace)
+        }
+        Demand::Namespace(namespace) => format!("no grant of yours is for {namespace}"),
+        Demand::Cluster(action) => format!("no grant of yours is for {action} of the whole cluster"),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use callboard_actors::cache::ReadFailure;
 use callboard_actors::cache::reading::Unread;
@@ -60,6 +61,11 @@ pub(crate) const fn entry_of(code: ErrorCode) -> Entry {
         ErrorCode::MalformedRequest => entry("Malformed request", 400, 502),
         ErrorCode::ForeignOrigin => entry("Another host's page", 403, 403),
         ErrorCode::ForeignHost => entry("Another host", 421, 500),
+        ErrorCode::Unauthenticated => Entry { nacos_http: 403, ..entry("Not known", 401, 403) },
+        ErrorCode::AccessExists => entry("It exists already", 409, 500),
+        ErrorCode::AccessProtected => entry("It is protected", 409, 500),
+        ErrorCode::WeakPassword => entry("The password is not taken", 400, 500),
+        ErrorCode::TooManyAttempts => later("Too many attempts", (429, 403), 403, 1),
         ErrorCode::Forbidden => entry("Not allowed", 403, 403),
         ErrorCode::NotFound => entry("Not found", 404, 300),
         ErrorCode::NoSuchRoute => entry("No such path", 404, 302),
@@ -94,7 +100,7 @@ pub(crate) const fn entry_of(code: ErrorCode) -> Entry {
 }
 
 /// A refusal or failure on its way to the client.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     code: ErrorCode,
     detail: Cow<'static, str>,
@@ -165,6 +171,20 @@ impl ApiError {
     #[must_use]
     pub(crate) fn rejected(reason: &str) -> Self {
         Self::new(ErrorCode::Rejected, format!("{reason}; nothing was written, and the log says what it was"))
+    }
+
+    /// The caller is not known.
+    #[must_use]
+    pub(crate) fn unauthenticated(detail: &'static str) -> Self {
+        Self::new(ErrorCode::Unauthenticated, detail)
+    }
+
+    /// Passwords were wrong too often.
+    #[must_use]
+    pub(crate) fn too_many_attempts(wait: Duration) -> Self {
+        let seconds = wait.as_secs().max(1);
+        let detail = format!("passwords were wrong too often from here; the next one is looked at in {seconds} s");
+        Self::new(ErrorCode::TooManyAttempts, detail).with("retryAfter", seconds)
     }
 
     /// A fault of the server; what it was is for the log.

@@ -11,6 +11,7 @@ use callboard_protocol::wire::hosts::OwnHosts;
 use prometheus_client::registry::Registry;
 
 use super::admission::Admission;
+use super::auth::Authenticator;
 use super::draining::{Draining, Open};
 use super::figures::Figures;
 use crate::settings::Settings;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) exposition: Registry,
     pub(crate) draining: Draining,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) auth: Arc<Authenticator>,
 }
 
 /// What each worker thread has.
@@ -60,6 +62,7 @@ impl Shared {
         settings: &Settings,
         address: SocketAddr,
         (admission, draining): (Arc<Admission>, Draining),
+        auth: Arc<Authenticator>,
     ) -> Self {
         let limits = Limits {
             body_timeout: settings.http.body_timeout,
@@ -71,10 +74,12 @@ impl Shared {
             grace: settings.shutdown.grace,
         };
         let figures = Figures::default();
-        let exposition = figures.exposition(node);
-        // There is no authentication: what reaches a loopback address is trusted, so it has to be known who does.
-        let hosts = OwnHosts::new(!address.ip().is_loopback(), &settings.http.allowed_hosts);
-        Self { address, hosts, limits, figures, exposition, draining, admission }
+        let mut exposition = figures.exposition(node);
+        auth.register(&mut exposition);
+        // Without authentication what reaches a loopback address is trusted, so it has to be known who does.
+        let any = auth.is_on() || !address.ip().is_loopback();
+        let hosts = OwnHosts::new(any, &settings.http.allowed_hosts);
+        Self { address, hosts, limits, figures, exposition, draining, admission, auth }
     }
 }
 

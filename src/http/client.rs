@@ -13,6 +13,11 @@ pub(crate) fn identity(request: &HttpRequest) -> Cow<'_, ClientIdentity> {
     }
 }
 
+/// The address of the other end of the connection, or nothing.
+pub(crate) fn address_or_none(request: &HttpRequest) -> String {
+    address(request).unwrap_or_default()
+}
+
 /// The address of the other end of the connection. No header can change it.
 pub(crate) fn address(request: &HttpRequest) -> Option<String> {
     request.peer_addr().map(|peer| peer.ip().to_string())

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use callboard_protocol::error_code::ErrorCode;
 use serde_json::{Value, json};
 
@@ -36,6 +36,9 @@ pub(crate) fn response(error: ApiError) -> HttpResponse {
     answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
     if let Some(seconds) = entry.retry_after {
         answer.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        answer.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic realm=\"callboard\"")));
     }
     if let Some(version) = error.version {
         answer.insert_header((VERSION, HeaderValue::from(version.0)));

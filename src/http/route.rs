@@ -2,8 +2,10 @@
 //! they, handle, count. Routes are served from the tables of the doors only; whatever is in none is refused. Never
 //! looks into a request.
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,14 +13,17 @@ use actix_web::dev::Payload;
 use actix_web::http::header::ALLOW;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
+use callboard_protocol::access::grant::Demand;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::watch::Selector;
 use futures_util::FutureExt as _;
 
 use super::openapi::Described;
 use super::query::Query;
-use super::{answer, connection, foreign, in_flight, problem};
-use crate::api::access::{Access, Principal};
+use super::{answer, client, connection, credentials, foreign, in_flight, problem};
+use crate::api::access::{self, Access, Principal};
+use crate::api::auth::Credentials;
 use crate::api::error::ApiError;
 use crate::api::state::State;
 
@@ -30,8 +35,8 @@ pub(crate) struct Call {
     pub(crate) payload: Payload,
     /// What the worker has.
     pub(crate) state: web::Data<State>,
-    /// Who asks.
-    pub(crate) principal: Principal,
+    /// Who asks, and what it takes.
+    pub(crate) caller: Caller,
 }
 
 impl Call {
@@ -56,6 +61,75 @@ impl Call {
     }
 }
 
+/// Who asks, and what the route takes. A handler that reads what a request names asks here whether it may.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    principal: Principal,
+    access: Access,
+    was_asked: Rc<Cell<bool>>,
+}
+
+impl Caller {
+    /// Who it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Takes what the body of a request shows for what its head did not.
+    ///
+    /// # Errors
+    /// It is not right; or it takes more.
+    pub(crate) async fn show(
+        &mut self,
+        shown: Credentials<'_>,
+        request: &HttpRequest,
+        state: &State,
+    ) -> Result<(), ApiError> {
+        if self.access == Access::Public {
+            return Ok(());
+        }
+        if self.principal == Principal::Anonymous && shown != Credentials::None {
+            self.principal = state.shared.auth.authenticate(shown, &client::address_or_none(request)).await?;
+        }
+        self.principal.admit(self.access)
+    }
+
+    /// Asks whether the caller may do this.
+    ///
+    /// # Errors
+    /// He may not.
+    pub(crate) fn require(&self, demand: &Demand<'_>) -> Result<(), ApiError> {
+        self.was_asked.set(true);
+        self.principal.require(demand)
+    }
+
+    /// Asks whether the caller may read what a watch is for.
+    ///
+    /// # Errors
+    /// He may not.
+    pub(crate) fn require_selected(&self, selector: &Selector) -> Result<(), ApiError> {
+        self.was_asked.set(true);
+        access::require_selected(&self.principal, selector)
+    }
+
+    /// The request names nothing that anybody could be refused.
+    pub(crate) fn require_nothing(&self) {
+        self.was_asked.set(true);
+    }
+
+    /// Comes to an end when what the caller may do has changed.
+    pub(crate) fn changed(&self, state: &State) -> Pin<Box<dyn Future<Output = ()>>> {
+        let (auth, principal) = (Arc::clone(&state.shared.auth), self.principal.clone());
+        Box::pin(async move { auth.until_changed(&principal).await })
+    }
+
+    /// Whether the caller may do this; for lists that leave out what he may not see.
+    pub(crate) fn may(&self, demand: &Demand<'_>) -> bool {
+        self.was_asked.set(true);
+        self.principal.may(demand)
+    }
+}
+
 /// What a handler gives.
 pub(crate) type Answer = Result<HttpResponse, ApiError>;
 /// A handler at work.
@@ -66,6 +140,8 @@ pub(crate) type Handling = Pin<Box<dyn Future<Output = HttpResponse>>>;
 pub(crate) struct Family {
     /// How the paths of the family begin; empty for those of no other one.
     pub(crate) prefix: &'static str,
+    /// Whether credentials may stand in the query and in a form, too: whoever reads a form looks there.
+    pub(crate) takes_parameters: bool,
     /// The answer to a request that no handler saw: what was wrong, and its path.
     pub(crate) turned_away: fn(ApiError, &str) -> HttpResponse,
     /// The answer of a handler that panicked.
@@ -75,6 +151,7 @@ pub(crate) struct Family {
 /// Our own: problem documents.
 pub(crate) static NATIVE: Family = Family {
     prefix: "",
+    takes_parameters: false,
     turned_away: |error, _| problem::response(error),
     broken: || problem::response(ApiError::internal()),
 };
@@ -113,11 +190,11 @@ impl Route {
 
 /// A route of the native interface: method, path, access, handler, description.
 macro_rules! native {
-    ($method:ident $path:expr, $access:ident, $handler:path, $describe:path) => {
+    ($method:ident $path:expr, $access:expr, $handler:path, $describe:path) => {
         $crate::http::route::Route {
             method: actix_web::http::Method::$method,
             path: $path,
-            access: $crate::api::access::Access::$access,
+            access: $access,
             family: &$crate::http::route::NATIVE,
             handler: |call| Box::pin(async { $handler(call).await.unwrap_or_else($crate::http::problem::response) }),
             describe: Some($describe),
@@ -184,13 +261,15 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return (row.family.broken)();
     };
-    let principal = Principal::Anonymous;
     let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
-    let may = foreign::refuse(&request, &state.shared.hosts, row.changes());
-    let response = match may.and_then(|()| principal.require(row.access)) {
-        Ok(()) => {
-            let call = Call { request, payload: payload.into_inner(), state, principal };
+    let was_asked = Rc::new(Cell::new(false));
+    let mut is_unrestricted = false;
+    let response = match admit(row, &request, &state).await {
+        Ok(principal) => {
+            is_unrestricted = principal == Principal::Unrestricted;
+            let caller = Caller { principal, access: row.access, was_asked: Rc::clone(&was_asked) };
+            let call = Call { request, payload: payload.into_inner(), state, caller };
             // A panic must not take the thread and all its connections along.
             AssertUnwindSafe((row.handler)(call)).catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!(http.route = row.path, http.method = %row.method, "a handler panicked");
@@ -199,6 +278,7 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
         }
         Err(refused) => (row.family.turned_away)(refused, request.path()),
     };
+    let response = if is_unrestricted { response } else { unless_forgotten(row, &was_asked, response) };
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     let method = if is_head { "HEAD" } else { row.method.as_str() };
     shared.figures.count(row.path, method, status, elapsed);
@@ -206,6 +286,35 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
     let response = if is_head { answer::without_body(response) } else { response };
     let response = if version < Version::HTTP_11 { answer::in_one_piece(response) } else { response };
     in_flight::follow(counted, response)
+}
+
+/// Who asks, and whether he may, as far as the head of a request tells.
+async fn admit(row: &Route, request: &HttpRequest, state: &State) -> Result<Principal, ApiError> {
+    foreign::refuse(request, &state.shared.hosts, row.changes())?;
+    if row.access == Access::Public {
+        return Ok(Principal::Anonymous);
+    }
+    let shown = credentials::shown(request, row.family.takes_parameters)?;
+    let principal = match state.shared.auth.recall(shown.credentials()) {
+        Some(principal) => principal,
+        None => state.shared.auth.authenticate(shown.credentials(), &client::address_or_none(request)).await?,
+    };
+    // The form may show who asks.
+    let comes_later = row.family.takes_parameters && row.method != Method::GET && principal == Principal::Anonymous;
+    if !comes_later {
+        principal.admit(row.access)?;
+    }
+    Ok(principal)
+}
+
+/// A handler that never asked whether it may must not answer: it was forgotten.
+fn unless_forgotten(row: &Route, was_asked: &Cell<bool>, response: HttpResponse) -> HttpResponse {
+    let is_forgotten = matches!(row.access, Access::Named(_)) && !was_asked.get() && response.status().is_success();
+    if !is_forgotten {
+        return response;
+    }
+    tracing::error!(http.route = row.path, http.method = %row.method, "a handler did not ask whether its caller may");
+    (row.family.broken)()
 }
 
 /// Says which methods a path takes.

@@ -57,6 +57,7 @@ pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) ->
         spec: state.spec_of_many("grpc_session"),
         admission: Arc::clone(&state.shared.admission),
         memory: memory.clone(),
+        auth: Arc::clone(&state.shared.auth),
         patience: settings.http.body_timeout,
         stopping: state.shared.draining.stopping(),
     }

@@ -11,6 +11,7 @@ use callboard_actors::peer_links::{PeerQuery, PeerReply, Query as PeerAsk};
 use callboard_actors::push_ledger::{GetClients, GetPushes};
 use callboard_actors::runtime::ask;
 use callboard_actors::wiring::Node;
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::clients::{
     ClientFilter, ClientQuery, ClientSeen, MAX_PAGE, NodePushes, Page, Place, PushQuery, PushSeen,
 };
@@ -210,6 +211,7 @@ pub(super) async fn one(call: Call) -> Answer {
 /// `GET` of what became of a version of a configuration; of the present one when none is named.
 pub(super) async fn pushes(call: Call) -> Answer {
     let key = call.key()?;
+    call.caller.require(&Demand::Key(Action::Manage, &key))?;
     let query = call.query(&["version", "state", "limit", "cursor"])?;
     let limit = query.count("limit", PAGE, MAX_PAGE)?;
     let state = match query.get("state") {

@@ -11,6 +11,7 @@ use actix_web::http::header::{
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use callboard_actors::cache::reading::Reading;
 use callboard_actors::long_poll::{Hold, PollAnswer};
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::config::{ConfigState, ConfigType};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::error_code::ErrorCode;
@@ -35,6 +36,7 @@ const MEDIA_TYPES: [&str; 6] =
 /// `GET` of a configuration.
 pub(super) async fn read(call: Call) -> Answer {
     let key = call.key()?;
+    call.caller.require(&Demand::Key(Action::Read, &key))?;
     let wait = match call.query(&["wait"])?.get("wait") {
         None => None,
         Some(text) => Some(wait::parse(text).map_err(|error| ApiError::parameter("wait", error.to_string()))?),

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::HistoryEntry;
 use callboard_actors::store_reader::{GetHistoryEntry, ListHistory};
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::wire::cursor;
 use serde::Serialize;
@@ -81,6 +82,7 @@ impl From<HistoryEntry> for Change {
 /// `GET` of the history.
 pub(super) async fn list(call: Call) -> Answer {
     let key = call.key()?;
+    call.caller.require(&Demand::Key(Action::Read, &key))?;
     let query = call.query(&["limit", "before"])?;
     let limit = query.count("limit", PAGE, MAX_PAGE)?;
     let rule = |_| ApiError::parameter("before", "before must be a version, such as the member `next` of a page");
@@ -98,6 +100,7 @@ pub(super) async fn list(call: Call) -> Answer {
 /// `GET` of one version.
 pub(super) async fn entry(call: Call) -> Answer {
     let key = call.key()?;
+    call.caller.require(&Demand::Key(Action::Read, &key))?;
     call.query(&[])?;
     let rule = |_| ApiError::parameter("version", "the version in the path must be a number");
     let version = cursor::decode_history(call.part("version")).map_err(rule)?;

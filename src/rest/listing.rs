@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{ListFilter, Summary};
 use callboard_actors::store_reader::ListConfigs;
+use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::config::check_text;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::{self, check_group, check_prefix};
@@ -79,6 +80,12 @@ pub(super) async fn list(call: Call) -> Answer {
     if let Some(prefix) = prefix {
         check_prefix(prefix)?;
     }
+    let area = Area {
+        namespace: &namespace,
+        group: query.get("group").map(Names::One),
+        data_id: prefix.map(Names::Beginning),
+    };
+    call.caller.require(&Demand::Area(Action::Read, area))?;
     let text = query.get("q").filter(|text| !text.is_empty());
     if let Some(text) = text {
         check_text("q", text, MAX_TEXT).map_err(|error| ApiError::parameter("q", error.to_string()))?;

@@ -3,30 +3,28 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
 use callboard_actors::clock::{Clock as _, SystemClock};
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{Cause, CommitError, Namespace, NamespaceSummary, WriteError};
 use callboard_actors::store_reader::ListNamespaces;
 use callboard_actors::store_writer::{CreateNamespace, DeleteNamespace, EditNamespace};
+use callboard_protocol::access::grant::{Action, Area, Demand};
 use callboard_protocol::config::check_text;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::body::json_body;
 use crate::api::READ_DEADLINE;
 use crate::api::error::ApiError;
+use crate::http::answer;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call};
-use crate::http::{answer, body, headers};
 
 /// Longest name and description, in characters.
 const MAX_TEXT: usize = 256;
-/// Longest body, in bytes.
-const MAX_BODY: usize = 64 * 1024;
 /// How long a change may take until its outcome counts as unknown.
 const WRITE_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -89,11 +87,17 @@ impl From<NamespaceSummary> for CountedNamespace {
     }
 }
 
+fn manage(id: &str) -> Demand<'_> {
+    Demand::Area(Action::Manage, Area::of_namespace(id))
+}
+
 /// `GET` of all namespaces.
 pub(super) async fn list(call: Call) -> Answer {
     call.query(&[])?;
     let found = ask(&call.state.worker.store, ListNamespaces, READ_DEADLINE).await??;
-    answer::json(StatusCode::OK, &Namespaces { items: found.into_iter().map(Into::into).collect() })
+    // Whoever may do nothing in a namespace does not hear of it.
+    let shown = found.into_iter().filter(|namespace| call.caller.may(&Demand::Namespace(&namespace.id)));
+    answer::json(StatusCode::OK, &Namespaces { items: shown.map(Into::into).collect() })
 }
 
 /// `POST` of a new namespace.
@@ -102,6 +106,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let NewNamespace { id, name, description } = json_body(&mut call).await?;
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
     let id = key::namespace(&id)?.to_owned();
+    call.caller.require(&manage(&id))?;
     let namespace = named(id, name, description)?;
     let message = CreateNamespace { namespace: namespace.clone(), at: SystemClock.wall() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
@@ -119,6 +124,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 pub(super) async fn edit(mut call: Call) -> Answer {
     call.query(&[])?;
     let id = key::namespace(call.part("namespace"))?.to_owned();
+    call.caller.require(&manage(&id))?;
     let NamespaceText { name, description } = json_body(&mut call).await?;
     let namespace = named(id, name, description)?;
     let message = EditNamespace { namespace: namespace.clone(), at: SystemClock.wall() };
@@ -133,27 +139,13 @@ pub(super) async fn edit(mut call: Call) -> Answer {
 pub(super) async fn remove(call: Call) -> Answer {
     call.query(&[])?;
     let id = key::namespace(call.part("namespace"))?.to_owned();
+    call.caller.require(&manage(&id))?;
     let message = DeleteNamespace { id: id.clone() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
         Ok(Ok(())) => answer::json(StatusCode::OK, &DeletedNamespace { id }),
         Ok(Err(error)) => Err(refused(error)),
         Err(_away) => Err(unknown()),
     }
-}
-
-/// Reads a body of JSON and nothing but what it may say.
-async fn json_body<T: DeserializeOwned>(call: &mut Call) -> Result<T, ApiError> {
-    let declared = headers::single(call.request.headers(), &CONTENT_TYPE)?.unwrap_or_default();
-    let essence = declared.split(|byte| *byte == b';').next().unwrap_or_default();
-    if !essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
-        return Err(ApiError::new(ErrorCode::UnsupportedType, "send Content-Type: application/json"));
-    }
-    let limits = body::Limits { max: MAX_BODY, patience: call.state.shared.limits.body_timeout };
-    let bytes = body::read(call.request.headers(), &mut call.payload, limits).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let detail = format!("the body is not as described, at line {} column {}", error.line(), error.column());
-        ApiError::new(ErrorCode::MalformedRequest, detail)
-    })
 }
 
 fn named(id: String, name: String, description: Option<String>) -> Result<Namespace, ApiError> {
@@ -177,6 +169,8 @@ fn refused(error: WriteError) -> ApiError {
         WriteError::NamespaceMissing { .. } => ErrorCode::NotFound,
         WriteError::NamespaceInUse { .. } => ErrorCode::NamespaceInUse,
         WriteError::NamespaceBuiltIn { .. } => ErrorCode::NamespaceProtected,
+        // It is said of other changes.
+        WriteError::AccessRefused(_) => ErrorCode::Internal,
         WriteError::Failed(CommitError::Aborted { cause: Cause::Refused, .. }) => {
             return ApiError::rejected(&Cause::Refused.to_string());
         }

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::config::{ConfigType, MAX_APPLICATION, MAX_DESCRIPTION, MetadataEdit};
 use callboard_protocol::content::{Content, MAX_CONTENT};
 use callboard_protocol::error_code::ErrorCode;
@@ -17,7 +18,6 @@ use callboard_protocol::write_request::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::access::Principal;
 use crate::api::error::ApiError;
 use crate::api::outcome;
 use crate::api::state::State;
@@ -60,6 +60,7 @@ pub(super) enum EffectName {
 /// `PUT` of a configuration.
 pub(super) async fn put(mut call: Call) -> Answer {
     let key = call.key()?;
+    call.caller.require(&Demand::Key(Action::Write, &key))?;
     let query = call.query(&["type", "description", "tags", "application", "note"])?;
     let note = query.text("note");
     let mut edit = edit(&query)?;
@@ -80,6 +81,7 @@ pub(super) async fn put(mut call: Call) -> Answer {
 /// `DELETE` of a configuration.
 pub(super) async fn remove(call: Call) -> Answer {
     let key = call.key()?;
+    call.caller.require(&Demand::Key(Action::Write, &key))?;
     let note = call.query(&["note"])?.text("note");
     let lines = call.request.headers();
     let (if_match, if_none_match) = (headers::list(lines, &IF_MATCH), headers::list(lines, &IF_NONE_MATCH));
@@ -115,10 +117,9 @@ fn request_id(headers: &HeaderMap) -> Result<Option<RequestId>, ApiError> {
 }
 
 fn origin(call: &Call, note: Option<String>) -> Result<Origin, ApiError> {
-    let principal: &Principal = &call.principal;
     let origin = Origin {
         channel: Source::Rest,
-        operator: principal.operator(),
+        operator: call.caller.principal().operator(),
         source_address: client::address(&call.request),
         client_id: None,
         note: note.filter(|note| !note.is_empty()),

@@ -42,6 +42,7 @@ const OPENING: Duration = Duration::from_secs(5);
 /// `GET /watch`.
 pub(super) async fn watch(call: Call) -> Answer {
     let selector = selector(&call.query(&["namespace", "group", "dataId", "prefix"])?)?;
+    call.caller.require_selected(&selector)?;
     let resume = headers::single(call.request.headers(), &LAST_EVENT_ID)?
         .map(event_id::parse)
         .transpose()
@@ -54,7 +55,8 @@ pub(super) async fn watch(call: Call) -> Answer {
         Ok(Some(frame)) => frame,
         Ok(None) | Err(_) => return Err(ApiError::new(ErrorCode::Unavailable, "the stream could not begin")),
     };
-    let events = Events { first: Some(first), coming, client, _held: connection::hold(&call.request) };
+    let changed = call.caller.changed(&call.state);
+    let events = Events { first: Some(first), coming, client, changed, _held: connection::hold(&call.request) };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -105,6 +107,8 @@ struct Events {
     first: Option<Frame>,
     coming: mpsc::Receiver<Frame>,
     client: ClientIdentity,
+    /// Ends when what the client may do has changed.
+    changed: Pin<Box<dyn Future<Output = ()>>>,
     _held: connection::Held,
 }
 
@@ -112,6 +116,9 @@ impl Stream for Events {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.changed.as_mut().poll(task).is_ready() {
+            return Poll::Ready(None);
+        }
         let frame = match self.first.take() {
             Some(frame) => Poll::Ready(Some(frame)),
             None => self.coming.poll_recv(task),

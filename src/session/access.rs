@@ -2,6 +2,7 @@
 //! whether it is answered. What is not in it is refused.
 
 use callboard_proto::session::envelope::Kind;
+use callboard_protocol::access::grant::Action;
 
 use crate::api::access::Access;
 
@@ -30,14 +31,14 @@ pub(super) static TABLE: [Row; 11] = [
     said("hello", Access::Public),
     said("ping", Access::Public),
     said("pong", Access::Public),
-    asked("get", Access::Read),
-    asked("list", Access::Read),
-    asked("watch", Access::Read),
-    asked("unwatch", Access::Read),
-    said("applied", Access::Read),
-    said("rejected", Access::Read),
-    asked("publish", Access::Write),
-    asked("delete", Access::Write),
+    asked("get", Access::Named(Action::Read)),
+    asked("list", Access::Named(Action::Read)),
+    asked("watch", Access::Named(Action::Read)),
+    asked("unwatch", Access::Named(Action::Read)),
+    said("applied", Access::Named(Action::Read)),
+    said("rejected", Access::Named(Action::Read)),
+    asked("publish", Access::Named(Action::Write)),
+    asked("delete", Access::Named(Action::Write)),
 ];
 
 /// The name of a kind.

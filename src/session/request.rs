@@ -6,6 +6,7 @@ use callboard_actors::store::ListFilter;
 use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
+use callboard_protocol::access::grant::{Area, Demand, Names};
 use callboard_protocol::config::{ConfigType, MetadataEdit, Version, check_text};
 use callboard_protocol::content::{Content, Md5, Reported};
 use callboard_protocol::error_code::ErrorCode;
@@ -21,27 +22,90 @@ use callboard_protocol::write_request::{
 };
 use uuid::Uuid;
 
-use crate::api::access::Principal;
+use crate::api::access::{Access, require_selected};
+use crate::api::auth::Shown;
 use crate::api::error::ApiError;
 use crate::api::paging::{MAX_PAGE, PAGE};
 use crate::session::{Peer, access};
 
 /// A message that came as `bytes` bytes.
-pub(super) fn heard(envelope: Envelope, bytes: usize, peer: &Peer) -> InboundMessage {
+pub(super) async fn heard(envelope: Envelope, bytes: usize, peer: &mut Peer) -> InboundMessage {
     let Envelope { id, kind } = envelope;
     let Some(kind) = kind else { return unknown(id, bytes, "this node does not know such a request") };
-    // Credentials are not looked at as long as there is nobody whom they could make known.
-    let principal = Principal::Anonymous;
     let Some(row) = access::find(&kind) else { return unknown(id, bytes, "only nodes say this") };
-    if let Err(refused) = principal.require(row.access) {
+    if let Err(refused) = admit(row, &kind, peer).await {
         return InboundMessage { id, bytes, request: Err(form(&refused)) };
     }
     if id == 0 && row.is_answered {
         let text = format!("{} needs an id above 0", row.kind);
         return InboundMessage { id, bytes, request: Err(Fault::Form(ErrorCode::MalformedRequest, text)) };
     }
-    let request = request(kind, peer, &principal).map_err(|problem| form(&problem));
+    let request = request(kind, peer).map_err(|problem| form(&problem));
     InboundMessage { id, bytes, request }
+}
+
+/// Whether the client may say this. What it shows in its hello makes it known from then on.
+async fn admit(row: &access::Row, kind: &Kind, peer: &mut Peer) -> Result<(), ApiError> {
+    if let Kind::Hello(hello) = kind {
+        let shown = match hello.credentials.as_str() {
+            "" => None,
+            text => Some(Shown::read(text).unwrap_or(Shown::Token(text.into()))),
+        };
+        if let Some(shown) = shown {
+            peer.principal = peer.auth.authenticate(shown.credentials(), &peer.address).await?;
+        }
+        // Nobody can do anything else on a session where nobody is known.
+        return peer.principal.admit(Access::Known);
+    }
+    peer.principal.admit(row.access)?;
+    let Access::Named(action) = row.access else { return Ok(()) };
+    match demanded(kind)? {
+        Demanded::Key(key) => peer.principal.require(&Demand::Key(action, &key)),
+        Demanded::Selected(selectors) => {
+            selectors.iter().try_for_each(|selector| require_selected(&peer.principal, selector))
+        }
+        Demanded::Listed(filter) => {
+            let data_id = filter.data_id_prefix.as_deref().map(Names::Beginning);
+            let group = filter.group.as_deref().map(Names::One);
+            peer.principal.require(&Demand::Area(action, Area { namespace: &filter.namespace, group, data_id }))
+        }
+        Demanded::Nothing => Ok(()),
+    }
+}
+
+/// What a message is about.
+enum Demanded {
+    Key(ConfigKey),
+    Selected(Vec<Selector>),
+    Listed(Box<ListFilter>),
+    Nothing,
+}
+
+fn demanded(kind: &Kind) -> Result<Demanded, ApiError> {
+    let named = |key: &Option<proto::Key>| Ok(Demanded::Key(self::key(key.clone())?));
+    match kind {
+        Kind::Get(get) => named(&get.key),
+        Kind::Publish(publish) => named(&publish.key),
+        Kind::Delete(delete) => named(&delete.key),
+        Kind::Applied(applied) => named(&applied.key),
+        Kind::Rejected(rejected) => named(&rejected.key),
+        Kind::Watch(watch) => Ok(Demanded::Selected(selectors(watch.keys.clone(), watch.prefixes.clone())?)),
+        Kind::List(list) => Ok(Demanded::Listed(Box::new(listing(list.clone())?.filter))),
+        // What is no longer watched takes nothing.
+        Kind::Unwatch(_)
+        | Kind::Hello(_)
+        | Kind::Ping(_)
+        | Kind::Pong(_)
+        | Kind::Welcome(_)
+        | Kind::Config(_)
+        | Kind::Page(_)
+        | Kind::Published(_)
+        | Kind::Watching(_)
+        | Kind::Unwatched(_)
+        | Kind::Push(_)
+        | Kind::GoAway(_)
+        | Kind::Error(_) => Ok(Demanded::Nothing),
+    }
 }
 
 fn unknown(id: u64, bytes: usize, text: &str) -> InboundMessage {
@@ -53,13 +117,13 @@ fn form(problem: &ApiError) -> Fault {
     Fault::Form(problem.code(), problem.detail().to_owned())
 }
 
-fn request(kind: Kind, peer: &Peer, principal: &Principal) -> Result<Request, ApiError> {
+fn request(kind: Kind, peer: &Peer) -> Result<Request, ApiError> {
     Ok(match kind {
         Kind::Hello(hello) => Request::Hello(Box::new(self::hello(hello, peer)?)),
         Kind::Get(get) => Request::Get(key(get.key)?),
         Kind::List(list) => Request::List(Box::new(listing(list)?)),
-        Kind::Publish(publish) => Request::Change(Box::new(self::publish(publish, peer, principal)?)),
-        Kind::Delete(delete) => Request::Change(Box::new(self::delete(delete, peer, principal)?)),
+        Kind::Publish(publish) => Request::Change(Box::new(self::publish(publish, peer)?)),
+        Kind::Delete(delete) => Request::Change(Box::new(self::delete(delete, peer)?)),
         Kind::Watch(watch) => Request::Watch(selectors(watch.keys, watch.prefixes)?),
         Kind::Unwatch(unwatch) => Request::Unwatch(selectors(unwatch.keys, unwatch.prefixes)?),
         Kind::Applied(applied) => Request::Applied(key(applied.key)?, Version(applied.version)),
@@ -172,7 +236,7 @@ fn condition(condition: Option<proto::Condition>) -> Result<Condition, ApiError>
     }
 }
 
-fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Result<WriteRequest, ApiError> {
+fn publish(publish: proto::Publish, peer: &Peer) -> Result<WriteRequest, ApiError> {
     let kind = match publish.r#type.as_str() {
         "" => None,
         text => Some(text.parse::<ConfigType>().map_err(|error| ApiError::parameter("type", error.to_string()))?),
@@ -181,24 +245,19 @@ fn publish(publish: proto::Publish, peer: &Peer, principal: &Principal) -> Resul
     let content = Content::new(publish.content.into_bytes().into())?;
     let change = Change::Put { content, edit: Box::new(edit) };
     let item = KeyWrite { key: key(publish.key)?, condition: condition(publish.condition)?, change };
-    unit(item, (publish.idempotency_key, publish.note), peer, principal)
+    unit(item, (publish.idempotency_key, publish.note), peer)
 }
 
-fn delete(delete: proto::Delete, peer: &Peer, principal: &Principal) -> Result<WriteRequest, ApiError> {
+fn delete(delete: proto::Delete, peer: &Peer) -> Result<WriteRequest, ApiError> {
     let condition = condition(delete.condition)?;
     if condition == Condition::Absent {
         return Err(ApiError::new(ErrorCode::InvalidCondition, "what does not exist can't be removed"));
     }
     let item = KeyWrite { key: key(delete.key)?, condition, change: Change::Remove };
-    unit(item, (delete.idempotency_key, delete.note), peer, principal)
+    unit(item, (delete.idempotency_key, delete.note), peer)
 }
 
-fn unit(
-    item: KeyWrite,
-    (id, note): (String, String),
-    peer: &Peer,
-    principal: &Principal,
-) -> Result<WriteRequest, ApiError> {
+fn unit(item: KeyWrite, (id, note): (String, String), peer: &Peer) -> Result<WriteRequest, ApiError> {
     let chosen = match id.as_str() {
         "" => None,
         text => {
@@ -210,7 +269,7 @@ fn unit(
     };
     let origin = Origin {
         channel: Source::Session,
-        operator: principal.operator(),
+        operator: peer.principal.operator(),
         source_address: Some(peer.address.clone()),
         client_id: None,
         note: Some(note).filter(|note| !note.is_empty()),

@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use crate::session::{Door, Facts, Peer, answer, request};
+use crate::session::{Door, Facts, Peer, answer, changed, request};
 
 /// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
 const READ_BUFFER: usize = 256;
@@ -33,7 +33,7 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
         tracing::debug!(%error, "a session goes on without TCP_NODELAY");
     }
     let Ok(address) = stream.peer_addr() else { return };
-    let peer = Peer { address: address.ip().to_string(), kind: ClientKind::Tcp };
+    let peer = Peer::new(address.ip().to_string(), ClientKind::Tcp, door, None);
     let (reader, writer) = stream.into_split();
     let (facts, patience) = (Arc::clone(&door.facts), door.write_timeout);
     let mut mouth = TcpMouth { writer, facts, patience };
@@ -64,14 +64,19 @@ impl TcpEar {
     async fn next(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
             match frame::split(&mut self.buffer) {
-                Ok(Some(frame)) => return Some(self.understand(frame)),
+                Ok(Some(frame)) => return Some(self.understand(frame).await),
                 Ok(None) => {}
                 Err(error) => return Some(Err(broken(&error))),
             }
             if self.buffer.is_empty() && self.buffer.capacity() > LARGE {
                 self.buffer = BytesMut::new();
             }
-            match self.fill().await {
+            let (auth, principal) = (Arc::clone(&self.peer.auth), self.peer.principal.clone());
+            let filled = tokio::select! {
+                filled = self.fill() => filled,
+                () = auth.until_changed(&principal) => return Some(Err(changed())),
+            };
+            match filled {
                 Ok(0) => return None,
                 Ok(_) => {}
                 Err(error) => return Some(Err(Broken::Connection(error))),
@@ -79,10 +84,10 @@ impl TcpEar {
         }
     }
 
-    fn understand(&self, frame: bytes::Bytes) -> Result<InboundMessage, Broken> {
+    async fn understand(&mut self, frame: bytes::Bytes) -> Result<InboundMessage, Broken> {
         let length = frame.len();
         match frame::decode(frame) {
-            Ok(envelope) => Ok(request::heard(envelope, length, &self.peer)),
+            Ok(envelope) => Ok(request::heard(envelope, length, &mut self.peer).await),
             Err(error) => Err(broken(&error)),
         }
     }

@@ -21,26 +21,34 @@ use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::timeout;
 
+use crate::api::access::Access;
+use crate::api::auth::Shown;
 use crate::api::error::ApiError;
-use crate::http::client;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
+use crate::http::{client, credentials};
 use crate::session::websocket::frame_limit::FrameLimit;
-use crate::session::{Door, Facts, Peer, answer, request};
+use crate::session::{Door, Facts, Peer, answer, changed, request};
 
 /// The route on which a session opens.
-pub(crate) static ROUTES: [Route; 1] = [Route { opens: true, ..native!(GET "/api/v1/session", Read, open, describe) }];
+pub(crate) static ROUTES: [Route; 1] =
+    [Route { opens: true, ..native!(GET "/api/v1/session", Access::Public, open, describe) }];
 
 /// Opens a session over WebSocket.
 async fn open(mut call: Call) -> Answer {
     call.query(&[])?;
     let door = call.request.app_data::<web::Data<Door>>().cloned().ok_or_else(ApiError::internal)?;
     door.draining.refuse_new()?;
+    let address = client::address_or_none(&call.request);
+    // What is shown here counts as well as what hello shows: scripts can do the one, browsers the other.
+    let principal = match credentials::shown(&call.request, false)? {
+        Shown::Nothing => None,
+        shown => Some(door.auth.authenticate(shown.credentials(), &address).await?),
+    };
     let place = door
         .admission
         .admit()
         .ok_or_else(|| ApiError::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
-    let address = client::address(&call.request).unwrap_or_default();
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
     let announced = FrameLimit::new(unseen, MAX_FRAME as u64);
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
@@ -49,7 +57,11 @@ async fn open(mut call: Call) -> Answer {
     let refused = |error: actix_web::Error| ApiError::new(ErrorCode::MalformedRequest, error.to_string());
     let (response, socket, messages) = actix_ws::handle(&call.request, payload).map_err(refused)?;
     let messages = messages.max_frame_size(MAX_FRAME).aggregate_continuations().max_continuation_size(MAX_FRAME);
-    let ear = SocketEar { messages, socket: socket.clone(), peer: Peer { address, kind: ClientKind::WebSocket } };
+    let ear = SocketEar {
+        messages,
+        socket: socket.clone(),
+        peer: Peer::new(address, ClientKind::WebSocket, &door, principal),
+    };
     let mouth = SocketMouth { socket: Some(socket), facts: Arc::clone(&door.facts), patience: door.write_timeout };
     door.start((ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
     Ok(response)
@@ -64,8 +76,13 @@ struct SocketEar {
 impl SocketEar {
     async fn next(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
-            match self.messages.next().await? {
-                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text)),
+            let (auth, principal) = (Arc::clone(&self.peer.auth), self.peer.principal.clone());
+            let message = tokio::select! {
+                message = self.messages.next() => message?,
+                () = auth.until_changed(&principal) => return Some(Err(changed())),
+            };
+            match message {
+                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text).await),
                 Ok(AggregatedMessage::Binary(_)) => {
                     let text = "messages over WebSocket are JSON text".to_owned();
                     return Some(Err(Broken::Form(ErrorCode::MalformedRequest, text)));
@@ -87,9 +104,9 @@ impl SocketEar {
         }
     }
 
-    fn understand(&self, text: &str) -> Result<InboundMessage, Broken> {
+    async fn understand(&mut self, text: &str) -> Result<InboundMessage, Broken> {
         match json::decode(text) {
-            Ok(envelope) => Ok(request::heard(envelope, text.len(), &self.peer)),
+            Ok(envelope) => Ok(request::heard(envelope, text.len(), &mut self.peer).await),
             // The number of a request whose fields are wrong is known: it is answered, and nothing else is harmed.
             Err(json::JsonError::Kind { id, kind, reason }) if id > 0 => {
                 let fault = Fault::Form(ErrorCode::MalformedRequest, format!("{kind}: {reason}"));

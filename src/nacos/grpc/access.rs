@@ -1,6 +1,8 @@
 //! The access table of Nacos's clients: every class of request that they may send, the class of its answer, and what it
 //! needs. What is not in it is refused.
 
+use callboard_protocol::access::grant::Action;
+
 use crate::api::access::Access;
 
 /// What is asked.
@@ -66,11 +68,11 @@ const fn absent(class: &'static str, answer: &'static str, why: &'static str) ->
 pub(super) static TABLE: [Row; 16] = [
     row("ServerCheckRequest", "ServerCheckResponse", Kind::ServerCheck, Access::Public),
     row("HealthCheckRequest", "HealthCheckResponse", Kind::HealthCheck, Access::Public),
-    row("ConfigQueryRequest", "ConfigQueryResponse", Kind::Query, Access::Read),
-    row("ConfigPublishRequest", "ConfigPublishResponse", Kind::Publish, Access::Write),
-    row("ConfigRemoveRequest", "ConfigRemoveResponse", Kind::Remove, Access::Write),
-    row("ConfigBatchListenRequest", "ConfigChangeBatchListenResponse", Kind::Listen, Access::Read),
-    row("ConfigFuzzyWatchRequest", "ConfigFuzzyWatchResponse", Kind::FuzzyWatch, Access::Read),
+    row("ConfigQueryRequest", "ConfigQueryResponse", Kind::Query, Access::Named(Action::Read)),
+    row("ConfigPublishRequest", "ConfigPublishResponse", Kind::Publish, Access::Named(Action::Write)),
+    row("ConfigRemoveRequest", "ConfigRemoveResponse", Kind::Remove, Access::Named(Action::Write)),
+    row("ConfigBatchListenRequest", "ConfigChangeBatchListenResponse", Kind::Listen, Access::Named(Action::Read)),
+    row("ConfigFuzzyWatchRequest", "ConfigFuzzyWatchResponse", Kind::FuzzyWatch, Access::Named(Action::Read)),
     row("PushAckRequest", "PushAckResponse", Kind::PushAck, Access::Public),
     absent("InstanceRequest", "InstanceResponse", NO_NAMING),
     absent("PersistentInstanceRequest", "InstanceResponse", NO_NAMING),

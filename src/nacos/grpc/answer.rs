@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::api::error::ApiError;
 use crate::nacos::grpc::request::Named;
+use crate::nacos::refusal::access_refusal;
 
 /// What every answer holds.
 #[derive(Serialize)]
@@ -112,7 +113,7 @@ pub(super) fn listened(request_id: &str, named: &[Named], changed: &[bool]) -> P
 
 /// A refusal, as an answer of this class.
 pub(super) fn refused(class: &'static str, request_id: &str, error: &ApiError) -> Payload {
-    let (code, message) = (error.entry().nacos_grpc, error.detail());
+    let (code, message) = (error.entry().nacos_grpc, access_refusal(error).unwrap_or(error.detail()));
     match class {
         "ConfigQueryResponse" => answer(class, code, message, request_id, NotQueried { last_modified: 0, beta: false }),
         "ConfigChangeBatchListenResponse" => {

@@ -187,6 +187,22 @@ impl Body {
         (self.listen.unwrap_or(true), listens, named)
     }
 
+    /// The configurations that the client wants to listen to, and can be told apart.
+    pub(super) fn listened(&self) -> Vec<ConfigKey> {
+        let contexts = self.config_listen_contexts.iter().flatten().filter(|_| self.listen != Some(false));
+        let key = |context: &ListenContext| {
+            let (group, data_id) = (context.group.as_deref().unwrap_or_default(), context.data_id.as_deref());
+            ConfigKey::new(namespace_of(context.tenant.as_deref()), group, data_id.unwrap_or_default()).ok()
+        };
+        contexts.filter_map(key).collect()
+    }
+
+    /// The pattern that the client wants to watch, if it is one.
+    pub(super) fn watched(&self) -> Option<Pattern> {
+        let cancels = self.watch_type.as_deref() == Some("CANCEL_WATCH");
+        self.group_key_pattern.as_deref().filter(|_| !cancels).and_then(|text| Pattern::parse(text).ok())
+    }
+
     /// What is asked about a pattern.
     pub(super) fn watching(self) -> Result<Watching, ApiError> {
         let text = self.group_key_pattern.unwrap_or_default();

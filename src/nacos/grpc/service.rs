@@ -2,8 +2,10 @@
 //! the session of that connection: that is how a request and a stream are known to belong together. Owns the order in
 //! which a request is looked at; decides nothing about configurations.
 
+use std::collections::HashMap;
+use std::future::pending;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Addr, Message};
@@ -16,15 +18,18 @@ use callboard_actors::session::grpc::{Act, GrpcSession};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStream;
 use callboard_proto::nacos::request_server::Request as Unary;
 use callboard_proto::nacos::{Metadata, Payload};
+use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
 use callboard_protocol::write_request::{self, WriteRequest};
 use futures_util::Stream;
+use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::poll_fn;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::api::access::Principal;
+use crate::api::access::{Access, Principal};
+use crate::api::auth::{Authenticator, Credentials, Identity};
 use crate::api::error::ApiError;
 use crate::api::memory::MemoryBudget;
 use crate::nacos::grpc::access::{Kind, Row};
@@ -43,6 +48,7 @@ pub(super) struct Service {
     session: Addr<GrpcSession>,
     facts: Arc<Facts>,
     memory: MemoryBudget,
+    auth: Arc<Authenticator>,
 }
 
 /// Why a request is not answered as its client wants.
@@ -78,6 +84,37 @@ pub(super) struct Facts {
     pub(super) id: String,
     /// The address at its other end, without the port.
     pub(super) from: String,
+    /// Those who listened to something here.
+    listeners: Mutex<Vec<Arc<Identity>>>,
+    /// Somebody came to them.
+    more: Notify,
+}
+
+impl Facts {
+    pub(super) fn new(id: String, from: String) -> Self {
+        Self { id, from, listeners: Mutex::default(), more: Notify::new() }
+    }
+
+    /// Comes to an end when one of those who listened here may no longer what he might then: the connection ends, and
+    /// its client asks again.
+    pub(super) async fn until_cut(&self, auth: &Authenticator) {
+        loop {
+            let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let changes = listeners.into_iter().map(|listener| {
+                let principal = Principal::User(listener);
+                Box::pin(async move { auth.until_changed(&principal).await })
+            });
+            // One that never ends, for a connection where nobody listens yet.
+            let changes: Vec<BoxFuture<'_, ()>> = changes
+                .map(|change| change as BoxFuture<'_, ()>)
+                .chain([Box::pin(pending()) as BoxFuture<'_, ()>])
+                .collect();
+            tokio::select! {
+                _ = select_all(changes) => return,
+                () = self.more.notified() => {}
+            }
+        }
+    }
 }
 
 /// The parts of a message: its class, its body, and the address that the sender takes for its own.
@@ -86,12 +123,34 @@ fn parts(payload: Payload) -> (String, Vec<u8>, String) {
     (r#type, payload.body.map(|body| body.value).unwrap_or_default(), client_ip)
 }
 
+/// What the headers of a message show. `Authorization` counts before `accessToken`, and that before a password.
+fn shown(headers: &HashMap<String, String>) -> Credentials<'_> {
+    let filled = |name: &str| {
+        let named = headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).find(|value| !value.is_empty())
+    };
+    if let Some(token) = filled("Authorization").and_then(|text| text.strip_prefix("Bearer ")) {
+        return Credentials::Token(token);
+    }
+    match (filled("accessToken"), filled("username"), filled("password")) {
+        (Some(token), _, _) => Credentials::Token(token),
+        (None, Some(user), Some(password)) => Credentials::Password(user, password),
+        _ => Credentials::None,
+    }
+}
+
 impl Service {
-    pub(super) fn new(session: Addr<GrpcSession>, facts: Facts, memory: MemoryBudget) -> Self {
-        Self { session, facts: Arc::new(facts), memory }
+    pub(super) fn new(
+        session: Addr<GrpcSession>,
+        facts: Arc<Facts>,
+        memory: MemoryBudget,
+        auth: Arc<Authenticator>,
+    ) -> Self {
+        Self { session, facts, memory, auth }
     }
 
     async fn answer(&self, payload: Payload) -> Payload {
+        let headers = payload.metadata.as_ref().map(|metadata| metadata.headers.clone()).unwrap_or_default();
         let (class, body, _) = parts(payload);
         let row = access::find(access::simple(&class));
         let mut reservation = self.memory.reserve();
@@ -110,7 +169,7 @@ impl Service {
         let (id, acted) = match Body::read(&body) {
             Ok(mut body) => {
                 let id = body.request_id.take().unwrap_or_default();
-                let acted = self.act(row, enter, &id, body).await;
+                let acted = self.act(row, enter, &id, (body, &headers)).await;
                 (id, acted)
             }
             Err(error) => (String::new(), self.refuse(enter, Refusal::Undecodable(error.to_string())).await),
@@ -123,11 +182,19 @@ impl Service {
         }
     }
 
-    async fn act(&self, row: &'static Row, enter: Enter, id: &str, body: Body) -> Result<Payload, Refusal> {
-        // Tokens are not looked at as long as there is nobody whom they could make known.
-        let principal = Principal::Anonymous;
-        if let Err(problem) = principal.require(row.access) {
-            return self.refuse(enter, problem).await;
+    async fn act(
+        &self,
+        row: &'static Row,
+        enter: Enter,
+        id: &str,
+        (body, headers): (Body, &HashMap<String, String>),
+    ) -> Result<Payload, Refusal> {
+        let principal = match self.admit(row, headers, &body).await {
+            Ok(principal) => principal,
+            Err(refused) => return self.refuse(enter, refused).await,
+        };
+        if matches!(row.kind, Kind::Listen | Kind::FuzzyWatch) {
+            self.remember(&principal);
         }
         let origin = || request::origin(&principal, &self.facts.from);
         match row.kind {
@@ -146,6 +213,51 @@ impl Service {
             Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id)),
             Kind::Absent(why) => self.refuse(enter, ApiError::new(ErrorCode::Unsupported, why)).await,
         }
+    }
+
+    /// Who asks, if he may.
+    async fn admit(&self, row: &Row, headers: &HashMap<String, String>, body: &Body) -> Result<Principal, ApiError> {
+        if row.access == Access::Public {
+            return Ok(Principal::Anonymous);
+        }
+        let shown = shown(headers);
+        let auth = &self.auth;
+        let principal = match auth.recall(shown) {
+            Some(principal) => principal,
+            None => auth.authenticate(shown, &self.facts.from).await?,
+        };
+        principal.admit(row.access)?;
+        match row.kind {
+            Kind::Query => principal.require(&Demand::Key(Action::Read, &body.key()?))?,
+            Kind::Publish | Kind::Remove => principal.require(&Demand::Key(Action::Write, &body.key()?))?,
+            Kind::Listen => {
+                for key in body.listened() {
+                    principal.require(&Demand::Key(Action::Read, &key))?;
+                }
+            }
+            Kind::FuzzyWatch => {
+                if let Some(pattern) = body.watched() {
+                    let names = (Names::of_pattern(&pattern.group), Names::of_pattern(&pattern.data_id));
+                    let area = Area { namespace: &pattern.namespace, group: names.0, data_id: names.1 };
+                    principal.require(&Demand::Area(Action::Read, area))?;
+                }
+            }
+            Kind::ServerCheck | Kind::HealthCheck | Kind::PushAck | Kind::Absent(_) => {}
+        }
+        Ok(principal)
+    }
+
+    /// What the connection is told of was asked for by somebody who might: see [`Facts::until_cut`].
+    fn remember(&self, principal: &Principal) {
+        let Principal::User(identity) = principal else { return };
+        let mut listeners = self.facts.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = listeners.iter_mut().find(|known| *known == identity);
+        match known {
+            Some(known) if Arc::ptr_eq(known, identity) => return,
+            Some(known) => known.clone_from(identity),
+            None => listeners.push(Arc::clone(identity)),
+        }
+        self.facts.more.notify_one();
     }
 
     /// Lets a request in. Refused when the connection has to be set up for it, and is not.

@@ -23,6 +23,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Service as _, http};
 
 use crate::api::admission::Admission;
+use crate::api::auth::Authenticator;
 use crate::api::memory::MemoryBudget;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
@@ -47,6 +48,7 @@ pub(crate) struct Door {
     pub(super) spec: Spec,
     pub(super) admission: Arc<Admission>,
     pub(super) memory: MemoryBudget,
+    pub(super) auth: Arc<Authenticator>,
     /// How long a body may take to come.
     pub(super) patience: Duration,
     /// Tells when the node stops.
@@ -112,11 +114,14 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
     let id = format!("{}_{}_{}", setup.clock.wall().0, peer.ip(), peer.port());
     let (closing, closed) = oneshot::channel();
     let session = start_once(&door.spec, move |_| GrpcSession::new(setup, number, closing));
-    let service = Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }, door.memory.clone());
+    let facts = Arc::new(Facts::new(id, peer.ip().to_string()));
+    let auth = Arc::clone(&door.auth);
+    let service = Service::new(session.clone(), Arc::clone(&facts), door.memory.clone(), Arc::clone(&auth));
     let methods = Methods::new(service, door);
     // On this thread as well, which has no other.
     drop(tokio::spawn(async move {
-        carry(stream, methods, closed, stopping, &session).await;
+        let cut = facts.until_cut(&auth);
+        carry(stream, methods, (closed, cut), stopping, &session).await;
         session.do_send(ConnectionEnded);
         drop(place);
     }));
@@ -125,14 +130,14 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
 async fn carry(
     stream: TcpStream,
     methods: Methods,
-    mut closed: oneshot::Receiver<()>,
+    (mut closed, cut): (oneshot::Receiver<()>, impl Future<Output = ()>),
     mut stopping: watch::Receiver<bool>,
     session: &actix::Addr<GrpcSession>,
 ) {
     let mut server = http2::Builder::new(TokioExecutor::new());
     server.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD);
     let connection = server.serve_connection(TokioIo::new(stream), methods);
-    let mut connection = std::pin::pin!(connection);
+    let (mut connection, mut cut) = (std::pin::pin!(connection), std::pin::pin!(cut));
     let mut is_stopping = false;
     loop {
         tokio::select! {
@@ -143,6 +148,7 @@ async fn carry(
                 return;
             }
             _ = &mut closed => break,
+            () = cut.as_mut() => break,
             _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_stopping => {
                 is_stopping = true;
                 session.do_send(Stopping);

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS};
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::config::ConfigState;
 use callboard_protocol::content::Content;
 use callboard_protocol::gray::{self, ClientIdentity};
@@ -38,6 +39,7 @@ pub(super) async fn get(call: Call) -> Answer {
         return Err(Fault::unsupported("export"));
     }
     let key = parameters.key(true)?;
+    call.caller.require(&Demand::Key(Action::Read, &key))?;
     let tag = parameters.filled("tag");
     let client = client::identity(&call.request, tag);
     let reading = stale::read(&call.state, key).await?;

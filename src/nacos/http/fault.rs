@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::api::error::{ApiError, entry_of};
 use crate::http::answer::rfc3339;
 use crate::nacos::http::answer::{JSON, TEXT};
+use crate::nacos::refusal::access_refusal;
 
 /// A refusal on its way to the client: a code, whose status the table says, and the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +27,13 @@ pub(super) struct Fault {
     code: ErrorCode,
     body: Cow<'static, str>,
     closes: bool,
+    /// The caller may not.
+    refused: Option<Box<ApiError>>,
 }
 
 impl Fault {
-    fn new(code: ErrorCode, body: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, body: body.into(), closes: false }
+    pub(super) fn new(code: ErrorCode, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, body: body.into(), closes: false, refused: None }
     }
 
     /// What a controller of Nacos says.
@@ -68,8 +71,12 @@ impl Fault {
         Self::caused(ErrorCode::Overloaded, message)
     }
 
-    /// The answer.
-    pub(super) fn into_response(self) -> HttpResponse {
+    /// The answer, to a request for `path`.
+    pub(super) fn into_response(self, path: &str) -> HttpResponse {
+        // Who may not is told so by what stands in front of every controller.
+        if let Some(refused) = self.refused {
+            return turned_away(*refused, path);
+        }
         let entry = entry_of(self.code);
         let mut answer = HttpResponse::build(status(entry.nacos_http));
         answer
@@ -94,6 +101,9 @@ fn status(number: u16) -> StatusCode {
 
 impl From<ApiError> for Fault {
     fn from(error: ApiError) -> Self {
+        if access_refusal(&error).is_some() {
+            return Self { refused: Some(Box::new(error)), ..Self::new(ErrorCode::Forbidden, "") };
+        }
         // A semicolon ends what is said.
         Self { closes: error.closes, ..Self::caused(error.code(), error.detail().replace("; ", ", ")) }
     }
@@ -125,19 +135,19 @@ impl From<MetadataError> for Fault {
 
 /// The answer of a handler that panicked.
 pub(super) fn broken() -> HttpResponse {
-    Fault::from(ApiError::internal()).into_response()
+    Fault::from(ApiError::internal()).into_response("")
 }
 
 /// The error document of Nacos's framework, for a request that no route saw.
 pub(super) fn turned_away(error: ApiError, path: &str) -> HttpResponse {
-    let status = status(error.entry().http);
+    let status = status(if access_refusal(&error).is_some() { error.entry().nacos_http } else { error.entry().http });
     // Nacos writes the offset in digits.
     let now = rfc3339(SystemClock.wall()).replace('Z', "+00:00");
     let document = json!({
         "timestamp": now,
         "status": status.as_u16(),
         "error": status.canonical_reason().unwrap_or_default(),
-        "message": error.detail(),
+        "message": access_refusal(&error).unwrap_or(error.detail()),
         "path": path,
     });
     let mut answer = HttpResponse::build(status);

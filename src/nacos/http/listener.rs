@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use callboard_actors::cache::ReadFailure;
 use callboard_actors::coordinator::WatchRefused;
 use callboard_actors::long_poll::{Hold, PollAnswer};
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::content::Reported;
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::long_poll::Watched;
@@ -40,13 +41,25 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// `POST` of what a client holds.
 pub(super) async fn listen(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let records = listening::parse(parameters.get("Listening-Configs").unwrap_or_default())
         .map_err(|error| Fault::invalid(error.to_string()))?;
+    for record in &records {
+        let key = record.key().map_err(refused_key)?;
+        call.caller.require(&Demand::Key(Action::Read, &key))?;
+    }
+    if records.is_empty() {
+        call.caller.require_nothing();
+    }
     let wait = wait(&call.request)?;
     let client = client::identity(&call.request, None).into_owned();
     let held = wait.map(|_| hold(&call.request));
-    let changed = changed(&call.state, &records, client, wait).await?;
+    let refused = call.caller.changed(&call.state);
+    let changed = tokio::select! {
+        changed = changed(&call.state, &records, client, wait) => changed?,
+        // What the client asks next is answered by what it may then.
+        () = refused => Vec::new(),
+    };
     drop(held);
     let version = filled_header(&call.request, &CLIENT_VERSION);
     let in_headers = wait.is_none() && listening::wants_headers(version);

@@ -7,6 +7,7 @@ use callboard_actors::runtime::{AskError, ask};
 use callboard_actors::store::{CommitError, Namespace, NamespaceSummary, WriteError};
 use callboard_actors::store_reader::ListNamespaces;
 use callboard_actors::store_writer::{CreateNamespace, DeleteNamespace, EditNamespace};
+use callboard_protocol::access::grant::{Action, Area, Demand};
 use callboard_protocol::config::check_text;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::{PUBLIC_NAMESPACE, namespace, namespace_of};
@@ -54,10 +55,15 @@ impl From<NamespaceSummary> for Shown {
     }
 }
 
+fn manage(id: &str) -> Demand<'_> {
+    Demand::Area(Action::Manage, Area::of_namespace(id))
+}
+
 /// `GET` of all namespaces, of one, or of whether one exists.
 pub(super) async fn get(call: Call) -> Answer {
     let parameters = Parameters::of_query(&call.request)?;
-    let all = ask(&call.state.worker.store, ListNamespaces, READ_DEADLINE).await??;
+    let mut all = ask(&call.state.worker.store, ListNamespaces, READ_DEADLINE).await??;
+    all.retain(|namespace| call.caller.may(&Demand::Namespace(&namespace.id)));
     if parameters.is_on("checkNamespaceIdExist") {
         let wanted = parameters.filled("customNamespaceId").map(|id| namespace_of(Some(id)));
         return Ok(truth(wanted.is_some_and(|wanted| all.iter().any(|namespace| namespace.id == wanted))));
@@ -73,8 +79,9 @@ pub(super) async fn get(call: Call) -> Answer {
 
 /// `POST` of a new namespace; a UUID when nobody says.
 pub(super) async fn create(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let id = parameters.filled("customNamespaceId").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    call.caller.require(&manage(&id))?;
     let Some(namespace) = named(id, parameters.get("namespaceName"), parameters.text("namespaceDesc")) else {
         return Ok(truth(false));
     };
@@ -90,8 +97,9 @@ pub(super) async fn create(mut call: Call) -> Answer {
 
 /// `PUT` of what people see.
 pub(super) async fn edit(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let id = parameters.filled("namespace").unwrap_or_default().to_owned();
+    call.caller.require(&manage(&id))?;
     let Some(namespace) = named(id, parameters.get("namespaceShowName"), parameters.text("namespaceDesc")) else {
         return Ok(truth(false));
     };
@@ -103,8 +111,9 @@ pub(super) async fn edit(mut call: Call) -> Answer {
 
 /// `DELETE` of a namespace. One that holds configurations stays, and so does the default one.
 pub(super) async fn remove(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let id = namespace_of(parameters.get("namespaceId")).to_owned();
+    call.caller.require(&manage(&id))?;
     match ask(&call.state.worker.node.store_writer, DeleteNamespace { id }, WRITE_DEADLINE).await {
         // What is not there is removed, too.
         Ok(Err(WriteError::NamespaceMissing { .. })) => Ok(truth(true)),

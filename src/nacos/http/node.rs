@@ -63,7 +63,7 @@ pub(super) async fn state(call: Call) -> Answer {
         "startup_mode": mode,
         "function_mode": Value::Null,
         "server_port": call.state.shared.address.port().to_string(),
-        "auth_enabled": "false",
+        "auth_enabled": call.state.shared.auth.is_on().to_string(),
         "auth_system_type": "nacos",
         "auth_admin_request": "false",
         "login_page_enabled": "false",

@@ -16,8 +16,10 @@ use callboard_protocol::key::{
 use futures_util::stream::once;
 use multer::Multipart;
 
+use crate::api::auth::Credentials;
 use crate::api::state::State;
 use crate::http::connection::take_moved_query;
+use crate::http::route::Caller;
 use crate::http::{body, query};
 use crate::nacos::http::fault::Fault;
 
@@ -48,7 +50,11 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     /// As [`of_query`](Self::of_query); or the body can't be read.
-    pub(super) async fn of_form(request: &'a HttpRequest, payload: &mut Payload, state: &State) -> Result<Self, Fault> {
+    pub(super) async fn of_form(
+        request: &'a HttpRequest,
+        payload: &mut Payload,
+        (state, caller): (&State, &mut Caller),
+    ) -> Result<Self, Fault> {
         let mut parameters = Self::default();
         match take_moved_query(request) {
             Some(query) => parameters.add_owned(&query)?,
@@ -59,8 +65,19 @@ impl<'a> Parameters<'a> {
             let limits = body::Limits { max: MAX_BODY, patience: state.shared.limits.body_timeout };
             parameters.add_form(form, body::read(request.headers(), payload, limits).await?).await?;
         }
+        caller.show(parameters.shown(), request, state).await?;
         parameters.check_names()?;
         Ok(parameters)
+    }
+
+    /// What they show of who asks.
+    fn shown(&self) -> Credentials<'_> {
+        let filled = |name| self.get(name).filter(|value| !value.is_empty());
+        match (filled("accessToken"), filled("username"), filled("password")) {
+            (Some(token), _, _) => Credentials::Token(token),
+            (None, Some(user), Some(password)) => Credentials::Password(user, password),
+            _ => Credentials::None,
+        }
     }
 
     async fn add_form(&mut self, form: Form, body: Bytes) -> Result<(), Fault> {

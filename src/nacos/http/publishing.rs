@@ -4,6 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use bytes::Bytes;
+use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::write_request::{Change, Condition, KeyWrite, Origin, Source};
@@ -24,13 +25,14 @@ const BETA_IPS: HeaderName = HeaderName::from_static("betaips");
 
 /// `POST` of a configuration.
 pub(super) async fn publish(mut call: Call) -> Answer {
-    let mut parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let mut parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     for (switch, what) in [("import", "import"), ("clone", "clone")] {
         if parameters.is_on(switch) {
             return Err(Fault::unsupported(what));
         }
     }
     let key = parameters.key(false)?;
+    call.caller.require(&Demand::Key(Action::Write, &key))?;
     let content = parameters.take("content").ok_or_else(|| Fault::missing("content"))?;
     let content = Content::new(exactly(content)).map_err(|error| Fault::invalid(refusal_of_content(&error)))?;
     refuse_gray(&parameters, &call.request)?;
@@ -40,19 +42,20 @@ pub(super) async fn publish(mut call: Call) -> Answer {
     };
     let edit = edit(|name| parameters.filled(name), |name| parameters.text(name)).map_err(Fault::invalid)?;
     let change = Change::Put { content, edit: Box::new(edit) };
-    let origin = origin(&parameters, &call.principal, client::address(&call.request))?;
+    let origin = origin(&parameters, call.caller.principal(), client::address(&call.request))?;
     settle(&call.state, KeyWrite { key, condition, change }, origin).await
 }
 
 /// `DELETE` of a configuration. One that is not there is removed, too.
 pub(super) async fn remove(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, &call.state).await?;
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     if parameters.get("delType") == Some("ids") {
         return Err(Fault::unsupported("delType=ids"));
     }
     refuse_gray(&parameters, &call.request)?;
     let key = parameters.key(false)?;
-    let origin = origin(&parameters, &call.principal, client::address(&call.request))?;
+    call.caller.require(&Demand::Key(Action::Write, &key))?;
+    let origin = origin(&parameters, call.caller.principal(), client::address(&call.request))?;
     settle(&call.state, KeyWrite { key, condition: Condition::None, change: Change::Remove }, origin).await
 }
 

@@ -7,6 +7,7 @@ use callboard_actors::cache::reader::Get;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{Pattern, Search};
 use callboard_actors::store_reader::ListHistory;
+use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::config::{ConfigState, MAX_APPLICATION, check_text};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
@@ -105,6 +106,14 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
         }
         Ok(values.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
+    let names = |name: &str, mode| {
+        parameters.filled(name).and_then(|text| match mode {
+            Mode::Accurate => Some(Names::One(text)),
+            Mode::Blur => Names::of_pattern(text),
+        })
+    };
+    let area = Area { namespace: parameters.namespace(), group: names("group", mode), data_id: names("dataId", mode) };
+    call.caller.require(&Demand::Area(Action::Read, area))?;
     check_text("appName", parameters.filled("appName").unwrap_or_default(), MAX_APPLICATION)?;
     let types = if mode == Mode::Blur { listed("types")? } else { Vec::new() };
     let kinds: Vec<_> = types.iter().filter_map(|text| text.parse().ok()).collect();
@@ -127,6 +136,7 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
 /// One configuration with all that is known of it; an empty body when there is none.
 pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
     let key = parameters.key(true)?;
+    call.caller.require(&Demand::Key(Action::Read, &key))?;
     let state = ask(&call.state.worker.reader, Get { key }, READ_DEADLINE).await??;
     if state.is_absent() {
         return Ok(word(TEXT, ""));
