@@ -2,7 +2,8 @@
 //! decision about access and the rules of names; checks no password, signs nothing and knows no door.
 //!
 //! Reading order: [`grant`] (what is allowed where, and the one decision) · [`directory`] (who has which grants) ·
-//! [`change`] (what a change writes, or why it is refused) · [`password`] (which are taken) · [`throttle`] (who may try to log in again).
+//! [`change`] (what a change writes, or why it is refused) · [`password`] (which are taken) · [`throttle`] (who may try
+//! to log in again).
 
 pub mod change;
 pub mod directory;

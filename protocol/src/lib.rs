@@ -9,8 +9,9 @@
 //! every node does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`membership_view`]
 //! (what it makes of the others) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent)
 //! · [`long_poll`] (who waits for which key) · [`session`] (what a native client is sent) · [`push_ledger`],
-//! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) ·
-//! [`access`] (who may do what) · [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written decoders)
+//! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) · [`access`] (who
+//! may do what) · [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written
+//! decoders)
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 

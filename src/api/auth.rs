@@ -2,8 +2,8 @@
 //! moment ago, so that it costs little to ask again, and who was refused how often. What somebody may do is decided in
 //! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
 //!
-//! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a log-in gives) · `setup` (the
-//! first administrator and the first key).
+//! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
+//! log-in gives) · `setup` (the first administrator and the first key).
 
 mod passwords;
 mod setup;

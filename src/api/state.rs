@@ -18,7 +18,7 @@ use crate::settings::Settings;
 
 /// What the settings say about requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub(crate) struct Options {
     pub(crate) body_timeout: Duration,
     pub(crate) publish_wait: Duration,
     pub(crate) heartbeat: Duration,
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) address: SocketAddr,
     /// Under which names it is asked.
     pub(crate) hosts: OwnHosts,
-    pub(crate) limits: Limits,
+    pub(crate) options: Options,
     pub(crate) figures: Figures,
     pub(crate) exposition: Registry,
     pub(crate) draining: Draining,
@@ -64,7 +64,7 @@ impl Shared {
         (admission, draining): (Arc<Admission>, Draining),
         auth: Arc<Authenticator>,
     ) -> Self {
-        let limits = Limits {
+        let options = Options {
             body_timeout: settings.http.body_timeout,
             publish_wait: settings.publish.patience(),
             heartbeat: settings.watch.heartbeat,
@@ -79,7 +79,7 @@ impl Shared {
         // Without authentication what reaches a loopback address is trusted, so it has to be known who does.
         let any = auth.is_on() || !address.ip().is_loopback();
         let hosts = OwnHosts::new(any, &settings.http.allowed_hosts);
-        Self { address, hosts, limits, figures, exposition, draining, admission, auth }
+        Self { address, hosts, options, figures, exposition, draining, admission, auth }
     }
 }
 

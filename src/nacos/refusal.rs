@@ -1,4 +1,5 @@
-//! How Nacos tells somebody that he may not, over HTTP and over gRPC alike. Owns these words, which its clients look at.
+//! How Nacos tells somebody that he may not, over HTTP and over gRPC alike. Owns these words, which its clients look
+//! at.
 
 use callboard_protocol::error_code::ErrorCode;
 use serde_json::Value;

@@ -34,8 +34,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const MADE_UP: usize = 16;
 
 impl Secrets {
-    /// Those of a node: from the file that the settings name, else what its cluster's keys give, else from a file of its
-    /// own that is made when it is missing.
+    /// Those of a node: from the file that the settings name, else what its cluster's keys give, else from a file of
+    /// its own that is made when it is missing.
     ///
     /// # Errors
     /// A file can't be read or made, can be read by others, or holds too little.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use actix::{Addr, Message};
 use callboard_actors::runtime::ask;
 use callboard_actors::session::grpc::message::{
-    Enter, Entered, Fault, Listen, Make, Notice, OpenStream, Query, StreamEnded, Told, Unlisten, UnwatchPattern,
-    WatchPattern, Word,
+    Enter, Entered, Fault, InboundMessage, Listen, Make, Notice, OpenStream, Query, StreamEnded, StreamMessage,
+    Unlisten, UnwatchPattern, WatchPattern,
 };
 use callboard_actors::session::grpc::{Act, GrpcSession};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStream;
@@ -46,7 +46,7 @@ const OUTLET: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     session: Addr<GrpcSession>,
-    facts: Arc<Facts>,
+    peer: Arc<Peer>,
     memory: MemoryBudget,
     auth: Arc<Authenticator>,
 }
@@ -77,9 +77,9 @@ impl From<Fault> for Refusal {
     }
 }
 
-/// What is known of a connection.
+/// The other end of a connection.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(super) struct Peer {
     /// Its name, as clients are told.
     pub(super) id: String,
     /// The address at its other end, without the port.
@@ -90,7 +90,7 @@ pub(super) struct Facts {
     more: Notify,
 }
 
-impl Facts {
+impl Peer {
     pub(super) fn new(id: String, from: String) -> Self {
         Self { id, from, listeners: Mutex::default(), more: Notify::new() }
     }
@@ -142,11 +142,11 @@ fn shown(headers: &HashMap<String, String>) -> Credentials<'_> {
 impl Service {
     pub(super) fn new(
         session: Addr<GrpcSession>,
-        facts: Arc<Facts>,
+        peer: Arc<Peer>,
         memory: MemoryBudget,
         auth: Arc<Authenticator>,
     ) -> Self {
-        Self { session, facts, memory, auth }
+        Self { session, peer, memory, auth }
     }
 
     async fn answer(&self, payload: Payload) -> Payload {
@@ -196,11 +196,11 @@ impl Service {
         if matches!(row.kind, Kind::Listen | Kind::FuzzyWatch) {
             self.remember(&principal);
         }
-        let origin = || request::origin(&principal, &self.facts.from);
+        let origin = || request::origin(&principal, &self.peer.from);
         match row.kind {
             Kind::ServerCheck => {
                 self.enter(enter).await?;
-                Ok(answer::checked(id, &self.facts.id))
+                Ok(answer::checked(id, &self.peer.id))
             }
             Kind::HealthCheck | Kind::PushAck => {
                 self.enter(enter).await?;
@@ -224,7 +224,7 @@ impl Service {
         let auth = &self.auth;
         let principal = match auth.recall(shown) {
             Some(principal) => principal,
-            None => auth.authenticate(shown, &self.facts.from).await?,
+            None => auth.authenticate(shown, &self.peer.from).await?,
         };
         principal.admit(row.access)?;
         match row.kind {
@@ -247,17 +247,17 @@ impl Service {
         Ok(principal)
     }
 
-    /// What the connection is told of was asked for by somebody who might: see [`Facts::until_cut`].
+    /// What the connection is told of was asked for by somebody who might: see [`Peer::until_cut`].
     fn remember(&self, principal: &Principal) {
         let Principal::User(identity) = principal else { return };
-        let mut listeners = self.facts.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.peer.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let known = listeners.iter_mut().find(|known| *known == identity);
         match known {
             Some(known) if Arc::ptr_eq(known, identity) => return,
             Some(known) => known.clone_from(identity),
             None => listeners.push(Arc::clone(identity)),
         }
-        self.facts.more.notify_one();
+        self.peer.more.notify_one();
     }
 
     /// Lets a request in. Refused when the connection has to be set up for it, and is not.
@@ -347,8 +347,8 @@ impl Service {
         }
     }
 
-    /// Takes in what the client says over its stream, one word after the other, until either side ends it.
-    async fn hear(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
+    /// Takes in what the client says over its stream, one message after the other, until either side ends it.
+    async fn read_stream(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
         loop {
             let message = tokio::select! {
                 message = incoming.message() => message,
@@ -358,11 +358,13 @@ impl Service {
                 Ok(Some(payload)) => {
                     let (class, body, claimed) = parts(payload);
                     let bytes = body.len();
-                    let word = match Body::read(&body) {
-                        Ok(body) => body.word(access::simple(&class), &self.facts.id, &self.facts.from, &claimed),
-                        Err(_unreadable) => Word::Other,
+                    let message = match Body::read(&body) {
+                        Ok(body) => {
+                            body.stream_message(access::simple(&class), &self.peer.id, &self.peer.from, &claimed)
+                        }
+                        Err(_unreadable) => StreamMessage::Other,
                     };
-                    if self.session.send(Told { stream, bytes, word }).await.is_err() {
+                    if self.session.send(InboundMessage { stream, bytes, message }).await.is_err() {
                         return;
                     }
                 }
@@ -397,7 +399,7 @@ impl BiRequestStream for Service {
         let stream = ask(&self.session, OpenStream(outlet), ASK).await.map_err(gone)?;
         // Both go together with what is told: whoever hears ends with it.
         let (complete, is_complete) = oneshot::channel();
-        drop(tokio::spawn(self.clone().hear(stream, request.into_inner(), is_complete)));
+        drop(tokio::spawn(self.clone().read_stream(stream, request.into_inner(), is_complete)));
         let told = poll_fn(move |task| {
             let _told_to_the_end: &oneshot::Sender<()> = &complete;
             notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice))))

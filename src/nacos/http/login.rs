@@ -1,5 +1,5 @@
-//! The login that SDKs do when they were given a user name. Where nobody has to be known and there are no users, everybody
-//! is let in, under the name that Nacos gives out when its own authentication is switched off.
+//! The login that SDKs do when they were given a user name. Where nobody has to be known and there are no users,
+//! everybody is let in, under the name that Nacos gives out when its own authentication is switched off.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};

@@ -8,8 +8,8 @@ use callboard_protocol::access::directory::{ADMIN_ROLE, Role, SigningKey, Token}
 use callboard_protocol::access::grant::{Action, Grant, Pattern, Scope};
 use callboard_protocol::time::WallMillis;
 
-use super::ground::{Ground, NOON};
 use super::on_every_database;
+use super::testbed::{NOON, Testbed};
 use crate::store::WriteError;
 
 on_every_database!(
@@ -27,9 +27,9 @@ fn first() -> Change {
     Change::FirstAdministrator { name: "root".to_owned(), password_hash: "hash".to_owned() }
 }
 
-async fn what_was_changed_is_read(ground: Arc<Ground>) {
-    assert_eq!(ground.reader.access_revision().await.unwrap(), 0);
-    assert_eq!(ground.writer.change_access(first(), NOON).await.unwrap(), 1);
+async fn what_was_changed_is_read(testbed: Arc<Testbed>) {
+    assert_eq!(testbed.reader.access_revision().await.unwrap(), 0);
+    assert_eq!(testbed.writer.change_access(first(), NOON).await.unwrap(), 1);
     let scope = Scope { namespace: Pattern::new("prod*").unwrap(), ..Scope::everything() };
     let grant = Grant { scope, actions: BTreeSet::from([Action::Read, Action::Gray]) };
     let role = Role { grants: vec![grant.clone()], description: "für alle 名前".to_owned() };
@@ -48,43 +48,43 @@ async fn what_was_changed_is_read(ground: Arc<Ground>) {
         Change::AddToken { id: "t".to_owned(), token: token.clone() },
         Change::AddKey { id: "k".to_owned(), key: key.clone(), retire: NOON },
     ] {
-        ground.writer.change_access(change, NOON).await.unwrap();
+        testbed.writer.change_access(change, NOON).await.unwrap();
     }
-    let read = ground.reader.directory().await.unwrap();
-    assert_eq!((read.revision, ground.reader.access_revision().await.unwrap()), (5, 5));
+    let read = testbed.reader.directory().await.unwrap();
+    assert_eq!((read.revision, testbed.reader.access_revision().await.unwrap()), (5, 5));
     assert_eq!(read.administrators().collect::<Vec<_>>(), ["root"]);
     assert_eq!((&read.roles["role"], &read.tokens["t"], &read.keys["k"]), (&role, &token, &key));
-    ground.writer.change_access(Change::RemoveToken { id: "t".to_owned() }, NOON).await.unwrap();
-    assert!(ground.reader.directory().await.unwrap().tokens.is_empty());
+    testbed.writer.change_access(Change::RemoveToken { id: "t".to_owned() }, NOON).await.unwrap();
+    assert!(testbed.reader.directory().await.unwrap().tokens.is_empty());
 }
 
-async fn what_is_refused_writes_nothing(ground: Arc<Ground>) {
-    ground.writer.change_access(first(), NOON).await.unwrap();
-    let before = ground.reader.directory().await.unwrap();
+async fn what_is_refused_writes_nothing(testbed: Arc<Testbed>) {
+    testbed.writer.change_access(first(), NOON).await.unwrap();
+    let before = testbed.reader.directory().await.unwrap();
     let withdraw = Change::Withdraw { user: Some("root".to_owned()), role: ADMIN_ROLE.to_owned() };
-    let refused = ground.writer.change_access(withdraw, NOON).await;
+    let refused = testbed.writer.change_access(withdraw, NOON).await;
     assert!(matches!(refused, Err(WriteError::AccessRefused(Refusal::LastAdministrator { .. }))));
-    assert_eq!(ground.reader.directory().await.unwrap(), before);
+    assert_eq!(testbed.reader.directory().await.unwrap(), before);
 }
 
-async fn names_are_told_apart_by_every_byte(ground: Arc<Ground>) {
+async fn names_are_told_apart_by_every_byte(testbed: Arc<Testbed>) {
     let names = ["ann", "Ann", "änn", "名前", &"😀".repeat(32)];
     for name in names {
-        ground.writer.change_access(add(name), NOON).await.unwrap();
+        testbed.writer.change_access(add(name), NOON).await.unwrap();
     }
-    let read = ground.reader.directory().await.unwrap();
+    let read = testbed.reader.directory().await.unwrap();
     assert_eq!(read.users.len(), names.len());
     assert!(names.iter().all(|name| read.users.contains_key(*name)));
 }
 
-async fn changes_at_the_same_time_are_made_one_after_the_other(ground: Arc<Ground>) {
+async fn changes_at_the_same_time_are_made_one_after_the_other(testbed: Arc<Testbed>) {
     let changes = (0..8).map(|at| {
-        let ground = Arc::clone(&ground);
-        tokio::spawn(async move { ground.writer.change_access(add(&format!("user-{at}")), NOON).await })
+        let testbed = Arc::clone(&testbed);
+        tokio::spawn(async move { testbed.writer.change_access(add(&format!("user-{at}")), NOON).await })
     });
     for change in changes.collect::<Vec<_>>() {
         change.await.unwrap().unwrap();
     }
-    let read = ground.reader.directory().await.unwrap();
+    let read = testbed.reader.directory().await.unwrap();
     assert_eq!((read.revision, read.users.len()), (8, 8));
 }
