@@ -8,8 +8,8 @@ mod faults;
 pub(crate) mod load;
 mod publishers;
 pub(crate) mod round;
-pub(crate) mod stage;
 mod subscribers;
+pub(crate) mod testbed;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -125,8 +125,8 @@ async fn run(
     tokio::time::sleep(CALM).await;
     let memory = CacheReads::of(&cluster.clients()).await?.since(&memory);
     tally.look(cluster).await?;
-    let (stage, director, lengths) = (load.stage(), load.director(), plan.lengths);
-    let mut injected = Scene { cluster, server, stage, director, lengths, rng }.inject(fault).await?;
+    let (testbed, controller, lengths) = (load.testbed(), load.controller(), plan.lengths);
+    let mut injected = Scene { cluster, server, testbed, controller, lengths, rng }.inject(fault).await?;
     tally.look(cluster).await?;
     tokio::time::sleep(CALM).await;
     let (mut seen, mut history) = load.finish(cluster).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Scenario;
 use super::galera::Galera;
-use super::ground::DATABASE;
+use super::replicated_database::DATABASE;
 use super::round::Round;
 use crate::cluster::Cluster;
 use crate::database_server::Engine;

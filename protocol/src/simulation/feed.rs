@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::event_loop::{Act, Simulation, What};
 use super::mail::{Mail, ToCache, ToFeed};
 use super::node::Run;
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
 use super::work::Task;
-use super::world::{Act, What, World};
 use crate::config::{SharedState, Version};
 use crate::feed::{Sequencer, Span};
 use crate::key::ConfigKey;
@@ -39,7 +39,7 @@ impl Subscriber {
     }
 }
 
-impl World {
+impl Simulation {
     pub(super) fn feed(&mut self, node: usize, to: ToFeed) {
         match to {
             ToFeed::Heard(span) => self.hear(node, span),
@@ -133,7 +133,7 @@ impl World {
         let node = up[self.chance.index(up.len())];
         subscriber.at = Some((node, self.nodes[node].process));
         subscriber.outbox = Outbox::new(subscriber.resume, 16);
-        self.log(|world| format!("  subscriber {index} is at {}", world.nodes[node].name));
+        self.log(|simulation| format!("  subscriber {index} is at {}", simulation.nodes[node].name));
         if self.is_broken(Variant::ConnectUnguarded) {
             for key in self.keys.clone() {
                 use crate::cache::Entries as _;

@@ -268,7 +268,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A conversation that is driven as its contract says, and what it has to keep in mind.
-struct World {
+struct Testbed {
     talk: Talk,
     under_way: usize,
     registering: Option<Vec<Selector>>,
@@ -277,7 +277,7 @@ struct World {
     last_words: usize,
 }
 
-impl World {
+impl Testbed {
     fn step(&mut self, step: Step) {
         let was_ending = self.talk.is_ending();
         match step {
@@ -353,12 +353,12 @@ proptest! {
     fn a_conversation_ends_once_and_keeps_no_watch_that_nobody_knows(steps in prop::collection::vec(step(), 1..80)) {
         let held = BTreeSet::new();
         let talk = Talk::new(RULES);
-        let mut world = World { talk, under_way: 0, registering: None, held, given: 0, last_words: 0 };
+        let mut testbed = Testbed { talk, under_way: 0, registering: None, held, given: 0, last_words: 0 };
         for step in steps {
-            world.step(step);
-            if !world.talk.is_ending() {
-                let (_, [watches, _, under_way, _]) = world.talk.standing();
-                prop_assert_eq!((watches, under_way), (world.held.len(), world.under_way));
+            testbed.step(step);
+            if !testbed.talk.is_ending() {
+                let (_, [watches, _, under_way, _]) = testbed.talk.standing();
+                prop_assert_eq!((watches, under_way), (testbed.held.len(), testbed.under_way));
                 prop_assert!(watches <= RULES.watches && under_way <= RULES.requests);
             }
         }

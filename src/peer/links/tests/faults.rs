@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::peer::frame::Sealer;
 use crate::peer::handshake;
-use crate::peer::links::tests::world::{
+use crate::peer::links::tests::testbed::{
     DEADLINE, Plan, TestNode, abort, link, listener, node, number, say_until_heard,
 };
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::peer::key::{ClusterKey, ClusterKeys};
 use crate::peer::links::pending_handshakes::{PendingHandshakes, SLOTS};
-use crate::peer::links::tests::world::{DEADLINE, Plan, TestNode, link, say_until_heard};
+use crate::peer::links::tests::testbed::{DEADLINE, Plan, TestNode, link, say_until_heard};
 
 /// What a stranger reads until the connection ends.
 async fn told(stream: &mut TcpStream) -> usize {

@@ -75,7 +75,7 @@ impl Dialer for FakeDialer {
     }
 }
 
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) links: Addr<PeerLinks>,
     pub(super) transport: LinkTransport,
     pub(super) metrics: PeerMetrics,
@@ -91,7 +91,7 @@ pub(super) struct Wire {
     version: u16,
 }
 
-impl World {
+impl Testbed {
     /// The links of node `me`, on paused time.
     pub(super) fn start() -> Self {
         tokio::time::pause();

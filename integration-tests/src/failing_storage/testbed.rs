@@ -33,13 +33,13 @@ const LEAST_LIMIT: u64 = 48 * 1024;
 
 /// What is tried.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Testbed {
     pub(super) node: Node,
     pub(super) database: Option<DatabaseServer>,
     shim: Shim,
 }
 
-impl Stage {
+impl Testbed {
     /// Starts a node on SQLite, or a database server and a node on it.
     pub(super) async fn open(server: Option<Engine>) -> anyhow::Result<Self> {
         let mut setup = Setup::new().flag("publish-timeout", PUBLISH_TIMEOUT);
@@ -84,7 +84,7 @@ impl Stage {
         self.database.as_ref().map_or_else(|| self.node.volume(), DatabaseServer::volume)
     }
 
-    /// Lets the storage fail until [`Stage::mend`].
+    /// Lets the storage fail until [`Testbed::mend`].
     pub(super) fn fail(&self, kind: Kind, next: u64, rng: &mut Rng) -> anyhow::Result<()> {
         let orders = kind.orders(next, rng);
         self.note(&format!("{kind}: {orders:?}"))?;
@@ -139,7 +139,7 @@ impl Stage {
         self.node.kill()
     }
 
-    /// As [`Stage::restart_database`] while the server's storage may fail: it need not start.
+    /// As [`Testbed::restart_database`] while the server's storage may fail: it need not start.
     pub(super) async fn restart_failing_database(&mut self) -> anyhow::Result<()> {
         if let Err(error) = self.restart_database().await {
             self.note(&format!("the database server did not start: {error:#}"))?;

@@ -42,7 +42,7 @@ use crate::wiring::{Node, NodeOptions, Threads, Way, Worker};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) node: Node,
     pub(super) workers: Vec<Worker>,
     published: Cell<usize>,
@@ -70,13 +70,13 @@ pub(super) async fn next_state(frames: &mut mpsc::Receiver<Frame>) -> (String, V
 }
 
 /// Follows one key by long polls, as a client does, until it has this content.
-pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
+pub(super) async fn poll_until(testbed: Rc<Testbed>, data_id: String, end: &str) {
     let mut held: Option<Md5> = None;
     while held != Some(Md5::of(end.as_bytes())) {
-        match world.poll(&data_id, held, Duration::from_secs(60)).await {
+        match testbed.poll(&data_id, held, Duration::from_secs(60)).await {
             Ok(PollAnswer::Changed(records)) => {
                 assert_eq!(records, [0]);
-                held = world.get(&data_id).await.formal.as_ref().map(Content::md5);
+                held = testbed.get(&data_id).await.formal.as_ref().map(Content::md5);
             }
             // An actor on the way is being rebuilt.
             Ok(PollAnswer::Failed(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -86,22 +86,22 @@ pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
 }
 
 /// Publishes rising numbers to one key until told to stop.
-pub(super) async fn publish_until(world: Rc<World>, data_id: String, stop: Rc<Cell<bool>>) {
+pub(super) async fn publish_until(testbed: Rc<Testbed>, data_id: String, stop: Rc<Cell<bool>>) {
     let mut last = Version::ZERO;
     for n in 0.. {
         if stop.get() {
             return;
         }
-        let version = world.settle(&data_id, &n.to_string()).await;
+        let version = testbed.settle(&data_id, &n.to_string()).await;
         assert!(version > last, "a later publish got an older version");
         last = version;
-        let state = world.get(&data_id).await;
+        let state = testbed.get(&data_id).await;
         assert!(state.version >= version, "a read is older than a publish that returned");
-        world.published.set(world.published.get() + 1);
+        testbed.published.set(testbed.published.get() + 1);
     }
 }
 
-impl World {
+impl Testbed {
     /// A node that is alone.
     pub(super) async fn start() -> Self {
         let directory = Rc::new(tempfile::tempdir().unwrap());
