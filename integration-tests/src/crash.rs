@@ -1,4 +1,4 @@
-//! The crash proof: a node is killed amid many publishers, started again, and must remember exactly what it said.
+//! The crash check: a node is killed amid many publishers, started again, and must remember exactly what it said.
 //!
 //! Each round: publishers send unique contents, each with an idempotency key of its own, to keys of their own and to
 //! shared ones; at a random moment the node gets SIGKILL. After the restart every acknowledged publish must read back,

@@ -1,4 +1,4 @@
-//! Two rounds of the crash proof, and some tens of injections of the one with a storage that fails; `crash-proof` runs
+//! Two rounds of the crash check, and some tens of injections of the one with a storage that fails; `crash-check` runs
 //! many.
 
 use anyhow::Result;

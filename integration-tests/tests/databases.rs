@@ -83,7 +83,7 @@ async fn serves(url: String) -> Result<()> {
     Ok(())
 }
 
-/// One round of the crash proof.
+/// One round of the crash check.
 async fn survives(url: String) -> Result<()> {
     let seed = fastrand::u64(..);
     let setup = Setup::new().variable("CALLBOARD_DATABASE_URL", &url);

@@ -1,4 +1,4 @@
-//! The clients of the freshness proof: publishers, readers, event streams and waits. Each records what it saw and
+//! The clients of the freshness check: publishers, readers, event streams and waits. Each records what it saw and
 //! stops at the first answer that no client should get.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The freshness proof: readers and publishers hammer a few keys while the cache is far too small for them and is
-//! compared with the database all the time; subscribers of every kind listen. Afterwards the whole recording must keep
-//! the rules of [`crate::checker`]. Owns the plan, the testbed and the report; what each client does stands in
-//! `hammer/clients.rs`.
+//! The freshness check: readers and publishers use a few keys as fast as they can while the cache is far too small for
+//! them and is compared with the database all the time; subscribers of every kind listen. Afterwards the whole
+//! recording must keep the rules of [`crate::checker`]. Owns the plan, the testbed and the report; what each client
+//! does stands in `freshness/clients.rs`.
 
 mod clients;
 
@@ -23,7 +23,7 @@ use crate::heard::Newest;
 use crate::history::{Clock, History, Record, Stored, What};
 use crate::node::{Node, Setup};
 
-const GROUP: &str = "hammer";
+const GROUP: &str = "freshness";
 const HOT_KEYS: usize = 8;
 const COLD_KEYS: usize = 24;
 
@@ -181,7 +181,8 @@ fn subscribers(testbed: &Testbed, rng: &mut Rng, history: &mut History) -> JoinS
         }
         running.spawn(clients::keep_waiting(testbed.clone(), number(&one), key.clone()));
     }
-    for (group, reconnects) in [("", None), ("&group=hammer", None), ("", Some(100)), ("&group=hammer", Some(20))] {
+    for (group, reconnects) in [("", None), ("&group=freshness", None), ("", Some(100)), ("&group=freshness", Some(20))]
+    {
         let query = format!("namespace=public{group}&prefix=hot-");
         let stream =
             clients::Stream { subscriber: number(&testbed.hot), keys: testbed.hot.to_vec(), query, reconnects };

@@ -1,4 +1,4 @@
-//! The freshness proof of a cluster: publishers on distinct keys over all nodes, each publish followed at once by a
+//! The freshness check of a cluster: publishers on distinct keys over all nodes, each publish followed at once by a
 //! read of every node. A read that gives an older version than the one just acknowledged is stale. Owns the plan and
 //! the counts; the comparison of speeds stands in [`measure`].
 
@@ -112,7 +112,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let stopped = Arc::new(AtomicBool::new(false));
     let mut publishers = JoinSet::new();
     for place in 0..plan.publishers {
-        let key = ConfigKey::new("public", "hammer", &format!("k{place}"))?;
+        let key = ConfigKey::new("public", "freshness", &format!("k{place}"))?;
         publishers.spawn(publish_and_read(nodes.clone(), place, key, stopped.clone()));
     }
     tokio::time::sleep(plan.duration).await;

@@ -1,4 +1,4 @@
-//! `crash-proof`: kills a node amid publishers, again and again, or lets its storage fail, and exits 1 if it ever
+//! `crash-check`: kills a node amid publishers, again and again, or lets its storage fail, and exits 1 if it ever
 //! forgot what it said.
 
 use std::path::PathBuf;
