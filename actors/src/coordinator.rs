@@ -115,7 +115,7 @@ struct Registered {
 #[derive(Debug)]
 pub struct Coordinator {
     bus: Addr<EventBus>,
-    limits: Limits,
+    capacity: Capacity,
     watches: HashMap<WatchId, Registered>,
     /// Watches of named keys.
     exact: HashMap<ConfigKey, Vec<WatchId>>,
@@ -129,7 +129,7 @@ pub struct Coordinator {
 
 /// What one coordinator holds at most.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct Capacity {
     /// Watches of held requests and streams.
     pub watches: usize,
     /// Watches of native sessions.
@@ -139,10 +139,10 @@ pub struct Limits {
 impl Coordinator {
     /// A coordinator that hears of changes from `bus`; `node` is the one it is of.
     #[must_use]
-    pub fn new(bus: Addr<EventBus>, limits: Limits, node: NodeId) -> Self {
+    pub fn new(bus: Addr<EventBus>, capacity: Capacity, node: NodeId) -> Self {
         Self {
             bus,
-            limits,
+            capacity,
             seats: Connections::new(node),
             watches: HashMap::new(),
             exact: HashMap::new(),
@@ -190,7 +190,7 @@ impl Coordinator {
     fn is_full(&mut self, is_session: bool) -> bool {
         let is_full = |coordinator: &Self| {
             let sessions = coordinator.seats.session_watches();
-            let Limits { watches, session_watches } = coordinator.limits;
+            let Capacity { watches, session_watches } = coordinator.capacity;
             if is_session { sessions >= session_watches } else { coordinator.watches.len() - sessions >= watches }
         };
         if is_full(self) && self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL) {

@@ -30,7 +30,7 @@ use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options};
 use crate::history::{History, Record, What};
 use crate::metrics::{CacheReads, Tally};
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 /// Traffic before a fault and after its end.
 const CALM: Duration = Duration::from_millis(1_500);
@@ -65,8 +65,8 @@ pub struct Proof {
 }
 
 /// The nodes of the proof: their caches are too small for all contents.
-fn setup() -> Setup {
-    Setup::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
+fn setup() -> NodeOptions {
+    NodeOptions::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
 }
 
 /// Runs the proof. Tells `progress` each round as it ends.

@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options, Reach};
 use crate::metrics::CacheReads;
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 /// Nodes of every cluster here.
 const NODES: u8 = 3;
@@ -105,7 +105,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let options = Options { tls: plan.reach == Reach::Tls, ..Options::default() };
     let server = DatabaseServer::start_with(plan.engine, options).await?;
     let cluster =
-        Cluster::start(&server, NODES, Wiring::DirectBy(plan.reach), Setup::new().flag("log-filter", "warn")).await?;
+        Cluster::start(&server, NODES, Wiring::DirectBy(plan.reach), NodeOptions::new().flag("log-filter", "warn"))
+            .await?;
     let nodes = Arc::new(cluster.clients());
     let before = CacheReads::of(&nodes).await?;
     let begin = Instant::now();

@@ -21,7 +21,7 @@ use crate::checker::{self, Rule, Violation};
 use crate::client::Client;
 use crate::heard::Newest;
 use crate::history::{Clock, History, Record, Stored, What};
-use crate::node::{Node, Setup};
+use crate::node::{Node, NodeOptions};
 
 const GROUP: &str = "freshness";
 const HOT_KEYS: usize = 8;
@@ -39,14 +39,14 @@ pub struct Plan {
     /// Chooses keys and pauses.
     pub seed: u64,
     /// The node.
-    pub setup: Setup,
+    pub setup: NodeOptions,
 }
 
 impl Plan {
     /// A node whose cache holds a fraction of the keys and is compared with the database twenty times a second.
     #[must_use]
-    pub fn tiny_cache() -> Setup {
-        Setup::new().flag("cache-max-bytes", "4KiB").flag("cache-refresh-interval", "50ms")
+    pub fn tiny_cache() -> NodeOptions {
+        NodeOptions::new().flag("cache-max-bytes", "4KiB").flag("cache-refresh-interval", "50ms")
     }
 }
 

@@ -29,7 +29,7 @@ use crate::chaos::load::Load;
 use crate::checker;
 use crate::cluster::Cluster;
 use crate::database_server::programs;
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 const NODES: u8 = 3;
 /// Traffic before the database is broken and after it is whole.
@@ -130,8 +130,8 @@ pub struct Plan {
 }
 
 /// The nodes of the proof: their caches are too small for all contents.
-fn setup() -> Setup {
-    Setup::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
+fn setup() -> NodeOptions {
+    NodeOptions::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
 }
 
 /// Runs all rounds of a scenario. Tells `progress` each as it ends.

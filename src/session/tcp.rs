@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use crate::session::{Door, Facts, Peer, answer, request};
+use crate::session::{Door, Peer, Welcome, answer, request};
 
 /// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
 const READ_BUFFER: usize = 256;
@@ -35,8 +35,8 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
     let Ok(address) = stream.peer_addr() else { return };
     let peer = Peer { address: address.ip().to_string(), kind: ClientKind::Tcp };
     let (reader, writer) = stream.into_split();
-    let (facts, patience) = (Arc::clone(&door.facts), door.write_timeout);
-    let mut mouth = TcpMouth { writer, facts, patience };
+    let (welcome, patience) = (Arc::clone(&door.welcome), door.write_timeout);
+    let mut mouth = TcpMouth { writer, welcome, patience };
     let refusal = door.draining.refuse_new().is_err().then_some(Fault::Leaving);
     match (refusal, door.admission.admit()) {
         (None, Some(place)) => {
@@ -114,7 +114,7 @@ impl MessageReader for TcpEar {
 
 struct TcpMouth {
     writer: OwnedWriteHalf,
-    facts: Arc<Facts>,
+    welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
 }
@@ -143,14 +143,14 @@ impl TcpMouth {
                 continue;
             }
             let id = said.id;
-            let envelope = answer::envelope(said, &self.facts).await;
+            let envelope = answer::envelope(said, &self.welcome).await;
             match frame::encode(&envelope) {
                 Ok(frame) => frames.extend_from_slice(&frame),
                 // Only an answer with an escaped content could be: what was published fits.
                 Err(error) => {
                     let fault = Fault::Form(ErrorCode::Internal, error.to_string());
                     let failed =
-                        answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.facts).await;
+                        answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.welcome).await;
                     frames.extend(frame::encode(&failed).map_err(io::Error::other)?);
                 }
             }

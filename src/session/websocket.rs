@@ -26,7 +26,7 @@ use crate::http::client;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
 use crate::session::websocket::frame_limit::FrameLimit;
-use crate::session::{Door, Facts, Peer, answer, request};
+use crate::session::{Door, Peer, Welcome, answer, request};
 
 /// The route on which a session opens.
 pub(crate) static ROUTES: [Route; 1] = [Route { opens: true, ..native!(GET "/api/v1/session", Read, open, describe) }];
@@ -50,7 +50,7 @@ async fn open(mut call: Call) -> Answer {
     let (response, socket, messages) = actix_ws::handle(&call.request, payload).map_err(refused)?;
     let messages = messages.max_frame_size(MAX_FRAME).aggregate_continuations().max_continuation_size(MAX_FRAME);
     let ear = SocketEar { messages, socket: socket.clone(), peer: Peer { address, kind: ClientKind::WebSocket } };
-    let mouth = SocketMouth { socket: Some(socket), facts: Arc::clone(&door.facts), patience: door.write_timeout };
+    let mouth = SocketMouth { socket: Some(socket), welcome: Arc::clone(&door.welcome), patience: door.write_timeout };
     door.start((ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
     Ok(response)
 }
@@ -127,7 +127,7 @@ impl MessageReader for SocketEar {
 struct SocketMouth {
     /// `None` once closed.
     socket: Option<actix_ws::Session>,
-    facts: Arc<Facts>,
+    welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
 }
@@ -136,7 +136,7 @@ impl SocketMouth {
     async fn say_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         for said in said {
-            let envelope = answer::envelope(said, &self.facts).await;
+            let envelope = answer::envelope(said, &self.welcome).await;
             let text = json::encode(&envelope).map_err(io::Error::other)?;
             // The connection takes some messages ahead; it takes no more when the client does not read.
             timeout(self.patience, socket.text(text))

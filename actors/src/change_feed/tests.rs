@@ -14,14 +14,14 @@ use crate::runtime::{Registry, Spec, start};
 use crate::store::Change;
 use crate::store_reader::Fill;
 use crate::subscription::Subscription;
-use crate::testbed::{Desk, Questions, Told, Witness, advance, clock, query, run, settle, state};
+use crate::testbed::{Desk, Questions, Received, Witness, advance, clock, query, run, settle, state};
 
 const TIMELINE: Timeline = Timeline(1);
 
 struct Testbed {
     feed: Addr<ChangeFeed>,
     asked: Questions<GetFeed>,
-    told: Told<ConfigEvent>,
+    told: Received<ConfigEvent>,
     _subscription: Subscription,
 }
 

@@ -15,7 +15,7 @@ use crate::event_bus::ConfigEvent;
 use crate::runtime::Observe;
 use crate::store::CommitRequest;
 use crate::testbed::node::{Node, me};
-use crate::testbed::{Told, Witness, advance, key, put, query, rebuild, run, settle, state, text, until};
+use crate::testbed::{Received, Witness, advance, key, put, query, rebuild, run, settle, state, text, until};
 
 const TIMELINE: Timeline = Timeline(1);
 const BATCH: BatchId = BatchId(Uuid::from_u128(7));
@@ -24,8 +24,8 @@ const PENDING: Duration = Duration::from_secs(2);
 struct Testbed {
     node: Node,
     life: Incarnation,
-    acks: Told<Acked>,
-    nacks: Told<Nacked>,
+    acks: Received<Acked>,
+    nacks: Received<Nacked>,
     _publisher: Subscription,
 }
 

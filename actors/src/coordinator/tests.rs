@@ -50,8 +50,8 @@ impl Testbed {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(metrics.push.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            let limits = Limits { watches: max_watches, session_watches: 2 };
-            Coordinator::new(from.clone(), limits, NodeId("n1".into()))
+            let capacity = Capacity { watches: max_watches, session_watches: 2 };
+            Coordinator::new(from.clone(), capacity, NodeId("n1".into()))
         });
         Self { bus, coordinator }
     }

@@ -46,10 +46,10 @@ impl Testbed {
         testbed
     }
 
-    async fn include(&self) -> Worker {
+    async fn add_worker(&self) -> Worker {
         let ((seated, of_seated), (polls, of_polls), (watchers, of_watchers)) =
             (Desk::open(), Desk::open(), Desk::open());
-        let held = query(&self.ledger, Include(Informants { seated, polls, watchers })).await;
+        let held = query(&self.ledger, AddWorker(WorkerActors { seated, polls, watchers })).await;
         Worker { seated: of_seated, polls: of_polls, watchers: of_watchers, _held: held }
     }
 
@@ -132,7 +132,7 @@ fn what_happens_to_pushes_is_put_down_and_told() {
 fn those_who_watch_and_were_sent_nothing_are_asked_for_on_their_threads() {
     run(async || {
         let testbed = Testbed::begun_after(10).await;
-        let mut worker = testbed.include().await;
+        let mut worker = testbed.add_worker().await;
         testbed.happened(1, 11, PushStep::Sent).await;
         let asking = testbed.ledger.send(GetPushes(pushes(11)));
         let nothing = Position { holds: None, pushed: None };
@@ -149,7 +149,7 @@ fn those_who_watch_and_were_sent_nothing_are_asked_for_on_their_threads() {
 fn a_thread_that_does_not_answer_delays_the_answer_for_a_while_and_leaves_it_incomplete() {
     run(async || {
         let testbed = Testbed::begun_after(10).await;
-        let mut worker = testbed.include().await;
+        let mut worker = testbed.add_worker().await;
         testbed.happened(1, 11, PushStep::Applied).await;
         let asking = testbed.ledger.send(GetPushes(pushes(11)));
         let _unanswered = worker.watchers.next().await;
@@ -164,7 +164,7 @@ fn a_thread_that_does_not_answer_delays_the_answer_for_a_while_and_leaves_it_inc
 fn clients_are_listed_by_all_who_know_some() {
     run(async || {
         let testbed = Testbed::begun_after(10).await;
-        let mut worker = testbed.include().await;
+        let mut worker = testbed.add_worker().await;
         let query = ClientQuery { filter: ClientFilter::default(), after: None, limit: 10, keys: 0 };
         let asking = testbed.ledger.send(GetClients(query));
         worker.seated.answer(|_| Page { items: Vec::new(), total: 2, more: false }).await;

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
 use crate::runtime::ask;
-use crate::session::grpc::message::{Enter, Entered, Listen, Listening, Notice, Query, Told, Word};
+use crate::session::grpc::message::{Enter, Entered, InboundMessage, Listen, Listening, Notice, Query, StreamMessage};
 use crate::session::stream::Frame;
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Testbed) -> F) {
@@ -224,7 +224,11 @@ fn a_nacos_client_hears_whatever_breaks_around_its_session() {
                 loop {
                     let notice = notices.recv().await.expect("the stream goes on");
                     let Notice::Changed { number, .. } = *notice else { panic!("{notice:?}") };
-                    session.do_send(Told { stream: 1, bytes: 0, word: Word::Acknowledged(number, true) });
+                    session.do_send(InboundMessage {
+                        stream: 1,
+                        bytes: 0,
+                        message: StreamMessage::Acknowledged(number, true),
+                    });
                     if query().await.as_ref() == Some(&content) {
                         break;
                     }

@@ -14,7 +14,7 @@ use super::kind::Kind;
 use super::shim::Shim;
 use crate::client::Client;
 use crate::database_server::{DatabaseServer, Engine, Options, free_port};
-use crate::node::{Node, Setup};
+use crate::node::{Node, NodeOptions};
 use crate::volume::Volume;
 
 const DATABASE: &str = "storage";
@@ -42,8 +42,8 @@ pub(super) struct Testbed {
 impl Testbed {
     /// Starts a node on SQLite, or a database server and a node on it.
     pub(super) async fn open(server: Option<Engine>) -> anyhow::Result<Self> {
-        let mut setup = Setup::new().flag("publish-timeout", PUBLISH_TIMEOUT);
-        for fix in [Setup::serve_on, Setup::sessions_on, Setup::grpc_on] {
+        let mut setup = NodeOptions::new().flag("publish-timeout", PUBLISH_TIMEOUT);
+        for fix in [NodeOptions::serve_on, NodeOptions::sessions_on, NodeOptions::grpc_on] {
             setup = fix(setup, SocketAddr::from(([127, 0, 0, 1], free_port()?)));
         }
         let Some(engine) = server else {

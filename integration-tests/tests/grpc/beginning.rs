@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, Sdk, md5};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sdk_begins_reads_publishes_and_hears_in_its_own_order() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     for sdk in Sdk::ALL {
         let mut connection = Connection::of(sdk, node.grpc_address()).await?;
         let data_id = format!("{sdk:?}");
@@ -27,7 +27,7 @@ async fn every_sdk_begins_reads_publishes_and_hears_in_its_own_order() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.grpc_address()).await?;
     connection.open_stream().await?;
     let mut early = connection.sibling();
@@ -50,7 +50,7 @@ async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_is_never_good_before_the_setup() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.grpc_address()).await?;
     for class in ["HealthCheckRequest", "ConfigPublishRequest", "ConfigBatchListenRequest", "ConfigFuzzyWatchRequest"] {
         let refused = connection.ask(class, &json!({})).await?;
@@ -66,7 +66,7 @@ async fn health_is_never_good_before_the_setup() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_connections_of_one_address_are_two() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut one = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let mut other = Connection::open(node.grpc_address()).await?;
     assert_ne!(one.check().await?, other.check().await?);
@@ -82,7 +82,7 @@ async fn two_connections_of_one_address_are_two() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ends_its_stream_has_to_begin_again() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     connection.publish("again", "one").await?;
     connection.listen(&[("again", &md5("one"))], &json!("")).await?;

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, Sdk};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_can_not_be_read_is_answered() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let deep = format!("{{\"dataId\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let bodies: [&[u8]; 9] = [
@@ -37,7 +37,7 @@ async fn a_body_that_can_not_be_read_is_answered() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_on_a_stream_is_skipped() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.grpc_address()).await?;
     connection.open_stream().await?;
     connection.say_bytes("ConnectionSetupRequest", b"{").await?;
@@ -62,7 +62,7 @@ async fn nonsense_on_a_stream_is_skipped() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_speak_something_else_harm_nobody() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Rust, node.grpc_address()).await?;
     connection.listen(&[("calm", "")], &json!("")).await?;
     let mut others = Vec::new();

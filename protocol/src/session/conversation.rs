@@ -10,7 +10,7 @@
 //!    [`Conversation::owe`].
 //! 4. To watch: [`Conversation::begin_watch`], register what it names, then [`Conversation::registered`]. What is read
 //!    and pushed is [`Pushes`], of [`Conversation::pushes`].
-//! 5. Whenever the connection takes something, send [`Conversation::next_words`]. When there are none in an ended
+//! 5. Whenever the connection takes something, send [`Conversation::next_outbound`]. When there are none in an ended
 //!    conversation, close the connection.
 //! 6. When the node stops: [`Conversation::send_away`]. After it, and after [`Conversation::end`], call
 //!    [`Conversation::linger`] from time to time.
@@ -104,7 +104,7 @@ pub enum Breach {
 
 /// What the client is told next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Word<A> {
+pub enum Outbound<A> {
     /// A configuration changed: this is what the client gets of it.
     Push(Outgoing, Option<Content>),
     /// The watch of this number is complete.
@@ -357,23 +357,23 @@ impl<A, W> Conversation<A, W> {
     }
 
     /// What is said next. Pushes come before answers, so that a watch is complete when it is said to be.
-    pub fn next_words(&mut self) -> Vec<Word<A>> {
-        let (mut words, mut bytes) = (Vec::new(), 0);
+    pub fn next_outbound(&mut self) -> Vec<Outbound<A>> {
+        let (mut outbound, mut bytes) = (Vec::new(), 0);
         if let State::Open(known) = &mut self.state {
-            while words.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            while outbound.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
                 let Some(outgoing) = known.pushes.next() else { break };
                 let content = content_for(&outgoing.state, &known.client).cloned();
                 bytes += content.as_ref().map_or(0, |content| content.bytes().len());
-                words.push(Word::Push(outgoing, content));
+                outbound.push(Outbound::Push(outgoing, content));
             }
             let complete = known.pushes.take_watching();
             self.under_way = self.under_way.saturating_sub(complete.len());
-            words.extend(complete.into_iter().map(Word::Watching));
+            outbound.extend(complete.into_iter().map(Outbound::Watching));
         }
         // Nothing is kept for the next answer: most sessions are quiet.
-        words.extend(std::mem::take(&mut self.owed).into_iter().map(Word::Answer));
+        outbound.extend(std::mem::take(&mut self.owed).into_iter().map(Outbound::Answer));
         self.owed_bytes = 0;
-        words
+        outbound
     }
 
     /// Ends the conversation with a last word; what is owed is not said any more. False when it has ended before.

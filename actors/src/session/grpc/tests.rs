@@ -21,7 +21,7 @@ use crate::coordinator::{self, Coordinator, CountWatches, Drain, WatchRefused};
 use crate::event_bus::{self, ConfigEvent, EventBus, PushNews, SubscribePushes};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start, start_once};
-use crate::testbed::{self, DEADLINE, Desk, Questions, Told as Heard, Witness, advance, key, query, run, settle};
+use crate::testbed::{self, DEADLINE, Desk, Questions, Received, Witness, advance, key, query, run, settle};
 
 const LISTENS: usize = 3;
 const WRITE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ struct Testbed {
     states: HashMap<ConfigKey, SharedState>,
     many: Questions<GetMany>,
     one: Questions<Get>,
-    pushes: Heard<PushNews>,
+    pushes: Received<PushNews>,
     connection: oneshot::Receiver<()>,
 }
 
@@ -102,11 +102,11 @@ impl Testbed {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            Coordinator::new(from.clone(), coordinator::Limits { watches: 10, session_watches }, NodeId("n1".into()))
+            Coordinator::new(from.clone(), coordinator::Capacity { watches: 10, session_watches }, NodeId("n1".into()))
         });
         let ((get_many, many), (get, one)) = (Desk::open(), Desk::open());
-        let setup = Setup {
-            limits: Limits {
+        let shared = Shared {
+            options: Options {
                 listens: LISTENS,
                 allowance: ALLOWANCE,
                 write: WRITE,
@@ -114,7 +114,7 @@ impl Testbed {
                 publish: DEADLINE,
                 serve_stale: false,
             },
-            neighbours: Deps {
+            deps: Deps {
                 coordinator: coordinator.clone(),
                 get,
                 get_many,
@@ -133,7 +133,7 @@ impl Testbed {
         query(&bus, SubscribePushes(witness)).await;
         let (closing, connection) = oneshot::channel();
         let spec = Spec::new(&registry, "grpc_session");
-        let session = start_once(&spec, move |_| GrpcSession::new(Arc::new(setup), SessionNumber(1), closing));
+        let session = start_once(&spec, move |_| GrpcSession::new(Arc::new(shared), SessionNumber(1), closing));
         let states = HashMap::new();
         Self { metrics, bus, coordinator, session, states, many, one, pushes, connection }
     }
@@ -145,13 +145,13 @@ impl Testbed {
         ClientStream { number, notices, last: 0 }
     }
 
-    fn say(&self, stream: &ClientStream, word: Word) {
-        self.session.do_send(Told { stream: stream.number, bytes: 10, word });
+    fn say(&self, stream: &ClientStream, message: StreamMessage) {
+        self.session.do_send(InboundMessage { stream: stream.number, bytes: 10, message });
     }
 
     /// The client says who it is.
     async fn set_up(&self, stream: &ClientStream, wants_ready: bool) {
-        self.say(stream, Word::SetUp { client: Box::new(client()), wants_ready });
+        self.say(stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready });
         settle().await;
     }
 
@@ -213,7 +213,7 @@ impl Testbed {
     async fn pass(&self, stream: &mut ClientStream, seconds: u64) -> Vec<(u64, String)> {
         let mut told = Vec::new();
         for second in 1..=seconds {
-            self.say(stream, Word::Other);
+            self.say(stream, StreamMessage::Other);
             advance(Duration::from_secs(1)).await;
             told.extend(stream.hear().await.into_iter().map(|said| (second, said)));
         }
@@ -382,7 +382,7 @@ fn a_change_is_told_once_and_not_again_when_it_is_acknowledged_and_asked_for() {
         assert_eq!(stream.hear().await, ["changed a of t"]);
         testbed.publish("a", 1, "x").await;
         assert_eq!(stream.hear().await, [""; 0], "it is known already");
-        testbed.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         testbed.query("a").await;
         assert_eq!(testbed.pass(&mut stream, 60).await, []);
         let notices = &testbed.metrics.grpc.notices;
@@ -402,7 +402,7 @@ fn a_change_while_another_is_under_way_is_told_when_that_is_acknowledged() {
         testbed.publish("a", 2, "y").await;
         testbed.publish("a", 3, "z").await;
         assert_eq!(stream.hear().await, [""; 0]);
-        testbed.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         assert_eq!(stream.hear().await, ["changed a of t"]);
     });
 }
@@ -435,9 +435,9 @@ fn a_notice_that_the_client_could_not_take_or_did_not_follow_is_repeated() {
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
         assert_eq!(stream.hear().await, ["changed a of t"]);
-        testbed.say(&stream, Word::Acknowledged(stream.last, false));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, false));
         assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it could not");
-        testbed.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it never asked");
     });
 }
@@ -551,7 +551,7 @@ fn a_connection_that_ends_while_it_is_being_registered_leaves_nothing_behind() {
     run(async || {
         let testbed = Testbed::start().await;
         let stream = testbed.open_stream(4).await;
-        testbed.say(&stream, Word::SetUp { client: Box::new(client()), wants_ready: true });
+        testbed.say(&stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready: true });
         testbed.session.do_send(ConnectionEnded);
         settle().await;
         assert_eq!(testbed.clients().await, []);
@@ -606,7 +606,7 @@ fn a_silent_client_is_asked_whether_it_is_there_and_let_go() {
         advance(DETECT_AFTER + TICK).await;
         assert_eq!(stream.hear().await, ["are you there?"]);
         assert!(testbed.clients().await[0].is_idle);
-        testbed.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         settle().await;
         assert!(!testbed.clients().await[0].is_idle, "it is there");
         let after_the_next_look = Duration::from_secs(6);
@@ -631,7 +631,7 @@ fn a_client_that_reads_nothing_is_told_no_more_and_let_go() {
         advance(WRITE - TICK).await;
         assert_eq!(stream.hear().await.first().unwrap(), "changed a of t");
         assert_eq!(stream.hear().await, ["changed b of t"], "it goes on when there is room");
-        testbed.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         testbed.publish("a", 3, "y").await;
         testbed.publish("b", 4, "y").await;
         advance(WRITE - TICK).await;
@@ -671,7 +671,7 @@ fn a_coordinator_that_was_rebuilt_is_told_of_client_and_watches_again() {
         assert_eq!(stream.hear().await, ["changed a of t"]);
         assert_eq!((testbed.clients().await.len(), testbed.watches().await), (1, 1));
         testbed.publish("a", 2, "y").await;
-        testbed.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         assert_eq!(stream.hear().await, ["changed a of t"]);
     });
 }

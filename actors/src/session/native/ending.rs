@@ -36,7 +36,7 @@ impl NativeSession {
     }
 
     fn count_end(&self, reason: &'static str) {
-        self.setup.session.ended.get_or_create(&EndLabel { reason }).inc();
+        self.shared.session.ended.get_or_create(&EndLabel { reason }).inc();
     }
 
     /// Says where else to go, answers what is under way, and closes when the client does not.
@@ -77,7 +77,7 @@ impl NativeSession {
             self.report_of(client, key.clone(), version, PushStep::Lost);
         }
         // A coordinator that is gone has no seat to give back.
-        self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
+        self.shared.deps.coordinator.do_send(Disconnect(self.number));
     }
 }
 

@@ -219,12 +219,12 @@ impl Testbed {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            let limits = coordinator::Limits { watches: 10, session_watches: 10 };
-            Coordinator::new(from.clone(), limits, NodeId("n1".into()))
+            let capacity = coordinator::Capacity { watches: 10, session_watches: 10 };
+            Coordinator::new(from.clone(), capacity, NodeId("n1".into()))
         });
         let store = FakeStore(Rc::clone(&stored)).start();
-        let setup = Setup {
-            limits: Limits {
+        let shared = Shared {
+            options: Options {
                 idle: IDLE,
                 hello: HELLO,
                 watches: 2,
@@ -234,7 +234,7 @@ impl Testbed {
                 publish: Duration::from_secs(1),
                 versions: Versions { min: 1, max: 1 },
             },
-            neighbours: Deps {
+            deps: Deps {
                 coordinator: coordinator.clone(),
                 get: store.clone().recipient(),
                 get_many: store.clone().recipient(),
@@ -259,7 +259,7 @@ impl Testbed {
             guard: Box::new(()),
         };
         let spec = Spec::new(&registry, "native_session");
-        let session = start_once(&spec, move |_| NativeSession::new(Arc::new(setup), connection));
+        let session = start_once(&spec, move |_| NativeSession::new(Arc::new(shared), connection));
         Self { stored, metrics, bus, coordinator, client, said: RefCell::new(said), is_stuck, go, session }
     }
 

@@ -12,7 +12,7 @@ use callboard_protocol::write_request::{Origin, RequestId, Source};
 use super::*;
 use crate::cache::ReadFailure;
 use crate::coordinator::connections::ListClients;
-use crate::coordinator::{CountWatches, Drain, Limits};
+use crate::coordinator::{Capacity, CountWatches, Drain};
 use crate::event_bus::{self, ConfigEvent, EventBus};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start};
@@ -114,7 +114,7 @@ impl Testbed {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            Coordinator::new(from.clone(), Limits { watches, session_watches: 0 }, NodeId("n1".into()))
+            Coordinator::new(from.clone(), Capacity { watches, session_watches: 0 }, NodeId("n1".into()))
         });
         let ((snapshot, snapshots), (get_feed, feed)) = (Desk::open(), Desk::open());
         let deps = Deps { coordinator, snapshot, feed: get_feed, metrics: metrics.push.clone() };

@@ -18,7 +18,7 @@ use callboard_protocol::write_request::WriteOutcome;
 use uuid::Uuid;
 
 use super::testbed::{Testbed, text};
-use crate::lease_keeper::Leave;
+use crate::lease_keeper::ReleaseMembership;
 use crate::metrics::NodeLabel;
 use crate::runtime::ask;
 use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
@@ -201,7 +201,7 @@ fn acks_are_counted_by_the_names_of_members_alone() {
             listener.send(FromPeer(PeerMessage::Ack { batch, ack })).await.unwrap();
         }
         assert!(counts("b") && !counts("stranger"));
-        ask(&testbeds[1].node.lease_keeper, Leave, Duration::from_secs(5)).await.unwrap();
+        ask(&testbeds[1].node.lease_keeper, ReleaseMembership, Duration::from_secs(5)).await.unwrap();
         until(&|| !counts("b")).await;
         assert!(counts("a"));
     });
@@ -212,7 +212,7 @@ fn a_node_that_leaves_delays_nobody() {
     run(async || {
         let testbeds = two_nodes(&Hub::new(|_, _| 1)).await;
         agree(&testbeds, 0..2).await;
-        ask(&testbeds[1].node.lease_keeper, Leave, Duration::from_secs(5)).await.unwrap();
+        ask(&testbeds[1].node.lease_keeper, ReleaseMembership, Duration::from_secs(5)).await.unwrap();
         let began = std::time::Instant::now();
         testbeds[0].settle("k", "2").await;
         assert!(began.elapsed() < Duration::from_millis(900), "the publish waited for a node that had left");

@@ -34,7 +34,7 @@ use crate::conf_manager::Publish;
 use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
 use crate::runtime::{Spec, ask, start, start_once};
-use crate::session::grpc::message::{Notice, OpenStream, Told, Word};
+use crate::session::grpc::message::{InboundMessage, Notice, OpenStream, StreamMessage};
 use crate::session::grpc::{self, GrpcSession};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::store;
@@ -233,14 +233,14 @@ impl Testbed {
             }),
             since: WallMillis::default(),
         };
-        let neighbours = stream::Deps {
+        let deps = stream::Deps {
             coordinator: self.workers[1].coordinator.clone(),
             snapshot: self.workers[1].store.clone().recipient(),
             feed: self.workers[1].store.clone().recipient(),
             metrics: self.node.metrics.push.clone(),
         };
         let spec = Spec::new(&self.node.registry, "stream");
-        start(&spec, move |_| StreamSession::new(request.clone(), neighbours.clone()));
+        start(&spec, move |_| StreamSession::new(request.clone(), deps.clone()));
         frames
     }
 
@@ -248,8 +248,8 @@ impl Testbed {
     /// answer drops.
     pub(super) async fn nacos_client(&self) -> (Addr<GrpcSession>, mpsc::Receiver<Box<Notice>>, oneshot::Receiver<()>) {
         let worker = &self.workers[1];
-        let setup = Arc::new(grpc::Setup {
-            limits: grpc::Limits {
+        let shared = Arc::new(grpc::Shared {
+            options: grpc::Options {
                 listens: 100,
                 allowance: Allowance { frames: 1_000_000, bytes: 1 << 40 },
                 write: DEADLINE,
@@ -257,7 +257,7 @@ impl Testbed {
                 publish: DEADLINE,
                 serve_stale: false,
             },
-            neighbours: worker.neighbours(),
+            deps: worker.deps(),
             clock: self.node.clock.clone(),
             push: self.node.metrics.push.clone(),
             grpc: self.node.metrics.grpc.clone(),
@@ -265,7 +265,7 @@ impl Testbed {
         let number = SessionNumber(self.streams.replace(self.streams.get() + 1));
         let (closing, closed) = oneshot::channel();
         let spec = Spec::new(&self.node.registry, "nacos");
-        let session = start_once(&spec, move |_| GrpcSession::new(setup, number, closing));
+        let session = start_once(&spec, move |_| GrpcSession::new(shared, number, closing));
         let (outlet, notices) = mpsc::channel(4);
         let stream = ask(&session, OpenStream(outlet), DEADLINE).await.unwrap();
         let client = Box::new(Client {
@@ -274,7 +274,11 @@ impl Testbed {
             identity: ClientIdentity::default(),
             software: String::new(),
         });
-        session.do_send(Told { stream, bytes: 0, word: Word::SetUp { client, wants_ready: false } });
+        session.do_send(InboundMessage {
+            stream,
+            bytes: 0,
+            message: StreamMessage::SetUp { client, wants_ready: false },
+        });
         (session, notices, closed)
     }
 

@@ -71,12 +71,12 @@ fn watch(talk: &mut Talk, id: u64, data_id: &str, version: u64) {
 
 /// What is said, without the contents.
 fn said(talk: &mut Talk) -> Vec<String> {
-    let words = talk.next_words().into_iter().map(|word| match word {
-        Word::Push(outgoing, _) => format!("{} at {}", outgoing.state.key.data_id(), outgoing.state.version),
-        Word::Watching(id) => format!("watching {id}"),
-        Word::Answer(answer) => answer.to_owned(),
+    let outbound = talk.next_outbound().into_iter().map(|message| match message {
+        Outbound::Push(outgoing, _) => format!("{} at {}", outgoing.state.key.data_id(), outgoing.state.version),
+        Outbound::Watching(id) => format!("watching {id}"),
+        Outbound::Answer(answer) => answer.to_owned(),
     });
-    words.collect()
+    outbound.collect()
 }
 
 #[test]
@@ -294,9 +294,13 @@ impl Testbed {
                 self.talk.settle("answer", 1);
             }
             Step::Say => {
-                let words = self.talk.next_words();
-                self.last_words += words.iter().filter(|word| matches!(word, Word::Answer("last"))).count();
-                assert!(!was_ending || words.iter().all(|word| *word == Word::Answer("last")), "said after the end");
+                let outbound = self.talk.next_outbound();
+                self.last_words +=
+                    outbound.iter().filter(|message| matches!(message, Outbound::Answer("last"))).count();
+                assert!(
+                    !was_ending || outbound.iter().all(|message| *message == Outbound::Answer("last")),
+                    "said after the end"
+                );
             }
             Step::Watch(which) if self.talk.is_open() && self.talk.may_read() => {
                 self.registering = self.talk.begin_watch(&[of(["a", "b", "c"][which])]).ok().inspect(|_| {
