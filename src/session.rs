@@ -107,8 +107,8 @@ impl Door {
     }
 
     /// Starts the actor of a connection on the present thread.
-    fn start(&self, (kind, place): (ClientKind, Place), (ear, mouth): Ends) {
-        let connection = Connection { number: self.admission.number(), kind, ear, mouth, guard: Box::new(place) };
+    fn start(&self, (kind, place): (ClientKind, Place), (reader, writer): Ends) {
+        let connection = Connection { number: self.admission.number(), kind, reader, writer, guard: Box::new(place) };
         let shared = Arc::clone(&self.shared);
         // It lives until its connection ends; nobody else holds its address.
         drop(start_once(&self.spec, move |_| NativeSession::new(shared, connection)));

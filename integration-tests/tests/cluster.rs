@@ -45,7 +45,7 @@ enum Way {
 
 /// Publishes on each node in turn while the two others listen in every way. Gives the times from the start of each
 /// publish.
-async fn hear(cluster: &Cluster) -> Result<BTreeMap<Way, Vec<Duration>>> {
+async fn measure_delivery(cluster: &Cluster) -> Result<BTreeMap<Way, Vec<Duration>>> {
     let key = ConfigKey::new("public", "G", "news")?;
     let clients = cluster.clients();
     let mut known = clients[0].put(&key, "first").send().await?.expect(201)?.version().unwrap();
@@ -117,7 +117,7 @@ async fn news_travels_and_nodes_are_seen(engine: Engine) -> Result<()> {
     let _alone = alone().await;
     let server = DatabaseServer::start(engine).await?;
     let mut cluster = Cluster::start(&server, 3, Wiring::Proxied, NodeOptions::new()).await?;
-    for (way, mut times) in hear(&cluster).await? {
+    for (way, mut times) in measure_delivery(&cluster).await? {
         times.sort_unstable();
         let (median, last) = (times[times.len() / 2], times[times.len() - 1]);
         println!(

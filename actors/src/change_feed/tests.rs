@@ -51,7 +51,7 @@ impl Testbed {
         testbed
     }
 
-    fn hear(&self, after: u64, states: &[u64]) {
+    fn receive(&self, after: u64, states: &[u64]) {
         let states: Vec<_> = states.iter().map(|version| made(*version)).collect();
         let through = states.last().map_or(Version(after), |state| state.version);
         self.feed.do_send(CommittedSpan(Span { after: Version(after), through, states }));
@@ -97,7 +97,7 @@ fn page(revision: u64, versions: &[u64]) -> Feed {
 fn before_the_database_has_said_where_it_stands_nothing_is_told_and_then_everybody_looks() {
     run(async || {
         let mut testbed = Testbed::start().await;
-        testbed.hear(10, &[11]);
+        testbed.receive(10, &[11]);
         settle().await;
         assert_eq!(testbed.cursor().await, None);
         assert!(testbed.told.take().is_empty());
@@ -112,12 +112,12 @@ fn before_the_database_has_said_where_it_stands_nothing_is_told_and_then_everybo
 fn commits_that_are_heard_out_of_turn_are_told_in_turn() {
     run(async || {
         let mut testbed = Testbed::begun_at(10).await;
-        testbed.hear(11, &[12]);
+        testbed.receive(11, &[12]);
         settle().await;
         assert!(testbed.told.take().is_empty(), "an earlier one is missing");
-        testbed.hear(10, &[11]);
+        testbed.receive(10, &[11]);
         assert_eq!(testbed.next_told().await.unwrap(), [11, 12]);
-        testbed.hear(10, &[11]);
+        testbed.receive(10, &[11]);
         advance(GAP_GRACE).await;
         testbed.asked.none().await;
         assert!(testbed.told.take().is_empty(), "told twice");
@@ -128,7 +128,7 @@ fn commits_that_are_heard_out_of_turn_are_told_in_turn() {
 fn a_gap_is_filled_from_the_database_once_its_grace_is_over() {
     run(async || {
         let mut testbed = Testbed::begun_at(10).await;
-        testbed.hear(12, &[13]);
+        testbed.receive(12, &[13]);
         advance(GAP_GRACE - Duration::from_millis(1)).await;
         testbed.asked.none().await;
         advance(Duration::from_millis(1)).await;
@@ -183,7 +183,7 @@ fn a_look_that_is_asked_for_during_another_one_is_made_after_it() {
 fn a_read_that_fails_tells_nobody_and_is_tried_again() {
     run(async || {
         let mut testbed = Testbed::begun_at(10).await;
-        testbed.hear(11, &[12]);
+        testbed.receive(11, &[12]);
         advance(GAP_GRACE).await;
         testbed.asked.answer(|_| Err(ReadFailure::TimedOut)).await;
         settle().await;
@@ -210,7 +210,7 @@ fn when_the_database_has_lost_commits_everybody_looks_and_the_count_goes_back() 
             testbed.asked.answer(|_| Ok(answer())).await;
             assert!(testbed.next_told().await.is_err(), "{what}");
             assert_eq!(testbed.cursor().await, Some(revision), "{what}");
-            testbed.hear(revision, &[revision + 1]);
+            testbed.receive(revision, &[revision + 1]);
             assert_eq!(testbed.next_told().await.unwrap(), [revision + 1], "{what}");
         });
     }

@@ -45,7 +45,7 @@ impl Testbed {
 
     /// The peer notifies of a unit, and gets the ack.
     async fn acked(&self, unit: &WriteRequest) -> Ack {
-        self.node.hear(notify(unit));
+        self.node.receive(notify(unit));
         self.node.said(ack_to_peer).await
     }
 
@@ -127,7 +127,7 @@ fn a_batch_is_acknowledged_only_after_the_cache_has_marked_its_keys() {
     run(async || {
         let testbed = Testbed::start().await;
         let free = testbed.node.leases.keep_cache_busy();
-        testbed.node.hear(notify(&put("a", "x")));
+        testbed.node.receive(notify(&put("a", "x")));
         settle().await;
         assert_eq!(testbed.pending().await, 1);
         assert!(testbed.node.unread().is_empty(), "the cache has not marked anything yet");
@@ -143,7 +143,7 @@ fn a_commit_event_ends_the_marks_is_told_to_subscribers_and_acknowledged_in_turn
     run(async || {
         let testbed = Testbed::start().await;
         testbed.acked(&put("a", "x")).await;
-        testbed.node.hear(committed(&state("a", 1, "x")));
+        testbed.node.receive(committed(&state("a", 1, "x")));
         let changed = testbed.next_changed().await;
         assert_eq!(changed.iter().map(|state| text(state)).collect::<Vec<_>>(), ["x"]);
         let ack2 = |_: &Option<NodeId>, message: &PeerMessage| match message {
@@ -160,7 +160,7 @@ fn a_batch_that_is_withdrawn_gives_its_keys_back_and_nobody_is_told() {
     run(async || {
         let testbed = Testbed::start().await;
         testbed.acked(&put("a", "x")).await;
-        testbed.node.hear(PeerMessage::Abort(BATCH));
+        testbed.node.receive(PeerMessage::Abort(BATCH));
         testbed.until_settled().await;
         settle().await;
         assert!(testbed.node.told.take().is_empty());
@@ -232,10 +232,10 @@ fn what_a_peer_makes_of_a_batch_is_told_to_the_publisher_and_only_members_are_co
     run(async || {
         let testbed = Testbed::start().await;
         let ack = Ack { node: peer(), incarnation: testbed.life, number: AckNo(3) };
-        testbed.node.hear(PeerMessage::Ack { batch: BATCH, ack: ack.clone() });
+        testbed.node.receive(PeerMessage::Ack { batch: BATCH, ack: ack.clone() });
         let acked = testbed.acks.next().await;
         assert_eq!((acked.batch, acked.ack), (BATCH, ack));
-        testbed.node.hear(PeerMessage::Nack { batch: BATCH, reason: "a test".into() });
+        testbed.node.receive(PeerMessage::Nack { batch: BATCH, reason: "a test".into() });
         assert_eq!(testbed.nacks.next().await.batch, BATCH);
         let metrics = &testbed.node.leases.metrics.lease;
         assert_eq!(metrics.nacks.get(), 1);
@@ -248,7 +248,7 @@ fn a_batch_of_another_line_of_history_is_not_marked() {
     run(async || {
         let testbed = Testbed::start().await;
         let PeerMessage::Notify(event) = notify(&put("a", "x")) else { panic!("a notification") };
-        testbed.node.hear(PeerMessage::Notify(NotifyEvent { timeline: Timeline(9), ..event }));
+        testbed.node.receive(PeerMessage::Notify(NotifyEvent { timeline: Timeline(9), ..event }));
         let refused = |_: &Option<NodeId>, message: &PeerMessage| match message {
             PeerMessage::Nack { batch, .. } => Some(*batch),
             _ => None,

@@ -310,10 +310,10 @@ fn a_node_that_moved_with_its_clock_behind_is_seen_where_it_is() {
 fn a_namesake_is_news_once_until_it_was_quiet_for_a_while() {
     let at = |seconds: u64| callboard_protocol::time::Mono(Duration::from_secs(seconds));
     let mut namesakes = super::overtaking::Namesakes::default();
-    assert!(namesakes.hear(at(0), address(1)));
-    assert!(namesakes.hear(at(0), address(2)));
+    assert!(namesakes.observe(at(0), address(1)));
+    assert!(namesakes.observe(at(0), address(2)));
     for second in 1..200 {
-        assert!(!namesakes.hear(at(second), address(1)));
+        assert!(!namesakes.observe(at(second), address(1)));
     }
-    assert!(namesakes.hear(at(200), address(2)));
+    assert!(namesakes.observe(at(200), address(2)));
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use callboard_protocol::member::NodeId;
 use tokio::time::Instant;
 
-use self::testbed::{SOON, Testbed, abort, address, ear, node, number};
+use self::testbed::{SOON, Testbed, abort, address, inbox, node, number};
 use super::link_queue::MAX_FRAMES;
 use super::wire::Frame;
 use super::{ReachChanged, SubscribeMessages, SubscribeReach};
@@ -164,7 +164,7 @@ async fn a_link_is_pinged_every_second_and_dropped_without_an_answer() {
     let mut wire = testbed.linked("a", 2).await;
     for expected in 0..5 {
         assert!(matches!(wire.next().await, Frame::Ping(number) if number == expected));
-        wire.say(&Frame::Pong(expected)).await;
+        wire.send(&Frame::Pong(expected)).await;
     }
     assert!(matches!(wire.next().await, Frame::Ping(5)));
     let asked = Instant::now();
@@ -196,7 +196,7 @@ async fn a_peer_can_be_reached_when_it_is_linked_both_ways() {
     assert_eq!(reach.recv().await.unwrap(), nodes(&[]));
     let mut dialed = testbed.linked("a", 2).await;
     let accepted = testbed.accept("a");
-    accepted.say(&Frame::Ping(0)).await;
+    accepted.send(&Frame::Ping(0)).await;
     assert_eq!(reach.recv().await.unwrap(), nodes(&["a"]));
     // Whoever subscribes later is told at once.
     assert_eq!(testbed.reach().await.recv().await.unwrap(), nodes(&["a"]));
@@ -204,7 +204,7 @@ async fn a_peer_can_be_reached_when_it_is_linked_both_ways() {
     let answering = async {
         loop {
             if let Frame::Ping(number) = dialed.next().await {
-                dialed.say(&Frame::Pong(number)).await;
+                dialed.send(&Frame::Pong(number)).await;
             }
         }
     };
@@ -215,7 +215,7 @@ async fn a_peer_can_be_reached_when_it_is_linked_both_ways() {
     }
     let took = silent.elapsed();
     assert!(took >= Duration::from_secs(3) && took <= Duration::from_millis(3_500), "{took:?}");
-    accepted.say(&Frame::Ping(1)).await;
+    accepted.send(&Frame::Ping(1)).await;
     assert_eq!(reach.recv().await.unwrap(), nodes(&["a"]));
     dialed.close();
     assert_eq!(reach.recv().await.unwrap(), nodes(&[]));
@@ -224,11 +224,11 @@ async fn a_peer_can_be_reached_when_it_is_linked_both_ways() {
 #[actix_rt::test]
 async fn what_peers_say_is_passed_on_and_pings_are_answered() {
     let testbed = Testbed::start();
-    let (recipient, mut heard) = ear::<FromPeer>();
+    let (recipient, mut heard) = inbox::<FromPeer>();
     let _held = testbed.links.send(SubscribeMessages(recipient)).await.unwrap();
     let mut wire = testbed.accept("a");
-    wire.say(&Frame::Message(abort(7))).await;
-    wire.say(&Frame::Ping(3)).await;
+    wire.send(&Frame::Message(abort(7))).await;
+    wire.send(&Frame::Ping(3)).await;
     assert!(matches!(wire.next().await, Frame::Pong(3)));
     let FromPeer(message) = heard.recv().await.unwrap();
     assert!(matches!(message, PeerMessage::Abort(batch) if batch.0.as_u128() == 7));
@@ -242,7 +242,7 @@ async fn what_can_not_be_understood_ends_no_link() {
         wire.say_bytes(bytes::Bytes::copy_from_slice(garbage)).await;
     }
     assert_eq!(testbed.metrics.garbled.get(), 4);
-    wire.say(&Frame::Ping(1)).await;
+    wire.send(&Frame::Ping(1)).await;
     assert!(matches!(wire.next().await, Frame::Pong(1)));
 }
 
@@ -250,12 +250,12 @@ async fn what_can_not_be_understood_ends_no_link() {
 async fn an_accepted_link_ends_in_silence_or_by_a_newer_one() {
     let testbed = Testbed::start();
     let mut older = testbed.accept("a");
-    older.say(&Frame::Ping(0)).await;
+    older.send(&Frame::Ping(0)).await;
     older.next().await;
     tokio::time::advance(Duration::from_secs(2)).await;
     let newer = testbed.accept("a");
     older.ended().await;
-    newer.say(&Frame::Ping(1)).await;
+    newer.send(&Frame::Ping(1)).await;
     let heard = Instant::now();
     newer.ended().await;
     assert!(heard.elapsed() >= Duration::from_secs(4) && heard.elapsed() <= Duration::from_millis(4_500));
@@ -267,13 +267,13 @@ async fn a_link_that_lives_is_not_displaced_by_one_that_claims_to_be_the_same_pe
     let mut first = testbed.accept("a");
     for number in 0..5 {
         testbed.accept("a").ended().await;
-        first.say(&Frame::Ping(number)).await;
+        first.send(&Frame::Ping(number)).await;
         assert!(matches!(first.next().await, Frame::Pong(answered) if answered == number));
         tokio::time::advance(Duration::from_secs(1)).await;
     }
     first.close();
     let mut second = testbed.accept("a");
-    second.say(&Frame::Ping(9)).await;
+    second.send(&Frame::Ping(9)).await;
     assert!(matches!(second.next().await, Frame::Pong(9)));
 }
 
@@ -281,13 +281,13 @@ async fn a_link_that_lives_is_not_displaced_by_one_that_claims_to_be_the_same_pe
 async fn a_rebuilt_actor_has_ended_its_links_and_its_subscribers_know() {
     let mut testbed = Testbed::start();
     let wire = testbed.linked("a", 2).await;
-    let (recipient, _heard) = ear();
+    let (recipient, _heard) = inbox();
     let held = testbed.links.send(SubscribeReach(recipient)).await.unwrap();
-    let (recipient, mut heard) = ear::<FromPeer>();
+    let (recipient, mut heard) = inbox::<FromPeer>();
     let listening = testbed.transport.listen(recipient.clone()).await.unwrap();
     let peer = testbed.accept("b");
     while heard.try_recv().is_err() {
-        peer.say(&Frame::Message(abort(1))).await;
+        peer.send(&Frame::Message(abort(1))).await;
         tokio::task::yield_now().await;
     }
     testbed.links.do_send(Panic);
@@ -296,7 +296,7 @@ async fn a_rebuilt_actor_has_ended_its_links_and_its_subscribers_know() {
     tokio::time::timeout(SOON, listening.lost()).await.unwrap();
     // A link from before says nothing to the new life.
     while heard.try_recv().is_ok() {}
-    peer.say(&Frame::Message(abort(2))).await;
+    peer.send(&Frame::Message(abort(2))).await;
     assert!(heard.try_recv().is_err());
     testbed.linked("a", 2).await;
 }

@@ -219,7 +219,7 @@ impl GrpcSession {
         self.conversation.begin(Registered { client, sdk, listens, fuzzy, watches: HashMap::new() });
         if wants_ready {
             let number = self.outbox.number();
-            self.say(Notice::Ready(number), context);
+            self.send_once(Notice::Ready(number), context);
         }
         // Their drop ends the wait.
         self.waiting = Vec::new();
@@ -281,7 +281,7 @@ impl GrpcSession {
                     self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
                 }
                 let number = self.outbox.number();
-                self.say(Notice::Detection(number), context);
+                self.send_once(Notice::Detection(number), context);
                 wait
             }
             Silence::Gone => return self.end("silent", context),

@@ -83,10 +83,10 @@ pub struct Connection {
     pub number: SessionNumber,
     /// How it came.
     pub kind: ClientKind,
-    /// Where the client is heard.
-    pub ear: Box<dyn MessageReader>,
-    /// Where it is spoken to.
-    pub mouth: Box<dyn MessageWriter>,
+    /// What the client sends.
+    pub reader: Box<dyn MessageReader>,
+    /// What it is sent.
+    pub writer: Box<dyn MessageWriter>,
     /// Lives as long as the session: counts it.
     pub guard: Box<dyn std::any::Any>,
 }
@@ -97,9 +97,9 @@ pub struct NativeSession {
     number: SessionNumber,
     kind: ClientKind,
     /// `None` while it is read from, and once nothing more is read.
-    ear: Option<Box<dyn MessageReader>>,
+    reader: Option<Box<dyn MessageReader>>,
     /// `None` while it is written to.
-    mouth: Option<Box<dyn MessageWriter>>,
+    writer: Option<Box<dyn MessageWriter>>,
     /// Since when the client is connected.
     since: WallMillis,
     origin: Instant,
@@ -112,14 +112,14 @@ impl NativeSession {
     /// Serves a connection.
     #[must_use]
     pub fn new(shared: Arc<Shared>, connection: Connection) -> Self {
-        let Connection { number, kind, ear, mouth, guard } = connection;
+        let Connection { number, kind, reader, writer, guard } = connection;
         let options = &shared.options;
         let Options { versions, keys, watches, requests, .. } = *options;
         Self {
             number,
             kind,
-            ear: Some(ear),
-            mouth: Some(mouth),
+            reader: Some(reader),
+            writer: Some(writer),
             since: shared.clock.wall(),
             origin: Instant::now(),
             presence: Presence::new(Liveness::new(options.idle, Mono(SAVED)), options.allowance),
@@ -138,25 +138,25 @@ impl NativeSession {
         if !self.conversation.may_read() {
             return;
         }
-        let Some(mut ear) = self.ear.take() else { return };
-        let hearing = async move {
-            let heard = ear.hear().await;
-            (ear, heard)
+        let Some(mut reader) = self.reader.take() else { return };
+        let reading = async move {
+            let heard = reader.next().await;
+            (reader, heard)
         };
-        context.spawn(wrap_future(hearing).map(|(ear, heard), session: &mut Self, context| match heard {
+        context.spawn(wrap_future(reading).map(|(reader, heard), session: &mut Self, context| match heard {
             Some(Ok(heard)) => {
                 let pause = session.heard(heard, context);
                 if pause.is_zero() {
-                    session.ear = Some(ear);
+                    session.reader = Some(reader);
                     session.listen(context);
                 } else {
                     // It sends faster than it may, and is read more slowly.
                     let waiting = async move {
                         tokio::time::sleep(pause).await;
-                        ear
+                        reader
                     };
-                    context.spawn(wrap_future(waiting).map(|ear, session: &mut Self, context| {
-                        session.ear = Some(ear);
+                    context.spawn(wrap_future(waiting).map(|reader, session: &mut Self, context| {
+                        session.reader = Some(reader);
                         session.listen(context);
                     }));
                 }
@@ -243,30 +243,30 @@ impl NativeSession {
     fn answer(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
         let bytes = answer.weight();
         self.conversation.owe(OutboundMessage { id, answer }, bytes);
-        self.speak(context);
+        self.flush(context);
     }
 
-    /// Says what is due, and reads on when enough of what is owed was said.
-    fn speak(&mut self, context: &mut Context<Self>) {
-        let Some(mut mouth) = self.mouth.take() else { return };
+    /// Sends what is due, and reads on when enough of what is owed was sent.
+    fn flush(&mut self, context: &mut Context<Self>) {
+        let Some(mut writer) = self.writer.take() else { return };
         let outbound = self.conversation.next_outbound();
         if outbound.is_empty() {
             if self.conversation.is_ending() {
-                self.close(mouth, context);
+                self.close(writer, context);
             } else {
-                self.mouth = Some(mouth);
+                self.writer = Some(writer);
             }
             return;
         }
         let said = outbound.into_iter().map(|message| self.outbound_message(message)).collect();
-        let saying = async move {
-            let result = mouth.say(said).await;
-            (mouth, result)
+        let sending = async move {
+            let result = writer.send(said).await;
+            (writer, result)
         };
-        context.spawn(wrap_future(saying).map(|(mouth, result), session: &mut Self, context| match result {
+        context.spawn(wrap_future(sending).map(|(writer, result), session: &mut Self, context| match result {
             Ok(()) => {
-                session.mouth = Some(mouth);
-                session.speak(context);
+                session.writer = Some(writer);
+                session.flush(context);
                 session.listen(context);
             }
             Err(error) => {

@@ -183,7 +183,7 @@ impl Node {
     }
 
     /// A peer says something.
-    pub(crate) fn hear(&self, message: PeerMessage) {
+    pub(crate) fn receive(&self, message: PeerMessage) {
         self.wire.listener.borrow().as_ref().unwrap().do_send(FromPeer(message));
     }
 

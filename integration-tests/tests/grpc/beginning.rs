@@ -38,7 +38,7 @@ async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
         Ok(metrics.text().contains("callboard_grpc_requests_total{type=\"ConfigQueryRequest\"} 1").then_some(()))
     })
     .await?;
-    connection.say("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
+    connection.send("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
     assert_eq!(asking.await??.refusal()?, 300);
     // Who never says who it is, is told so in time.
     let mut nobody = Connection::open(node.grpc_address()).await?;
@@ -58,7 +58,7 @@ async fn health_is_never_good_before_the_setup() -> Result<()> {
     }
     connection.check().await?;
     connection.open_stream().await?;
-    connection.say("ConnectionSetupRequest", &Sdk::Rust.setup()).await?;
+    connection.send("ConnectionSetupRequest", &Sdk::Rust.setup()).await?;
     let health = connection.ask("HealthCheckRequest", &json!({})).await?;
     assert!(health.is_good() && health.class == "HealthCheckResponse", "{health:?}");
     Ok(())
@@ -93,7 +93,7 @@ async fn who_ends_its_stream_has_to_begin_again() -> Result<()> {
     })
     .await?;
     connection.open_stream().await?;
-    connection.say("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
+    connection.send("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
     connection.publish("again", "two").await?;
     assert_eq!(connection.within(Duration::from_millis(200)).await?, None, "it does not listen any more");
     assert_eq!(connection.listen(&[("again", &md5("one"))], &json!("")).await?.len(), 1);

@@ -41,18 +41,18 @@ async fn nonsense_on_a_stream_is_skipped() -> Result<()> {
     let mut connection = Connection::open(node.grpc_address()).await?;
     connection.open_stream().await?;
     connection.say_bytes("ConnectionSetupRequest", b"{").await?;
-    connection.say("NobodyKnowsRequest", &json!({ "a": 1 })).await?;
+    connection.send("NobodyKnowsRequest", &json!({ "a": 1 })).await?;
     connection.say_bytes("", b"\xff").await?;
     let labels: serde_json::Map<_, _> = (0..500).map(|n| (format!("label-{n}"), json!("x".repeat(n)))).collect();
     let setup =
         json!({ "clientVersion": "v".repeat(10_000), "labels": labels, "abilityTable": {}, "tenant": 7.to_string() });
-    connection.say("ConnectionSetupRequest", &setup).await?;
+    connection.send("ConnectionSetupRequest", &setup).await?;
     assert_eq!(connection.next().await?.class, "SetupAckRequest");
-    connection.say("ConnectionSetupRequest", &setup).await?;
+    connection.send("ConnectionSetupRequest", &setup).await?;
     for acknowledgement in
         [json!({}), json!({ "requestId": "no number" }), json!({ "requestId": "999", "resultCode": 200 })]
     {
-        connection.say("ConfigChangeNotifyResponse", &acknowledgement).await?;
+        connection.send("ConfigChangeNotifyResponse", &acknowledgement).await?;
     }
     connection.listen(&[("after", "")], &json!("")).await?;
     connection.publish("after", "x").await?;

@@ -42,7 +42,7 @@ impl Subscriber {
 impl Simulation {
     pub(super) fn feed(&mut self, node: usize, to: ToFeed) {
         match to {
-            ToFeed::Heard(span) => self.hear(node, span),
+            ToFeed::Heard(span) => self.receive_span(node, span),
             ToFeed::Look => self.look_at_feed(node),
             ToFeed::Gap => {
                 if self.nodes[node].order.as_ref().is_none_or(Sequencer::has_gap) {
@@ -86,15 +86,15 @@ impl Simulation {
         let more = std::mem::take(&mut self.nodes[node].again);
         let versions = states.iter().map(|state| (state.key.clone(), state.version)).collect();
         self.mail(node, Mail::Cache(ToCache::Note(versions)));
-        self.hear(node, Span { after, through: revision, states });
+        self.receive_span(node, Span { after, through: revision, states });
         if more {
             self.look_at_feed(node);
         }
     }
 
-    fn hear(&mut self, node: usize, span: Span) {
+    fn receive_span(&mut self, node: usize, span: Span) {
         let Some(order) = &mut self.nodes[node].order else { return };
-        let ready = order.hear(span);
+        let ready = order.receive(span);
         if order.has_gap() {
             self.after_for(node, 20 * MILLISECOND, Mail::Feed(ToFeed::Gap));
         }

@@ -236,7 +236,7 @@ impl Service {
     }
 
     /// Takes in what the client says over its stream, one message after the other, until either side ends it.
-    async fn hear(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
+    async fn read_stream(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
         loop {
             let message = tokio::select! {
                 message = incoming.message() => message,
@@ -287,7 +287,7 @@ impl BiRequestStream for Service {
         let stream = ask(&self.session, OpenStream(outlet), ASK).await.map_err(gone)?;
         // Both go together with what is told: whoever hears ends with it.
         let (complete, is_complete) = oneshot::channel();
-        drop(tokio::spawn(self.clone().hear(stream, request.into_inner(), is_complete)));
+        drop(tokio::spawn(self.clone().read_stream(stream, request.into_inner(), is_complete)));
         let told = poll_fn(move |task| {
             let _told_to_the_end: &oneshot::Sender<()> = &complete;
             notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice))))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::super::wire::Frame;
 use super::super::{PeerAsked, PeerQuery, PeerReply, PeerStatus, Query, QueryError, SubscribeQueries};
-use super::testbed::{Testbed, ear, node};
+use super::testbed::{Testbed, inbox, node};
 
 fn status(revision: u64) -> PeerReply {
     PeerReply::Status(PeerStatus {
@@ -32,8 +32,8 @@ async fn a_query_is_answered_by_the_peer() {
     let asking = tokio::task::spawn_local(testbed.links.send(query(LONG)));
     let Frame::Request { id, query: PeerQuery::Status } = wire.next_word().await else { panic!("no query") };
     // An answer to another query is none to this one.
-    wire.say(&Frame::Reply { id: id + 1, reply: Some(status(1)) }).await;
-    wire.say(&Frame::Reply { id, reply: Some(status(2)) }).await;
+    wire.send(&Frame::Reply { id: id + 1, reply: Some(status(1)) }).await;
+    wire.send(&Frame::Reply { id, reply: Some(status(2)) }).await;
     assert_eq!(asking.await.unwrap().unwrap(), Ok(status(2)));
 }
 
@@ -50,8 +50,8 @@ async fn a_query_without_an_answer_ends_with_its_reason() {
     let asking = tokio::task::spawn_local(testbed.links.send(query(LONG)));
     let Frame::Request { id, .. } = wire.next_word().await else { panic!("no query") };
     let Frame::Request { id: late, .. } = late else { panic!("no query") };
-    wire.say(&Frame::Reply { id: late, reply: Some(status(1)) }).await;
-    wire.say(&Frame::Reply { id, reply: None }).await;
+    wire.send(&Frame::Reply { id: late, reply: Some(status(1)) }).await;
+    wire.send(&Frame::Reply { id, reply: None }).await;
     assert_eq!(asking.await.unwrap().unwrap(), Err(QueryError::Unsupported));
     let asking = tokio::task::spawn_local(testbed.links.send(query(LONG)));
     wire.next_word().await;
@@ -92,11 +92,11 @@ async fn only_so_many_queries_wait_for_one_peer() {
 async fn what_a_peer_asks_is_answered_by_the_subscriber_or_not_at_all() {
     let testbed = Testbed::start();
     let mut wire = testbed.accept("a");
-    wire.say(&Frame::Request { id: 1, query: PeerQuery::Status }).await;
+    wire.send(&Frame::Request { id: 1, query: PeerQuery::Status }).await;
     assert!(matches!(wire.next().await, Frame::Reply { id: 1, reply: None }));
-    let (recipient, mut asked) = ear::<PeerAsked>();
+    let (recipient, mut asked) = inbox::<PeerAsked>();
     let _held = testbed.links.send(SubscribeQueries(recipient)).await.unwrap();
-    wire.say(&Frame::Request { id: 2, query: PeerQuery::Status }).await;
+    wire.send(&Frame::Request { id: 2, query: PeerQuery::Status }).await;
     let PeerAsked { from, query, reply } = asked.recv().await.unwrap();
     assert_eq!(query, PeerQuery::Status);
     assert_eq!(from, node("a"));
@@ -104,7 +104,7 @@ async fn what_a_peer_asks_is_answered_by_the_subscriber_or_not_at_all() {
     let Frame::Reply { id: 2, reply: Some(answer) } = wire.next().await else { panic!("no answer") };
     assert_eq!(answer, status(5));
     // A question that is dropped has no answer.
-    wire.say(&Frame::Request { id: 3, query: PeerQuery::Status }).await;
+    wire.send(&Frame::Request { id: 3, query: PeerQuery::Status }).await;
     drop(asked.recv().await.unwrap());
     assert!(matches!(wire.next().await, Frame::Reply { id: 3, reply: None }));
 }

@@ -108,8 +108,8 @@ impl GrpcSession {
         }));
     }
 
-    /// Says something that is no notice of a change, and is not repeated.
-    pub(super) fn say(&mut self, notice: Notice, context: &mut Context<Self>) {
+    /// Sends something that is no notice of a change, and is not repeated.
+    pub(super) fn send_once(&mut self, notice: Notice, context: &mut Context<Self>) {
         let Some(stream) = &self.stream else { return };
         match stream.outlet.try_send(Box::new(notice)) {
             Ok(()) | Err(TrySendError::Closed(_)) => {}

@@ -49,7 +49,7 @@ struct ClientStream {
 
 impl ClientStream {
     /// All that it told.
-    async fn hear(&mut self) -> Vec<String> {
+    async fn received(&mut self) -> Vec<String> {
         settle().await;
         let mut heard = Vec::new();
         while let Ok(notice) = self.notices.try_recv() {
@@ -145,13 +145,13 @@ impl Testbed {
         ClientStream { number, notices, last: 0 }
     }
 
-    fn say(&self, stream: &ClientStream, message: StreamMessage) {
+    fn send(&self, stream: &ClientStream, message: StreamMessage) {
         self.session.do_send(InboundMessage { stream: stream.number, bytes: 10, message });
     }
 
     /// The client says who it is.
     async fn set_up(&self, stream: &ClientStream, wants_ready: bool) {
-        self.say(stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready });
+        self.send(stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready });
         settle().await;
     }
 
@@ -213,9 +213,9 @@ impl Testbed {
     async fn pass(&self, stream: &mut ClientStream, seconds: u64) -> Vec<(u64, String)> {
         let mut told = Vec::new();
         for second in 1..=seconds {
-            self.say(stream, StreamMessage::Other);
+            self.send(stream, StreamMessage::Other);
             advance(Duration::from_secs(1)).await;
-            told.extend(stream.hear().await.into_iter().map(|said| (second, said)));
+            told.extend(stream.received().await.into_iter().map(|said| (second, said)));
         }
         told
     }
@@ -296,11 +296,11 @@ fn a_client_that_says_who_it_is_is_registered_and_told_that_it_is_set_up() {
         settle().await;
         assert_eq!(testbed.clients().await, []);
         testbed.set_up(&stream, true).await;
-        assert_eq!(stream.hear().await, ["ready"]);
+        assert_eq!(stream.received().await, ["ready"]);
         let clients = testbed.clients().await;
         assert_eq!((clients.len(), &clients[0].client, clients[0].place.session), (1, &client(), SessionNumber(1)));
         testbed.set_up(&stream, true).await;
-        assert_eq!(stream.hear().await, [""; 0], "it is set up once");
+        assert_eq!(stream.received().await, [""; 0], "it is set up once");
     });
 }
 
@@ -309,7 +309,7 @@ fn a_client_that_does_not_wait_for_it_is_not_told_that_it_is_set_up() {
     run(async || {
         let testbed = Testbed::start().await;
         let mut stream = testbed.joined().await;
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
         assert_eq!(testbed.clients().await.len(), 1);
     });
 }
@@ -366,7 +366,7 @@ fn what_changes_while_it_is_read_is_told_and_what_was_read_does_not_hide_it() {
         let listening = testbed.ask(listen(&[("a", "x")]));
         let (_, reply) = testbed.many.next().await;
         testbed.publish("a", 4, "y").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
         reply.send(Ok(vec![old])).unwrap();
         assert_eq!(listening.await.unwrap().unwrap().unwrap(), [true]);
     });
@@ -379,10 +379,10 @@ fn a_change_is_told_once_and_not_again_when_it_is_acknowledged_and_asked_for() {
         let mut stream = testbed.joined().await;
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, [""; 0], "it is known already");
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, [""; 0], "it is known already");
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         testbed.query("a").await;
         assert_eq!(testbed.pass(&mut stream, 60).await, []);
         let notices = &testbed.metrics.grpc.notices;
@@ -398,12 +398,12 @@ fn a_change_while_another_is_under_way_is_told_when_that_is_acknowledged() {
         let mut stream = testbed.joined().await;
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
         testbed.publish("a", 2, "y").await;
         testbed.publish("a", 3, "z").await;
-        assert_eq!(stream.hear().await, [""; 0]);
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, [""; 0]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
@@ -414,7 +414,7 @@ fn a_notice_that_nobody_acknowledges_is_repeated_and_given_up() {
         let mut stream = testbed.joined().await;
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
         let told = testbed.pass(&mut stream, 120).await;
         // Three seconds of patience, and a pause that grows by two.
         let times: Vec<u64> = told.iter().map(|(second, _)| *second).collect();
@@ -423,7 +423,7 @@ fn a_notice_that_nobody_acknowledges_is_repeated_and_given_up() {
         let notices = &testbed.metrics.grpc.notices;
         assert_eq!((notices.sent.get(), notices.repeated.get(), notices.given_up.get()), (1, 4, 1));
         testbed.publish("a", 2, "y").await;
-        assert_eq!(stream.hear().await, ["changed a of t"], "a later change is told all the same");
+        assert_eq!(stream.received().await, ["changed a of t"], "a later change is told all the same");
     });
 }
 
@@ -434,10 +434,10 @@ fn a_notice_that_the_client_could_not_take_or_did_not_follow_is_repeated() {
         let mut stream = testbed.joined().await;
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, false));
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, false));
         assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it could not");
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it never asked");
     });
 }
@@ -452,7 +452,7 @@ fn what_a_client_does_not_listen_to_any_longer_is_not_told() {
         assert_eq!(testbed.watches().await, 1);
         testbed.publish("a", 1, "x").await;
         testbed.publish("b", 2, "x").await;
-        assert_eq!(stream.hear().await, ["changed b of t"]);
+        assert_eq!(stream.received().await, ["changed b of t"]);
     });
 }
 
@@ -482,7 +482,7 @@ fn what_the_coordinator_has_no_room_for_is_refused_and_not_listened_to() {
         assert_eq!(keys, [key("a")]);
         testbed.publish("b", 1, "x").await;
         testbed.publish("a", 2, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
@@ -493,7 +493,7 @@ fn a_stream_that_ends_gives_the_registration_back() {
         let mut stream = testbed.joined().await;
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
         testbed.session.do_send(StreamEnded(stream.number));
         settle().await;
         assert_eq!((testbed.clients().await, testbed.watches().await), (Vec::new(), 0));
@@ -519,7 +519,7 @@ fn a_second_stream_takes_over_and_the_client_begins_anew() {
         testbed.set_up(&first, true).await;
         assert_eq!(testbed.clients().await, [], "what comes over the first does not count");
         testbed.set_up(&second, true).await;
-        assert_eq!(second.hear().await, ["ready"]);
+        assert_eq!(second.received().await, ["ready"]);
         reply.send(Ok(vec![testbed::state("b", 1, "x")])).unwrap();
         let former = listening.await.unwrap().unwrap();
         assert!(matches!(former, Err(Fault::Leaving)), "{former:?}");
@@ -528,7 +528,7 @@ fn a_second_stream_takes_over_and_the_client_begins_anew() {
         assert_eq!((testbed.clients().await.len(), testbed.watches().await), (1, 0));
         assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
         testbed.publish("a", 1, "x").await;
-        assert_eq!(second.hear().await, ["changed a of t"]);
+        assert_eq!(second.received().await, ["changed a of t"]);
     });
 }
 
@@ -551,7 +551,7 @@ fn a_connection_that_ends_while_it_is_being_registered_leaves_nothing_behind() {
     run(async || {
         let testbed = Testbed::start().await;
         let stream = testbed.open_stream(4).await;
-        testbed.say(&stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready: true });
+        testbed.send(&stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready: true });
         testbed.session.do_send(ConnectionEnded);
         settle().await;
         assert_eq!(testbed.clients().await, []);
@@ -604,15 +604,15 @@ fn a_silent_client_is_asked_whether_it_is_there_and_let_go() {
         let mut testbed = Testbed::start().await;
         let mut stream = testbed.joined().await;
         advance(DETECT_AFTER + TICK).await;
-        assert_eq!(stream.hear().await, ["are you there?"]);
+        assert_eq!(stream.received().await, ["are you there?"]);
         assert!(testbed.clients().await[0].is_idle);
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         settle().await;
         assert!(!testbed.clients().await[0].is_idle, "it is there");
         let after_the_next_look = Duration::from_secs(6);
         advance(after_the_next_look).await;
         advance(DETECT_AFTER - after_the_next_look + 2 * TICK).await;
-        assert_eq!(stream.hear().await, ["are you there?"]);
+        assert_eq!(stream.received().await, ["are you there?"]);
         advance(GONE_AFTER - DETECT_AFTER + TICK).await;
         assert!(testbed.is_closed() && !testbed.session.connected());
         assert_eq!((testbed.ended("silent"), testbed.clients().await), (1, Vec::new()));
@@ -629,9 +629,9 @@ fn a_client_that_reads_nothing_is_told_no_more_and_let_go() {
         testbed.publish("a", 1, "x").await;
         testbed.publish("b", 2, "x").await;
         advance(WRITE - TICK).await;
-        assert_eq!(stream.hear().await.first().unwrap(), "changed a of t");
-        assert_eq!(stream.hear().await, ["changed b of t"], "it goes on when there is room");
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await.first().unwrap(), "changed a of t");
+        assert_eq!(stream.received().await, ["changed b of t"], "it goes on when there is room");
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         testbed.publish("a", 3, "y").await;
         testbed.publish("b", 4, "y").await;
         advance(WRITE - TICK).await;
@@ -655,7 +655,7 @@ fn what_no_event_told_is_found_when_the_session_looks_again() {
         testbed.many.none().await;
         advance(RETRY).await;
         testbed.read().await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
@@ -668,11 +668,11 @@ fn a_coordinator_that_was_rebuilt_is_told_of_client_and_watches_again() {
         testbed::rebuild(&testbed.coordinator).await;
         testbed.store("a", 1, "x");
         testbed.read().await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        assert_eq!(stream.received().await, ["changed a of t"]);
         assert_eq!((testbed.clients().await.len(), testbed.watches().await), (1, 1));
         testbed.publish("a", 2, "y").await;
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 

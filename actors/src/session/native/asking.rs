@@ -44,7 +44,7 @@ impl NativeSession {
     pub(super) fn answered(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
         let bytes = answer.weight();
         self.conversation.settle(OutboundMessage { id, answer }, bytes);
-        self.speak(context);
+        self.flush(context);
         self.listen(context);
     }
 

@@ -24,7 +24,7 @@ impl NativeSession {
         }
         self.count_end(counts_as);
         self.give_up_later(context);
-        self.speak(context);
+        self.flush(context);
     }
 
     /// The client is gone.
@@ -44,7 +44,7 @@ impl NativeSession {
         if !self.conversation.send_away(OutboundMessage { id: 0, answer: Answer::GoAway(elsewhere) }) {
             return;
         }
-        self.speak(context);
+        self.flush(context);
         self.give_up_later(context);
     }
 
@@ -56,7 +56,7 @@ impl NativeSession {
                 Linger::Stop => return context.stop(),
                 Linger::Close => {
                     session.count_end(DRAINED);
-                    session.speak(context);
+                    session.flush(context);
                 }
                 Linger::Wait => {}
             }
@@ -65,8 +65,8 @@ impl NativeSession {
     }
 
     /// Closes the connection once the last word was said.
-    pub(super) fn close(&mut self, mut mouth: Box<dyn MessageWriter>, context: &mut Context<Self>) {
-        let closing = async move { mouth.close().await };
+    pub(super) fn close(&mut self, mut writer: Box<dyn MessageWriter>, context: &mut Context<Self>) {
+        let closing = async move { writer.close().await };
         context.spawn(wrap_future(closing).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
     }
 

@@ -128,23 +128,23 @@ impl Handler<Publish> for FakeStore {
 }
 
 /// Hears what the test says.
-struct FakeEar(mpsc::UnboundedReceiver<InboundMessage>);
+struct FakeReader(mpsc::UnboundedReceiver<InboundMessage>);
 
-impl MessageReader for FakeEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
+impl MessageReader for FakeReader {
+    fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         self.0.recv().map(|heard| heard.map(Ok)).boxed_local()
     }
 }
 
 /// Says it to the test, when that lets it.
-struct FakeMouth {
+struct FakeWriter {
     said: mpsc::UnboundedSender<String>,
     is_stuck: Rc<Cell<bool>>,
     go: Rc<Notify>,
 }
 
-impl MessageWriter for FakeMouth {
-    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
+impl MessageWriter for FakeWriter {
+    fn send(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
         async move {
             while self.is_stuck.get() {
                 self.go.notified().await;
@@ -248,14 +248,14 @@ impl Testbed {
             push: metrics.push.clone(),
             session: metrics.session.clone(),
         };
-        let ((client, ear), (mouth, said)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let ((client, reader), (writer, said)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let (is_stuck, go) = (Rc::new(Cell::new(false)), Rc::new(Notify::new()));
-        let mouth = FakeMouth { said: mouth, is_stuck: Rc::clone(&is_stuck), go: Rc::clone(&go) };
+        let writer = FakeWriter { said: writer, is_stuck: Rc::clone(&is_stuck), go: Rc::clone(&go) };
         let connection = Connection {
             number: SessionNumber(1),
             kind: ClientKind::Tcp,
-            ear: Box::new(FakeEar(ear)),
-            mouth: Box::new(mouth),
+            reader: Box::new(FakeReader(reader)),
+            writer: Box::new(writer),
             guard: Box::new(()),
         };
         let spec = Spec::new(&registry, "native_session");
@@ -267,7 +267,7 @@ impl Testbed {
     async fn welcomed(&self) {
         self.settle().await;
         self.ask(1, hello());
-        assert_eq!(self.hear().await, ["1: welcome 1"]);
+        assert_eq!(self.received().await, ["1: welcome 1"]);
     }
 
     fn ask(&self, id: u64, request: Request) {
@@ -294,7 +294,7 @@ impl Testbed {
     }
 
     /// All that was said.
-    async fn hear(&self) -> Vec<String> {
+    async fn received(&self) -> Vec<String> {
         self.settle().await;
         std::iter::from_fn(|| self.said.borrow_mut().try_recv().ok()).collect()
     }
@@ -302,7 +302,7 @@ impl Testbed {
     /// Lets time pass; what was said meanwhile.
     async fn wait(&self, time: Duration) -> Vec<String> {
         tokio::time::sleep(time).await;
-        self.hear().await
+        self.received().await
     }
 
     fn ended(&self, reason: &'static str) -> u64 {
@@ -323,7 +323,7 @@ fn a_client_that_says_nothing_is_let_go_in_time() {
 fn a_client_that_asks_before_it_says_who_it_is_is_let_go() {
     run(async |testbed| {
         testbed.ask(1, Request::Get(key("a")));
-        assert_eq!(testbed.hear().await, ["0: failed: HelloExpected", "closed"]);
+        assert_eq!(testbed.received().await, ["0: failed: HelloExpected", "closed"]);
     });
 }
 
@@ -332,11 +332,11 @@ fn a_second_hello_is_refused_and_the_session_goes_on() {
     run(async |testbed| {
         testbed.welcomed().await;
         testbed.ask(2, hello());
-        let refused = testbed.hear().await;
+        let refused = testbed.received().await;
         assert!(refused.len() == 1 && refused[0].starts_with("2: failed: Form(UnknownRequest,"), "{refused:?}");
         testbed.ask(0, hello());
         testbed.ask(3, Request::Ping(7));
-        assert_eq!(testbed.hear().await, ["3: pong 7"]);
+        assert_eq!(testbed.received().await, ["3: pong 7"]);
         assert!(testbed.wait(HELLO).await.iter().all(|said| said.starts_with("0: ping")), "hello was said in time");
     });
 }
@@ -358,13 +358,13 @@ fn a_watch_is_registered_first_and_read_second() {
         testbed.welcomed().await;
         testbed.stored.is_slow.set(true);
         testbed.ask(2, watch("a"));
-        assert_eq!(testbed.hear().await, [""; 0]);
+        assert_eq!(testbed.received().await, [""; 0]);
         // It was read already, and is old by now.
         testbed.publish("a", 4);
-        assert_eq!(testbed.hear().await, ["0: push a at 4"]);
+        assert_eq!(testbed.received().await, ["0: push a at 4"]);
         testbed.stored.is_slow.set(false);
         testbed.stored.go.notify_waiters();
-        assert_eq!(testbed.hear().await, ["2: watching"]);
+        assert_eq!(testbed.received().await, ["2: watching"]);
     });
 }
 
@@ -373,7 +373,7 @@ fn a_slow_connection_gets_the_newest_state_only() {
     run(async |testbed| {
         testbed.welcomed().await;
         testbed.ask(2, watch("a"));
-        assert_eq!(testbed.hear().await, ["2: watching"]);
+        assert_eq!(testbed.received().await, ["2: watching"]);
         testbed.is_stuck.set(true);
         for version in 1..20 {
             testbed.publish("a", version);
@@ -381,7 +381,7 @@ fn a_slow_connection_gets_the_newest_state_only() {
         }
         testbed.is_stuck.set(false);
         testbed.go.notify_waiters();
-        assert_eq!(testbed.hear().await, ["0: push a at 1", "0: push a at 19"]);
+        assert_eq!(testbed.received().await, ["0: push a at 1", "0: push a at 19"]);
     });
 }
 
@@ -390,10 +390,10 @@ fn what_no_event_told_is_found_when_the_session_looks_again() {
     run(async |testbed| {
         testbed.welcomed().await;
         testbed.ask(2, watch("a"));
-        assert_eq!(testbed.hear().await, ["2: watching"]);
+        assert_eq!(testbed.received().await, ["2: watching"]);
         testbed.store("a", 1);
         testbed.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
-        assert_eq!(testbed.hear().await, ["0: push a at 1"]);
+        assert_eq!(testbed.received().await, ["0: push a at 1"]);
     });
 }
 
@@ -406,10 +406,10 @@ fn no_more_is_read_than_may_be_under_way() {
         testbed.ask(2, Request::Get(key("a")));
         testbed.ask(3, Request::Get(key("a")));
         testbed.ask(4, Request::Ping(1));
-        assert_eq!(testbed.hear().await, [""; 0]);
+        assert_eq!(testbed.received().await, [""; 0]);
         testbed.stored.is_slow.set(false);
         testbed.stored.go.notify_waiters();
-        assert_eq!(testbed.hear().await, ["2: a at 1", "3: a at 1", "4: pong 1"]);
+        assert_eq!(testbed.received().await, ["2: a at 1", "3: a at 1", "4: pong 1"]);
     });
 }
 
@@ -422,11 +422,11 @@ fn a_node_that_stops_says_where_to_go_and_answers_what_is_under_way() {
         testbed.ask(2, Request::Get(key("a")));
         testbed.settle().await;
         testbed.coordinator.do_send(coordinator::Drain(Arc::from(["n2:8850".to_owned()])));
-        assert_eq!(testbed.hear().await, ["0: go to n2:8850"]);
+        assert_eq!(testbed.received().await, ["0: go to n2:8850"]);
         assert_eq!(testbed.wait(LINGER * 2).await, [""; 0], "an answer is owed");
         testbed.stored.is_slow.set(false);
         testbed.stored.go.notify_waiters();
-        assert_eq!(testbed.hear().await, ["2: a at 1"]);
+        assert_eq!(testbed.received().await, ["2: a at 1"]);
         assert_eq!(testbed.wait(LINGER).await, ["closed"]);
         assert_eq!((testbed.ended("drained"), testbed.session.connected()), (1, false));
     });
@@ -449,7 +449,7 @@ fn an_answer_that_comes_while_the_session_closes_is_not_said() {
         testbed.settle().await;
         testbed.is_stuck.set(false);
         testbed.go.notify_waiters();
-        assert_eq!(testbed.hear().await, ["0: failed: Form(MalformedRequest, \"a test\")", "closed"]);
+        assert_eq!(testbed.received().await, ["0: failed: Form(MalformedRequest, \"a test\")", "closed"]);
     });
 }
 
@@ -459,7 +459,7 @@ fn a_client_that_closes_gives_its_seat_and_its_watches_back() {
         let Testbed { client, coordinator, session, said, .. } = {
             testbed.welcomed().await;
             testbed.ask(2, watch("a"));
-            assert_eq!(testbed.hear().await, ["2: watching"]);
+            assert_eq!(testbed.received().await, ["2: watching"]);
             testbed
         };
         let watches = async || coordinator.send(coordinator::CountWatches).await.unwrap();

@@ -30,7 +30,7 @@ impl NativeSession {
                         pushes.watch(id, &selectors);
                     }
                     session.look(context);
-                    session.speak(context);
+                    session.flush(context);
                     session.listen(context);
                 }
                 Err(fault) => session.answered(id, Answer::Failed(fault), context),
@@ -167,6 +167,6 @@ impl NativeSession {
         if self.conversation.pushes().is_some_and(Pushes::overflowed) {
             return self.end(Fault::TooManyKeys(self.shared.options.keys), context);
         }
-        self.speak(context);
+        self.flush(context);
     }
 }

@@ -40,7 +40,7 @@ struct ClientStream {
 
 impl ClientStream {
     /// All that comes.
-    async fn hear(&mut self) -> Vec<String> {
+    async fn received(&mut self) -> Vec<String> {
         let mut heard = Vec::new();
         settle().await;
         while let Ok(frame) = self.frames.try_recv() {
@@ -146,7 +146,7 @@ impl Testbed {
     async fn opened(&mut self, room: usize, revision: u64, states: &[(&str, u64)]) -> ClientStream {
         let mut stream = self.open(room, None);
         self.snapshots.answer(|_| Ok(snapshot(revision, states))).await;
-        assert_eq!(stream.hear().await.first().unwrap(), "opened");
+        assert_eq!(stream.received().await.first().unwrap(), "opened");
         stream
     }
 
@@ -188,12 +188,12 @@ fn the_present_states_come_first_and_then_each_change() {
         let (asked, reply) = testbed.snapshots.next().await;
         assert_eq!(asked.limit, 3);
         assert_eq!(testbed.watches().await, 1, "registered before it is read");
-        assert_eq!(stream.hear().await, ["opened"]);
+        assert_eq!(stream.received().await, ["opened"]);
         reply.send(Ok(snapshot(5, &[("b", 5), ("a", 3)]))).unwrap();
-        assert_eq!(stream.hear().await, ["a at 3", "b at 5"]);
+        assert_eq!(stream.received().await, ["a at 3", "b at 5"]);
         testbed.publish(&[("c", 6)]).await;
         testbed.publish(&[("a", 7)]).await;
-        assert_eq!(stream.hear().await, ["c at 6", "a at 7"]);
+        assert_eq!(stream.received().await, ["c at 6", "a at 7"]);
         assert_eq!(testbed.metrics.push.sent.get(), 4);
         let clients = testbed.clients().await;
         assert_eq!(clients[0].prefixes, [("public".to_owned(), Some("g".to_owned()), String::new())]);
@@ -209,11 +209,11 @@ fn a_change_that_is_told_while_the_states_are_read_comes_once_and_in_order() {
         let (_, reply) = testbed.snapshots.next().await;
         testbed.publish(&[("a", 6)]).await;
         testbed.publish(&[("c", 7)]).await;
-        assert_eq!(stream.hear().await, ["opened"]);
+        assert_eq!(stream.received().await, ["opened"]);
         reply.send(Ok(snapshot(6, &[("a", 6), ("b", 5)]))).unwrap();
-        assert_eq!(stream.hear().await, ["b at 5", "a at 6", "c at 7"]);
+        assert_eq!(stream.received().await, ["b at 5", "a at 6", "c at 7"]);
         testbed.publish(&[("c", 7)]).await;
-        assert_eq!(stream.hear().await, [""; 0], "it was told");
+        assert_eq!(stream.received().await, [""; 0], "it was told");
     });
 }
 
@@ -223,7 +223,7 @@ fn a_write_of_several_keys_is_resumed_after_only_when_all_of_it_came() {
         let mut testbed = Testbed::start(10).await;
         let mut stream = testbed.opened(8, 5, &[]).await;
         testbed.publish(&[("a", 6), ("b", 6)]).await;
-        assert_eq!(stream.hear().await, ["a at 6, resume after 5", "b at 6"]);
+        assert_eq!(stream.received().await, ["a at 6, resume after 5", "b at 6"]);
     });
 }
 
@@ -238,7 +238,7 @@ fn a_slow_connection_gets_only_the_newest_of_each_key() {
         testbed.publish(&[("b", 10)]).await;
         testbed.publish(&[("a", 11)]).await;
         // One lies in the connection, and one waits for room in it.
-        assert_eq!(stream.hear().await, ["a at 2", "a at 3", "b at 10", "a at 11"]);
+        assert_eq!(stream.received().await, ["a at 2", "a at 3", "b at 10", "a at 11"]);
     });
 }
 
@@ -252,7 +252,7 @@ fn a_connection_that_is_too_slow_for_so_many_keys_is_ended() {
         }
         assert!(stream.session.connected(), "as many wait as may");
         testbed.publish(&[("f", 7)]).await;
-        assert_eq!(stream.hear().await, ["a at 2"]);
+        assert_eq!(stream.received().await, ["a at 2"]);
         assert!(stream.is_over());
     });
 }
@@ -263,11 +263,11 @@ fn a_connection_on_which_nothing_happens_is_told_that_it_lives() {
         let mut testbed = Testbed::start(10).await;
         let mut stream = testbed.opened(8, 1, &[]).await;
         advance(HEARTBEAT - Duration::from_millis(1)).await;
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
         advance(Duration::from_millis(1)).await;
-        assert_eq!(stream.hear().await, ["heartbeat"]);
+        assert_eq!(stream.received().await, ["heartbeat"]);
         advance(HEARTBEAT).await;
-        assert_eq!(stream.hear().await, ["heartbeat"]);
+        assert_eq!(stream.received().await, ["heartbeat"]);
     });
 }
 
@@ -280,7 +280,7 @@ fn heartbeats_do_not_queue_behind_what_waits_for_room() {
         for _ in 0..3 {
             advance(HEARTBEAT).await;
         }
-        assert_eq!(stream.hear().await, ["opened", "a at 2", "b at 3"]);
+        assert_eq!(stream.received().await, ["opened", "a at 2", "b at 3"]);
     });
 }
 
@@ -292,11 +292,11 @@ fn a_client_that_resumes_gets_only_what_came_after() {
         let asked = testbed.feed.answer(|_| Ok(Feed { complete: false, ..page(9, &[("a", 5), ("b", 7)]) })).await;
         assert_eq!(asked.after, Version(4));
         assert_eq!(asked.selector, Some(Selector::prefix("public", Some("g"), "").unwrap()));
-        assert_eq!(stream.hear().await, ["opened", "a at 5", "b at 7"], "a page is told before the next one comes");
+        assert_eq!(stream.received().await, ["opened", "a at 5", "b at 7"], "a page is told before the next one comes");
         testbed.publish(&[("d", 10)]).await;
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
         testbed.read(7, page(9, &[("c", 9)])).await;
-        assert_eq!(stream.hear().await, ["c at 9", "d at 10"]);
+        assert_eq!(stream.received().await, ["c at 9", "d at 10"]);
         testbed.snapshots.none().await;
         testbed.feed.none().await;
     });
@@ -309,11 +309,11 @@ fn a_client_whose_point_lies_too_far_back_or_ahead_begins_anew() {
             let mut testbed = Testbed::start(10).await;
             let mut stream = testbed.open(8, Some(4));
             testbed.read(4, foreign).await;
-            assert_eq!(stream.hear().await, ["opened", "reset"]);
+            assert_eq!(stream.received().await, ["opened", "reset"]);
             testbed.snapshots.answer(|_| Ok(snapshot(9, &[("a", 2)]))).await;
-            assert_eq!(stream.hear().await, ["a at 2"]);
+            assert_eq!(stream.received().await, ["a at 2"]);
             testbed.publish(&[("a", 10)]).await;
-            assert_eq!(stream.hear().await, ["a at 10"]);
+            assert_eq!(stream.received().await, ["a at 10"]);
         });
     }
 }
@@ -325,13 +325,13 @@ fn a_database_that_lost_commits_resets_the_client() {
         let mut stream = testbed.opened(8, 5, &[("a", 5)]).await;
         testbed.tell(ConfigEvent::Recheck);
         testbed.read(5, page(5, &[])).await;
-        assert_eq!(stream.hear().await, [""; 0], "nothing was lost");
+        assert_eq!(stream.received().await, [""; 0], "nothing was lost");
         testbed.tell(ConfigEvent::Recheck);
         testbed.read(5, Feed { timeline: Timeline(2), ..page(9, &[("a", 7)]) }).await;
-        assert_eq!(stream.hear().await, ["reset"]);
+        assert_eq!(stream.received().await, ["reset"]);
         let anew = Snapshot { timeline: Timeline(2), ..snapshot(9, &[("a", 4)]) };
         testbed.snapshots.answer(|_| Ok(anew)).await;
-        assert_eq!(stream.hear().await, ["a at 4"], "what is there, although it is older");
+        assert_eq!(stream.received().await, ["a at 4"], "what is there, although it is older");
     });
 }
 
@@ -347,11 +347,11 @@ fn what_the_event_bus_dropped_is_read() {
         settle().await;
         assert!(testbed.metrics.push.lagged.get() > 0);
         advance(Duration::from_millis(2)).await;
-        let before = stream.hear().await;
+        let before = stream.received().await;
         let (asked, reply) = testbed.feed.next().await;
         assert!(asked.after < Version(3_000) && !before.contains(&"a at 3000".to_owned()), "{asked:?}");
         reply.send(Ok(page(3_000, &[("a", 3_000)]))).unwrap();
-        let heard = stream.hear().await;
+        let heard = stream.received().await;
         assert_eq!(heard.last().unwrap(), "a at 3000", "{heard:?}");
     });
 }
@@ -365,13 +365,13 @@ fn a_store_that_is_away_is_asked_again() {
         testbed.snapshots.none().await;
         advance(RETRY).await;
         testbed.snapshots.answer(|_| Ok(snapshot(5, &[("a", 5)]))).await;
-        assert_eq!(stream.hear().await, ["opened", "a at 5"]);
+        assert_eq!(stream.received().await, ["opened", "a at 5"]);
         testbed.tell(ConfigEvent::Recheck);
         testbed.feed.answer(|_| Err(ReadFailure::TimedOut)).await;
         testbed.feed.none().await;
         advance(RETRY).await;
         testbed.read(5, page(6, &[("a", 6)])).await;
-        assert_eq!(stream.hear().await, ["a at 6"]);
+        assert_eq!(stream.received().await, ["a at 6"]);
     });
 }
 
@@ -383,7 +383,7 @@ fn a_stream_for_which_there_is_no_room_is_refused() {
         let selector = Selector::of_key(&key("a"));
         query(&testbed.deps.coordinator, Watch { selector, session, seat: None }).await.unwrap();
         let mut stream = testbed.open(8, None);
-        assert_eq!(stream.hear().await, ["refused: Full"]);
+        assert_eq!(stream.received().await, ["refused: Full"]);
         assert!(stream.is_over());
         assert_eq!((testbed.clients().await, testbed.watches().await), (Vec::new(), 1));
         testbed.snapshots.none().await;
@@ -397,7 +397,7 @@ fn a_stream_of_more_keys_than_may_be_is_refused() {
         let mut stream = testbed.open(8, None);
         let some = Snapshot { complete: false, ..snapshot(5, &[("a", 1), ("b", 2), ("c", 3)]) };
         testbed.snapshots.answer(|_| Ok(some)).await;
-        assert_eq!(stream.hear().await, ["opened", "refused: Full"]);
+        assert_eq!(stream.received().await, ["opened", "refused: Full"]);
         assert!(stream.is_over());
     });
 }
@@ -408,10 +408,10 @@ fn a_node_that_stops_ends_its_streams_and_refuses_others() {
         let mut testbed = Testbed::start(10).await;
         let mut stream = testbed.opened(8, 1, &[]).await;
         assert_eq!(query(&testbed.deps.coordinator, Drain(Arc::from([]))).await, 1);
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
         assert!(stream.is_over());
         let mut late = testbed.open(8, None);
-        assert_eq!(late.hear().await, ["refused: Stopping"]);
+        assert_eq!(late.received().await, ["refused: Stopping"]);
         assert!(late.is_over());
     });
 }
@@ -438,7 +438,7 @@ fn a_coordinator_that_was_rebuilt_is_told_again_and_what_it_missed_is_read() {
         let (asked, reply) = testbed.feed.next().await;
         assert_eq!((asked.after, testbed.watches().await), (Version(5), 1));
         reply.send(Ok(page(6, &[("a", 6)]))).unwrap();
-        assert_eq!(stream.hear().await, ["a at 6"], "it was opened before");
+        assert_eq!(stream.received().await, ["a at 6"], "it was opened before");
         assert_eq!(testbed.clients().await.len(), 1);
     });
 }
@@ -450,7 +450,7 @@ fn a_session_that_was_rebuilt_goes_on_where_the_one_before_stopped() {
         let mut stream = testbed.opened(8, 5, &[("a", 5)]).await;
         rebuild(&stream.session).await;
         testbed.read(5, page(6, &[("a", 6)])).await;
-        assert_eq!(stream.hear().await, ["opened", "a at 6"]);
+        assert_eq!(stream.received().await, ["opened", "a at 6"]);
         assert_eq!((testbed.watches().await, testbed.held()), (1, 1));
         testbed.snapshots.none().await;
     });
