@@ -43,8 +43,8 @@ pub struct AddWorker(pub WorkerActors);
 /// The actors of one worker thread that know its clients.
 #[derive(Debug, Clone)]
 pub struct WorkerActors {
-    /// Clients that have a seat.
-    pub seated: Recipient<ListClients>,
+    /// Clients of sessions and streams.
+    pub connections: Recipient<ListClients>,
     /// Long polls.
     pub polls: Recipient<ListClients>,
     /// How far those are that watch a key.
@@ -98,7 +98,7 @@ impl PushLedger {
 
     fn workers(&mut self) -> impl Iterator<Item = &WorkerActors> {
         // A worker thread that died was replaced by another one.
-        self.workers.retain(|(worker, _)| worker.seated.connected());
+        self.workers.retain(|(worker, _)| worker.connections.connected());
         self.workers.iter().map(|(worker, _)| worker)
     }
 
@@ -175,7 +175,8 @@ impl Handler<GetClients> for PushLedger {
     type Result = ResponseFuture<Page<ClientSeen>>;
 
     fn handle(&mut self, GetClients(query): GetClients, _: &mut Context<Self>) -> Self::Result {
-        let actors: Vec<_> = self.workers().flat_map(|worker| [worker.seated.clone(), worker.polls.clone()]).collect();
+        let actors: Vec<_> =
+            self.workers().flat_map(|worker| [worker.connections.clone(), worker.polls.clone()]).collect();
         let limit = query.limit;
         Box::pin(async move {
             let asked = actors.iter().map(|actor| ask(actor, ListClients(query.clone()), ASK));

@@ -414,7 +414,7 @@ impl Worker {
             LongPoll::new(shown_as.clone(), bus.clone(), by.clone(), capacity.watches, counts.clone())
         });
         let actors = WorkerActors {
-            seated: coordinator.clone().recipient(),
+            connections: coordinator.clone().recipient(),
             polls: long_poll.clone().recipient(),
             watchers: coordinator.clone().recipient(),
         };

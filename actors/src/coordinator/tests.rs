@@ -57,7 +57,8 @@ impl Testbed {
     }
 
     async fn watch(&self, session: &Addr<Careless>) -> Result<WatchId, WatchRefused> {
-        let watch = Watch { selector: Selector::of_key(&key()), session: session.clone().recipient(), seat: None };
+        let watch =
+            Watch { selector: Selector::of_key(&key()), session: session.clone().recipient(), connection: None };
         ask(&self.coordinator, watch, DEADLINE).await.unwrap().map(|watching| watching.id)
     }
 

@@ -21,7 +21,7 @@ struct Testbed {
 
 /// The questions that a worker thread is asked.
 struct Worker {
-    seated: Questions<ListClients>,
+    connections: Questions<ListClients>,
     polls: Questions<ListClients>,
     watchers: Questions<ListWatchers>,
     _held: Subscription,
@@ -47,10 +47,10 @@ impl Testbed {
     }
 
     async fn add_worker(&self) -> Worker {
-        let ((seated, of_seated), (polls, of_polls), (watchers, of_watchers)) =
+        let ((connections, of_connections), (polls, of_polls), (watchers, of_watchers)) =
             (Desk::open(), Desk::open(), Desk::open());
-        let held = query(&self.ledger, AddWorker(WorkerActors { seated, polls, watchers })).await;
-        Worker { seated: of_seated, polls: of_polls, watchers: of_watchers, _held: held }
+        let held = query(&self.ledger, AddWorker(WorkerActors { connections, polls, watchers })).await;
+        Worker { connections: of_connections, polls: of_polls, watchers: of_watchers, _held: held }
     }
 
     async fn happened(&self, session: u64, version: u64, step: PushStep) {
@@ -167,7 +167,7 @@ fn clients_are_listed_by_all_who_know_some() {
         let mut worker = testbed.add_worker().await;
         let query = ClientQuery { filter: ClientFilter::default(), after: None, limit: 10, keys: 0 };
         let asking = testbed.ledger.send(GetClients(query));
-        worker.seated.answer(|_| Page { items: Vec::new(), total: 2, more: false }).await;
+        worker.connections.answer(|_| Page { items: Vec::new(), total: 2, more: false }).await;
         worker.polls.answer(|_| Page { items: Vec::new(), total: 3, more: false }).await;
         assert_eq!(asking.await.unwrap().total, 5);
     });

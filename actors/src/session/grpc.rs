@@ -163,15 +163,15 @@ impl GrpcSession {
         sign.pause
     }
 
-    /// The client said who it is: it takes a seat, from which on it is known to be here.
+    /// The client said who it is: it is connected to the coordinator, and known to be here from then on.
     fn set_up(&mut self, client: Client, wants_ready: bool, context: &mut Context<Self>) {
         if self.conversation.set_up() {
-            self.take_seat(Arc::new(client), wants_ready, context);
+            self.connect(Arc::new(client), wants_ready, context);
         }
     }
 
-    /// Takes the seat, and again whenever the coordinator forgets it.
-    fn take_seat(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
+    /// Connects to the coordinator, and again whenever it forgets.
+    fn connect(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
         let (coordinator, me) = (self.shared.deps.coordinator.clone(), context.address());
         let attend = Connect {
             number: self.number,
@@ -182,9 +182,9 @@ impl GrpcSession {
         };
         let asking = async move { ask(&coordinator, attend, ASK_DEADLINE).await };
         let stream = self.conversation.stream();
-        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| {
+        context.spawn(wrap_future(asking).map(move |connection, session: &mut Self, context| {
             let meaning = session.conversation.registered(stream);
-            match (seat, meaning) {
+            match (connection, meaning) {
                 (Ok(Ok(_)), Registration::GiveBack) => {
                     session.shared.deps.coordinator.do_send(Disconnect(session.number))
                 }
@@ -192,7 +192,7 @@ impl GrpcSession {
                     let again = Arc::clone(&client);
                     context.spawn(wrap_future(held.lost()).map(move |(), session: &mut Self, context| {
                         if session.conversation.known_at(stream).is_some() {
-                            session.take_seat(again, wants_ready, context);
+                            session.connect(again, wants_ready, context);
                         }
                     }));
                     match meaning {
@@ -204,7 +204,7 @@ impl GrpcSession {
                 (Err(_away), _) => {
                     context.run_later(RETRY, move |session, context| {
                         if session.conversation.is_current(stream) {
-                            session.take_seat(client, wants_ready, context);
+                            session.connect(client, wants_ready, context);
                         }
                     });
                 }
@@ -234,7 +234,7 @@ impl GrpcSession {
         }
         self.shared.grpc.disconnected(&talk.sdk);
         self.outbox = Notices::new(Policy::default());
-        // A coordinator that is gone has no seat to give back.
+        // A coordinator that is gone has no connection to end.
         self.shared.deps.coordinator.do_send(Disconnect(self.number));
     }
 

@@ -191,7 +191,7 @@ impl NativeSession {
         };
         match (self.conversation.judge(message, id > 0), request) {
             (Verdict::Greet, Ok(Request::Hello(hello))) => match self.conversation.greet(id, *hello) {
-                Ok(()) => self.take_seat(context),
+                Ok(()) => self.connect(context),
                 Err(breach) => self.end(breach.into(), context),
             },
             (Verdict::Serve, Ok(request)) => self.ask(id, request, context),
@@ -208,8 +208,8 @@ impl NativeSession {
         sign.pause
     }
 
-    /// Takes the seat, from which on the client is known to be here; and again whenever the coordinator forgets it.
-    fn take_seat(&mut self, context: &mut Context<Self>) {
+    /// Connects to the coordinator, by which the client is known to be here; and again whenever it forgets.
+    fn connect(&mut self, context: &mut Context<Self>) {
         let Some(client) = self.conversation.client() else { return };
         let (coordinator, me) = (self.shared.deps.coordinator.clone(), context.address());
         let attend = Connect {
@@ -220,11 +220,10 @@ impl NativeSession {
             inquiries: me.recipient(),
         };
         let asking = async move { ask(&coordinator, attend, ASK_DEADLINE).await };
-        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| match seat {
+        context.spawn(wrap_future(asking).map(move |connection, session: &mut Self, context| match connection {
             Ok(Ok(held)) => {
-                context
-                    .spawn(wrap_future(held.lost()).map(|(), session: &mut Self, context| session.take_seat(context)));
-                match session.conversation.seated() {
+                context.spawn(wrap_future(held.lost()).map(|(), session: &mut Self, context| session.connect(context)));
+                match session.conversation.connected() {
                     Some((id, version)) => {
                         session.answer(id, Answer::Welcome(version), context);
                         session.listen(context);
@@ -234,7 +233,7 @@ impl NativeSession {
             }
             Ok(Err(refused)) => session.end(Fault::Watch(refused), context),
             Err(_away) => {
-                context.run_later(super::RETRY, Self::take_seat);
+                context.run_later(super::RETRY, Self::connect);
             }
         }));
     }

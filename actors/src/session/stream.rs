@@ -148,7 +148,7 @@ impl StreamSession {
         Self { request, deps, watch: None, outbox, sending: false }
     }
 
-    /// Takes a seat, and watches what is asked for.
+    /// Connects to the coordinator, and watches what is asked for.
     fn register(&mut self, context: &mut Context<Self>) {
         let (coordinator, me) = (self.deps.coordinator.clone(), context.address());
         let StreamRequest { number, selector, since, .. } = self.request.clone();
@@ -159,7 +159,7 @@ impl StreamSession {
             if let Err(refused) = ask(&coordinator, attend, ASK_DEADLINE).await? {
                 return Ok(Err(refused));
             }
-            ask(&coordinator, Watch { selector, session: me.recipient(), seat: Some(number) }, ASK_DEADLINE).await
+            ask(&coordinator, Watch { selector, session: me.recipient(), connection: Some(number) }, ASK_DEADLINE).await
         };
         context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
             Ok(Ok(watching)) => {
@@ -343,7 +343,7 @@ impl Actor for StreamSession {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        // It ends the watch, too. A coordinator that is gone has no seat to take back.
+        // It ends the watch, too. A coordinator that is gone has no connection to end.
         self.deps.coordinator.do_send(Disconnect(self.request.number));
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! # Driving [`Conversation`]
 //! 1. While [`Conversation::may_read`], read a message, [`Conversation::judge`] it and do what the verdict says.
-//! 2. To greet: [`Conversation::greet`], take a seat for the client, then [`Conversation::seated`]; again when the seat
-//!    was lost.
+//! 2. To greet: [`Conversation::greet`], connect the client to the coordinator, then [`Conversation::connected`]; again
+//!    when the coordinator forgot it.
 //! 3. To serve what takes time: [`Conversation::begin`], later [`Conversation::settle`]. Anything else that is said:
 //!    [`Conversation::owe`].
 //! 4. To watch: [`Conversation::begin_watch`], register what it names, then [`Conversation::registered`]. What is read
@@ -140,7 +140,7 @@ pub struct Conversation<A, W> {
 enum State<W> {
     /// Nothing was said yet.
     Greeting,
-    /// The client said hello, in the request of this number, and is about to take its seat.
+    /// The client said hello, in the request of this number, and is about to be connected.
     Registering(u64, Box<Known<W>>),
     /// The client is known to be here.
     Open(Box<Known<W>>),
@@ -232,9 +232,9 @@ impl<A, W> Conversation<A, W> {
         matches!(self.state, State::Greeting).then_some(Breach::HelloLate)
     }
 
-    /// The client has its seat. The number of its hello and the version that is spoken, to welcome it; `None` when it
-    /// was welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
-    pub fn seated(&mut self) -> Option<(u64, u16)> {
+    /// The coordinator knows the client. The number of its hello and the version that is spoken, to welcome it; `None`
+    /// when it was welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
+    pub fn connected(&mut self) -> Option<(u64, u16)> {
         match std::mem::replace(&mut self.state, State::Greeting) {
             State::Registering(id, known) => {
                 let version = known.version;
@@ -321,7 +321,7 @@ impl<A, W> Conversation<A, W> {
         Ok(new.into_iter().cloned().collect())
     }
 
-    /// The seat was lost and every watch with it: all of them have to be registered anew.
+    /// The coordinator forgot the connection and every watch with it: all of them have to be registered anew.
     pub fn begin_watch_again(&mut self) -> Vec<Selector> {
         let Some(known) = self.known_mut() else { return Vec::new() };
         known.is_registering = true;
@@ -415,7 +415,7 @@ impl<A, W> Conversation<A, W> {
         Linger::Close
     }
 
-    /// The client whose seat is to be given back, and its pushes: what is unanswered among them is lost.
+    /// The client that is to be disconnected, and its pushes: what is unanswered among them is lost.
     #[must_use]
     pub fn lost(&self) -> Option<(&Arc<Client>, &Pushes)> {
         let known = match &self.state {

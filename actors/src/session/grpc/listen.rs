@@ -97,10 +97,10 @@ impl GrpcSession {
         context: &Context<Self>,
     ) -> impl Future<Output = Registered> + use<> {
         let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
-        let seat = Some(self.number);
+        let connection = Some(self.number);
         async move {
             let registering = new.into_iter().map(|(watching, selector)| {
-                let asking = ask(&coordinator, Watch { selector, session: events.clone(), seat }, ASK_DEADLINE);
+                let asking = ask(&coordinator, Watch { selector, session: events.clone(), connection }, ASK_DEADLINE);
                 async move {
                     let answer = match asking.await {
                         Ok(Ok(watch)) => Ok(watch.id),
@@ -118,7 +118,7 @@ impl GrpcSession {
     /// not listen: it is told so, and comes again.
     pub(super) fn take_registered(&mut self, registered: Registered, stream: u64) -> Result<(), Fault> {
         let coordinator = &self.shared.deps.coordinator;
-        // What was registered before the client began anew went with its former seat.
+        // What was registered before the client began anew went with its former connection.
         let Some(talk) = self.conversation.known_at(stream) else { return Err(Fault::Leaving) };
         let mut refused = None;
         for (watching, answer) in registered {

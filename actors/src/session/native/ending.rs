@@ -70,13 +70,13 @@ impl NativeSession {
         context.spawn(wrap_future(closing).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
     }
 
-    /// Gives the seat back. What was pushed and not answered is lost.
+    /// Disconnects from the coordinator. What was pushed and not answered is lost.
     pub(super) fn leave(&mut self) {
         let Some((client, pushes)) = self.conversation.lost() else { return };
         for (key, version) in pushes.unanswered() {
             self.report_of(client, key.clone(), version, PushStep::Lost);
         }
-        // A coordinator that is gone has no seat to give back.
+        // A coordinator that is gone has no connection to end.
         self.shared.deps.coordinator.do_send(Disconnect(self.number));
     }
 }

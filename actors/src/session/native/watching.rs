@@ -61,10 +61,10 @@ impl NativeSession {
         context: &Context<Self>,
     ) -> impl actix::ActorFuture<Self, Output = Registered> + use<> {
         let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
-        let seat = Some(self.number);
+        let connection = Some(self.number);
         wrap_future(async move {
             let registering = selectors.into_iter().map(|selector| {
-                let watch = Watch { selector: selector.clone(), session: events.clone(), seat };
+                let watch = Watch { selector: selector.clone(), session: events.clone(), connection };
                 let asking = ask(&coordinator, watch, ASK_DEADLINE);
                 async move { (selector, asking.await.map(|watching| watching.map(|watching| watching.id))) }
             });

@@ -381,7 +381,7 @@ fn a_stream_for_which_there_is_no_room_is_refused() {
         let mut testbed = Testbed::start(1).await;
         let (session, _told) = Witness::start();
         let selector = Selector::of_key(&key("a"));
-        query(&testbed.deps.coordinator, Watch { selector, session, seat: None }).await.unwrap();
+        query(&testbed.deps.coordinator, Watch { selector, session, connection: None }).await.unwrap();
         let mut stream = testbed.open(8, None);
         assert_eq!(stream.received().await, ["refused: Full"]);
         assert!(stream.is_over());

@@ -46,7 +46,7 @@ fn seating() -> Talk {
 
 fn open() -> Talk {
     let mut talk = seating();
-    assert_eq!(talk.seated(), Some((7, 2)));
+    assert_eq!(talk.connected(), Some((7, 2)));
     talk
 }
 
@@ -116,11 +116,11 @@ fn a_hello_that_breaks_a_rule_leaves_the_conversation_where_it_was() {
 #[test]
 fn a_client_is_welcomed_once_however_often_it_takes_its_seat() {
     let mut talk = Talk::new(RULES);
-    assert_eq!(talk.seated(), None, "it has said nothing");
+    assert_eq!(talk.connected(), None, "it has said nothing");
     let mut talk = open();
-    assert_eq!((talk.seated(), talk.is_open()), (None, true));
+    assert_eq!((talk.connected(), talk.is_open()), (None, true));
     let mut talk = ended();
-    assert_eq!((talk.seated(), talk.is_ending()), (None, true));
+    assert_eq!((talk.connected(), talk.is_ending()), (None, true));
 }
 
 #[test]
@@ -220,8 +220,8 @@ fn a_client_that_goes_because_it_was_sent_away_counts_as_drained() {
     assert_eq!(open().gone("closed"), Some("closed"));
     assert_eq!(Talk::new(RULES).gone("broken"), Some("broken"));
     let mut talk = seating();
-    assert!(talk.send_away("go away"), "it has its seat, and was not welcomed yet");
-    assert_eq!((talk.seated(), said(&mut talk)), (Some((7, 2)), vec!["go away".to_owned()]));
+    assert!(talk.send_away("go away"), "it is connected, and was not welcomed yet");
+    assert_eq!((talk.connected(), said(&mut talk)), (Some((7, 2)), vec!["go away".to_owned()]));
     assert_eq!(talk.gone("closed"), Some(DRAINED));
 }
 
@@ -283,7 +283,7 @@ impl Testbed {
         match step {
             Step::Judge(message, is_numbered) => self.judge(message, is_numbered),
             Step::Connect => {
-                self.talk.seated();
+                self.talk.connected();
             }
             Step::Begin if self.talk.is_open() && self.talk.may_read() => {
                 self.talk.begin();

@@ -98,10 +98,10 @@ async fn the_lobby_has_so_many_seats_and_a_leaver_gives_his_back() {
     let (lobby, mut tasks) = (PendingHandshakes::default(), Vec::new());
     for _ in 0..SLOTS + 10 {
         let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        lobby.admit(|seat| async move {
+        lobby.admit(|slot| async move {
             // Ends when the test lets go of the other half.
             drop(end.await);
-            drop(seat);
+            drop(slot);
         });
         tasks.push(ended);
     }
