@@ -478,11 +478,43 @@ fn what_the_coordinator_has_no_room_for_is_refused_and_not_listened_to() {
         let mut stream = world.joined().await;
         let refused = world.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
-        let keys: Vec<ConfigKey> = world.clients().await[0].keys.iter().map(|seen| seen.key.clone()).collect();
-        assert_eq!(keys, [key("a")]);
+        assert_eq!(
+            (world.clients().await[0].keys.len(), world.watches().await),
+            (0, 0),
+            "nothing of it is listened to"
+        );
         world.publish("b", 1, "x").await;
         world.publish("a", 2, "x").await;
+        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(world.listen(&[("a", "")]).await, [true], "the place is free again");
+    });
+}
+
+#[test]
+fn a_listen_that_is_refused_leaves_what_was_listened_to_before() {
+    run(async || {
+        let mut world = World::with_watches(1).await;
+        let mut stream = world.joined().await;
+        assert_eq!(world.listen(&[("a", "")]).await, [false]);
+        let refused = world.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
+        assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
+        world.publish("a", 1, "x").await;
         assert_eq!(stream.hear().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn a_listen_is_refused_too_whose_configurations_are_not_registered_yet_by_one_that_is() {
+    run(async || {
+        let mut world = World::with_watches(1).await;
+        let _stream = world.joined().await;
+        let listenings = [world.ask(listen(&[("a", ""), ("b", "")])), world.ask(listen(&[("a", "")]))];
+        for listening in listenings {
+            let refused = listening.await.unwrap().unwrap();
+            assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
+        }
+        world.many.none().await;
+        assert_eq!((world.clients().await[0].keys.len(), world.watches().await), (0, 0));
     });
 }
 
