@@ -21,7 +21,7 @@ use crate::gray;
 use crate::key::ConfigKey;
 use crate::push_ledger::PushStep;
 use crate::session::client::Client;
-use crate::session::pushes::{Mark, Position, Pushed, Reaction};
+use crate::session::position::{Mark, Position, Pushed, Reaction};
 use crate::time::Mono;
 
 /// A point in the sequence of live changes.
