@@ -115,8 +115,8 @@ impl Event for PushNews {
     }
 }
 
-/// Keeps an actor subscribed to configuration events. It is told to look again each time it has subscribed: what happens
-/// from then on is told by the bus.
+/// Keeps an actor subscribed to configuration events. It is told to look again each time it has subscribed: what
+/// happens from then on is told by the bus.
 pub(crate) fn keep_told<A>(context: &mut Context<A>, bus: Addr<EventBus>)
 where
     A: Monitored + Handler<ConfigEvent>,

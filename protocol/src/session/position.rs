@@ -1,5 +1,5 @@
-//! How far a client is with a key: what it holds, what it was pushed last, and what it made of that. Values alone, the same
-//! for every kind of session; who comes by them, and when, is the session's.
+//! How far a client is with a key: what it holds, what it was pushed last, and what it made of that. Values alone, the
+//! same for every kind of session. Owns no rule: how a position changes is decided where clients are told of changes.
 
 use super::client::Client;
 use crate::config::{ConfigState, Version};
