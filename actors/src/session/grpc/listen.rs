@@ -30,7 +30,7 @@ impl Act<Listen> for GrpcSession {
         context: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<Vec<bool>, Fault>> {
         let refuse = |fault| at_once(Err(fault));
-        let limit = self.setup.limits.listens;
+        let limit = self.shared.options.listens;
         let Some(talk) = self.conversation.known_mut() else { return refuse(Fault::Leaving) };
         let named: HashSet<&ConfigKey> = contexts.iter().filter_map(|listening| listening.key.as_ref()).collect();
         let added = named.iter().filter(|key| !talk.listens.contains(key)).count();
@@ -52,7 +52,7 @@ impl Act<Listen> for GrpcSession {
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
             let began = session.conversation.known().map(|talk| talk.listens.moment()).unwrap_or_default();
-            let (reader, limit) = (session.setup.neighbours.get_many.clone(), session.setup.limits.read);
+            let (reader, limit) = (session.shared.deps.get_many.clone(), session.shared.options.read);
             wrap_future(async move {
                 noted?;
                 Ok((read_all(&reader, &keys, limit).await?, began))
@@ -93,13 +93,13 @@ impl GrpcSession {
         new: Vec<(Watching, Selector)>,
         context: &Context<Self>,
     ) -> impl Future<Output = Answered> + use<> {
-        let (coordinator, events) = (self.setup.neighbours.coordinator.clone(), context.address().recipient());
-        let seat = Some(self.number);
+        let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
+        let connection = Some(self.number);
         async move {
             let (watchings, selectors): (Vec<Watching>, Vec<Selector>) = new.into_iter().unzip();
-            let registering = selectors
-                .into_iter()
-                .map(|selector| ask(&coordinator, Watch { selector, session: events.clone(), seat }, ASK_DEADLINE));
+            let registering = selectors.into_iter().map(|selector| {
+                ask(&coordinator, Watch { selector, session: events.clone(), connection }, ASK_DEADLINE)
+            });
             let mut outcome = Ok(());
             let ids = join_all(registering).await.into_iter().map(|answer| match answer {
                 Ok(Ok(watch)) => Some(watch.id),
@@ -120,7 +120,7 @@ impl GrpcSession {
     /// Takes note of watches that were registered while this stream was open. Where one was refused, the client listens
     /// to none of them, besides those that another request has registered: it is told so, and comes again.
     pub(super) fn take_registered(&mut self, (answers, outcome): Answered, stream: u64) -> Result<(), Fault> {
-        // What was registered before the client began anew went with its former seat.
+        // What was registered before the client began anew went with its former connection.
         let Some(talk) = self.conversation.known_at(stream) else { return Err(Fault::Leaving) };
         for (watching, id) in answers {
             let left = match id {
@@ -133,7 +133,7 @@ impl GrpcSession {
                 }
             };
             if let Some(left) = left {
-                self.setup.neighbours.coordinator.do_send(Unwatch(left));
+                self.shared.deps.coordinator.do_send(Unwatch(left));
             }
         }
         outcome
@@ -144,7 +144,7 @@ impl GrpcSession {
         let Some(talk) = self.conversation.known_mut() else { return };
         if let Some(watch) = talk.forget(watching, &mut self.outbox) {
             // A coordinator that is gone has no watch to take back.
-            self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+            self.shared.deps.coordinator.do_send(Unwatch(watch));
         }
     }
 
@@ -182,7 +182,7 @@ impl GrpcSession {
         let listens = self.conversation.known().map(|talk| &talk.listens);
         let keys: Vec<ConfigKey> = listens.into_iter().flat_map(|listens| listens.keys().cloned()).collect();
         let began = listens.map(|listens| listens.moment()).unwrap_or_default();
-        let (reader, stream) = (self.setup.neighbours.get_many.clone(), self.conversation.stream());
+        let (reader, stream) = (self.shared.deps.get_many.clone(), self.conversation.stream());
         let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
             Ok(states) => {

@@ -17,14 +17,14 @@ fn found(data_ids: &[&str]) -> Result<store::Found, ReadFailure> {
     Ok(store::Found { total: page.len() as u64, page })
 }
 
-impl World {
+impl Testbed {
     /// Watches the pattern, which matches these; the client takes in all that it is told.
     async fn watch(&mut self, stream: &mut ClientStream, data_ids: &[&str]) {
         let watching = self.ask(watch_pattern());
         self.search.answer(|_| found(data_ids)).await;
         watching.await.unwrap().unwrap().unwrap();
         while !stream.hear().await.is_empty() {
-            self.say(stream, Word::Acknowledged(stream.last, true));
+            self.say(stream, StreamMessage::Acknowledged(stream.last, true));
         }
     }
 }
@@ -32,37 +32,37 @@ impl World {
 #[test]
 fn a_pattern_is_registered_first_and_searched_second_and_what_matches_is_told() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        let watching = world.ask(watch_pattern());
-        let (SearchConfigs(asked), reply) = world.search.next().await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        let watching = testbed.ask(watch_pattern());
+        let (SearchConfigs(asked), reply) = testbed.search.next().await;
         assert_eq!((asked.namespace.as_str(), asked.group), ("public", store::Pattern::Exactly("g".to_owned())));
         assert_eq!(asked.data_id, store::Pattern::Wildcard("a*".to_owned()));
-        assert_eq!(world.watches().await, 1, "registered before it is searched");
+        assert_eq!(testbed.watches().await, 1, "registered before it is searched");
         reply.send(found(&["a1", "a2"])).unwrap();
         assert_eq!(watching.await.unwrap().unwrap().unwrap(), 2);
         assert_eq!(stream.hear().await, ["Batch(1): a1 true a2 true"]);
-        world.say(&stream, Word::Acknowledged(stream.last, true));
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
         assert_eq!(stream.hear().await, ["Finish:"]);
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        assert_eq!(world.pass(&mut stream, 60).await, []);
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(testbed.pass(&mut stream, 60).await, []);
     });
 }
 
 #[test]
 fn what_comes_and_goes_that_a_pattern_matches_is_told() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        world.watch(&mut stream, &[]).await;
-        world.publish("b", 1, "x").await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        testbed.watch(&mut stream, &[]).await;
+        testbed.publish("b", 1, "x").await;
         assert_eq!(stream.hear().await, [""; 0], "it does not match");
-        world.publish("a1", 2, "x").await;
+        testbed.publish("a1", 2, "x").await;
         assert_eq!(stream.hear().await, ["a1 is there"]);
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        world.publish("a1", 3, "y").await;
+        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        testbed.publish("a1", 3, "y").await;
         assert_eq!(stream.hear().await, [""; 0], "it was there before");
-        world.publish("a1", 4, "").await;
+        testbed.publish("a1", 4, "").await;
         assert_eq!(stream.hear().await, ["a1 is gone"]);
     });
 }
@@ -70,12 +70,12 @@ fn what_comes_and_goes_that_a_pattern_matches_is_told() {
 #[test]
 fn a_pattern_that_is_not_watched_any_longer_is_not_told() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        world.watch(&mut stream, &["a1"]).await;
-        assert!(query(&world.session, entered(UnwatchPattern(TEXT.to_owned()))).await.is_some());
-        assert_eq!(world.watches().await, 0);
-        world.publish("a2", 1, "x").await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        testbed.watch(&mut stream, &["a1"]).await;
+        assert!(query(&testbed.session, entered(UnwatchPattern(TEXT.to_owned()))).await.is_some());
+        assert_eq!(testbed.watches().await, 0);
+        testbed.publish("a2", 1, "x").await;
         assert_eq!(stream.hear().await, [""; 0]);
     });
 }
@@ -83,14 +83,14 @@ fn a_pattern_that_is_not_watched_any_longer_is_not_told() {
 #[test]
 fn a_pattern_is_refused_and_not_watched_that_could_not_be_searched() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        let watching = world.ask(watch_pattern());
-        world.search.answer(|_| Err(ReadFailure::TimedOut)).await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        let watching = testbed.ask(watch_pattern());
+        testbed.search.answer(|_| Err(ReadFailure::TimedOut)).await;
         let refused = watching.await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::Read(ReadFailure::TimedOut))), "{refused:?}");
-        assert_eq!(world.watches().await, 0);
-        world.publish("a1", 1, "x").await;
+        assert_eq!(testbed.watches().await, 0);
+        testbed.publish("a1", 1, "x").await;
         assert_eq!(stream.hear().await, [""; 0]);
     });
 }
@@ -98,25 +98,25 @@ fn a_pattern_is_refused_and_not_watched_that_could_not_be_searched() {
 #[test]
 fn a_pattern_is_refused_and_not_watched_that_the_coordinator_has_no_room_for() {
     run(async || {
-        let mut world = World::with_watches(0).await;
-        let _stream = world.joined().await;
-        let refused = world.ask(watch_pattern()).await.unwrap().unwrap();
+        let mut testbed = Testbed::with_watches(0).await;
+        let _stream = testbed.joined().await;
+        let refused = testbed.ask(watch_pattern()).await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
-        world.search.none().await;
-        assert_eq!(world.clients().await[0].prefixes, []);
+        testbed.search.none().await;
+        assert_eq!(testbed.clients().await[0].prefixes, []);
     });
 }
 
 #[test]
 fn what_a_pattern_matches_is_searched_again_when_changes_may_have_been_missed() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        world.watch(&mut stream, &["a1"]).await;
-        world.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
-        world.search.answer(|_| Err(ReadFailure::TimedOut)).await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        testbed.watch(&mut stream, &["a1"]).await;
+        testbed.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
+        testbed.search.answer(|_| Err(ReadFailure::TimedOut)).await;
         advance(RETRY).await;
-        world.search.answer(|_| found(&["a2"])).await;
+        testbed.search.answer(|_| found(&["a2"])).await;
         assert_eq!(stream.hear().await, ["a1 is gone", "a2 is there"]);
     });
 }

@@ -12,10 +12,10 @@ fn make() -> Entered<Make> {
 
 /// Makes a change that comes out so: what the client is answered.
 async fn make_with(outcome: PublishOutcome) -> Result<(), Fault> {
-    let mut world = World::start().await;
-    let _stream = world.joined().await;
-    let making = world.ask(make());
-    let (Publish { reply, .. }, _) = world.publishes.next().await;
+    let mut testbed = Testbed::start().await;
+    let _stream = testbed.joined().await;
+    let making = testbed.ask(make());
+    let (Publish { reply, .. }, _) = testbed.publishes.next().await;
     reply.send(outcome).unwrap();
     making.await.unwrap().unwrap()
 }
@@ -23,10 +23,10 @@ async fn make_with(outcome: PublishOutcome) -> Result<(), Fault> {
 #[test]
 fn a_change_is_handed_over_in_the_name_of_the_client_and_answered_when_it_is_done() {
     run(async || {
-        let mut world = World::start().await;
-        let _stream = world.joined().await;
-        let making = world.ask(make());
-        let (Publish { unit, reply }, _) = world.publishes.next().await;
+        let mut testbed = Testbed::start().await;
+        let _stream = testbed.joined().await;
+        let making = testbed.ask(make());
+        let (Publish { unit, reply }, _) = testbed.publishes.next().await;
         assert_eq!((unit.items[0].key.clone(), unit.origin.client_id.as_deref()), (key("a"), Some("c")));
         settle().await;
         assert!(!making.is_finished());
@@ -50,10 +50,10 @@ fn a_change_that_was_not_made_is_answered_with_why() {
 #[test]
 fn a_change_of_which_nothing_is_heard_in_time_may_have_been_made() {
     run(async || {
-        let mut world = World::start().await;
-        let _stream = world.joined().await;
-        let making = world.ask(make());
-        let (Publish { unit, reply }, _) = world.publishes.next().await;
+        let mut testbed = Testbed::start().await;
+        let _stream = testbed.joined().await;
+        let making = testbed.ask(make());
+        let (Publish { unit, reply }, _) = testbed.publishes.next().await;
         advance(PUBLISH - TICK).await;
         assert!(!making.is_finished());
         advance(2 * TICK).await;
@@ -66,12 +66,12 @@ fn a_change_of_which_nothing_is_heard_in_time_may_have_been_made() {
 #[test]
 fn a_node_that_leaves_takes_no_more_changes() {
     run(async || {
-        let mut world = World::start().await;
-        let _stream = world.joined().await;
-        query(&world.coordinator, Drain(Arc::from([]))).await;
+        let mut testbed = Testbed::start().await;
+        let _stream = testbed.joined().await;
+        query(&testbed.coordinator, Drain(Arc::from([]))).await;
         settle().await;
-        let refused = world.ask(make()).await.unwrap().unwrap();
+        let refused = testbed.ask(make()).await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::Leaving)), "{refused:?}");
-        world.publishes.none().await;
+        testbed.publishes.none().await;
     });
 }
