@@ -98,10 +98,15 @@ impl Meter {
     }
 }
 
-/// The last path segment of a type's name, without its type parameters.
+/// Messages that only carry the message that they are named after.
+const TRANSPARENT: [&str; 1] = ["Entered"];
+
+/// The last path segment of a type's name, without its type parameters; that of its parameter for one of
+/// [`TRANSPARENT`].
 fn label_of(type_name: &'static str) -> &'static str {
-    let path = type_name.split('<').next().unwrap_or(type_name);
-    path.rsplit("::").next().unwrap_or(path)
+    let (path, parameter) = type_name.split_once('<').unwrap_or((type_name, ""));
+    let label = path.rsplit("::").next().unwrap_or(path);
+    if TRANSPARENT.contains(&label) { label_of(parameter.trim_end_matches('>')) } else { label }
 }
 
 /// The measuring end of a [`Meter`], held by the context of the actor's present life.

@@ -25,10 +25,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use self::connections::Connections;
-use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, Subscribe};
+use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, keep_told};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, subscription};
+use crate::subscription::{Subscription, SubscriptionGuard, subscription};
 
 /// How often a full register is looked through for watches that may go.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -255,14 +255,7 @@ impl Actor for Coordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let bus = self.bus.clone();
-        keep_subscribed(context, async move |me| {
-            let held = bus.send(Subscribe(me.clone().recipient())).await?;
-            // Not before: what happens from here on is told by the bus; what was told in between is looked up by the
-            // sessions.
-            me.do_send(ConfigEvent::Recheck);
-            Ok(held)
-        });
+        keep_told(context, self.bus.clone());
         // What the life before this one had not passed on is lost.
         self.bus.do_send(PublishPushes(PushNews::Missed));
     }

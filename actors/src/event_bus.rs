@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::SendError;
-use actix::{Actor, AsyncContext, Handler, Message, MessageResult, Recipient};
+use actix::{Actor, Addr, AsyncContext, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::membership_view::MemberEvent;
 use callboard_protocol::push_ledger::PushEvent;
@@ -17,8 +17,8 @@ use serde_json::json;
 
 use crate::metrics::PushMetrics;
 use crate::monitored;
-use crate::runtime::{Context, Observable};
-use crate::subscription::{Subscription, SubscriptionGuard, subscription};
+use crate::runtime::{Context, Monitored, Observable};
+use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, subscription};
 
 /// Events that wait for one subscriber before it counts as fallen behind.
 const MAX_WAITING: usize = 1_024;
@@ -113,6 +113,19 @@ impl Event for PushNews {
     fn recheck() -> Self {
         Self::Missed
     }
+}
+
+/// Keeps an actor subscribed to configuration events. It is told to look again each time it has subscribed: what
+/// happens from then on is told by the bus.
+pub(crate) fn keep_told<A>(context: &mut Context<A>, bus: Addr<EventBus>)
+where
+    A: Monitored + Handler<ConfigEvent>,
+{
+    keep_subscribed(context, async move |me| {
+        let held = bus.send(Subscribe(me.clone().recipient())).await?;
+        me.do_send(ConfigEvent::Recheck);
+        Ok(held)
+    });
 }
 
 #[derive(Debug)]

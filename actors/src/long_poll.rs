@@ -28,11 +28,10 @@ use tokio::time::Instant;
 use crate::cache::ReadFailure;
 use crate::cache::reader::GetMany;
 use crate::coordinator::WatchRefused;
-use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
+use crate::event_bus::{ConfigEvent, EventBus, keep_told};
 use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
-use crate::subscription::keep_subscribed;
 
 use reading::{ReadTick, Recheck};
 
@@ -245,13 +244,7 @@ impl Actor for LongPoll {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let bus = self.bus.clone();
-        keep_subscribed(context, async move |me| {
-            let held = bus.send(Subscribe(me.clone().recipient())).await?;
-            // Not before: what happens from here on is told by the bus; what was told in between is read again.
-            me.do_send(ConfigEvent::Recheck);
-            Ok(held)
-        });
+        keep_told(context, self.bus.clone());
     }
 }
 

@@ -16,7 +16,7 @@ use callboard_protocol::clients::{ClientQuery, ClientSeen, NodePushes, Page, Pus
 use callboard_protocol::member::NodeId;
 use callboard_protocol::push_ledger::{self, SessionNumber};
 use callboard_protocol::session::client::Client;
-use callboard_protocol::session::pushes::Position;
+use callboard_protocol::session::position::Position;
 use futures_util::future::join_all;
 use serde_json::json;
 

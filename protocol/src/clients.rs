@@ -10,7 +10,7 @@ use crate::content::Md5;
 use crate::key::ConfigKey;
 use crate::push_ledger::{PushState, Row, SessionNumber};
 use crate::session::client::{Client, ClientId, ClientKind};
-use crate::session::pushes::{Position, Reaction};
+use crate::session::position::{Position, Reaction};
 use crate::time::WallMillis;
 
 /// Most items of a page.

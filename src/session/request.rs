@@ -14,7 +14,7 @@ use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::{self, ConfigKey, check_group, check_prefix};
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::{Client, ClientError, ClientId, MAX_REASON};
-use callboard_protocol::session::pushes::Mark;
+use callboard_protocol::session::position::Mark;
 use callboard_protocol::watch::{Selector, SelectorError};
 use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
 use callboard_protocol::write_request::{

@@ -40,3 +40,9 @@ fn a_label_is_the_bare_type_name() {
     assert_eq!(label_of("a::Event<b::Change>"), "Event");
     assert_eq!(label_of("Plain"), "Plain");
 }
+
+#[test]
+fn a_message_that_carries_another_one_has_the_label_of_that() {
+    assert_eq!(label_of("a::Entered<b::Listen>"), "Listen");
+    assert_eq!(label_of("a::Entered<a::Event<b::Change>>"), "Event");
+}

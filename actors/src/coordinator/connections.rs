@@ -11,7 +11,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::push_ledger::{PushEvent, SessionNumber};
 use callboard_protocol::session::client::Client;
-use callboard_protocol::session::pushes::Position;
+use callboard_protocol::session::position::Position;
 use callboard_protocol::time::WallMillis;
 use futures_util::future::join_all;
 

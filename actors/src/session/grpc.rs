@@ -126,6 +126,25 @@ struct Registered {
     watches: HashMap<Watching, WatchId>,
 }
 
+impl Registered {
+    /// True when the client listens to this.
+    fn wants(&self, watching: &Watching) -> bool {
+        match watching {
+            Watching::Key(key) => self.listens.contains(key),
+            Watching::Pattern(text) => self.fuzzy.contains(text),
+        }
+    }
+
+    /// The client listens to this no longer. Answers the watch that is to be taken back.
+    fn forget(&mut self, watching: &Watching, outbox: &mut Outbox) -> Option<WatchId> {
+        match watching {
+            Watching::Key(key) => self.listens.unlisten(key, outbox),
+            Watching::Pattern(text) => self.fuzzy.cancel(text, outbox),
+        };
+        self.watches.remove(watching)
+    }
+}
+
 impl GrpcSession {
     /// Serves a connection, which closes when `connection` drops.
     #[must_use]

@@ -15,7 +15,7 @@ use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::member::Timeline;
 use callboard_protocol::push_ledger::{PushEvent, PushStep, SessionNumber};
 use callboard_protocol::session::client::Client;
-use callboard_protocol::session::pushes::Position;
+use callboard_protocol::session::position::Position;
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::watch::{Outbox, Selector, What};
 use serde_json::json;

@@ -10,7 +10,7 @@ use crate::config::Version;
 use crate::gray::ClientIdentity;
 use crate::push_ledger::{PushState, Row, SessionNumber};
 use crate::session::client::{Client, ClientId, ClientKind};
-use crate::session::pushes::{Mark, Position, Pushed, Reaction};
+use crate::session::position::{Mark, Position, Pushed, Reaction};
 use crate::time::WallMillis;
 
 fn client(id: &str, application: Option<&str>) -> Client {

@@ -16,12 +16,11 @@ use std::sync::Arc;
 
 use super::{Outbox, Subject};
 use crate::config::{ConfigState, Version};
-use crate::content::{Content, Md5, Reported};
-use crate::gray;
+use crate::content::{Md5, Reported};
 use crate::key::ConfigKey;
 use crate::push_ledger::PushStep;
 use crate::session::client::Client;
-use crate::session::pushes::{Mark, Position, Pushed, Reaction};
+use crate::session::position::{Mark, Position, Pushed, Reaction};
 use crate::time::Mono;
 
 /// A point in the sequence of live changes.
@@ -159,7 +158,7 @@ impl Listens {
     /// A state that was read after the client said what it holds: has it something else? It is told so at once, by the
     /// answer. In case it does not listen to that, a notice follows when it has not asked for a while.
     pub fn compare(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) -> bool {
-        let mark = mark_of(state, &self.client);
+        let mark = Mark::of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return false };
         listen.learn(mark, began);
         let subject = Subject::Config(state.key.clone());
@@ -181,7 +180,7 @@ impl Listens {
     /// A query was answered with what was read since `began`. It may have been asked by another part of the client than
     /// the one that listens: a version of which that was told nothing is told all the same.
     pub fn given(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) {
-        let mark = mark_of(state, &self.client);
+        let mark = Mark::of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
         listen.learn(mark, began);
         let was_told = listen.noticed.is_some_and(|noticed| noticed.version == mark.version)
@@ -200,7 +199,7 @@ impl Listens {
 
     /// A query was answered with what may be old: what the client has is not known.
     pub fn given_old(&mut self, state: &ConfigState) {
-        let mark = mark_of(state, &self.client);
+        let mark = Mark::of(state, &self.client);
         if let Some(listen) = self.keys.get_mut(&state.key) {
             (listen.held, listen.given) = (None, Some(mark));
         }
@@ -209,7 +208,7 @@ impl Listens {
     /// A change that was told live.
     pub fn changed(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState) {
         self.now.0 += 1;
-        let mark = mark_of(state, &self.client);
+        let mark = Mark::of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
         if listen.present.is_some_and(|present| present.version >= mark.version) {
             return;
@@ -225,7 +224,7 @@ impl Listens {
 
     /// A state that was read since `began` because live changes may have been lost.
     pub fn recheck(&mut self, now: Mono, outbox: &mut Outbox, state: &ConfigState, began: Moment) {
-        let mark = mark_of(state, &self.client);
+        let mark = Mark::of(state, &self.client);
         let Some(listen) = self.keys.get_mut(&state.key) else { return };
         listen.learn(mark, began);
         let subject = Subject::Config(state.key.clone());
@@ -319,12 +318,6 @@ impl Listens {
             self.steps.push(Step { key: key.clone(), version: noticed.version, step });
         }
     }
-}
-
-/// What a client holds that was answered `state`.
-fn mark_of(state: &ConfigState, client: &Client) -> Mark {
-    let content = gray::select(state, &client.identity).map(|(_, content)| content);
-    Mark { version: state.version, md5: content.map(Content::md5) }
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::client::Client;
-use super::pushes::{Mark, Outgoing, Pushes, content_for};
+use super::position::{Mark, content_for};
+use super::pushes::{Outgoing, Pushes};
 use crate::config::ConfigState;
 use crate::content::Content;
 use crate::key::ConfigKey;

@@ -21,54 +21,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::client::Client;
+use super::position::{Mark, Position, Pushed, Reaction};
 use crate::config::{ConfigState, SharedState, Version};
-use crate::content::{Content, Md5};
-use crate::gray;
 use crate::key::ConfigKey;
 use crate::watch::{Selector, What};
 
 /// Keys read by one statement.
 const READ_AT_ONCE: usize = 500;
-
-/// What a client holds of a key: the version, and the digest of the content; none for a key that does not exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// The version.
-    pub version: Version,
-    /// The digest.
-    pub md5: Option<Md5>,
-}
-
-/// What a client made of the last version it was pushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reaction {
-    /// It has not said.
-    Unanswered,
-    /// It heard of it, or asked for it; what it made of it is not known.
-    Received,
-    /// It uses it.
-    Applied,
-    /// It can't use it.
-    Rejected,
-}
-
-/// The last version of a key that a session pushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pushed {
-    /// The version.
-    pub version: Version,
-    /// What the client made of it.
-    pub reaction: Reaction,
-}
-
-/// How far a client is with a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// What it was sent, or said to hold when it came; `None` when it may know nothing.
-    pub holds: Option<Mark>,
-    /// What this session pushed last.
-    pub pushed: Option<Pushed>,
-}
 
 /// What is to be read next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,7 +322,7 @@ impl Pushes {
         let Queued { state, reset } = known.queued.take()?;
         known.told = Some(state.version);
         let position = &mut known.position;
-        position.holds = Some(mark_of(&state, &self.client));
+        position.holds = Some(Mark::of(&state, &self.client));
         let before = position.pushed.replace(Pushed { version: state.version, reaction: Reaction::Unanswered });
         let superseded = before.filter(|before| before.reaction == Reaction::Unanswered).map(|before| before.version);
         for ticket in &mut self.tickets {
@@ -475,7 +434,7 @@ impl Pushes {
 
     /// Compares what was read of a key with what is known. False when it has to be read again.
     fn settle(&mut self, state: &SharedState, was_disturbed: bool) -> bool {
-        let read = mark_of(state, &self.client);
+        let read = Mark::of(state, &self.client);
         let known = self.known.get(&state.key);
         let holds = known.and_then(|known| known.position.holds);
         let was_given_newer = known.and_then(|known| known.given).is_some_and(|given| given > read.version);
@@ -498,13 +457,13 @@ impl Pushes {
     /// The newest that the client holds or is about to be sent.
     fn newest(&self, key: &ConfigKey) -> Option<Mark> {
         let known = self.known.get(key)?;
-        known.queued.as_ref().map(|queued| mark_of(&queued.state, &self.client)).or(known.position.holds)
+        known.queued.as_ref().map(|queued| Mark::of(&queued.state, &self.client)).or(known.position.holds)
     }
 
     /// Queues a state in place of what waits; nothing for nothing needs no word.
     fn take(&mut self, state: &SharedState) {
         self.unqueue(&state.key);
-        let mark = mark_of(state, &self.client);
+        let mark = Mark::of(state, &self.client);
         let Some(known) = self.known_of(state.key.clone()) else { return };
         let holds = known.position.holds;
         known.given = known.given.filter(|given| *given <= state.version);
@@ -561,17 +520,6 @@ impl Pushes {
             }
         }
     }
-}
-
-/// What a client holds once it was sent `state`.
-fn mark_of(state: &ConfigState, client: &Client) -> Mark {
-    Mark { version: state.version, md5: content_for(state, client).map(Content::md5) }
-}
-
-/// The content that this client gets of a state.
-#[must_use]
-pub fn content_for<'a>(state: &'a ConfigState, client: &Client) -> Option<&'a Content> {
-    gray::select(state, &client.identity).map(|(_, content)| content)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use callboard_protocol::time::WallMillis;
 pub(crate) use super::signing::Secrets;
 use super::signing::{self, KEY, KeyRing};
 use super::{Authenticator, millis};
-use crate::lossy::say;
+use crate::lossy::print;
 use crate::settings::Settings;
 
 /// The file of the secret in the data directory.
@@ -153,7 +153,7 @@ async fn add_administrator(settings: &Settings, node: &Node, auth: &Authenticato
     let first = Change::FirstAdministrator { name: ADMINISTRATOR.to_owned(), password_hash };
     match change(node, first).await {
         Ok(()) if given.is_some() => tracing::info!(user = ADMINISTRATOR, "made the first administrator"),
-        Ok(()) => say(format_args!(
+        Ok(()) => print(format_args!(
             "made the first administrator: user {ADMINISTRATOR}, password {password} (shown this once; change it with \
              `callboard user password {ADMINISTRATOR}`)"
         )),

@@ -20,7 +20,8 @@ use crate::session::{ASK_DEADLINE, RETRY};
 /// Keys that are read by one statement.
 const READ_AT_ONCE: usize = 500;
 
-pub(super) type Registered = Vec<(Watching, Result<WatchId, Fault>)>;
+/// What became of watches that were to be registered: the fault when one was refused.
+pub(super) type Answered = (Vec<(Watching, Option<WatchId>)>, Result<(), Fault>);
 
 impl Act<Listen> for GrpcSession {
     fn act(
@@ -38,10 +39,12 @@ impl Act<Listen> for GrpcSession {
         }
         let mut new = Vec::new();
         for Listening { key, tenant, reported } in &contexts {
-            if let Some(key) = key
-                && talk.listens.listen(key, tenant, *reported)
-            {
-                new.push((Watching::Key(key.clone()), Selector::of_key(key)));
+            let Some(key) = key else { continue };
+            talk.listens.listen(key, tenant, *reported);
+            let watching = Watching::Key(key.clone());
+            // What another request is about to register is registered all the same: that one may be refused.
+            if !talk.watches.contains_key(&watching) {
+                new.push((watching, Selector::of_key(key)));
             }
         }
         let keys: Vec<ConfigKey> = contexts.iter().filter_map(|listening| listening.key.clone()).collect();
@@ -77,14 +80,8 @@ impl Act<Listen> for GrpcSession {
 
 impl Act<Unlisten> for GrpcSession {
     fn act(&mut self, Unlisten(keys): Unlisten, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
-        if let Some(talk) = self.conversation.known_mut() {
-            for key in keys {
-                talk.listens.unlisten(&key, &mut self.outbox);
-                if let Some(watch) = talk.watches.remove(&Watching::Key(key)) {
-                    // A coordinator that is gone has no watch to take back.
-                    self.shared.deps.coordinator.do_send(Unwatch(watch));
-                }
-            }
+        for key in keys {
+            self.unwatch(&Watching::Key(key));
         }
         at_once(())
     }
@@ -95,58 +92,60 @@ impl GrpcSession {
         &self,
         new: Vec<(Watching, Selector)>,
         context: &Context<Self>,
-    ) -> impl Future<Output = Registered> + use<> {
+    ) -> impl Future<Output = Answered> + use<> {
         let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
         let connection = Some(self.number);
         async move {
-            let registering = new.into_iter().map(|(watching, selector)| {
-                let asking = ask(&coordinator, Watch { selector, session: events.clone(), connection }, ASK_DEADLINE);
-                async move {
-                    let answer = match asking.await {
-                        Ok(Ok(watch)) => Ok(watch.id),
-                        Ok(Err(refused)) => Err(Fault::Watch(refused)),
-                        Err(error) => Err(Fault::Ask(error)),
-                    };
-                    (watching, answer)
+            let (watchings, selectors): (Vec<Watching>, Vec<Selector>) = new.into_iter().unzip();
+            let registering = selectors.into_iter().map(|selector| {
+                ask(&coordinator, Watch { selector, session: events.clone(), connection }, ASK_DEADLINE)
+            });
+            let mut outcome = Ok(());
+            let ids = join_all(registering).await.into_iter().map(|answer| match answer {
+                Ok(Ok(watch)) => Some(watch.id),
+                Ok(Err(refused)) => {
+                    outcome = Err(Fault::Watch(refused));
+                    None
+                }
+                Err(error) => {
+                    outcome = Err(Fault::Ask(error));
+                    None
                 }
             });
-            join_all(registering).await
+            let answers = watchings.into_iter().zip(ids).collect();
+            (answers, outcome)
         }
     }
 
-    /// Takes note of watches that were registered while this stream was open. Where one was refused, the client does
-    /// not listen: it is told so, and comes again.
-    pub(super) fn take_registered(&mut self, registered: Registered, stream: u64) -> Result<(), Fault> {
-        let coordinator = &self.shared.deps.coordinator;
+    /// Takes note of watches that were registered while this stream was open. Where one was refused, the client listens
+    /// to none of them, besides those that another request has registered: it is told so, and comes again.
+    pub(super) fn take_registered(&mut self, (answers, outcome): Answered, stream: u64) -> Result<(), Fault> {
         // What was registered before the client began anew went with its former connection.
         let Some(talk) = self.conversation.known_at(stream) else { return Err(Fault::Leaving) };
-        let mut refused = None;
-        for (watching, answer) in registered {
-            let is_wanted = match &watching {
-                Watching::Key(key) => talk.listens.contains(key),
-                Watching::Pattern(text) => talk.fuzzy.contains(text),
+        for (watching, id) in answers {
+            let left = match id {
+                Some(id) if outcome.is_ok() && talk.wants(&watching) => talk.watches.insert(watching, id),
+                id => {
+                    if outcome.is_err() && !talk.watches.contains_key(&watching) {
+                        talk.forget(&watching, &mut self.outbox);
+                    }
+                    id
+                }
             };
-            match answer {
-                Ok(id) if is_wanted => {
-                    if let Some(former) = talk.watches.insert(watching, id) {
-                        coordinator.do_send(Unwatch(former));
-                    }
-                }
-                Ok(id) => coordinator.do_send(Unwatch(id)),
-                Err(fault) => {
-                    match &watching {
-                        Watching::Key(key) => {
-                            talk.listens.unlisten(key, &mut self.outbox);
-                        }
-                        Watching::Pattern(text) => {
-                            talk.fuzzy.cancel(text, &mut self.outbox);
-                        }
-                    }
-                    refused = Some(fault);
-                }
+            if let Some(left) = left {
+                self.shared.deps.coordinator.do_send(Unwatch(left));
             }
         }
-        refused.map_or(Ok(()), Err)
+        outcome
+    }
+
+    /// The client listens to this no longer.
+    pub(super) fn unwatch(&mut self, watching: &Watching) {
+        let Some(talk) = self.conversation.known_mut() else { return };
+        if let Some(watch) = talk.forget(watching, &mut self.outbox) {
+            // A coordinator that is gone has no watch to take back.
+            self.shared.deps.coordinator.do_send(Unwatch(watch));
+        }
     }
 
     /// The coordinator was rebuilt and has forgotten every watch: they are registered and read again.

@@ -7,7 +7,6 @@ use callboard_protocol::watch::Selector;
 
 use super::message::{Fault, UnwatchPattern, WatchPattern};
 use super::{Act, GrpcSession, Watching, at_once};
-use crate::coordinator::Unwatch;
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
 use crate::store::{self, Search};
@@ -84,7 +83,7 @@ impl Act<WatchPattern> for GrpcSession {
                 }
                 Err(fault) => {
                     if is_new {
-                        session.unwatch_pattern(&text);
+                        session.unwatch(&Watching::Pattern(text.into()));
                     } else {
                         talk.fuzzy.not_found(&text);
                     }
@@ -97,21 +96,12 @@ impl Act<WatchPattern> for GrpcSession {
 
 impl Act<UnwatchPattern> for GrpcSession {
     fn act(&mut self, UnwatchPattern(text): UnwatchPattern, _: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
-        self.unwatch_pattern(&text);
+        self.unwatch(&Watching::Pattern(text.into()));
         at_once(())
     }
 }
 
 impl GrpcSession {
-    fn unwatch_pattern(&mut self, text: &str) {
-        let Some(talk) = self.conversation.known_mut() else { return };
-        talk.fuzzy.cancel(text, &mut self.outbox);
-        if let Some(watch) = talk.watches.remove(&Watching::Pattern(text.into())) {
-            // A coordinator that is gone has no watch to take back.
-            self.shared.deps.coordinator.do_send(Unwatch(watch));
-        }
-    }
-
     /// Searches for what each pattern matches again.
     pub(super) fn match_again(&mut self, context: &mut Context<Self>) {
         let (mut patterns, mut began) = (Vec::new(), Moment::default());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, ResponseActFuture};
-use callboard_protocol::session::pushes::content_for;
+use callboard_protocol::session::position::content_for;
 use tokio::sync::oneshot;
 
 use super::message::{Fault, Found, Make, Query};

@@ -3,6 +3,9 @@
 //! `callboard_protocol::nacos`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod patterns;
+mod requests;
+
 use actix::Addr;
 use callboard_protocol::clients::{ClientFilter, ClientQuery, ClientSeen};
 use callboard_protocol::config::{SharedState, Version};
@@ -16,15 +19,18 @@ use tokio::task::JoinHandle;
 use super::message::{Fault, Listen, Listening, Query, Unlisten};
 use super::*;
 use crate::cache::reader::{Get, GetMany};
+use crate::conf_manager::Publish;
 use crate::coordinator::connections::ListClients;
 use crate::coordinator::{self, Coordinator, CountWatches, Drain, WatchRefused};
 use crate::event_bus::{self, ConfigEvent, EventBus, PushNews, SubscribePushes};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start, start_once};
+use crate::store_reader::SearchConfigs;
 use crate::testbed::{self, DEADLINE, Desk, Questions, Received, Witness, advance, key, query, run, settle};
 
 const LISTENS: usize = 3;
 const WRITE: Duration = Duration::from_secs(10);
+const PUBLISH: Duration = Duration::from_secs(2);
 const ALLOWANCE: Allowance = Allowance { frames: 1_000, bytes: 1 << 20 };
 const TICK: Duration = Duration::from_millis(1);
 
@@ -36,6 +42,8 @@ struct Testbed {
     states: HashMap<ConfigKey, SharedState>,
     many: Questions<GetMany>,
     one: Questions<Get>,
+    search: Questions<SearchConfigs>,
+    publishes: Questions<Publish>,
     pushes: Received<PushNews>,
     connection: oneshot::Receiver<()>,
 }
@@ -57,7 +65,13 @@ impl ClientStream {
                 Notice::Ready(number) => (number, "ready".to_owned()),
                 Notice::Detection(number) => (number, "are you there?".to_owned()),
                 Notice::Changed { number, key, tenant } => (number, format!("changed {} of {tenant}", key.data_id())),
-                Notice::Matched { number, .. } | Notice::Sync { number, .. } => (number, "a pattern".to_owned()),
+                Notice::Matched { number, key, is_there } => {
+                    (number, format!("{} is {}", key.data_id(), if is_there { "there" } else { "gone" }))
+                }
+                Notice::Sync { number, part, sync, .. } => {
+                    let keys = sync.keys.iter().map(|(key, is_there)| format!(" {} {is_there}", key.data_id()));
+                    (number, format!("{part:?}:{}", keys.collect::<String>()))
+                }
             };
             self.last = number;
             heard.push(said);
@@ -105,13 +119,14 @@ impl Testbed {
             Coordinator::new(from.clone(), coordinator::Capacity { watches: 10, session_watches }, NodeId("n1".into()))
         });
         let ((get_many, many), (get, one)) = (Desk::open(), Desk::open());
+        let ((searching, search), (publish, publishes)) = (Desk::open(), Desk::open());
         let shared = Shared {
             options: Options {
                 listens: LISTENS,
                 allowance: ALLOWANCE,
                 write: WRITE,
                 read: DEADLINE,
-                publish: DEADLINE,
+                publish: PUBLISH,
                 serve_stale: false,
             },
             deps: Deps {
@@ -121,8 +136,8 @@ impl Testbed {
                 get_stale: Desk::open().0,
                 list: Desk::open().0,
                 snapshot: Desk::open().0,
-                search: Desk::open().0,
-                publish: Desk::open().0,
+                search: searching,
+                publish,
             },
             clock: testbed::clock(),
             push: metrics.push.clone(),
@@ -135,7 +150,7 @@ impl Testbed {
         let spec = Spec::new(&registry, "grpc_session");
         let session = start_once(&spec, move |_| GrpcSession::new(Arc::new(shared), SessionNumber(1), closing));
         let states = HashMap::new();
-        Self { metrics, bus, coordinator, session, states, many, one, pushes, connection }
+        Self { metrics, bus, coordinator, session, states, many, one, search, publishes, pushes, connection }
     }
 
     /// The client opens a stream that holds so many notices.
@@ -478,11 +493,43 @@ fn what_the_coordinator_has_no_room_for_is_refused_and_not_listened_to() {
         let mut stream = testbed.joined().await;
         let refused = testbed.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
-        let keys: Vec<ConfigKey> = testbed.clients().await[0].keys.iter().map(|seen| seen.key.clone()).collect();
-        assert_eq!(keys, [key("a")]);
+        assert_eq!(
+            (testbed.clients().await[0].keys.len(), testbed.watches().await),
+            (0, 0),
+            "nothing of it is listened to"
+        );
         testbed.publish("b", 1, "x").await;
         testbed.publish("a", 2, "x").await;
+        assert_eq!(stream.received().await, [""; 0]);
+        assert_eq!(testbed.listen(&[("a", "")]).await, [true], "the place is free again");
+    });
+}
+
+#[test]
+fn a_listen_that_is_refused_leaves_what_was_listened_to_before() {
+    run(async || {
+        let mut testbed = Testbed::with_watches(1).await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        let refused = testbed.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
+        assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
+        testbed.publish("a", 1, "x").await;
         assert_eq!(stream.received().await, ["changed a of t"]);
+    });
+}
+
+#[test]
+fn a_listen_is_refused_too_whose_configurations_are_not_registered_yet_by_one_that_is() {
+    run(async || {
+        let mut testbed = Testbed::with_watches(1).await;
+        let _stream = testbed.joined().await;
+        let listenings = [testbed.ask(listen(&[("a", ""), ("b", "")])), testbed.ask(listen(&[("a", "")]))];
+        for listening in listenings {
+            let refused = listening.await.unwrap().unwrap();
+            assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
+        }
+        testbed.many.none().await;
+        assert_eq!((testbed.clients().await[0].keys.len(), testbed.watches().await), (0, 0));
     });
 }
 

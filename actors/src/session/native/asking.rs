@@ -7,7 +7,8 @@ use actix::{ActorFutureExt as _, AsyncContext as _};
 use callboard_protocol::config::Version;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::push_ledger::PushStep;
-use callboard_protocol::session::pushes::{Answered, Reaction};
+use callboard_protocol::session::position::Reaction;
+use callboard_protocol::session::pushes::Answered;
 use callboard_protocol::write_request::WriteRequest;
 use tokio::sync::oneshot;
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::super::notices::{Notices, Policy, Sending};
 use super::*;
 use crate::config::{Metadata, SharedState};
+use crate::content::Content;
 use crate::gray::{ClientIdentity, GrayRules};
 use crate::session::client::{ClientId, ClientKind};
 use crate::time::WallMillis;
