@@ -11,8 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// Declares a group of figures: of each what it counts, its name and type in the code, how it begins unless at zero, and
-/// its public name, unit and help.
+/// Declares a group of figures: of each what it counts, its name and type in the code, how it begins unless at zero,
+/// and its public name, unit and help.
 macro_rules! figures {
     (
         $(#[$group_doc:meta])*

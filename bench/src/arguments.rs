@@ -99,7 +99,8 @@ pub struct Configurations {
     pub size: u64,
 }
 
-/// Options of `get` and `publish`. In `publish` every connection has keys of its own: its share of `keys`, at least one.
+/// Options of `get` and `publish`. In `publish` every connection has keys of its own: its share of `keys`, at least
+/// one.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct KeyOptions {
     /// Which server.

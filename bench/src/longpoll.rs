@@ -117,7 +117,7 @@ struct Answer {
 }
 
 /// Waits for the answer to a poll, and reports one that names the key.
-async fn hear(mut connection: Connection, news: mpsc::UnboundedSender<Heard>) -> Answer {
+async fn receive_change(mut connection: Connection, news: mpsc::UnboundedSender<Heard>) -> Answer {
     let name = template::data_id(PREFIX, 0);
     let received = connection.receive().await.map(|reply| {
         let named = reply.body.windows(name.len()).any(|part| part == name.as_bytes());

@@ -185,8 +185,8 @@ where
 }
 
 impl Round {
-    /// Waits until all have heard of `content`, or nobody is left, or long enough. What was heard before the publish began
-    /// does not count.
+    /// Waits until all have heard of `content`, or nobody is left, or long enough. What was heard before the publish
+    /// began does not count.
     async fn collect(
         heard: &mut mpsc::UnboundedReceiver<Heard>,
         listening: &Listening,
