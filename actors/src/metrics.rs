@@ -11,8 +11,48 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+/// Declares a group of figures: of each what it counts, its name and type in the code, how it begins unless at zero,
+/// and its public name, unit and help.
+macro_rules! figures {
+    (
+        $(#[$group_doc:meta])*
+        $group:ident {
+            $(
+                $(#[$doc:meta])*
+                $figure:ident: $type:ty $(= $first:expr)? => $name:literal $(in $unit:ident)?, $help:literal;
+            )*
+        }
+    ) => {
+        $(#[$group_doc])*
+        #[derive(Debug, Clone)]
+        pub struct $group {
+            $($(#[$doc])* pub $figure: $type,)*
+        }
+
+        impl Default for $group {
+            fn default() -> Self {
+                Self { $($figure: figures!(@first $($first)?),)* }
+            }
+        }
+
+        impl $group {
+            fn register(&self, registry: &mut Registry) {
+                $(figures!(@register registry, $name, $help, self.$figure.clone() $(, $unit)?);)*
+            }
+        }
+    };
+    (@first) => { Default::default() };
+    (@first $first:expr) => { $first };
+    (@register $registry:ident, $name:literal, $help:literal, $figure:expr) => {
+        $registry.register($name, $help, $figure)
+    };
+    (@register $registry:ident, $name:literal, $help:literal, $figure:expr, $unit:ident) => {
+        $registry.register_with_unit($name, $help, Unit::$unit, $figure)
+    };
+}
+
 /// Every group of figures of a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Metrics {
     /// The cache.
     pub cache: CacheMetrics,
@@ -34,15 +74,16 @@ pub struct Metrics {
     pub grpc: GrpcMetrics,
 }
 
-/// What native sessions do.
-#[derive(Debug, Clone, Default)]
-pub struct SessionMetrics {
-    /// Requests by kind.
-    pub requests: Family<RequestLabel, Counter>,
-    /// Sessions that ended, by reason.
-    pub ended: Family<EndLabel, Counter>,
-    /// What happened to pushes.
-    pub pushes: Family<StepLabel, Counter>,
+figures! {
+    /// What native sessions do.
+    SessionMetrics {
+        /// Requests by kind.
+        requests: Family<RequestLabel, Counter> => "callboard_session_requests", "Requests on native sessions by kind";
+        /// Sessions that ended, by reason.
+        ended: Family<EndLabel, Counter> => "callboard_sessions_ended", "Native sessions that ended by reason";
+        /// What happened to pushes.
+        pushes: Family<StepLabel, Counter> => "callboard_session_pushes", "What happened to pushes";
+    }
 }
 
 /// The label of [`SessionMetrics::requests`].
@@ -139,19 +180,21 @@ impl SdkLabel {
     }
 }
 
-/// What the lease keeper does.
-#[derive(Debug, Clone, Default)]
-pub struct LeaseMetrics {
-    /// Operations on membership rows by result.
-    pub operations: Family<ResultLabel, Counter>,
-    /// One while the node is a member.
-    pub member: Gauge,
-    /// One while another node reaches another member of the database.
-    pub elsewhere: Gauge,
-    /// Acks of this node's batches, by the node that acknowledged.
-    pub acks: Family<NodeLabel, Counter>,
-    /// Notifications that a node would not mark.
-    pub nacks: Counter,
+figures! {
+    /// What the lease keeper does.
+    LeaseMetrics {
+        /// Operations on membership rows by result.
+        operations: Family<ResultLabel, Counter> =>
+            "callboard_lease_operations", "Operations on membership rows by result";
+        /// One while the node is a member.
+        member: Gauge => "callboard_lease_member", "1 while the node is a member";
+        /// One while another node reaches another member of the database.
+        elsewhere: Gauge => "callboard_lease_elsewhere", "1 while another node reaches another member of the database";
+        /// Acks of this node's batches, by the node that acknowledged.
+        acks: Family<NodeLabel, Counter> => "callboard_acks", "Acks of own batches by the node that marked them";
+        /// Notifications that a node would not mark.
+        nacks: Counter => "callboard_nacks", "Notifications that a node would not mark";
+    }
 }
 
 /// The label of [`LeaseMetrics::acks`].
@@ -170,69 +213,77 @@ pub struct ResultLabel {
     pub result: &'static str,
 }
 
-/// What the links to other nodes carry.
-#[derive(Debug, Clone, Default)]
-pub struct PeerMetrics {
-    /// Frames handed to links.
-    pub frames_out: Counter,
-    /// Their bytes.
-    pub bytes_out: Counter,
-    /// Frames that arrived.
-    pub frames_in: Counter,
-    /// Their bytes.
-    pub bytes_in: Counter,
-    /// Messages that were lost because there was no link or no room.
-    pub dropped: Counter,
-    /// Frames that arrived and could not be understood.
-    pub garbled: Counter,
-    /// Links that were opened again after they had been lost.
-    pub reconnects: Counter,
-    /// Connections that were turned away before they were links.
-    pub refused: Counter,
-    /// Peers to which there is a link.
-    pub linked: Gauge,
+figures! {
+    /// What the links to other nodes carry.
+    PeerMetrics {
+        /// Frames handed to links.
+        frames_out: Counter => "callboard_peer_frames_sent", "Frames handed to links";
+        /// Their bytes.
+        bytes_out: Counter => "callboard_peer_bytes_sent", "Bytes of the frames handed to links";
+        /// Frames that arrived.
+        frames_in: Counter => "callboard_peer_frames_received", "Frames that arrived on links";
+        /// Their bytes.
+        bytes_in: Counter => "callboard_peer_bytes_received", "Bytes of the frames that arrived on links";
+        /// Messages that were lost because there was no link or no room.
+        dropped: Counter =>
+            "callboard_peer_dropped", "Messages to or from peers that were lost for want of a link or of room";
+        /// Frames that arrived and could not be understood.
+        garbled: Counter => "callboard_peer_garbled", "Frames of peers that could not be understood";
+        /// Links that were opened again after they had been lost.
+        reconnects: Counter => "callboard_peer_reconnects", "Links that were opened again after they had been lost";
+        /// Connections that were turned away before they were links.
+        refused: Counter => "callboard_peer_refused", "Connections that were turned away before they were links";
+        /// Peers to which there is a link.
+        linked: Gauge => "callboard_peer_linked", "Peers to which there is a link";
+    }
 }
 
-/// What the cache does.
-#[derive(Debug, Clone, Default)]
-pub struct CacheMetrics {
-    /// Reads answered from memory.
-    pub hits: Counter,
-    /// Reads that found nothing in memory.
-    pub misses: Counter,
-    /// Reads of a key that a publish was about to change.
-    pub marked: Counter,
-    /// Reads without read lease.
-    pub untrusted: Counter,
-    /// Statements that loaded entries.
-    pub loads: Counter,
-    /// Entries loaded but not kept, since a publish came in between.
-    pub poisoned: Counter,
-    /// Entries pushed out by others.
-    pub evictions: Counter,
-    /// Differences to the database that the refresh repaired.
-    pub repairs: Counter,
-    /// Bytes held.
-    pub bytes: Gauge,
-    /// Entries held.
-    pub entries: Gauge,
+figures! {
+    /// What the cache does.
+    CacheMetrics {
+        /// Reads answered from memory.
+        hits: Counter => "callboard_cache_hits", "Reads answered from memory";
+        /// Reads that found nothing in memory.
+        misses: Counter => "callboard_cache_misses", "Reads that found nothing in memory";
+        /// Reads of a key that a publish was about to change.
+        marked: Counter => "callboard_cache_marked_reads", "Reads of a key under publication";
+        /// Reads without read lease.
+        untrusted: Counter => "callboard_cache_untrusted_reads", "Reads without read lease";
+        /// Statements that loaded entries.
+        loads: Counter => "callboard_cache_loads", "Statements that loaded entries";
+        /// Entries loaded but not kept, since a publish came in between.
+        poisoned: Counter =>
+            "callboard_cache_poisoned_loads", "Loaded entries not kept because a publish came in between";
+        /// Entries pushed out by others.
+        evictions: Counter => "callboard_cache_evictions", "Entries pushed out by others";
+        /// Differences to the database that the refresh repaired.
+        repairs: Counter => "callboard_cache_repairs", "Differences the refresh repaired";
+        /// Bytes held.
+        bytes: Gauge => "callboard_cache_bytes", "Bytes held by the cache";
+        /// Entries held.
+        entries: Gauge => "callboard_cache_entries", "Entries held by the cache";
+    }
 }
 
-/// What the store does.
-#[derive(Debug, Clone)]
-pub struct StoreMetrics {
-    /// Units a transaction carried.
-    pub batch_units: Histogram,
-    /// Duration of a commit.
-    pub commit_seconds: Histogram,
-    /// Duration of a load.
-    pub read_seconds: Histogram,
-    /// Failures by kind.
-    pub failures: Family<FailureLabel, Counter>,
-    /// 1 as long as commits go through, 0 while they fail or hang.
-    pub writable: Gauge,
-    /// 1 as long as the database answers reads, 0 while it does not.
-    pub readable: Gauge,
+figures! {
+    /// What the store does.
+    StoreMetrics {
+        /// Units a transaction carried.
+        batch_units: Histogram = Histogram::new(exponential_buckets(1.0, 2.0, 9)) =>
+            "callboard_store_batch_units", "Units in one transaction";
+        /// Duration of a commit.
+        commit_seconds: Histogram = seconds() => "callboard_store_commit" in Seconds, "Duration of a commit";
+        /// Duration of a load.
+        read_seconds: Histogram = seconds() => "callboard_store_read" in Seconds, "Duration of a load";
+        /// Failures by kind.
+        failures: Family<FailureLabel, Counter> => "callboard_store_failures", "Database failures by kind";
+        /// 1 as long as commits go through, 0 while they fail or hang.
+        writable: Gauge = up() =>
+            "callboard_store_writable", "1 as long as commits go through, 0 while they fail or hang";
+        /// 1 as long as the database answers reads, 0 while it does not.
+        readable: Gauge = up() =>
+            "callboard_store_readable", "1 as long as the database answers reads, 0 while it does not";
+    }
 }
 
 /// The label of [`StoreMetrics::failures`].
@@ -242,15 +293,17 @@ pub struct FailureLabel {
     pub kind: &'static str,
 }
 
-/// What publishes go through.
-#[derive(Debug, Clone)]
-pub struct PublishMetrics {
-    /// Publishes by outcome.
-    pub outcomes: Family<OutcomeLabel, Counter>,
-    /// Publishes that wait for their batch.
-    pub queued: Gauge,
-    /// Duration of each stage.
-    pub stage_seconds: Family<StageLabel, Histogram, fn() -> Histogram>,
+figures! {
+    /// What publishes go through.
+    PublishMetrics {
+        /// Publishes by outcome.
+        outcomes: Family<OutcomeLabel, Counter> => "callboard_publishes", "Publishes by outcome";
+        /// Publishes that wait for their batch.
+        queued: Gauge => "callboard_publish_queued", "Publishes waiting for their batch";
+        /// Duration of each stage.
+        stage_seconds: Family<StageLabel, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds) =>
+            "callboard_publish_stage" in Seconds, "Duration of the stages of a publish";
+    }
 }
 
 /// The label of [`PublishMetrics::outcomes`].
@@ -267,19 +320,20 @@ pub struct StageLabel {
     pub stage: &'static str,
 }
 
-/// What subscribers are sent.
-#[derive(Debug, Clone)]
-pub struct PushMetrics {
-    /// Changes handed to subscribers.
-    pub sent: Counter,
-    /// Requests held by kind.
-    pub held: Family<HeldLabel, Gauge>,
-    /// Changes read from the feed because no event brought them.
-    pub fetched: Counter,
-    /// Times a subscriber of the event bus fell behind its bound.
-    pub lagged: Counter,
-    /// Revisions that the database was ahead of what subscribers had been told, when it was last asked.
-    pub feed_lag: Gauge,
+figures! {
+    /// What subscribers are sent.
+    PushMetrics {
+        /// Changes handed to subscribers.
+        sent: Counter => "callboard_pushes", "Changes handed to subscribers";
+        /// Requests held by kind.
+        held: Family<HeldLabel, Gauge> => "callboard_held_requests", "Requests held open by kind";
+        /// Changes read from the feed because no event brought them.
+        fetched: Counter => "callboard_feed_fetched", "Changes read from the feed because no event brought them";
+        /// Times a subscriber of the event bus fell behind its bound.
+        lagged: Counter => "callboard_event_bus_lagged", "Times a subscriber of the event bus fell behind";
+        /// Revisions that the database was ahead of what subscribers had been told, when it was last asked.
+        feed_lag: Gauge => "callboard_feed_lag", "Revisions the database was ahead of the subscribers when last asked";
+    }
 }
 
 /// The label of [`PushMetrics::held`].
@@ -289,17 +343,18 @@ pub struct HeldLabel {
     pub kind: &'static str,
 }
 
-/// What gossip does, and what it makes of the nodes.
-#[derive(Debug, Clone, Default)]
-pub struct GossipMetrics {
-    /// Datagrams that were sent, and that came in and were opened.
-    pub datagrams: Family<DirectionLabel, Counter>,
-    /// Datagrams that came in and were dropped.
-    pub refused: Family<RefusalLabel, Counter>,
-    /// Nodes by state, the local one included.
-    pub members: Family<MemberStateLabel, Gauge>,
-    /// What happened to nodes.
-    pub transitions: Family<TransitionLabel, Counter>,
+figures! {
+    /// What gossip does, and what it makes of the nodes.
+    GossipMetrics {
+        /// Datagrams that were sent, and that came in and were opened.
+        datagrams: Family<DirectionLabel, Counter> => "callboard_gossip_datagrams", "Datagrams of gossip by direction";
+        /// Datagrams that came in and were dropped.
+        refused: Family<RefusalLabel, Counter> => "callboard_gossip_refused", "Datagrams dropped by reason";
+        /// Nodes by state, the local one included.
+        members: Family<MemberStateLabel, Gauge> => "callboard_members", "Nodes by state, this one included";
+        /// What happened to nodes.
+        transitions: Family<TransitionLabel, Counter> => "callboard_member_events", "What happened to nodes";
+    }
 }
 
 /// The label of [`GossipMetrics::datagrams`].
@@ -342,39 +397,6 @@ fn up() -> Gauge {
     gauge
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            cache: CacheMetrics::default(),
-            store: StoreMetrics {
-                batch_units: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
-                commit_seconds: seconds(),
-                read_seconds: seconds(),
-                failures: Family::default(),
-                writable: up(),
-                readable: up(),
-            },
-            publish: PublishMetrics {
-                outcomes: Family::default(),
-                queued: Gauge::default(),
-                stage_seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
-            },
-            push: PushMetrics {
-                sent: Counter::default(),
-                held: Family::default(),
-                fetched: Counter::default(),
-                lagged: Counter::default(),
-                feed_lag: Gauge::default(),
-            },
-            lease: LeaseMetrics::default(),
-            peer: PeerMetrics::default(),
-            session: SessionMetrics::default(),
-            grpc: GrpcMetrics::default(),
-            gossip: GossipMetrics::default(),
-        }
-    }
-}
-
 impl Metrics {
     /// Registers every figure under its public name.
     pub fn register(&self, registry: &mut Registry) {
@@ -387,129 +409,6 @@ impl Metrics {
         self.gossip.register(registry);
         self.session.register(registry);
         self.grpc.register(registry);
-    }
-}
-
-impl CacheMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_cache_hits", "Reads answered from memory", self.hits.clone());
-        registry.register("callboard_cache_misses", "Reads that found nothing in memory", self.misses.clone());
-        registry.register("callboard_cache_marked_reads", "Reads of a key under publication", self.marked.clone());
-        registry.register("callboard_cache_untrusted_reads", "Reads without read lease", self.untrusted.clone());
-        registry.register("callboard_cache_loads", "Statements that loaded entries", self.loads.clone());
-        registry.register(
-            "callboard_cache_poisoned_loads",
-            "Loaded entries not kept because a publish came in between",
-            self.poisoned.clone(),
-        );
-        registry.register("callboard_cache_evictions", "Entries pushed out by others", self.evictions.clone());
-        registry.register("callboard_cache_repairs", "Differences the refresh repaired", self.repairs.clone());
-        registry.register("callboard_cache_bytes", "Bytes held by the cache", self.bytes.clone());
-        registry.register("callboard_cache_entries", "Entries held by the cache", self.entries.clone());
-    }
-}
-
-impl StoreMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_store_batch_units", "Units in one transaction", self.batch_units.clone());
-        registry.register_with_unit(
-            "callboard_store_commit",
-            "Duration of a commit",
-            Unit::Seconds,
-            self.commit_seconds.clone(),
-        );
-        registry.register_with_unit(
-            "callboard_store_read",
-            "Duration of a load",
-            Unit::Seconds,
-            self.read_seconds.clone(),
-        );
-        registry.register("callboard_store_failures", "Database failures by kind", self.failures.clone());
-        let help = "1 as long as commits go through, 0 while they fail or hang";
-        registry.register("callboard_store_writable", help, self.writable.clone());
-        let help = "1 as long as the database answers reads, 0 while it does not";
-        registry.register("callboard_store_readable", help, self.readable.clone());
-    }
-}
-
-impl PublishMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_publishes", "Publishes by outcome", self.outcomes.clone());
-        registry.register("callboard_publish_queued", "Publishes waiting for their batch", self.queued.clone());
-        registry.register_with_unit(
-            "callboard_publish_stage",
-            "Duration of the stages of a publish",
-            Unit::Seconds,
-            self.stage_seconds.clone(),
-        );
-    }
-}
-
-impl PushMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_pushes", "Changes handed to subscribers", self.sent.clone());
-        registry.register("callboard_held_requests", "Requests held open by kind", self.held.clone());
-        registry.register(
-            "callboard_feed_fetched",
-            "Changes read from the feed because no event brought them",
-            self.fetched.clone(),
-        );
-        registry.register(
-            "callboard_event_bus_lagged",
-            "Times a subscriber of the event bus fell behind",
-            self.lagged.clone(),
-        );
-        registry.register(
-            "callboard_feed_lag",
-            "Revisions the database was ahead of the subscribers when last asked",
-            self.feed_lag.clone(),
-        );
-    }
-}
-
-impl LeaseMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "callboard_lease_operations",
-            "Operations on membership rows by result",
-            self.operations.clone(),
-        );
-        registry.register("callboard_acks", "Acks of own batches by the node that marked them", self.acks.clone());
-        registry.register("callboard_nacks", "Notifications that a node would not mark", self.nacks.clone());
-        registry.register("callboard_lease_member", "1 while the node is a member", self.member.clone());
-        registry.register(
-            "callboard_lease_elsewhere",
-            "1 while another node reaches another member of the database",
-            self.elsewhere.clone(),
-        );
-    }
-}
-
-impl PeerMetrics {
-    fn register(&self, registry: &mut Registry) {
-        let counters = [
-            ("frames_sent", "Frames handed to links", &self.frames_out),
-            ("bytes_sent", "Bytes of the frames handed to links", &self.bytes_out),
-            ("frames_received", "Frames that arrived on links", &self.frames_in),
-            ("bytes_received", "Bytes of the frames that arrived on links", &self.bytes_in),
-            ("dropped", "Messages to or from peers that were lost for want of a link or of room", &self.dropped),
-            ("garbled", "Frames of peers that could not be understood", &self.garbled),
-            ("reconnects", "Links that were opened again after they had been lost", &self.reconnects),
-            ("refused", "Connections that were turned away before they were links", &self.refused),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(format!("callboard_peer_{name}"), help, counter.clone());
-        }
-        registry.register("callboard_peer_linked", "Peers to which there is a link", self.linked.clone());
-    }
-}
-
-impl GossipMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_gossip_datagrams", "Datagrams of gossip by direction", self.datagrams.clone());
-        registry.register("callboard_gossip_refused", "Datagrams dropped by reason", self.refused.clone());
-        registry.register("callboard_members", "Nodes by state, this one included", self.members.clone());
-        registry.register("callboard_member_events", "What happened to nodes", self.transitions.clone());
     }
 }
 
@@ -555,13 +454,5 @@ impl GrpcMetrics {
             "Connections of Nacos's clients by SDK",
             self.connections.clone(),
         );
-    }
-}
-
-impl SessionMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("callboard_session_requests", "Requests on native sessions by kind", self.requests.clone());
-        registry.register("callboard_sessions_ended", "Native sessions that ended by reason", self.ended.clone());
-        registry.register("callboard_session_pushes", "What happened to pushes", self.pushes.clone());
     }
 }

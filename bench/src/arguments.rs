@@ -37,9 +37,9 @@ pub fn grammar() -> clap::Command {
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Measure {
     /// Publish keys, then read them at random and check what comes back
-    Get(GetOptions),
+    Get(KeyOptions),
     /// Publish new contents at random, then read back whether the last acknowledged ones are there
-    Publish(PublishOptions),
+    Publish(KeyOptions),
     /// Hold long polls on one key, publish it, and see when and whether each of them hears
     Longpoll(LongPollOptions),
     /// Hold native sessions that watch one key, publish it, and see when each of them hears and answers
@@ -99,30 +99,17 @@ pub struct Configurations {
     pub size: u64,
 }
 
-/// Options of `get`.
+/// Options of `get` and `publish`. In `publish` every connection has keys of its own: its share of `keys`, at least
+/// one.
 #[derive(Debug, Clone, PartialEq, Args)]
-pub struct GetOptions {
+pub struct KeyOptions {
     /// Which server.
     #[command(flatten)]
     pub target: Target,
     /// The load.
     #[command(flatten)]
     pub load: ClosedLoop,
-    /// What is read.
-    #[command(flatten)]
-    pub configurations: Configurations,
-}
-
-/// Options of `publish`. Every connection has keys of its own: its share of `keys`, at least one.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct PublishOptions {
-    /// Which server.
-    #[command(flatten)]
-    pub target: Target,
-    /// The load.
-    #[command(flatten)]
-    pub load: ClosedLoop,
-    /// What is written.
+    /// What is read or written.
     #[command(flatten)]
     pub configurations: Configurations,
 }

@@ -2,7 +2,7 @@
 //! compared byte for byte.
 
 use super::answer::Reply;
-use super::arguments::{GetOptions, Target};
+use super::arguments::{KeyOptions, Target};
 use super::content::{self, Rng};
 use super::load::{self, Work};
 use super::report::Report;
@@ -17,7 +17,7 @@ const COMPARED: u64 = 64;
 ///
 /// # Errors
 /// The server can't be reached or does not take the keys.
-pub(super) fn measure(options: &GetOptions) -> anyhow::Result<Report> {
+pub(super) fn measure(options: &KeyOptions) -> anyhow::Result<Report> {
     let (target, keys, size) = (&options.target, options.configurations.keys, options.configurations.size);
     let size = usize::try_from(size)?;
     let address = target.url.address()?;

@@ -25,19 +25,13 @@ use super::contents::Contents;
 use super::grpc::{Connection, Stream};
 use super::load;
 use super::process::{self, Times};
-use super::publisher::Publisher;
 use super::report::{Report, micros_per, millis};
-use super::rounds::{Heard, Rounds};
-use super::template::Read;
+use super::rounds::{Heard, OPENING, Rounds, open_all};
 
 /// How the name of the key begins.
 const PREFIX: &str = "grpcpush";
 /// Where requests go that have one answer.
 const UNARY: &str = "/Request/request";
-/// How long the opening of one connection may take.
-const OPENING: Duration = Duration::from_secs(30);
-/// Connections that are opened at the same time.
-const OPENED_AT_ONCE: usize = 64;
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -65,25 +59,30 @@ struct Key {
 }
 
 async fn run(options: &GrpcPushOptions) -> anyhow::Result<Report> {
-    let publisher =
-        Publisher::start(options.target.url.address()?, Read::new(&options.target, PREFIX).bytes().to_vec())?;
-    let mut contents = Contents::new(&options.target, PREFIX, options.size)?;
-    publisher.publish(contents.publish()).await?;
-    let before = options.target.pid.map(process::resident).transpose()?;
-    let (news, mut heard) = mpsc::unbounded_channel();
-    let key = Arc::new(key(options, &contents));
-    let (mut open, listened) = open_all(options, &key, &contents.digest(), &news).await?;
-    let scene = (&options.target, &options.listening);
-    let rounds = Rounds::run(scene, (&publisher, &mut contents), &mut heard, || {}).await?;
-    if let Some(ended) = open.try_join_next() {
-        let reason = ended.context("a listener panicked")?;
-        eprintln!("callboard: a listener ended early: {reason:#}");
-    }
-    open.shutdown().await;
+    let address = options.grpc.address()?;
+    let mut rounds = Rounds::begin(&options.target, &options.listening, PREFIX, options.size).await?;
+    let (news, heard) = mpsc::unbounded_channel();
+    let (key, held) = (Arc::new(key(options, &rounds.contents)), rounds.contents.digest());
+    // Each goes on by itself until it breaks.
+    let (mut open, mut listened) = (JoinSet::new(), Duration::ZERO);
+    let listen = |_| {
+        let (key, held) = (Arc::clone(&key), held.clone());
+        async move {
+            let mut listener = Listener::open(address).await?;
+            let began = Instant::now();
+            listener.listen(&key, &held).await?;
+            Ok((listener, began.elapsed()))
+        }
+    };
+    let follow = |(listener, took): (Listener, Duration)| {
+        listened = listened.max(took);
+        open.spawn(listener.follow(Arc::clone(&key), news.clone()));
+    };
+    open_all(&options.listening, listen, follow).await?;
+    rounds.run(open, heard, || {}).await?;
     let [content_p50_ms, content_p99_ms, content_last_ms] = rounds.then();
     let listened_ms = Some(millis(listened));
-    let report = rounds.report("grpcpush", &options.listening, before);
-    Ok(Report { content_p50_ms, content_p99_ms, content_last_ms, listened_ms, ..report })
+    Ok(Report { content_p50_ms, content_p99_ms, content_last_ms, listened_ms, ..rounds.report("grpcpush") })
 }
 
 fn key(options: &GrpcPushOptions, contents: &Contents<'_>) -> Key {
@@ -93,39 +92,6 @@ fn key(options: &GrpcPushOptions, contents: &Contents<'_>) -> Key {
         tenant: options.target.namespace.clone().unwrap_or_default(),
         others: options.keys.saturating_sub(1),
     }
-}
-
-/// Opens the listeners; each goes on by itself until it breaks. Also gives the longest time that it took until the
-/// server had answered what they listen to.
-async fn open_all(
-    options: &GrpcPushOptions,
-    key: &Arc<Key>,
-    held: &str,
-    news: &mpsc::UnboundedSender<Heard>,
-) -> anyhow::Result<(JoinSet<anyhow::Error>, Duration)> {
-    let address = options.grpc.address()?;
-    let (mut opening, mut open, mut listened) = (JoinSet::new(), JoinSet::new(), Duration::ZERO);
-    let mut left = options.listening.listeners;
-    while left > 0 || !opening.is_empty() {
-        while left > 0 && opening.len() < OPENED_AT_ONCE {
-            let (key, held) = (Arc::clone(key), held.to_owned());
-            opening.spawn(async move {
-                let opened = async {
-                    let mut listener = Listener::open(address).await?;
-                    let began = Instant::now();
-                    listener.listen(&key, &held).await?;
-                    Ok::<_, anyhow::Error>((listener, began.elapsed()))
-                };
-                timeout(OPENING, opened).await.context("it takes too long")?
-            });
-            left -= 1;
-        }
-        let Some(opened) = opening.join_next().await else { break };
-        let (listener, took) = opened.context("an opening panicked")?.context("a listener could not be opened")?;
-        listened = listened.max(took);
-        open.spawn(listener.follow(Arc::clone(key), news.clone()));
-    }
-    Ok((open, listened))
 }
 
 /// One connection.
@@ -222,7 +188,7 @@ impl Listener {
                 seen = self.noticed;
                 let answer = self.ask("ConfigQueryRequest", &query).await?;
                 let content = answer["content"].as_str().with_context(|| format!("no content: {answer}"))?;
-                let heard = Heard { content: content.to_owned(), at: told, then: Some(Instant::now()) };
+                let heard = Heard { content: Some(content.to_owned()), at: told, then: Some(Instant::now()) };
                 news.send(heard).context("the measure is over")
             };
             if let Err(error) = step.await {

@@ -34,8 +34,8 @@ use anyhow::Context as _;
 
 pub use arguments::grammar;
 pub use arguments::{
-    Answers, ClosedLoop, Configurations, GetOptions, GrpcPushOptions, Listening, LongPollOptions, Measure,
-    PublishOptions, Server, SessionOptions, StaticOptions, Target,
+    Answers, ClosedLoop, Configurations, GrpcPushOptions, KeyOptions, Listening, LongPollOptions, Measure, Server,
+    SessionOptions, StaticOptions, Target,
 };
 pub use fixed::FIXED_ANSWER;
 pub use report::Report;

@@ -8,17 +8,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant as Deadline, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::arguments::LongPollOptions;
 use super::connection::{Broken, Connection};
 use super::contents::Contents;
-use super::histogram::Histogram;
 use super::load;
-use super::process::{self, Times};
-use super::publisher::Publisher;
-use super::report::{Report, median, micros_per};
+use super::report::Report;
+use super::rounds::{Heard, Rounds};
 use super::template::{self, Read};
 
 /// How the name of the key begins.
@@ -35,58 +34,28 @@ pub(super) fn measure(options: &LongPollOptions) -> anyhow::Result<Report> {
     load::runtime()?.block_on(run(options))
 }
 
-/// What all rounds saw.
-#[derive(Default)]
-struct Rounds {
-    rounds: Vec<Round>,
-    server_cpu: Option<Duration>,
-    own_cpu: Duration,
-    /// Memory of the server with all polls held, by round.
-    held: Vec<u64>,
-}
-
-/// What one round saw.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    heard: u64,
-    early: u64,
-    publisher: Duration,
-    first: Option<Duration>,
-    p50: Option<Duration>,
-    p99: Option<Duration>,
-    p999: Option<Duration>,
-    last: Option<Duration>,
-}
-
 async fn run(options: &LongPollOptions) -> anyhow::Result<Report> {
     let address = options.target.url.address()?;
-    let publisher = Publisher::start(address, Read::new(&options.target, PREFIX).bytes().to_vec())?;
-    let mut contents = Contents::new(&options.target, PREFIX, options.size)?;
-    publisher.publish(contents.publish()).await?;
-    let before = options.target.pid.map(process::resident).transpose()?;
-    let mut listeners = Vec::new();
-    let mut seen = Rounds::default();
+    let mut rounds = Rounds::begin(&options.target, &options.listening, PREFIX, options.size).await?;
+    let (mut listeners, mut errors) = (Vec::new(), 0);
     for _ in 0..options.listening.rounds {
         listeners.retain(|listener: &Connection| !listener.closes());
-        arm(address, options, &contents, &mut listeners).await?;
-        let mut answers = listen(std::mem::take(&mut listeners));
-        sleep(options.listening.settle).await;
-        seen.held.extend(options.target.pid.map(process::resident).transpose()?);
-        let times = Times::now(options.target.pid)?;
-        let published = publisher.publish(contents.publish()).await?;
-        let deadline = Deadline::from_std(published.began + options.listening.wait);
-        let mut heard = Vec::new();
-        while let Ok(Some(answer)) = timeout_at(deadline, answers.join_next()).await {
-            heard.push(answer.context("a listener panicked")?);
+        arm(address, options, &rounds.contents, &mut listeners).await?;
+        let (news, mut heard) = mpsc::unbounded_channel();
+        let mut polls: JoinSet<Answer> =
+            listeners.drain(..).map(|listener| receive_change(listener, news.clone())).collect();
+        // Nobody is waited for once all polls have ended.
+        drop(news);
+        let began = rounds.round(&mut heard).await?;
+        let mut answers = Vec::new();
+        while let Some(answer) = polls.try_join_next() {
+            answers.push(answer.context("a listener panicked")?);
         }
-        answers.shutdown().await;
-        let (server_cpu, own_cpu) = Times::now(options.target.pid)?.since(&times);
-        seen.server_cpu = server_cpu.map(|cpu| cpu + seen.server_cpu.unwrap_or_default());
-        seen.own_cpu += own_cpu;
-        seen.rounds.push(Round::of(&heard, published.began, published.answered));
-        listeners.extend(heard.into_iter().filter_map(|answer| answer.connection));
+        polls.shutdown().await;
+        errors += early(&answers, began);
+        listeners.extend(answers.into_iter().filter_map(|answer| answer.connection));
     }
-    Ok(report(options, &seen, before))
+    Ok(Report { errors, ..rounds.report("longpoll") })
 }
 
 /// The poll of one that holds the present content.
@@ -141,18 +110,15 @@ async fn open_once(address: SocketAddr, read: &[u8]) -> Result<(Connection, Vec<
 }
 
 /// What a listener got.
-struct Heard {
+struct Answer {
     at: Instant,
     /// That the key changed; otherwise what came instead.
     answer: Result<(), String>,
     connection: Option<Connection>,
 }
 
-fn listen(listeners: Vec<Connection>) -> JoinSet<Heard> {
-    listeners.into_iter().map(receive_change).collect()
-}
-
-async fn receive_change(mut connection: Connection) -> Heard {
+/// Waits for the answer to a poll, and reports one that names the key.
+async fn receive_change(mut connection: Connection, news: mpsc::UnboundedSender<Heard>) -> Answer {
     let name = template::data_id(PREFIX, 0);
     let received = connection.receive().await.map(|reply| {
         let named = reply.body.windows(name.len()).any(|part| part == name.as_bytes());
@@ -160,63 +126,25 @@ async fn receive_change(mut connection: Connection) -> Heard {
     });
     let at = Instant::now();
     match received {
-        Ok(answer) => Heard { at, answer, connection: Some(connection) },
-        Err(broken) => Heard { at, answer: Err(broken.to_string()), connection: None },
+        Ok(answer) => {
+            if answer.is_ok() {
+                // Nobody hears of it when the round is over.
+                drop(news.send(Heard { content: None, at, then: None }));
+            }
+            Answer { at, answer, connection: Some(connection) }
+        }
+        Err(broken) => Answer { at, answer: Err(broken.to_string()), connection: None },
     }
 }
 
-impl Round {
-    /// Answers from before the publish, or that do not name the change, count as not heard. Tells people on standard
-    /// error about the first of them.
-    fn of(answers: &[Heard], began: Instant, answered: Instant) -> Self {
-        let mut latencies = Histogram::default();
-        let (mut first, mut last) = (None::<Duration>, None::<Duration>);
-        for answer in answers.iter().filter(|answer| answer.answer.is_ok() && answer.at >= began) {
-            let latency = answer.at - began;
-            latencies.record(latency);
-            first = Some(first.map_or(latency, |first| first.min(latency)));
-            last = last.max(Some(latency));
-        }
-        let early = answers.iter().filter(|answer| answer.at < began).count() as u64;
-        let wrong = answers.iter().find_map(|answer| answer.answer.as_ref().err());
-        if early > 0 || wrong.is_some() {
-            let what = wrong.map_or("the change is named, although it was not made yet", String::as_str);
-            eprintln!("callboard: {early} polls were answered before the publish; a wrong answer: {what}");
-        }
-        Self {
-            heard: latencies.total(),
-            early,
-            publisher: answered - began,
-            first,
-            p50: latencies.quantile(0.5),
-            p99: latencies.quantile(0.99),
-            p999: latencies.quantile(0.999),
-            last,
-        }
+/// How many answers came before the publish; neither they nor those that do not name the change count as heard. Tells
+/// people on standard error about the first of them.
+fn early(answers: &[Answer], began: Instant) -> u64 {
+    let early = answers.iter().filter(|answer| answer.at < began).count() as u64;
+    let wrong = answers.iter().find_map(|answer| answer.answer.as_ref().err());
+    if early > 0 || wrong.is_some() {
+        let what = wrong.map_or("the change is named, although it was not made yet", String::as_str);
+        eprintln!("callboard: {early} polls were answered before the publish; a wrong answer: {what}");
     }
-}
-
-fn report(options: &LongPollOptions, seen: &Rounds, before: Option<u64>) -> Report {
-    let heard: u64 = seen.rounds.iter().map(|round| round.heard).sum();
-    let median = |figure: fn(&Round) -> Option<Duration>| median(seen.rounds.iter().filter_map(figure));
-    let grown = before.zip(seen.held.first()).map(|(before, held)| *held as f64 - before as f64);
-    Report {
-        measure: "longpoll",
-        connections: options.listening.listeners,
-        operations: heard,
-        p50_ms: median(|round| round.p50),
-        p99_ms: median(|round| round.p99),
-        p999_ms: median(|round| round.p999),
-        errors: seen.rounds.iter().map(|round| round.early).sum(),
-        missed: Some(options.listening.listeners * options.listening.rounds - heard),
-        first_ms: median(|round| round.first),
-        last_ms: median(|round| round.last),
-        publisher_ms: median(|round| Some(round.publisher)),
-        server_cpu_us_per_op: seen.server_cpu.and_then(|cpu| micros_per(cpu, heard)),
-        generator_cpu_us_per_op: micros_per(seen.own_cpu, heard),
-        bytes_per_listener: grown.map(|bytes| bytes / options.listening.listeners as f64),
-        server_bytes_before: before,
-        server_bytes_after: seen.held.last().copied(),
-        ..Report::default()
-    }
+    early
 }

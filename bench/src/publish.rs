@@ -6,7 +6,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::answer::Reply;
-use super::arguments::{KEY_DIGITS, PublishOptions, Target};
+use super::arguments::{KEY_DIGITS, KeyOptions, Target};
 use super::content::{self, Rng, SEQUENCE_DIGITS};
 use super::load::{self, Work};
 use super::report::Report;
@@ -19,7 +19,7 @@ const PREFIX: &str = "publish";
 ///
 /// # Errors
 /// The server can't be reached, or the keys can't be read back.
-pub(super) fn measure(options: &PublishOptions) -> anyhow::Result<Report> {
+pub(super) fn measure(options: &KeyOptions) -> anyhow::Result<Report> {
     let (target, conns) = (&options.target, options.load.conns);
     let address = target.url.address()?;
     let (share, size) = (options.configurations.keys.div_ceil(conns), usize::try_from(options.configurations.size)?);

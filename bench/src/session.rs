@@ -5,7 +5,7 @@
 //! A session counts as held when its watch was said to be complete, and the settling time has passed.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
@@ -17,23 +17,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::arguments::{Answers, SessionOptions};
-use super::contents::Contents;
 use super::load;
-use super::process;
-use super::publisher::Publisher;
 use super::report::Report;
-use super::rounds::{Heard, Rounds};
-use super::template::Read;
+use super::rounds::{Heard, Rounds, open_all};
 
 /// How the name of the key begins.
 const PREFIX: &str = "session";
-/// How long the opening of one session may take.
-const OPENING: Duration = Duration::from_secs(20);
-/// Sessions that are opened at the same time.
-const OPENED_AT_ONCE: usize = 64;
 
 /// Measures native sessions.
 ///
@@ -45,64 +36,24 @@ pub(super) fn measure(options: &SessionOptions) -> anyhow::Result<Report> {
 }
 
 async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
-    let http = options.target.url.address()?;
     let address = options.session.address()?;
-    let publisher = Publisher::start(http, Read::new(&options.target, PREFIX).bytes().to_vec())?;
-    let mut contents = Contents::new(&options.target, PREFIX, options.size)?;
-    publisher.publish(contents.publish()).await?;
-    let before = options.target.pid.map(process::resident).transpose()?;
-    let (news, mut heard) = mpsc::unbounded_channel();
+    let mut rounds = Rounds::begin(&options.target, &options.listening, PREFIX, options.size).await?;
+    let (news, heard) = mpsc::unbounded_channel();
     // Those who answer later do when the round is over.
     let (over, _) = watch::channel(0);
     let ends = Ends { news, over: (options.answers == Answers::Later).then(|| over.subscribe()) };
-    let mut sessions = open_all(address, options, &contents, &ends).await?;
-    let scene = (&options.target, &options.listening);
-    let rounds =
-        Rounds::run(scene, (&publisher, &mut contents), &mut heard, || over.send_modify(|rounds| *rounds += 1)).await?;
-    if let Some(ended) = sessions.try_join_next() {
-        let reason = ended.context("a session panicked")?;
-        eprintln!("callboard: a session ended early: {reason:#}");
-    }
-    sessions.shutdown().await;
-    let [applied_p50_ms, applied_p99_ms, _] = rounds.then();
-    Ok(Report { applied_p50_ms, applied_p99_ms, ..rounds.report("session", &options.listening, before) })
-}
-
-/// Opens the sessions; each goes on by itself, and reports what it hears, until it breaks.
-async fn open_all(
-    address: SocketAddr,
-    options: &SessionOptions,
-    contents: &Contents<'_>,
-    ends: &Ends,
-) -> anyhow::Result<JoinSet<anyhow::Error>> {
     let key = proto::Key {
         namespace: options.target.namespace.clone().unwrap_or_default(),
         group: options.target.group.clone(),
-        data_id: contents.data_id(),
+        data_id: rounds.contents.data_id(),
     };
-    let (mut opening, mut open) = (JoinSet::new(), JoinSet::new());
-    for number in 0..options.listening.listeners {
-        let (key, ends) = (key.clone(), ends.clone());
-        opening.spawn(async move {
-            timeout(OPENING, Session::open(address, number, key, ends)).await.context("it takes too long")?
-        });
-        if opening.len() >= OPENED_AT_ONCE {
-            start(opening.join_next().await, &mut open)?;
-        }
-    }
-    while let Some(opened) = opening.join_next().await {
-        start(Some(opened), &mut open)?;
-    }
-    Ok(open)
-}
-
-type Opened = Result<anyhow::Result<Session>, tokio::task::JoinError>;
-
-fn start(opened: Option<Opened>, open: &mut JoinSet<anyhow::Error>) -> anyhow::Result<()> {
-    let Some(opened) = opened else { return Ok(()) };
-    let session = opened.context("the opening of a session panicked")?.context("a session could not be opened")?;
-    open.spawn(session.follow());
-    Ok(())
+    // Each goes on by itself, and reports what it hears, until it breaks.
+    let mut sessions = JoinSet::new();
+    let open = |number| Session::open(address, number, key.clone(), ends.clone());
+    open_all(&options.listening, open, |session: Session| drop(sessions.spawn(session.follow()))).await?;
+    rounds.run(sessions, heard, || over.send_modify(|rounds| *rounds += 1)).await?;
+    let [applied_p50_ms, applied_p99_ms, _] = rounds.then();
+    Ok(Report { applied_p50_ms, applied_p99_ms, ..rounds.report("session") })
 }
 
 /// Where a session reports, and what it waits for.
@@ -156,7 +107,7 @@ impl Session {
     async fn next(&mut self) -> anyhow::Result<()> {
         match self.receive().await?.kind {
             Some(Kind::Push(push)) => {
-                let (at, content) = (Instant::now(), push.content.clone().unwrap_or_default());
+                let (at, content) = (Instant::now(), Some(push.content.clone().unwrap_or_default()));
                 let Some(over) = &mut self.ends.over else {
                     self.apply(push).await?;
                     let heard = Heard { content, at, then: Some(Instant::now()) };

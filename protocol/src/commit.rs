@@ -69,27 +69,17 @@ impl Row {
     }
 }
 
-/// What happened to a key, in the feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// Came into being.
-    Create,
-    /// Changed.
-    Update,
-    /// Went.
-    Remove,
-}
-
-impl Operation {
-    /// The name as it is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Remove => "remove",
-        }
+named! {
+    /// What happened to a key, in the feed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Operation {
+        /// Came into being.
+        Create = "create",
+        /// Changed.
+        Update = "update",
+        /// Went.
+        Remove = "remove",
     }
 }
 

@@ -43,47 +43,28 @@ impl fmt::Display for Version {
     }
 }
 
-/// What kind of text a content is. Contents are not validated against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConfigType {
-    /// Plain text; what a configuration is when nobody said.
-    #[default]
-    Text,
-    /// Java properties.
-    Properties,
-    /// XML.
-    Xml,
-    /// JSON.
-    Json,
-    /// HTML.
-    Html,
-    /// YAML.
-    Yaml,
-    /// TOML.
-    Toml,
-    /// Deliberately without a type.
-    Unset,
-}
-
-impl ConfigType {
-    /// Every type.
-    pub const ALL: [Self; 8] =
-        [Self::Text, Self::Properties, Self::Xml, Self::Json, Self::Html, Self::Yaml, Self::Toml, Self::Unset];
-
-    /// The name as it is stored and sent.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Properties => "properties",
-            Self::Xml => "xml",
-            Self::Json => "json",
-            Self::Html => "html",
-            Self::Yaml => "yaml",
-            Self::Toml => "toml",
-            Self::Unset => "unset",
-        }
+named! {
+    /// What kind of text a content is. Contents are not validated against it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum ConfigType {
+        /// Plain text; what a configuration is when nobody said.
+        #[default]
+        Text = "text",
+        /// Java properties.
+        Properties = "properties",
+        /// XML.
+        Xml = "xml",
+        /// JSON.
+        Json = "json",
+        /// HTML.
+        Html = "html",
+        /// YAML.
+        Yaml = "yaml",
+        /// TOML.
+        Toml = "toml",
+        /// Deliberately without a type.
+        Unset = "unset",
     }
 }
 

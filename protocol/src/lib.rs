@@ -15,6 +15,9 @@
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+#[macro_use]
+mod named;
+
 pub mod access;
 pub mod cache;
 pub mod clients;

@@ -48,54 +48,27 @@ pub struct PushEvent {
     pub step: PushStep,
 }
 
-/// Where a push stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PushState {
-    /// The client watches the key and has not been sent this version.
-    Pending,
-    /// Sent; the client has not said what it made of it.
-    Sent,
-    /// The client heard of it, or asked for it; it has not shown that it uses it. Only clients of Nacos answer so.
-    Received,
-    /// The client uses it.
-    Applied,
-    /// The client can't use it.
-    Rejected,
-    /// A later version took its place before the client had answered.
-    Superseded,
-    /// The connection ended before the client had answered.
-    Lost,
-    /// The client said when it came that it holds this version; nobody here has pushed it.
-    Held,
-}
-
-impl PushState {
-    /// Every state.
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Sent,
-        Self::Received,
-        Self::Applied,
-        Self::Rejected,
-        Self::Superseded,
-        Self::Lost,
-        Self::Held,
-    ];
-
-    /// The name as it is shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sent => "sent",
-            Self::Received => "received",
-            Self::Applied => "applied",
-            Self::Rejected => "rejected",
-            Self::Superseded => "superseded",
-            Self::Lost => "lost",
-            Self::Held => "held",
-        }
+named! {
+    /// Where a push stands.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PushState {
+        /// The client watches the key and has not been sent this version.
+        Pending = "pending",
+        /// Sent; the client has not said what it made of it.
+        Sent = "sent",
+        /// The client heard of it, or asked for it; it has not shown that it uses it. Only clients of Nacos answer so.
+        Received = "received",
+        /// The client uses it.
+        Applied = "applied",
+        /// The client can't use it.
+        Rejected = "rejected",
+        /// A later version took its place before the client had answered.
+        Superseded = "superseded",
+        /// The connection ended before the client had answered.
+        Lost = "lost",
+        /// The client said when it came that it holds this version; nobody here has pushed it.
+        Held = "held",
     }
 }
 

@@ -109,33 +109,21 @@ pub struct KeyWrite {
     pub change: Change,
 }
 
-/// By which door a change came in; stored with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The native REST interface.
-    Rest,
-    /// Nacos over HTTP.
-    NacosHttp,
-    /// Nacos over gRPC.
-    Grpc,
-    /// A native session.
-    Session,
-    /// The server itself.
-    System,
-}
-
-impl Source {
-    /// The name as it is stored.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rest => "rest",
-            Self::NacosHttp => "nacos_http",
-            Self::Grpc => "grpc",
-            Self::Session => "session",
-            Self::System => "system",
-        }
+named! {
+    /// By which door a change came in; stored with it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Source {
+        /// The native REST interface.
+        Rest = "rest",
+        /// Nacos over HTTP.
+        NacosHttp = "nacos_http",
+        /// Nacos over gRPC.
+        Grpc = "grpc",
+        /// A native session.
+        Session = "session",
+        /// The server itself.
+        System = "system",
     }
 }
 
@@ -218,30 +206,19 @@ impl WriteRequest {
     }
 }
 
-/// What a unit did to one key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// The key did not exist before.
-    Created,
-    /// Content or metadata changed.
-    Updated,
-    /// The same content and metadata were there already; nothing was written.
-    Unchanged,
-    /// The key is gone.
-    Removed,
-}
-
-impl Effect {
-    /// The name as it is shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Removed => "removed",
-        }
+named! {
+    /// What a unit did to one key.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Effect {
+        /// The key did not exist before.
+        Created = "created",
+        /// Content or metadata changed.
+        Updated = "updated",
+        /// The same content and metadata were there already; nothing was written.
+        Unchanged = "unchanged",
+        /// The key is gone.
+        Removed = "removed",
     }
 }
 

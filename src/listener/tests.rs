@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::api::auth::Authenticator;
 use crate::api::state::Options;
 
 mod routes;
@@ -83,7 +84,7 @@ impl Rig {
         let draining = Draining::new(Arc::clone(&admission));
         let address = settings.http.addr;
         let told = ClientAddresses { http: address, tcp: address, grpc: address };
-        let mut shared = Shared::new(&node, &settings, address, (admission, draining.clone()));
+        let mut shared = Shared::new(&node, &settings, address, (admission, draining.clone()), Authenticator::off());
         shared.options.publish_wait = wait(&shared.options);
         let shared = Arc::new(shared);
         let data = web::Data::new(State::start(&node, 0, &shared));

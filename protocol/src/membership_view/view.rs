@@ -6,38 +6,22 @@ use super::observation::{Addresses, ProtocolRange, Status};
 use crate::lease::LeaseObservation;
 use crate::member::{Incarnation, NodeId};
 
-/// Where a node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NodeState {
-    /// It has started and does not take part yet.
-    Joining,
-    /// It takes part.
-    Up,
-    /// It did not answer; it may be down, or slow, or cut off.
-    Suspect,
-    /// It is about to stop.
-    Leaving,
-    /// It does not answer, or was never heard of.
-    Down,
-    /// It has left, or is down and no member any more.
-    Removed,
-}
-
-impl NodeState {
-    /// Every state.
-    pub const ALL: [Self; 6] = [Self::Joining, Self::Up, Self::Suspect, Self::Leaving, Self::Down, Self::Removed];
-
-    /// Its name, in lower case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Joining => "joining",
-            Self::Up => "up",
-            Self::Suspect => "suspect",
-            Self::Leaving => "leaving",
-            Self::Down => "down",
-            Self::Removed => "removed",
-        }
+named! {
+    /// Where a node stands.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum NodeState {
+        /// It has started and does not take part yet.
+        Joining = "joining",
+        /// It takes part.
+        Up = "up",
+        /// It did not answer; it may be down, or slow, or cut off.
+        Suspect = "suspect",
+        /// It is about to stop.
+        Leaving = "leaving",
+        /// It does not answer, or was never heard of.
+        Down = "down",
+        /// It has left, or is down and no member any more.
+        Removed = "removed",
     }
 }
 

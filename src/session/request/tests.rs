@@ -8,17 +8,26 @@ use callboard_proto::{frame, session as proto};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::write_request::{Condition, Expected};
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
+use crate::api::access::Principal;
+use crate::api::auth::Authenticator;
 use crate::session::Peer;
 use crate::session::request::heard;
 
 fn peer() -> Peer {
-    Peer { address: "10.0.0.7".to_owned(), kind: ClientKind::Tcp }
+    let (address, auth) = ("10.0.0.7".to_owned(), Authenticator::off());
+    Peer { address, kind: ClientKind::Tcp, principal: Principal::Unrestricted, auth }
+}
+
+/// Where nobody has to be known nothing is waited for.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().unwrap()
 }
 
 fn take(id: u64, kind: Kind) -> Result<Request, Fault> {
-    heard(Envelope { id, kind: Some(kind) }, 1, &peer()).request
+    at_once(heard(Envelope { id, kind: Some(kind) }, 1, &mut peer())).request
 }
 
 fn key() -> Option<proto::Key> {
@@ -81,7 +90,7 @@ fn bad_fields_are_named_by_the_codes_of_the_other_interface() {
 #[test]
 fn what_nodes_say_and_what_nobody_knows_is_refused() {
     refused(Kind::Push(proto::Push::default()), "unknown_request");
-    let unknown = heard(Envelope { id: 3, kind: None }, 1, &peer());
+    let unknown = at_once(heard(Envelope { id: 3, kind: None }, 1, &mut peer()));
     assert!(matches!(unknown.request, Err(Fault::Form(ErrorCode::UnknownRequest, _))) && unknown.id == 3);
 }
 
@@ -96,7 +105,7 @@ proptest! {
     #[test]
     fn no_message_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(envelope) = frame::decode(bytes.into()) {
-            drop(heard(envelope, 1, &peer()));
+            drop(at_once(heard(envelope, 1, &mut peer())));
         }
     }
 }

@@ -17,7 +17,7 @@ fn parsed(text: &str) -> Result<Parameters<'_>, Fault> {
 
 fn refusal(text: &str) -> String {
     let fault = parsed(text).unwrap_err();
-    assert_eq!(fault.clone().into_response().status(), StatusCode::BAD_REQUEST);
+    assert_eq!(fault.clone().into_response("").status(), StatusCode::BAD_REQUEST);
     format!("{fault:?}")
 }
 

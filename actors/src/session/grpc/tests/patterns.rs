@@ -23,8 +23,8 @@ impl Testbed {
         let watching = self.ask(watch_pattern());
         self.search.answer(|_| found(data_ids)).await;
         watching.await.unwrap().unwrap().unwrap();
-        while !stream.hear().await.is_empty() {
-            self.say(stream, StreamMessage::Acknowledged(stream.last, true));
+        while !stream.received().await.is_empty() {
+            self.send(stream, StreamMessage::Acknowledged(stream.last, true));
         }
     }
 }
@@ -41,10 +41,10 @@ fn a_pattern_is_registered_first_and_searched_second_and_what_matches_is_told() 
         assert_eq!(testbed.watches().await, 1, "registered before it is searched");
         reply.send(found(&["a1", "a2"])).unwrap();
         assert_eq!(watching.await.unwrap().unwrap().unwrap(), 2);
-        assert_eq!(stream.hear().await, ["Batch(1): a1 true a2 true"]);
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
-        assert_eq!(stream.hear().await, ["Finish:"]);
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["Batch(1): a1 true a2 true"]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["Finish:"]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         assert_eq!(testbed.pass(&mut stream, 60).await, []);
     });
 }
@@ -56,14 +56,14 @@ fn what_comes_and_goes_that_a_pattern_matches_is_told() {
         let mut stream = testbed.joined().await;
         testbed.watch(&mut stream, &[]).await;
         testbed.publish("b", 1, "x").await;
-        assert_eq!(stream.hear().await, [""; 0], "it does not match");
+        assert_eq!(stream.received().await, [""; 0], "it does not match");
         testbed.publish("a1", 2, "x").await;
-        assert_eq!(stream.hear().await, ["a1 is there"]);
-        testbed.say(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["a1 is there"]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         testbed.publish("a1", 3, "y").await;
-        assert_eq!(stream.hear().await, [""; 0], "it was there before");
+        assert_eq!(stream.received().await, [""; 0], "it was there before");
         testbed.publish("a1", 4, "").await;
-        assert_eq!(stream.hear().await, ["a1 is gone"]);
+        assert_eq!(stream.received().await, ["a1 is gone"]);
     });
 }
 
@@ -76,7 +76,7 @@ fn a_pattern_that_is_not_watched_any_longer_is_not_told() {
         assert!(query(&testbed.session, entered(UnwatchPattern(TEXT.to_owned()))).await.is_some());
         assert_eq!(testbed.watches().await, 0);
         testbed.publish("a2", 1, "x").await;
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
     });
 }
 
@@ -91,7 +91,7 @@ fn a_pattern_is_refused_and_not_watched_that_could_not_be_searched() {
         assert!(matches!(refused, Err(Fault::Read(ReadFailure::TimedOut))), "{refused:?}");
         assert_eq!(testbed.watches().await, 0);
         testbed.publish("a1", 1, "x").await;
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
     });
 }
 
@@ -117,6 +117,6 @@ fn what_a_pattern_matches_is_searched_again_when_changes_may_have_been_missed() 
         testbed.search.answer(|_| Err(ReadFailure::TimedOut)).await;
         advance(RETRY).await;
         testbed.search.answer(|_| found(&["a2"])).await;
-        assert_eq!(stream.hear().await, ["a1 is gone", "a2 is there"]);
+        assert_eq!(stream.received().await, ["a1 is gone", "a2 is there"]);
     });
 }
