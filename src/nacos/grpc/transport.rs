@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use callboard_actors::runtime::{Spec, start_once};
 use callboard_actors::session::grpc::message::{ConnectionEnded, Stopping};
 use callboard_actors::session::grpc::{GrpcSession, Setup};
@@ -27,6 +26,7 @@ use crate::api::memory::MemoryBudget;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
 use crate::nacos::grpc::service::{Facts, Service};
+use crate::tls::Stream;
 
 /// Requests of one connection that may be under way.
 const MAX_STREAMS: u32 = 128;
@@ -95,12 +95,21 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
     }
 }
 
+/// What a client is told that comes in clear text where TLS is required: an empty SETTINGS frame, as every server
+/// begins, and GOAWAY (RFC 9113, sections 6.5 and 6.8) with `INADEQUATE_SECURITY`.
+pub(crate) fn needs_tls() -> Vec<u8> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GO_AWAY: u8 = 7;
+    const INADEQUATE_SECURITY: u8 = 12;
+    const WHY: &[u8; 25] = b"this port takes TLS alone";
+    // Its length, type, flags and stream, the last stream, the code.
+    let head = [0, 0, 8 + WHY.len() as u8, GO_AWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, INADEQUATE_SECURITY];
+    [SETTINGS.as_slice(), &head, WHY].concat()
+}
+
 /// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client
 /// can't be told why before it has asked something, and tries another node.
-pub(crate) fn serve(door: &Door, stream: TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
-    }
+pub(crate) fn serve(door: &Door, stream: Stream) {
     let Ok(peer) = stream.peer_addr() else { return };
     let Some(place) = door.admission.admit() else { return };
     let stopping = door.stopping.clone();
@@ -123,7 +132,7 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
 }
 
 async fn carry(
-    stream: TcpStream,
+    stream: Stream,
     methods: Methods,
     mut closed: oneshot::Receiver<()>,
     mut stopping: watch::Receiver<bool>,
