@@ -45,8 +45,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// When a part can't come up; nothing is left running or locked.
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let _survived = survive_full_files()?;
-    let tls = Tls::open(&settings.tls)?;
-    let (sockets, bound) = listener::bind(&settings)?;
+    let (tls, (sockets, bound)) = (Tls::open(&settings.tls)?, listener::bind(&settings)?);
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     // Outlives the connections, which lead through it.

@@ -147,7 +147,7 @@ impl TlsOptions {
     /// The mode of a door; never [`TlsMode::Auto`].
     #[must_use]
     pub fn mode_of(&self, door: TlsDoor) -> TlsMode {
-        let own = self.doors.iter().filter_map(|text| parse_door(text)).filter(|(of, _)| *of == door).last();
+        let own = self.doors.iter().filter_map(|text| parse_door(text)).rfind(|(of, _)| *of == door);
         match own.map_or(self.mode, |(_, mode)| mode) {
             TlsMode::Auto if self.certificate.as_os_str().is_empty() => TlsMode::Off,
             TlsMode::Auto => TlsMode::Required,
