@@ -73,7 +73,7 @@ fn the_directory_for_such_files_can_be_named() {
 #[test]
 fn a_wrong_file_is_named_with_its_key() {
     for (text, said) in [
-        ("nods = ['n1']", "nods: unknown key; known are nodes, namespace and output"),
+        ("nods = ['n1']", "nods: unknown key; known are nodes, ca, namespace and output"),
         ("nodes = 'n1'", "nodes: expected texts"),
         ("nodes = []", "nodes: expected at least one node"),
         ("nodes = ['http://n1']", "nodes: http://n1 is a URL"),
