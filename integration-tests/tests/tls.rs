@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -266,6 +268,16 @@ async fn a_new_certificate_is_shown_to_new_connections_and_disturbs_nobody() -> 
     let waiting = open.http.get_path(&format!("{CONFIG}?wait=60s")).header("If-None-Match", "\"v1\"");
     let waiting = tokio::spawn(waiting.send());
     until_held(&open.http, 1).await?;
+    let (reads, is_over) = (open.http.clone(), Arc::new(AtomicBool::new(false)));
+    let load = tokio::spawn({
+        let is_over = Arc::clone(&is_over);
+        async move {
+            while !is_over.load(Ordering::Acquire) {
+                reads.get_path(CONFIG).send().await?.expect(200)?;
+            }
+            anyhow::Ok(())
+        }
+    });
     // As an administrator does it who is not careful: one file after the other, and a wrong one in between.
     let (old, new) = (authority.certificate("localhost.pem")?, authority.certificate("127.0.0.1.pem")?);
     assert_eq!(shown(node.address(), &trusted).await?, old.to_vec());
@@ -284,6 +296,8 @@ async fn a_new_certificate_is_shown_to_new_connections_and_disturbs_nobody() -> 
         })
         .await?;
     }
+    is_over.store(true, Ordering::Release);
+    load.await??;
     let number = open.grpc.check().await?;
     open.http.request(Method::PUT, CONFIG).body("new").send().await?.expect(200)?;
     assert_eq!(waiting.await??.expect(200)?.text(), "new");

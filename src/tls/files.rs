@@ -11,7 +11,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer as _, Validity, X509Certificate};
 
@@ -144,7 +145,13 @@ impl Texts {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(refused)?;
-        config.ticketer = Ticketer::new().map_err(refused)?;
+        if self.client_ca.is_some() {
+            // Whoever comes back would not be looked at again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Ticketer::new().map_err(refused)?;
+        }
         let configs = TlsDoor::ALL.map(|door| {
             let mut config = config.clone();
             config.alpn_protocols = protocols(door).iter().map(|protocol| protocol.to_vec()).collect();
