@@ -32,16 +32,16 @@ deny:
     cargo deny check
 
 # Kill a node amid publishers, again and again
-crash-proof *arguments:
-    cargo run --release -p callboard-integration-tests --bin crash-proof -- {{arguments}}
+crash-check *arguments:
+    cargo run --release -p callboard-integration-tests --bin crash-check -- {{arguments}}
 
 # Let storage fail at every call in turn, that of SQLite and of the database servers that are installed
-storage-proof *arguments:
-    cargo run --release -p callboard-integration-tests --bin crash-proof -- --failing-storage {{arguments}}
+storage-check *arguments:
+    cargo run --release -p callboard-integration-tests --bin crash-check -- --failing-storage {{arguments}}
 
-# Hammer a few keys under a tiny cache and check every read
-hammer *arguments:
-    cargo run --release -p callboard-integration-tests --bin hammer -- {{arguments}}
+# Publish and read a few keys under a tiny cache and check every read
+freshness-check *arguments:
+    cargo run --release -p callboard-integration-tests --bin freshness-check -- {{arguments}}
 
 # Let everything go wrong on clusters under load for a time, such as 30m; prints the table of docs/consistency.md
 chaos duration='30m' *arguments='':
@@ -53,8 +53,8 @@ chaos-ha *arguments:
     PATH="$PWD/target/ha-programs/patroni/bin:$PATH" cargo run --release -p callboard-integration-tests --bin chaos-ha -- {{arguments}}
 
 # Publish on every node of a cluster and read every node at once; with --measure, how fast that is by the client wrk
-hammer-cluster *arguments:
-    cargo run --release -p callboard-integration-tests --bin hammer-cluster -- {{arguments}}
+cluster-freshness-check *arguments:
+    cargo run --release -p callboard-integration-tests --bin cluster-freshness-check -- {{arguments}}
 
 # Send everything that the interface's description allows, and what it does not
 api-fuzz *arguments:

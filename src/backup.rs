@@ -11,7 +11,7 @@ use callboard_actors::store::{self, Extent, FileHold, OpenError};
 
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way;
-use crate::lossy::{remark, say};
+use crate::lossy::{print, remark};
 use crate::serve::{close, open_store};
 use crate::settings::{DatabaseKind, Settings, sqlite_url};
 
@@ -43,7 +43,7 @@ pub async fn back_up(settings: &Settings, target: &Path) -> anyhow::Result<()> {
         drop(remove_if_there(&partial));
     }
     let Extent { timeline, revision } = copied?;
-    say(format_args!("{} holds everything up to revision {revision} of timeline {}", target.display(), timeline.0));
+    print(format_args!("{} holds everything up to revision {revision} of timeline {}", target.display(), timeline.0));
     Ok(())
 }
 
@@ -97,9 +97,13 @@ pub async fn restore(settings: Settings, file: &Path) -> anyhow::Result<()> {
     fs::rename(&fresh, &database).with_context(|| format!("cannot rename {}", fresh.display()))?;
     sync(directory_of(&database))?;
     let Extent { timeline, revision } = began;
-    say(format_args!("{} is restored as timeline {}; versions go on after {revision}", database.display(), timeline.0));
+    print(format_args!(
+        "{} is restored as timeline {}; versions go on after {revision}",
+        database.display(),
+        timeline.0
+    ));
     if known.is_some() {
-        say(format_args!("what was there before is in {}", former.display()));
+        print(format_args!("what was there before is in {}", former.display()));
     }
     data_dir.close()?;
     Ok(())
@@ -116,7 +120,7 @@ pub async fn restored(settings: Settings) -> anyhow::Result<()> {
     let _only_one = settings.database.sqlite_file(path).map(|file| DatabaseLock::take(&file)).transpose()?;
     let way = Way::of_command(&settings.database, path)?;
     let Extent { timeline, revision } = declare(&settings, &way, None).await?;
-    say(format_args!(
+    print(format_args!(
         "timeline {} begins; versions go on after {revision}, and every node empties its cache",
         timeline.0
     ));

@@ -20,9 +20,9 @@ impl<W: Write> Write for Lossy<W> {
     }
 }
 
-/// Says on standard output, as a line, what was done. An answer that somebody asked for is printed otherwise: that it
+/// Prints on standard output, as a line, what was done. An answer that somebody asked for is printed otherwise: that it
 /// could not be is a failure.
-pub fn say(text: Arguments<'_>) {
+pub fn print(text: Arguments<'_>) {
     line(io::stdout().lock(), text);
 }
 

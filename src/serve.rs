@@ -29,7 +29,7 @@ use crate::api::admission::Admission;
 use crate::api::draining::Draining;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
-use crate::lossy::{remark, say};
+use crate::lossy::{print, remark};
 use crate::settings::{DatabaseKind, Settings};
 use crate::tls::Tls;
 use crate::{listener, peer};
@@ -126,7 +126,7 @@ pub async fn migrate(settings: Settings) -> anyhow::Result<()> {
     let migrate = async || anyhow::Ok(callboard_migration::run(way.url(), settings.database.connect_timeout).await?);
     let applied = way.try_hosts(migrate).await?;
     release(hold).await;
-    say(format_args!("{applied} migrations applied to {}", settings.database.url));
+    print(format_args!("{applied} migrations applied to {}", settings.database.url));
     if let Some(data_dir) = data_dir {
         data_dir.close()?;
     }
@@ -150,7 +150,7 @@ pub async fn remove_node(settings: Settings, id: &str) -> anyhow::Result<()> {
     let removed = fence_dead(&writer, &NodeId(id.into())).await;
     close((writer, reader)).await;
     let incarnation = removed?;
-    say(format_args!("removed the row of {id} (life {incarnation}); publishes do not wait for it any longer"));
+    print(format_args!("removed the row of {id} (life {incarnation}); publishes do not wait for it any longer"));
     Ok(())
 }
 

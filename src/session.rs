@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use callboard_actors::runtime::{Spec, start_once};
 use callboard_actors::session::native::message::{MessageReader, MessageWriter};
-use callboard_actors::session::native::{Connection, Limits, NativeSession, Setup};
+use callboard_actors::session::native::{Connection, NativeSession, Options, Shared};
 use callboard_actors::wiring::Node;
 use callboard_proto::SESSION_VERSIONS;
 use callboard_protocol::link::Versions;
@@ -36,7 +36,7 @@ const HELLO: Duration = Duration::from_secs(10);
 
 /// What a client is told of the node when it is welcomed.
 #[derive(Debug)]
-struct Facts {
+struct Welcome {
     node: Node,
     idle: Duration,
     max_watches: usize,
@@ -57,61 +57,61 @@ pub(crate) struct Peer {
 /// What a worker thread has for native sessions.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
-    setup: Arc<Setup>,
+    shared: Arc<Shared>,
     /// How the actors of connections are started.
     spec: Spec,
     admission: Arc<Admission>,
     draining: Draining,
     write_timeout: Duration,
-    facts: Arc<Facts>,
+    welcome: Arc<Welcome>,
 }
 
 impl Door {
     /// That of the worker thread of `state`, on a node whose clients are told these addresses.
     pub(crate) fn new(state: &State, settings: &Settings, told: ClientAddresses) -> Self {
-        let (options, worker) = (&settings.session, &state.worker);
+        let (section, worker) = (&settings.session, &state.worker);
         let (min, max) = SESSION_VERSIONS;
         let version = |version: u32| u16::try_from(version).unwrap_or(u16::MAX);
-        let limits = Limits {
-            idle: options.idle_timeout,
-            hello: HELLO.min(options.idle_timeout),
-            watches: options.max_watches,
+        let options = Options {
+            idle: section.idle_timeout,
+            hello: HELLO.min(section.idle_timeout),
+            watches: section.max_watches,
             keys: settings.watch.max_keys,
             requests: MAX_REQUESTS,
-            allowance: Allowance { frames: options.max_frames, bytes: options.max_bytes.bytes() },
+            allowance: Allowance { frames: section.max_frames, bytes: section.max_bytes.bytes() },
             publish: settings.publish.patience(),
             versions: Versions { min: version(min), max: version(max) },
         };
-        let setup = Setup {
-            limits,
-            neighbours: worker.neighbours(),
+        let shared = Shared {
+            options,
+            deps: worker.deps(),
             clock: worker.node.clock.clone(),
             push: worker.node.metrics.push.clone(),
             session: worker.node.metrics.session.clone(),
         };
-        let facts = Facts {
+        let welcome = Welcome {
             node: worker.node.clone(),
-            idle: options.idle_timeout,
-            max_watches: options.max_watches,
+            idle: section.idle_timeout,
+            max_watches: section.max_watches,
             http: told.http,
             tcp: told.tcp,
         };
         Self {
-            setup: Arc::new(setup),
+            shared: Arc::new(shared),
             spec: state.spec_of_many("native_session"),
             admission: Arc::clone(&state.shared.admission),
             draining: state.shared.draining.clone(),
-            write_timeout: options.write_timeout,
-            facts: Arc::new(facts),
+            write_timeout: section.write_timeout,
+            welcome: Arc::new(welcome),
         }
     }
 
     /// Starts the actor of a connection on the present thread.
-    fn start(&self, (kind, place): (ClientKind, Place), (ear, mouth): Ends) {
-        let connection = Connection { number: self.admission.number(), kind, ear, mouth, guard: Box::new(place) };
-        let setup = Arc::clone(&self.setup);
+    fn start(&self, (kind, place): (ClientKind, Place), (reader, writer): Ends) {
+        let connection = Connection { number: self.admission.number(), kind, reader, writer, guard: Box::new(place) };
+        let shared = Arc::clone(&self.shared);
         // It lives until its connection ends; nobody else holds its address.
-        drop(start_once(&self.spec, move |_| NativeSession::new(setup, connection)));
+        drop(start_once(&self.spec, move |_| NativeSession::new(shared, connection)));
     }
 }
 

@@ -77,9 +77,9 @@ impl ChangeFeed {
         self.bus.do_send(Publish(event));
     }
 
-    fn hear(&mut self, span: Span, context: &mut Context<Self>) {
+    fn receive(&mut self, span: Span, context: &mut Context<Self>) {
         let Some(order) = &mut self.order else { return };
-        let ready = order.hear(span);
+        let ready = order.receive(span);
         if order.has_gap() {
             context.notify_later(PollTick, GAP_GRACE);
         }
@@ -143,7 +143,7 @@ impl ChangeFeed {
         let versions = span.states.iter().map(|state| (state.key.clone(), state.version)).collect();
         // Loss is repaired by the cache's refresh; the marks keep reads right meanwhile.
         self.cache.do_send(NoteVersions { versions });
-        self.hear(span, context);
+        self.receive(span, context);
         if more {
             self.look(context);
         }
@@ -174,7 +174,7 @@ impl Handler<CommittedSpan> for ChangeFeed {
     type Result = ();
 
     fn handle(&mut self, CommittedSpan(span): CommittedSpan, context: &mut Context<Self>) {
-        self.hear(span, context);
+        self.receive(span, context);
     }
 }
 

@@ -60,9 +60,9 @@ pub struct PeersKnown(pub BTreeMap<NodeId, SocketAddr>);
 #[rtype(result = "()")]
 struct RosterTick;
 
-/// Whom a [`ClusterListener`] listens to and tells.
+/// What a [`ClusterListener`] is built with.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct Arguments {
     /// The local node.
     pub node: NodeId,
     /// Gossip; `None` for a node without a key of a cluster.
@@ -72,7 +72,7 @@ pub struct Setup {
     /// Who keeps the links to peers; `None` for a node without peers.
     pub peers: Option<Recipient<PeersKnown>>,
     /// The actors of the same node that know more; `None` for a listener that is told by hand.
-    pub neighbours: Option<Deps>,
+    pub deps: Option<Deps>,
     /// The node's clock.
     pub clock: SharedClock,
     /// What is counted.
@@ -95,7 +95,7 @@ pub struct Deps {
 /// The cluster listener.
 #[derive(Debug)]
 pub struct ClusterListener {
-    setup: Setup,
+    arguments: Arguments,
     roster: MembershipView,
     /// What the keeper of the links was told last.
     told: Option<PeersKnown>,
@@ -113,15 +113,15 @@ pub struct ClusterListener {
 impl ClusterListener {
     /// A listener that knows of the local node alone.
     #[must_use]
-    pub fn new(setup: Setup) -> Self {
-        let roster = MembershipView::new(setup.node.clone(), setup.clock.mono());
+    pub fn new(arguments: Arguments) -> Self {
+        let roster = MembershipView::new(arguments.node.clone(), arguments.clock.mono());
         let (incarnation, was_member, has_namesake) = (None, false, false);
-        Self { setup, roster, told: None, announced: Vec::new(), ticks: 0, incarnation, was_member, has_namesake }
+        Self { arguments, roster, told: None, announced: Vec::new(), ticks: 0, incarnation, was_member, has_namesake }
     }
 
     fn step(&mut self, notice: Notice) {
         let mut events = Vec::new();
-        self.roster.step(self.setup.clock.mono(), notice, &mut events);
+        self.roster.step(self.arguments.clock.mono(), notice, &mut events);
         for event in events {
             self.publish(event);
         }
@@ -140,17 +140,17 @@ impl ClusterListener {
 
     fn publish(&mut self, event: MemberEvent) {
         tracing::info!(node.id = %event.node(), event = event.as_str(), "the state of a node changed");
-        self.setup.metrics.transitions.get_or_create(&TransitionLabel { event: event.as_str() }).inc();
-        if let Some(neighbours) = &self.setup.neighbours {
+        self.arguments.metrics.transitions.get_or_create(&TransitionLabel { event: event.as_str() }).inc();
+        if let Some(deps) = &self.arguments.deps {
             // Its row has come or is about to go. Loss is repaired: the rows are looked at every second or two.
-            neighbours.lease_keeper.do_send(RefreshMembership);
+            deps.lease_keeper.do_send(RefreshMembership);
         }
         // Lost only when the bus is rebuilt; its subscribers ask for the cluster then.
-        self.setup.bus.do_send(PublishMember(event));
+        self.arguments.bus.do_send(PublishMember(event));
     }
 
     fn tell(&mut self, peers: PeersKnown) {
-        if let Some(recipient) = &self.setup.peers {
+        if let Some(recipient) = &self.arguments.peers {
             // Loss is repaired: they are told again every few ticks.
             recipient.do_send(peers.clone());
         }
@@ -161,15 +161,15 @@ impl ClusterListener {
         let view = self.roster.view();
         for state in NodeState::ALL {
             let nodes = view.iter().filter(|node| node.state == state).count();
-            let gauge = self.setup.metrics.members.get_or_create_owned(&MemberStateLabel { state: state.as_str() });
+            let gauge = self.arguments.metrics.members.get_or_create_owned(&MemberStateLabel { state: state.as_str() });
             gauge.set(i64::try_from(nodes).unwrap_or(i64::MAX));
         }
     }
 
     /// Rows name nodes that gossip may not know.
     fn announce(&mut self, rows: &[RowObservation]) {
-        let Some(gossip) = &self.setup.gossip else { return };
-        let others = rows.iter().filter(|row| row.node != self.setup.node);
+        let Some(gossip) = &self.arguments.gossip else { return };
+        let others = rows.iter().filter(|row| row.node != self.arguments.node);
         let mut addresses: Vec<SocketAddr> = others.filter_map(|row| row.peer).collect();
         addresses.sort_unstable();
         if addresses != self.announced {
@@ -196,7 +196,7 @@ impl Observable for ClusterListener {
     fn observe(&self) -> serde_json::Value {
         let nodes: BTreeMap<String, &str> =
             self.roster.view().iter().map(|node| (node.id.to_string(), node.state.as_str())).collect();
-        json!({ "nodes": nodes, "gossip": self.setup.gossip.is_some() })
+        json!({ "nodes": nodes, "gossip": self.arguments.gossip.is_some() })
     }
 }
 
@@ -221,7 +221,7 @@ impl Handler<GetCluster> for ClusterListener {
     type Result = MessageResult<GetCluster>;
 
     fn handle(&mut self, GetCluster: GetCluster, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(ClusterView { node: self.setup.node.clone(), nodes: self.roster.view() })
+        MessageResult(ClusterView { node: self.arguments.node.clone(), nodes: self.roster.view() })
     }
 }
 

@@ -141,7 +141,7 @@ pub struct ClusterNotify {
     incarnation: Option<Incarnation>,
     timeline: Timeline,
     receiver: Receiver,
-    down: Deps,
+    deps: Deps,
     transport: Rc<dyn Transport>,
     clock: SharedClock,
     metrics: LeaseMetrics,
@@ -154,14 +154,14 @@ pub struct ClusterNotify {
     alarm: Alarm<Mono>,
 }
 
-/// Who a [`ClusterNotify`] is and what it works with.
-pub struct Setup {
+/// What a [`ClusterNotify`] is built with.
+pub struct Arguments {
     /// The node.
     pub node: NodeId,
     /// The receiver's time-outs.
     pub options: Options,
     /// The actors below.
-    pub down: Deps,
+    pub deps: Deps,
     /// The way to the peers.
     pub transport: Box<dyn Transport>,
     /// The node's clock.
@@ -175,14 +175,14 @@ pub struct Setup {
 impl ClusterNotify {
     /// A node's end of the way between nodes.
     #[must_use]
-    pub fn new(setup: Setup) -> Self {
-        let Setup { node, options, down, transport, clock, metrics, is_rebuilt } = setup;
+    pub fn new(arguments: Arguments) -> Self {
+        let Arguments { node, options, deps, transport, clock, metrics, is_rebuilt } = arguments;
         Self {
             node,
             incarnation: None,
             timeline: Timeline::default(),
             receiver: Receiver::new(options),
-            down,
+            deps,
             transport: transport.into(),
             clock,
             metrics,
@@ -211,7 +211,7 @@ impl ClusterNotify {
                 self.metrics.nacks.inc();
                 tracing::debug!(batch.id = %batch.0, reason, "a batch was not marked");
                 // A node is joining or leaving: its row is about to come or go. Loss costs a moment, no more.
-                self.down.lease_keeper.do_send(lease_keeper::RefreshMembership);
+                self.deps.lease_keeper.do_send(lease_keeper::RefreshMembership);
                 if let Some((publisher, _)) = &self.publisher {
                     publisher.nacks.do_send(Nacked { batch });
                 }
@@ -243,12 +243,12 @@ impl ClusterNotify {
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
         if event.timeline == self.timeline {
             // Loss is repaired: the next commit says more.
-            self.down.lease_keeper.do_send(lease_keeper::CommitObserved(event.revision));
+            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(event.revision));
         }
         match span_of(&event) {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
-            Some(span) => self.down.feed.do_send(CommittedSpan(span)),
-            None => self.down.feed.do_send(change_feed::Poll),
+            Some(span) => self.deps.feed.do_send(CommittedSpan(span)),
+            None => self.deps.feed.do_send(change_feed::Poll),
         }
         self.step(Event::Commit(event), context);
     }
@@ -294,15 +294,15 @@ impl Actor for ClusterNotify {
     fn started(&mut self, context: &mut Self::Context) {
         if self.is_rebuilt {
             // The pending deque is lost: acks that were given must not count any more.
-            self.down.lease_keeper.do_send(Rejoin);
+            self.deps.lease_keeper.do_send(Rejoin);
         }
-        let Deps { lease_keeper, links, cache, .. } = self.down.clone();
+        let Deps { lease_keeper, links, cache, .. } = self.deps.clone();
         keep_subscribed(context, async move |me| lease_keeper.send(lease_keeper::Subscribe(me.recipient())).await);
         if let Some(links) = links {
             keep_subscribed(context, async move |me| links.send(SubscribeReach(me.recipient())).await);
         }
         // A cache that was rebuilt may have lost marks or their ends: only a new life of the membership is sure.
-        let lost = |notify: &mut Self| notify.down.lease_keeper.do_send(Rejoin);
+        let lost = |notify: &mut Self| notify.deps.lease_keeper.do_send(Rejoin);
         keep_subscribed_or(context, async move |_| cache.send(Follow).await, lost);
         let transport = Rc::clone(&self.transport);
         keep_subscribed(context, async move |me| transport.listen(me.recipient()).await);
@@ -394,7 +394,7 @@ impl Handler<ReachChanged> for ClusterNotify {
     /// Commit events may have been lost while a peer could not be reached.
     fn handle(&mut self, ReachChanged { .. }: ReachChanged, _: &mut Context<Self>) {
         // Loss is repaired: the feed looks by itself every second.
-        self.down.feed.do_send(change_feed::Poll);
+        self.deps.feed.do_send(change_feed::Poll);
     }
 }
 

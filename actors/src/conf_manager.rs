@@ -74,7 +74,7 @@ struct Caller {
 /// The door for writes.
 pub struct ConfManager {
     publisher: Publisher,
-    down: Deps,
+    deps: Deps,
     clock: SharedClock,
     metrics: PublishMetrics,
     callers: HashMap<CallerId, Caller>,
@@ -87,12 +87,12 @@ pub struct ConfManager {
 }
 
 impl ConfManager {
-    /// A manager that publishes through `down`.
+    /// A manager that publishes through `deps`.
     #[must_use]
-    pub fn new(options: Options, down: Deps, clock: SharedClock, metrics: PublishMetrics) -> Self {
+    pub fn new(options: Options, deps: Deps, clock: SharedClock, metrics: PublishMetrics) -> Self {
         Self {
             publisher: Publisher::new(options, Uuid::new_v4()),
-            down,
+            deps,
             clock,
             metrics,
             callers: HashMap::new(),
@@ -121,7 +121,7 @@ impl ConfManager {
             Effect::Notify { batch, keys, to } => {
                 self.notified.entry(batch).or_insert(now);
                 // Loss is repaired: the machine notifies again until every ack is in.
-                self.down.cluster_notify.do_send(Notify { batch, items: keys, to });
+                self.deps.cluster_notify.do_send(Notify { batch, items: keys, to });
             }
             Effect::WriteBatch { batch, units, timeline, standing, acks } => {
                 if let Some(notified) = self.notified.remove(&batch) {
@@ -134,21 +134,21 @@ impl ConfManager {
             // Loss is repaired: who misses it looks in the database when its mark times out, and in the feed.
             Effect::Commit { batch, timeline, changes, revision } => {
                 self.notified.remove(&batch);
-                self.down.cluster_notify.do_send(Commit { batch, timeline, changes, revision });
+                self.deps.cluster_notify.do_send(Commit { batch, timeline, changes, revision });
             }
             // Loss is repaired: who misses it looks in the database when its mark times out.
             Effect::Abort { batch } => {
                 self.notified.remove(&batch);
-                self.down.cluster_notify.do_send(Abort { batch });
+                self.deps.cluster_notify.do_send(Abort { batch });
             }
             // Loss is repaired: the batch is parked again and the rows are revoked then.
-            Effect::Revoke { rows } => self.down.lease_keeper.do_send(Revoke { rows }),
-            Effect::Rejoin => self.down.lease_keeper.do_send(Rejoin),
+            Effect::Revoke { rows } => self.deps.lease_keeper.do_send(Revoke { rows }),
+            Effect::Rejoin => self.deps.lease_keeper.do_send(Rejoin),
         }
     }
 
     fn commit(&mut self, batch: BatchId, commit: WriteBatch, context: &mut Context<Self>) {
-        let writer = self.down.writer.clone();
+        let writer = self.deps.writer.clone();
         // No deadline: the outcome of a commit is waited for until it is known; the machine answers callers in time.
         let committing = async move { writer.send(commit).await };
         context.spawn(wrap_future(committing).map(move |result, manager: &mut Self, context| {
@@ -173,7 +173,7 @@ impl ConfManager {
     /// Has a commit looked for, and waits for what comes of it: until then nothing else is committed.
     fn resolve(&self, batch: BatchId, request_ids: Vec<RequestId>, ack: Option<Ack>, context: &mut Context<Self>) {
         let (reply, found) = oneshot::channel();
-        self.down.cluster_notify.do_send(FindOutcome { request_ids, ack, reply });
+        self.deps.cluster_notify.do_send(FindOutcome { request_ids, ack, reply });
         context.spawn(wrap_future(found).map(move |found, manager: &mut Self, context| {
             // It was notified again while it committed, for as long as nothing was known of it.
             manager.notified.remove(&batch);
@@ -223,7 +223,7 @@ impl Actor for ConfManager {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let (notify, keeper) = (self.down.cluster_notify.clone(), self.down.lease_keeper.clone());
+        let (notify, keeper) = (self.deps.cluster_notify.clone(), self.deps.lease_keeper.clone());
         keep_subscribed(context, async move |me| {
             let (acks, nacks) = (me.clone().recipient(), me.recipient());
             notify.send(cluster_notify::Subscribe { acks, nacks }).await

@@ -54,8 +54,8 @@ pub struct Watch {
     pub selector: Selector,
     /// Who is told.
     pub session: Recipient<SessionEvent>,
-    /// The seat of a client that has one: the watch ends with it, at the latest.
-    pub seat: Option<SessionNumber>,
+    /// The connection of a client that has one: the watch ends with it, at the latest.
+    pub connection: Option<SessionNumber>,
 }
 
 /// A watch that was registered.
@@ -106,7 +106,7 @@ pub struct CountWatches;
 struct Registered {
     selector: Selector,
     session: Recipient<SessionEvent>,
-    seat: Option<SessionNumber>,
+    connection: Option<SessionNumber>,
     /// Its drop tells the session to register anew.
     _holder: SubscriptionGuard,
 }
@@ -115,7 +115,7 @@ struct Registered {
 #[derive(Debug)]
 pub struct Coordinator {
     bus: Addr<EventBus>,
-    limits: Limits,
+    capacity: Capacity,
     watches: HashMap<WatchId, Registered>,
     /// Watches of named keys.
     exact: HashMap<ConfigKey, Vec<WatchId>>,
@@ -124,12 +124,12 @@ pub struct Coordinator {
     /// When everything was looked through for watches that nobody has any more.
     swept: Option<Instant>,
     stopping: bool,
-    seats: Connections,
+    connections: Connections,
 }
 
 /// What one coordinator holds at most.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct Capacity {
     /// Watches of held requests and streams.
     pub watches: usize,
     /// Watches of native sessions.
@@ -139,11 +139,11 @@ pub struct Limits {
 impl Coordinator {
     /// A coordinator that hears of changes from `bus`; `node` is the one it is of.
     #[must_use]
-    pub fn new(bus: Addr<EventBus>, limits: Limits, node: NodeId) -> Self {
+    pub fn new(bus: Addr<EventBus>, capacity: Capacity, node: NodeId) -> Self {
         Self {
             bus,
-            limits,
-            seats: Connections::new(node),
+            capacity,
+            connections: Connections::new(node),
             watches: HashMap::new(),
             exact: HashMap::new(),
             prefixes: HashMap::new(),
@@ -155,24 +155,24 @@ impl Coordinator {
     /// Tells every session once, however many watches it has.
     fn tell_all(&mut self, event: &SessionEvent) {
         self.sweep();
-        for watch in self.watches.values().filter(|watch| watch.seat.is_none()) {
+        for watch in self.watches.values().filter(|watch| watch.connection.is_none()) {
             watch.session.do_send(event.clone());
         }
-        self.seats.tell_all(event);
+        self.connections.tell_all(event);
     }
 
     fn unwatch(&mut self, id: WatchId) {
         if let Some(watch) = self.watches.remove(&id) {
             self.unindex(id, &watch.selector);
-            if let Some(seat) = watch.seat {
-                self.seats.unwatched(seat, id);
+            if let Some(connection) = watch.connection {
+                self.connections.unwatched(connection, id);
             }
         }
     }
 
     /// How many sessions there are.
     fn sessions(&self) -> usize {
-        self.watches.len() - self.seats.watches() + self.seats.len()
+        self.watches.len() - self.connections.watches() + self.connections.len()
     }
 
     /// Drops the watches of sessions that are gone. Most take theirs back; one that failed, or that did not hear in
@@ -189,8 +189,8 @@ impl Coordinator {
     /// True when no further watch may be held. Looks for some that may go, but not at every refusal.
     fn is_full(&mut self, is_session: bool) -> bool {
         let is_full = |coordinator: &Self| {
-            let sessions = coordinator.seats.session_watches();
-            let Limits { watches, session_watches } = coordinator.limits;
+            let sessions = coordinator.connections.session_watches();
+            let Capacity { watches, session_watches } = coordinator.capacity;
             if is_session { sessions >= session_watches } else { coordinator.watches.len() - sessions >= watches }
         };
         if is_full(self) && self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL) {
@@ -275,7 +275,7 @@ impl Observable for Coordinator {
         json!({
             "watches": self.watches.len(),
             "keys": self.exact.len(),
-            "seats": self.seats.len(),
+            "seats": self.connections.len(),
             "stopping": self.stopping,
         })
     }
@@ -284,23 +284,23 @@ impl Observable for Coordinator {
 impl Handler<Watch> for Coordinator {
     type Result = MessageResult<Watch>;
 
-    fn handle(&mut self, Watch { selector, session, seat }: Watch, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Watch { selector, session, connection }: Watch, _: &mut Context<Self>) -> Self::Result {
         if self.stopping {
             return MessageResult(Err(WatchRefused::Stopping));
         }
-        if self.is_full(seat.is_some_and(|seat| self.seats.is_session(seat))) {
+        if self.is_full(connection.is_some_and(|connection| self.connections.is_session(connection))) {
             return MessageResult(Err(WatchRefused::Full));
         }
         let id = WatchId(NEXT.fetch_add(1, Ordering::Relaxed));
-        if let Some(seat) = seat
-            && !self.seats.watched(seat, id)
+        if let Some(connection) = connection
+            && !self.connections.watched(connection, id)
         {
-            // The session has gone, or is about to take its seat again.
+            // The session has gone, or is about to be connected again.
             return MessageResult(Err(WatchRefused::Full));
         }
         self.index(id, &selector);
         let (holder, held) = subscription();
-        self.watches.insert(id, Registered { selector, session, seat, _holder: holder });
+        self.watches.insert(id, Registered { selector, session, connection, _holder: holder });
         MessageResult(Ok(Watching { id, held }))
     }
 }

@@ -78,9 +78,9 @@ pub struct Advertised {
     pub version: Arc<str>,
 }
 
-/// Who a [`Gossip`] speaks for and what it works with.
+/// What a [`Gossip`] is built with.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct Arguments {
     /// What the node tells of itself.
     pub advertised: Advertised,
     /// The way out.
@@ -106,7 +106,7 @@ pub struct SetStatus(pub Status);
 /// Tells the others that the node is gone, and says nothing more. Answers when it was sent.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Leave;
+pub struct LeaveCluster;
 
 /// Tells whether the membership row of the node's id belongs to this process. A second process under one id must not be
 /// taken for the one that has the row.
@@ -159,7 +159,7 @@ enum Intent {
 /// The gossip of a node.
 pub struct Gossip {
     engine: Engine,
-    setup: Setup,
+    arguments: Arguments,
     kept: Arc<Mutex<Kept>>,
     born: Instant,
     subscriber: Option<(Recipient<Observed>, SubscriptionGuard)>,
@@ -170,21 +170,21 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Builds each life of the gossip of the node that `setup` names, for `runtime::start_in`. A later life is a later
-    /// generation and has the status of the one before.
-    pub fn factory(setup: Setup) -> impl Fn(&mut Context<Self>) -> Self + Send + 'static {
+    /// Builds each life of the gossip of the node that `arguments` names, for `runtime::start_in`. A later life is a
+    /// later generation and has the status of the one before.
+    pub fn factory(arguments: Arguments) -> impl Fn(&mut Context<Self>) -> Self + Send + 'static {
         let kept = Arc::new(Mutex::new(Kept { intent: Intent::Be(Status::Joining), owns_id: false, generation: 0 }));
-        move |_| Self::new(setup.clone(), Arc::clone(&kept))
+        move |_| Self::new(arguments.clone(), Arc::clone(&kept))
     }
 
-    fn new(setup: Setup, kept: Arc<Mutex<Kept>>) -> Self {
-        let Advertised { node, peer, http, grpc, session, protocols, version } = setup.advertised.clone();
+    fn new(arguments: Arguments, kept: Arc<Mutex<Kept>>) -> Self {
+        let Advertised { node, peer, http, grpc, session, protocols, version } = arguments.advertised.clone();
         let before = *kept.lock().unwrap_or_else(PoisonError::into_inner);
         let status = match before.intent {
             Intent::Be(status) => status,
             Intent::Gone => Status::Leaving,
         };
-        let wall = u64::try_from(setup.clock.wall().0).unwrap_or_default();
+        let wall = u64::try_from(arguments.clock.wall().0).unwrap_or_default();
         let generation = wall.max(before.generation.saturating_add(1));
         let identity = Identity { node, generation, peer, http, grpc, session, status, protocols, version };
         if !identity.is_sound() || identity.is_whoever() {
@@ -197,7 +197,7 @@ impl Gossip {
             engine.leave(Mono::default());
         }
         let (subscriber, told, alarm) = (None, Vec::new(), Alarm::default());
-        Self { engine, setup, kept, born, subscriber, told, alarm, is_resolving: false }
+        Self { engine, arguments, kept, born, subscriber, told, alarm, is_resolving: false }
     }
 
     fn now(&self) -> Mono {
@@ -215,8 +215,8 @@ impl Gossip {
     /// Sends what the machine has to say, tells what changed, and sees to it that its next timer is not missed.
     fn settle(&mut self, context: &mut Context<Self>) {
         for (to, datagram) in self.engine.take_sends() {
-            self.setup.metrics.datagrams.get_or_create(&DirectionLabel { direction: "out" }).inc();
-            self.setup.outlet.send(to, &datagram);
+            self.arguments.metrics.datagrams.get_or_create(&DirectionLabel { direction: "out" }).inc();
+            self.arguments.outlet.send(to, &datagram);
         }
         if self.engine.take_changed() {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).generation = self.engine.generation();
@@ -243,7 +243,7 @@ impl Gossip {
         if std::mem::replace(&mut self.is_resolving, true) {
             return;
         }
-        let resolving = tokio::time::timeout(RESOLVE_DEADLINE, self.setup.seeds.resolve());
+        let resolving = tokio::time::timeout(RESOLVE_DEADLINE, self.arguments.seeds.resolve());
         context.spawn(wrap_future(resolving).map(|resolved, gossip: &mut Self, context| {
             gossip.is_resolving = false;
             match resolved {
@@ -275,14 +275,14 @@ impl Handler<Datagram> for Gossip {
     type Result = ();
 
     fn handle(&mut self, Datagram(bytes): Datagram, context: &mut Context<Self>) {
-        let metrics = &self.setup.metrics;
+        let metrics = &self.arguments.metrics;
         metrics.datagrams.get_or_create(&DirectionLabel { direction: "in" }).inc();
         if let Err(refused) = self.engine.datagram(self.now(), &bytes) {
             let reason = match refused {
                 Refused::Malformed => "malformed",
                 Refused::Crowded => "crowded",
             };
-            self.setup.metrics.refused.get_or_create(&RefusalLabel { reason }).inc();
+            self.arguments.metrics.refused.get_or_create(&RefusalLabel { reason }).inc();
         }
         self.settle(context);
     }
@@ -298,10 +298,10 @@ impl Handler<SetStatus> for Gossip {
     }
 }
 
-impl Handler<Leave> for Gossip {
+impl Handler<LeaveCluster> for Gossip {
     type Result = ();
 
-    fn handle(&mut self, Leave: Leave, context: &mut Context<Self>) {
+    fn handle(&mut self, LeaveCluster: LeaveCluster, context: &mut Context<Self>) {
         self.want(Intent::Gone);
         self.engine.leave(self.now());
         self.settle(context);

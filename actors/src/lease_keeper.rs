@@ -94,7 +94,7 @@ pub struct CommitObserved(pub Version);
 /// Gives the row back before the node stops. Answers when it is done or can't be done.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Leave;
+pub struct ReleaseMembership;
 
 /// Asks how the node takes part.
 #[derive(Debug, Message)]
@@ -367,10 +367,10 @@ impl Handler<ReachChanged> for LeaseKeeper {
     }
 }
 
-impl Handler<Leave> for LeaseKeeper {
+impl Handler<ReleaseMembership> for LeaseKeeper {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Leave: Leave, context: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, ReleaseMembership: ReleaseMembership, context: &mut Context<Self>) -> Self::Result {
         let (left, waiting) = oneshot::channel();
         self.leaving.push(left);
         self.step(Event::Leave, context);

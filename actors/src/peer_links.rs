@@ -35,8 +35,8 @@ pub use transport::LinkTransport;
 pub use wire::{Hello, MAX_FRAME, MAX_HELLO, PEER_VERSIONS, WireError};
 
 use self::answer::Accepted;
-use self::message::{Audience, Say};
-use self::peer::{Peer, Saying, State};
+use self::message::{Audience, SendMessage};
+use self::peer::{OutgoingMessage, Peer, State};
 use crate::metrics::PeerMetrics;
 use crate::monitored;
 use crate::runtime::{Context, Observable};
@@ -94,9 +94,9 @@ impl PeerLinks {
         Mono(self.born.elapsed())
     }
 
-    fn say_to(&mut self, node: &NodeId, saying: &mut Saying, now: Mono) {
+    fn send_to(&mut self, node: &NodeId, outgoing: &mut OutgoingMessage, now: Mono) {
         match self.peers.get_mut(node) {
-            Some(peer) => peer.say(saying, now, &self.metrics),
+            Some(peer) => peer.send(outgoing, now, &self.metrics),
             None => {
                 self.metrics.dropped.inc();
                 tracing::debug!(peer.id = %node, "no way to this peer is known");
@@ -146,16 +146,16 @@ impl Observable for PeerLinks {
     }
 }
 
-impl Handler<Say> for PeerLinks {
+impl Handler<SendMessage> for PeerLinks {
     type Result = ();
 
-    fn handle(&mut self, Say { to, message }: Say, _: &mut Context<Self>) {
-        let (now, mut saying) = (self.now(), Saying::new(Arc::new(message)));
+    fn handle(&mut self, SendMessage { to, message }: SendMessage, _: &mut Context<Self>) {
+        let (now, mut outgoing) = (self.now(), OutgoingMessage::new(Arc::new(message)));
         match to {
-            Audience::One(node) => self.say_to(&node, &mut saying, now),
-            Audience::Several(nodes) => nodes.iter().for_each(|node| self.say_to(node, &mut saying, now)),
+            Audience::One(node) => self.send_to(&node, &mut outgoing, now),
+            Audience::Several(nodes) => nodes.iter().for_each(|node| self.send_to(node, &mut outgoing, now)),
             Audience::Everybody => {
-                self.peers.values_mut().for_each(|peer| peer.say(&mut saying, now, &self.metrics));
+                self.peers.values_mut().for_each(|peer| peer.send(&mut outgoing, now, &self.metrics));
             }
         }
     }

@@ -38,13 +38,13 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Takes note of a worker thread. The answer tells when it is forgotten.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Subscription")]
-pub struct Include(pub Informants);
+pub struct AddWorker(pub WorkerActors);
 
-/// Those who know the clients of one worker thread.
+/// The actors of one worker thread that know its clients.
 #[derive(Debug, Clone)]
-pub struct Informants {
-    /// Clients that have a seat.
-    pub seated: Recipient<ListClients>,
+pub struct WorkerActors {
+    /// Clients of sessions and streams.
+    pub connections: Recipient<ListClients>,
     /// Long polls.
     pub polls: Recipient<ListClients>,
     /// How far those are that watch a key.
@@ -73,7 +73,7 @@ pub struct PushLedger {
     feed: Recipient<GetCursor>,
     clock: SharedClock,
     ledger: push_ledger::PushLedger,
-    workers: Vec<(Informants, SubscriptionGuard)>,
+    workers: Vec<(WorkerActors, SubscriptionGuard)>,
 }
 
 impl PushLedger {
@@ -96,9 +96,9 @@ impl PushLedger {
         }));
     }
 
-    fn workers(&mut self) -> impl Iterator<Item = &Informants> {
+    fn workers(&mut self) -> impl Iterator<Item = &WorkerActors> {
         // A worker thread that died was replaced by another one.
-        self.workers.retain(|(worker, _)| worker.seated.connected());
+        self.workers.retain(|(worker, _)| worker.connections.connected());
         self.workers.iter().map(|(worker, _)| worker)
     }
 
@@ -137,10 +137,10 @@ impl Observable for PushLedger {
     }
 }
 
-impl Handler<Include> for PushLedger {
-    type Result = MessageResult<Include>;
+impl Handler<AddWorker> for PushLedger {
+    type Result = MessageResult<AddWorker>;
 
-    fn handle(&mut self, Include(worker): Include, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, AddWorker(worker): AddWorker, _: &mut Context<Self>) -> Self::Result {
         let (holder, held) = subscription();
         self.workers.push((worker, holder));
         MessageResult(held)
@@ -175,11 +175,11 @@ impl Handler<GetClients> for PushLedger {
     type Result = ResponseFuture<Page<ClientSeen>>;
 
     fn handle(&mut self, GetClients(query): GetClients, _: &mut Context<Self>) -> Self::Result {
-        let informants: Vec<_> =
-            self.workers().flat_map(|worker| [worker.seated.clone(), worker.polls.clone()]).collect();
+        let actors: Vec<_> =
+            self.workers().flat_map(|worker| [worker.connections.clone(), worker.polls.clone()]).collect();
         let limit = query.limit;
         Box::pin(async move {
-            let asked = informants.iter().map(|informant| ask(informant, ListClients(query.clone()), ASK));
+            let asked = actors.iter().map(|actor| ask(actor, ListClients(query.clone()), ASK));
             // A worker thread that does not answer has none that could be shown.
             let pages = join_all(asked).await.into_iter().map(Result::unwrap_or_default);
             Page::merged(pages, limit)
@@ -191,10 +191,10 @@ impl Handler<GetPushes> for PushLedger {
     type Result = ResponseActFuture<Self, NodePushes>;
 
     fn handle(&mut self, GetPushes(query): GetPushes, _: &mut Context<Self>) -> Self::Result {
-        let informants: Vec<_> = self.workers().map(|worker| worker.watchers.clone()).collect();
+        let actors: Vec<_> = self.workers().map(|worker| worker.watchers.clone()).collect();
         let key = query.key.clone();
         let asking = async move {
-            let asked = informants.iter().map(|informant| ask(informant, ListWatchers(key.clone()), ASK));
+            let asked = actors.iter().map(|actor| ask(actor, ListWatchers(key.clone()), ASK));
             join_all(asked).await
         };
         Box::pin(wrap_future(asking).map(move |answers, ledger: &mut Self, _| {

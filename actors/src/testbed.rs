@@ -107,9 +107,9 @@ pub(crate) struct Witness<M>(Rc<RefCell<Vec<M>>>);
 
 impl<M: Message<Result = ()> + Send + Unpin + 'static> Witness<M> {
     /// Where to tell it, and what it has been told.
-    pub(crate) fn start() -> (Recipient<M>, Told<M>) {
+    pub(crate) fn start() -> (Recipient<M>, Received<M>) {
         let told = Rc::new(RefCell::new(Vec::new()));
-        (Self(Rc::clone(&told)).start().recipient(), Told(told))
+        (Self(Rc::clone(&told)).start().recipient(), Received(told))
     }
 }
 
@@ -127,9 +127,9 @@ impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for Witness<M> {
 
 /// What a witness has been told and nobody has taken yet.
 #[derive(Debug)]
-pub(crate) struct Told<M>(Rc<RefCell<Vec<M>>>);
+pub(crate) struct Received<M>(Rc<RefCell<Vec<M>>>);
 
-impl<M: fmt::Debug> Told<M> {
+impl<M: fmt::Debug> Received<M> {
     /// Takes all of it, without waiting.
     pub(crate) fn take(&self) -> Vec<M> {
         std::mem::take(&mut *self.0.borrow_mut())

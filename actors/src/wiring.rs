@@ -28,7 +28,7 @@ use crate::lease_keeper::{LeaseKeeper, LeaseOptions};
 use crate::long_poll::LongPoll;
 use crate::metrics::{GossipMetrics, Metrics};
 use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
-use crate::push_ledger::{Include, Informants, PushLedger};
+use crate::push_ledger::{AddWorker, PushLedger, WorkerActors};
 use crate::retention::Retention;
 use crate::runtime::{Context, Monitored, Registry, Spec, start, start_in};
 use crate::session;
@@ -134,7 +134,7 @@ pub struct Node {
     bus: Addr<EventBus>,
     database: store::ReadPool,
     mark_wait: Duration,
-    watch_limits: coordinator::Limits,
+    watch_capacity: coordinator::Capacity,
 }
 
 /// What each worker thread has: reads and watches never leave it.
@@ -178,13 +178,13 @@ impl Node {
         let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
         let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
         let push_ledger = scene.start_push_ledger(&options.lease.node, bus.clone(), change_feed.clone());
-        let neighbours = Deps {
+        let deps = Deps {
             lease_keeper: lease_keeper.clone(),
             feed: change_feed.clone(),
             links: peer_links.clone(),
             ledger: push_ledger.clone(),
         };
-        let cluster_listener = scene.start_listener(&options.lease.node, gossip.clone(), bus.clone(), neighbours);
+        let cluster_listener = scene.start_listener(&options.lease.node, gossip.clone(), bus.clone(), deps);
         let below = cluster_notify::Deps {
             cache: keeper.clone(),
             feed: change_feed.clone(),
@@ -202,7 +202,7 @@ impl Node {
         let conf_manager = scene.start_conf_manager(&options, below);
         scene.start_upkeep(&options, keeper, reader, store_writer.clone());
         let (watches, session_watches) = (options.max_held_per_worker, options.max_session_watches_per_worker);
-        let watch_limits = coordinator::Limits { watches, session_watches };
+        let watch_capacity = coordinator::Capacity { watches, session_watches };
         let Scene { registry, metrics, clock, .. } = scene;
         Self {
             registry,
@@ -221,7 +221,7 @@ impl Node {
             bus,
             database,
             mark_wait: options.mark_wait,
-            watch_limits,
+            watch_capacity,
         }
     }
 }
@@ -287,8 +287,8 @@ impl<'t> Scene<'t> {
         let Peers { dialer, advertised, outlet, seeds, metrics } = *peers;
         let (me, counts) = (node.clone(), self.metrics.peer.clone());
         let links = self.start("peer_links", move |_| PeerLinks::new(me.clone(), dialer(), counts.clone()));
-        let setup = gossip::Setup { advertised, outlet, seeds, clock: self.clock.clone(), metrics };
-        (Some(links), Some(self.start("gossip", Gossip::factory(setup))), None)
+        let arguments = gossip::Arguments { advertised, outlet, seeds, clock: self.clock.clone(), metrics };
+        (Some(links), Some(self.start("gossip", Gossip::factory(arguments))), None)
     }
 
     fn start_lease_keeper(
@@ -335,39 +335,39 @@ impl<'t> Scene<'t> {
         node: &NodeId,
         gossip: Option<Addr<Gossip>>,
         bus: Addr<EventBus>,
-        neighbours: Deps,
+        deps: Deps,
     ) -> Addr<ClusterListener> {
-        let setup = cluster_listener::Setup {
+        let arguments = cluster_listener::Arguments {
             node: node.clone(),
             gossip,
             bus,
-            peers: neighbours.links.clone().map(Addr::recipient),
-            neighbours: Some(neighbours),
+            peers: deps.links.clone().map(Addr::recipient),
+            deps: Some(deps),
             clock: self.clock.clone(),
             metrics: self.metrics.gossip.clone(),
         };
-        self.start("cluster_listener", move |_| ClusterListener::new(setup.clone()))
+        self.start("cluster_listener", move |_| ClusterListener::new(arguments.clone()))
     }
 
     fn start_cluster_notify(
         &self,
         options: &NodeOptions,
-        down: cluster_notify::Deps,
+        deps: cluster_notify::Deps,
         another: Option<MakeTransport>,
     ) -> Addr<ClusterNotify> {
         let (node, options, clock) = (options.lease.node.clone(), options.receiver.clone(), self.clock.clone());
         let (metrics, counts) = (self.metrics.lease.clone(), self.metrics.peer.clone());
         let built = Cell::new(false);
         self.start("cluster_notify", move |_| {
-            let transport: Box<dyn Transport> = match (&down.links, &another) {
+            let transport: Box<dyn Transport> = match (&deps.links, &another) {
                 (Some(links), _) => Box::new(LinkTransport::new(links.clone(), counts.clone())),
                 (None, Some(make)) => make(),
                 (None, None) => Box::new(NoPeers),
             };
-            ClusterNotify::new(cluster_notify::Setup {
+            ClusterNotify::new(cluster_notify::Arguments {
                 node: node.clone(),
                 options: options.clone(),
-                down: down.clone(),
+                deps: deps.clone(),
                 transport,
                 clock: clock.clone(),
                 metrics: metrics.clone(),
@@ -380,7 +380,7 @@ impl<'t> Scene<'t> {
 impl Worker {
     /// Those whom the conversations on this thread talk to.
     #[must_use]
-    pub fn neighbours(&self) -> session::Deps {
+    pub fn deps(&self) -> session::Deps {
         session::Deps {
             coordinator: self.coordinator.clone(),
             get: self.reader.clone().recipient(),
@@ -406,28 +406,28 @@ impl Worker {
         let store = start(&spec("store_reader"), move |_| StoreReader::new(database.clone(), counts.clone()));
         let (cache, loads, mark_wait) = (node.cache.clone(), store.clone().recipient(), node.mark_wait);
         let reader = start(&spec("reader"), move |_| CacheReader::new(cache.clone(), loads.clone(), mark_wait));
-        let (bus, limits, id) = (node.bus.clone(), node.watch_limits, node.id.clone());
-        let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), limits, id.clone()));
+        let (bus, capacity, id) = (node.bus.clone(), node.watch_capacity, node.id.clone());
+        let coordinator = start(&spec("coordinator"), move |_| Coordinator::new(bus.clone(), capacity, id.clone()));
         let (bus, by, counts) = (node.bus.clone(), reader.clone().recipient(), node.metrics.push.clone());
         let shown_as = (node.id.clone(), (index as u64).wrapping_shl(WORKER_SHIFT));
         let long_poll = start(&spec("long_poll"), move |_| {
-            LongPoll::new(shown_as.clone(), bus.clone(), by.clone(), limits.watches, counts.clone())
+            LongPoll::new(shown_as.clone(), bus.clone(), by.clone(), capacity.watches, counts.clone())
         });
-        let informants = Informants {
-            seated: coordinator.clone().recipient(),
+        let actors = WorkerActors {
+            connections: coordinator.clone().recipient(),
             polls: long_poll.clone().recipient(),
             watchers: coordinator.clone().recipient(),
         };
-        drop(actix_rt::spawn(introduce(node.push_ledger.clone(), informants)));
+        drop(actix_rt::spawn(introduce(node.push_ledger.clone(), actors)));
         Self { reader, store, coordinator, long_poll, node: node.clone() }
     }
 }
 
 /// Tells the account who knows the clients of this thread, and again whenever it forgets.
-async fn introduce(ledger: Addr<PushLedger>, informants: Informants) {
+async fn introduce(ledger: Addr<PushLedger>, actors: WorkerActors) {
     while ledger.connected() {
-        let (ledger, informants) = (ledger.clone(), informants.clone());
-        until_lost(async move { ledger.send(Include(informants)).await }).await;
+        let (ledger, actors) = (ledger.clone(), actors.clone());
+        until_lost(async move { ledger.send(AddWorker(actors)).await }).await;
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Says a message.
-    pub(super) fn say(&mut self, message: &[u8]) -> anyhow::Result<()> {
+    pub(super) fn send(&mut self, message: &[u8]) -> anyhow::Result<()> {
         Ok(self.outgoing.send_data(framed(message)?, false)?)
     }
 

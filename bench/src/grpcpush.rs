@@ -146,7 +146,7 @@ impl Listener {
             "clientVersion": "Nacos-Rust-Client:0.8.3",
             "labels": { "source": "sdk", "module": "config", "AppName": "bench" },
         });
-        stream.say(&message("ConnectionSetupRequest", &setup))?;
+        stream.send(&message("ConnectionSetupRequest", &setup))?;
         let mut listener = Self { connection, stream, noticed: 0 };
         // As SDKs do that set up first: asked again until the server has taken that in.
         for attempt in 0_u32.. {
@@ -205,7 +205,7 @@ impl Listener {
         self.noticed += u64::from(class == "ConfigChangeNotifyRequest");
         let answer = format!("{}Response", class.trim_end_matches("Request"));
         let good = json!({ "resultCode": 200, "errorCode": 0, "success": true, "requestId": body["requestId"] });
-        self.stream.say(&message(&answer, &good))
+        self.stream.send(&message(&answer, &good))
     }
 
     /// Asks for the content at every notice, until the connection breaks; why is returned.

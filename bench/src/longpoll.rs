@@ -149,10 +149,10 @@ struct Heard {
 }
 
 fn listen(listeners: Vec<Connection>) -> JoinSet<Heard> {
-    listeners.into_iter().map(hear).collect()
+    listeners.into_iter().map(receive_change).collect()
 }
 
-async fn hear(mut connection: Connection) -> Heard {
+async fn receive_change(mut connection: Connection) -> Heard {
     let name = template::data_id(PREFIX, 0);
     let received = connection.receive().await.map(|reply| {
         let named = reply.body.windows(name.len()).any(|part| part == name.as_bytes());

@@ -123,7 +123,7 @@ impl Session {
             Beat::Wait => {}
             Beat::Ping(number) => {
                 let id = self.next_id();
-                self.say(id, Kind::Ping(wire::Ping { number }));
+                self.send(id, Kind::Ping(wire::Ping { number }));
             }
             Beat::Dead => return Err("the node fell silent".to_owned()),
         }
@@ -165,7 +165,7 @@ impl Session {
             Outgoing::Acknowledge { key, version, outcome } => {
                 debug!(config.key = %key, config.version = version, applied = outcome.is_ok(), "acknowledged");
                 let key = Some(key.to_wire());
-                self.say(
+                self.send(
                     0,
                     match outcome {
                         Ok(()) => Kind::Applied(wire::Applied { key, version }),
@@ -182,7 +182,7 @@ impl Session {
             return;
         }
         let id = self.next_id();
-        if self.say(id, request.message) {
+        if self.send(id, request.message) {
             request.was_sent.store(true, Ordering::Release);
             if self.pending.len() >= MANY_PENDING {
                 self.pending.retain(|_, pending| !matches!(pending, Pending::Caller(caller) if caller.is_closed()));
@@ -201,13 +201,13 @@ impl Session {
 
     fn expect(&mut self, message: Kind, pending: Pending) {
         let id = self.next_id();
-        if self.say(id, message) {
+        if self.send(id, message) {
             self.pending.insert(id, pending);
         }
     }
 
     /// False when the message is longer than a frame can be.
-    fn say(&mut self, id: u64, message: Kind) -> bool {
+    fn send(&mut self, id: u64, message: Kind) -> bool {
         let said = self.writer.push(&Envelope { id, kind: Some(message) });
         said.inspect_err(|error| warn!(%error, "a message was not sent")).is_ok()
     }

@@ -8,8 +8,8 @@ mod faults;
 pub(crate) mod load;
 mod publishers;
 pub(crate) mod round;
-pub(crate) mod stage;
 mod subscribers;
+pub(crate) mod testbed;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options};
 use crate::history::{History, Record, What};
 use crate::metrics::{CacheReads, Tally};
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 /// Traffic before a fault and after its end.
 const CALM: Duration = Duration::from_millis(1_500);
@@ -65,8 +65,8 @@ pub struct Proof {
 }
 
 /// The nodes of the proof: their caches are too small for all contents.
-fn setup() -> Setup {
-    Setup::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
+fn setup() -> NodeOptions {
+    NodeOptions::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
 }
 
 /// Runs the proof. Tells `progress` each round as it ends.
@@ -125,8 +125,8 @@ async fn run(
     tokio::time::sleep(CALM).await;
     let memory = CacheReads::of(&cluster.clients()).await?.since(&memory);
     tally.look(cluster).await?;
-    let (stage, director, lengths) = (load.stage(), load.director(), plan.lengths);
-    let mut injected = Scene { cluster, server, stage, director, lengths, rng }.inject(fault).await?;
+    let (testbed, controller, lengths) = (load.testbed(), load.controller(), plan.lengths);
+    let mut injected = Scene { cluster, server, testbed, controller, lengths, rng }.inject(fault).await?;
     tally.look(cluster).await?;
     tokio::time::sleep(CALM).await;
     let (mut seen, mut history) = load.finish(cluster).await?;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::database_server::{DatabaseServer, Engine, Reach};
-use crate::node::{Node, Setup, run_to_end};
+use crate::node::{Node, NodeOptions, run_to_end};
 use crate::poll;
 use crate::proxy::{Network, Run};
 
@@ -72,7 +72,7 @@ pub struct Cluster {
     database: String,
     /// The URLs that nodes use when nothing is proxied: the first node the first one, and so on, round and round.
     direct: Vec<String>,
-    setup: Setup,
+    setup: NodeOptions,
     secrets: TempDir,
 }
 
@@ -81,7 +81,7 @@ impl Cluster {
     ///
     /// # Errors
     /// A node does not start, or they do not find each other.
-    pub async fn start(server: &DatabaseServer, count: u8, wiring: Wiring, setup: Setup) -> anyhow::Result<Self> {
+    pub async fn start(server: &DatabaseServer, count: u8, wiring: Wiring, setup: NodeOptions) -> anyhow::Result<Self> {
         let database = format!("callboard_{}", uuid::Uuid::new_v4().simple());
         server.create_database(&database).await?;
         let mut cluster = Self {
@@ -118,7 +118,7 @@ impl Cluster {
         database: &str,
         urls: Vec<String>,
         count: u8,
-        setup: Setup,
+        setup: NodeOptions,
     ) -> anyhow::Result<Self> {
         anyhow::ensure!(!urls.is_empty(), "nodes need a database");
         let mut cluster = Self {
@@ -191,11 +191,11 @@ impl Cluster {
         Node::start(self.setup_under(place, &id(number))).await
     }
 
-    fn setup_of(&self, number: u8) -> Setup {
+    fn setup_of(&self, number: u8) -> NodeOptions {
         self.setup_under(number, &id(number))
     }
 
-    fn setup_under(&self, number: u8, id: &str) -> Setup {
+    fn setup_under(&self, number: u8, id: &str) -> NodeOptions {
         let url = match self.network {
             Some(_) => self.engine.url(self.run.database(number), &self.database),
             None => self.direct.iter().cycle().nth(usize::from(number.saturating_sub(1))).cloned().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The crash proof: a node is killed amid many publishers, started again, and must remember exactly what it said.
+//! The crash check: a node is killed amid many publishers, started again, and must remember exactly what it said.
 //!
 //! Each round: publishers send unique contents, each with an idempotency key of its own, to keys of their own and to
 //! shared ones; at a random moment the node gets SIGKILL. After the restart every acknowledged publish must read back,
@@ -18,7 +18,7 @@ use fastrand::Rng;
 use self::attempts::{Answers, Attempt, examine, judge, stored};
 use crate::client::Client;
 use crate::history::Clock;
-use crate::node::{Node, Setup};
+use crate::node::{Node, NodeOptions};
 
 /// Keys that all publishers of a round use.
 const SHARED_KEYS: usize = 4;
@@ -35,7 +35,7 @@ pub struct Plan {
     /// Chooses keys, sizes and moments. The moments that the kernel chooses differ between runs all the same.
     pub seed: u64,
     /// The node.
-    pub setup: Setup,
+    pub setup: NodeOptions,
 }
 
 /// What came of one round.

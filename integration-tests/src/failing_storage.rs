@@ -11,7 +11,7 @@ mod burst;
 mod kind;
 mod round;
 mod shim;
-mod stage;
+mod testbed;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use fastrand::Rng;
 
 pub use self::kind::{Calls, Error, Kind};
 use self::round::Run;
-use self::stage::Stage;
+use self::testbed::Testbed;
 use crate::crash::attempts::{Answers, judge, read_back, stored};
 use crate::database_server::Engine;
 use crate::history::Clock;
@@ -93,7 +93,7 @@ impl fmt::Display for Row {
 /// errors: they stand in the rows.
 pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Row)) -> anyhow::Result<Vec<Row>> {
     let mut run = Run {
-        stage: Stage::open(plan.server).await?,
+        testbed: Testbed::open(plan.server).await?,
         clock: Clock::start(),
         publishers: plan.publishers,
         stretch: 0,
@@ -103,7 +103,7 @@ pub async fn prove(plan: &Plan, mut progress: impl FnMut(&Row)) -> anyhow::Resul
     };
     let rows = rounds(plan, &mut run, &mut progress).await;
     if let Some(directory) = &plan.keep {
-        run.stage.keep(directory, &plan.server.map_or_else(|| "SQLite".to_owned(), |engine| engine.to_string()))?;
+        run.testbed.keep(directory, &plan.server.map_or_else(|| "SQLite".to_owned(), |engine| engine.to_string()))?;
     }
     rows
 }
@@ -117,12 +117,12 @@ async fn rounds(plan: &Plan, run: &mut Run, progress: &mut impl FnMut(&Row)) -> 
     let each = plan.injections.div_ceil(kinds.len().max(1));
     let mut rows = Vec::new();
     for kind in kinds {
-        let row = run.round(kind, each).await.with_context(|| format!("{kind}; {}", run.stage.node.log_tail()))?;
+        let row = run.round(kind, each).await.with_context(|| format!("{kind}; {}", run.testbed.node.log_tail()))?;
         let row = Row { server: plan.server, ..row };
         progress(&row);
         rows.push(row);
     }
-    let client = run.stage.client();
+    let client = run.testbed.client();
     let mut violations = judge(&run.attempts, &run.reads, stored(&client, &run.attempts).await?);
     violations.extend(read_back(&client, &run.attempts).await?);
     let Answers { acknowledged, refused, unknown } = Answers::of(&run.attempts);

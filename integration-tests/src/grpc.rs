@@ -191,7 +191,7 @@ impl Connection {
             connection.check().await?;
         }
         connection.open_stream().await?;
-        connection.say("ConnectionSetupRequest", &sdk.setup()).await?;
+        connection.send("ConnectionSetupRequest", &sdk.setup()).await?;
         match sdk {
             Sdk::Java | Sdk::Python => {
                 let ready = timeout(Duration::from_secs(5), connection.next()).await.context("no ack within 5 s")??;
@@ -242,7 +242,7 @@ impl Connection {
     ///
     /// # Errors
     /// There is none.
-    pub async fn say(&self, class: &str, body: &Value) -> anyhow::Result<()> {
+    pub async fn send(&self, class: &str, body: &Value) -> anyhow::Result<()> {
         self.say_bytes(class, body.to_string().as_bytes()).await
     }
 
@@ -319,7 +319,7 @@ impl Connection {
     pub async fn acknowledge(&self, notice: &Message, class: &str) -> anyhow::Result<()> {
         // As the Go SDK writes it: what counts is the result code.
         let body = json!({ "resultCode": 200, "success": false, "requestId": notice.body["requestId"] });
-        self.say(class, &body).await
+        self.send(class, &body).await
     }
 
     /// Waits for the notice that a configuration changed, and acknowledges it.

@@ -3,12 +3,12 @@
 //! of their own, the load and the rules are those of [`crate::chaos`] and [`crate::checker`].
 
 mod galera;
-mod ground;
 mod haproxy;
 mod mariadb_pair;
 mod patroni;
 mod recovery;
 mod refused;
+mod replicated_database;
 mod round;
 mod service;
 
@@ -20,16 +20,16 @@ use anyhow::Context as _;
 use fastrand::Rng;
 
 use self::galera::Galera;
-use self::ground::{DATABASE, Ground};
 use self::mariadb_pair::Pair;
 use self::patroni::{Harm, Patroni};
+use self::replicated_database::{DATABASE, ReplicatedDatabase};
 use self::round::Measured;
 pub use self::round::{Round, table};
 use crate::chaos::load::Load;
 use crate::checker;
 use crate::cluster::Cluster;
 use crate::database_server::programs;
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 const NODES: u8 = 3;
 /// Traffic before the database is broken and after it is whole.
@@ -130,8 +130,8 @@ pub struct Plan {
 }
 
 /// The nodes of the proof: their caches are too small for all contents.
-fn setup() -> Setup {
-    Setup::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
+fn setup() -> NodeOptions {
+    NodeOptions::new().flag("cache-max-bytes", "512KiB").flag("log-filter", "info")
 }
 
 /// Runs all rounds of a scenario. Tells `progress` each as it ends.
@@ -168,23 +168,23 @@ async fn refusals(plan: &Plan, mut progress: impl FnMut(&Round)) -> anyhow::Resu
 async fn run(
     plan: &Plan,
     scenario: Scenario,
-    mut ground: impl Ground,
+    mut database: impl ReplicatedDatabase,
     mut progress: impl FnMut(&Round),
 ) -> anyhow::Result<Vec<Round>> {
     let mut rng = Rng::with_seed(plan.seed);
-    let cluster = Cluster::start_over(ground.engine(), DATABASE, ground.urls(), NODES, setup()).await?;
+    let cluster = Cluster::start_over(database.engine(), DATABASE, database.urls(), NODES, setup()).await?;
     let mut rounds = Vec::new();
     for number in 1..=plan.rounds {
         let what = format!("{}-seed-{}-round-{number}", scenario.name(), plan.seed);
-        let round = match run_one(plan, scenario, number, &cluster, &mut ground, &mut rng).await {
+        let round = match run_one(plan, scenario, number, &cluster, &mut database, &mut rng).await {
             Ok(round) => round,
             Err(error) => {
-                keep(plan, &what, &cluster, &ground, &format!("{error:#}\n"))?;
+                keep(plan, &what, &cluster, &database, &format!("{error:#}\n"))?;
                 return Err(error.context(what));
             }
         };
         if !round.violations.is_empty() {
-            keep(plan, &what, &cluster, &ground, &transcript(&round))?;
+            keep(plan, &what, &cluster, &database, &transcript(&round))?;
         }
         progress(&round);
         rounds.push(round);
@@ -197,16 +197,16 @@ async fn run_one(
     scenario: Scenario,
     number: u32,
     cluster: &Cluster,
-    ground: &mut impl Ground,
+    database: &mut impl ReplicatedDatabase,
     rng: &mut Rng,
 ) -> anyhow::Result<Round> {
     let mut load = Load::open(cluster, &format!("{}-{number}", scenario.name())).await?;
     load.start(rng);
     tokio::time::sleep(CALM).await;
     let (began, begun) = (load.clock().now(), Instant::now());
-    let struck = ground.strike(number, cluster).await?;
+    let struck = database.strike(number, cluster).await?;
     let ready = recovery::measure(cluster, struck.writable).await?;
-    ground.mend().await?;
+    database.mend().await?;
     cluster.settled(REST).await?;
     tokio::time::sleep(CALM).await;
     let (mut seen, mut history) = load.finish(cluster).await?;
@@ -227,9 +227,15 @@ fn transcript(round: &Round) -> String {
     text
 }
 
-fn keep(plan: &Plan, what: &str, cluster: &Cluster, ground: &impl Ground, text: &str) -> anyhow::Result<()> {
+fn keep(
+    plan: &Plan,
+    what: &str,
+    cluster: &Cluster,
+    database: &impl ReplicatedDatabase,
+    text: &str,
+) -> anyhow::Result<()> {
     let directory = plan.keep.join(what);
     cluster.keep_logs(&directory)?;
-    ground.keep_logs(&directory)?;
+    database.keep_logs(&directory)?;
     Ok(std::fs::write(directory.join("round.txt"), text)?)
 }

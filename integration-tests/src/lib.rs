@@ -4,21 +4,21 @@
 //! and limits come from the protocol crate, so that a test cannot disagree about them by accident.
 //!
 //! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`], [`grpc`] and [`tls`] (talking to it) ·
-//! [`history`] and [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`], [`hammer`]
-//! and [`ha`] (proofs built from these).
+//! [`history`] and [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`],
+//! [`freshness`] and [`ha`] (proofs built from these).
 
 pub mod binary;
 pub mod chaos;
 pub mod checker;
 pub mod client;
 pub mod cluster;
-pub mod cluster_hammer;
+pub mod cluster_freshness;
 pub mod crash;
 pub mod database_server;
 pub mod failing_storage;
+pub mod freshness;
 pub mod grpc;
 pub mod ha;
-pub mod hammer;
 pub mod heard;
 pub mod history;
 pub mod metrics;

@@ -24,7 +24,7 @@ const TAIL: usize = 30;
 
 /// How to start a node besides its data directory.
 #[derive(Debug, Clone, Default)]
-pub struct Setup {
+pub struct NodeOptions {
     http: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
@@ -34,7 +34,7 @@ pub struct Setup {
     log: Option<PathBuf>,
 }
 
-impl Setup {
+impl NodeOptions {
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -94,7 +94,7 @@ impl Setup {
 /// A node.
 #[derive(Debug)]
 pub struct Node {
-    setup: Setup,
+    setup: NodeOptions,
     // Before the directory that it is mounted in.
     volume: Option<Volume>,
     home: TempDir,
@@ -116,13 +116,13 @@ impl Node {
     ///
     /// # Errors
     /// It ends or does not get ready in time; the end of its log is in the message.
-    pub async fn start(setup: Setup) -> anyhow::Result<Self> {
+    pub async fn start(setup: NodeOptions) -> anyhow::Result<Self> {
         let mut node = Self::stopped(setup)?;
         node.start_again().await?;
         Ok(node)
     }
 
-    fn stopped(setup: Setup) -> anyhow::Result<Self> {
+    fn stopped(setup: NodeOptions) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a directory for the node")?;
         let http = setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let at = Addresses { http, tcp: http, grpc: http, peer: None };
@@ -135,7 +135,7 @@ impl Node {
     ///
     /// # Errors
     /// It does neither within `limit`.
-    pub async fn start_or_refuse(setup: Setup, limit: Duration) -> anyhow::Result<Option<String>> {
+    pub async fn start_or_refuse(setup: NodeOptions, limit: Duration) -> anyhow::Result<Option<String>> {
         let mut node = Self::stopped(setup)?;
         let addresses = node.spawn()?;
         let outcome = poll::until("the node ends or serves", limit, async || {
@@ -157,7 +157,7 @@ impl Node {
     }
 
     /// Starts the node again on its data directory after [`Node::kill`] or [`Node::terminate`]. Its port
-    /// changes, unless [`Setup::serve_on`] fixed it.
+    /// changes, unless [`NodeOptions::serve_on`] fixed it.
     ///
     /// # Errors
     /// As [`Node::start`]; also when it still runs.
@@ -168,7 +168,8 @@ impl Node {
         Ok(())
     }
 
-    /// As [`Node::start_again`] for a node that may be unable to write down where it serves; [`Setup`] has fixed that.
+    /// As [`Node::start_again`] for a node that may be unable to write down where it serves; [`NodeOptions`] has fixed
+    /// that.
     ///
     /// # Errors
     /// As [`Node::start_again`].
@@ -215,7 +216,7 @@ impl Node {
     }
 
     /// Starts otherwise from the next [`Node::start_again`] on.
-    pub fn set_up(&mut self, setup: Setup) {
+    pub fn set_up(&mut self, setup: NodeOptions) {
         self.setup = setup;
     }
 
@@ -296,7 +297,7 @@ impl Node {
         Ok(ended)
     }
 
-    /// The volume of [`Setup::on_volume`].
+    /// The volume of [`NodeOptions::on_volume`].
     #[must_use]
     pub fn volume(&self) -> Option<&Volume> {
         self.volume.as_ref()

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::Client;
-use crate::node::{Node, Setup, run_to_end};
+use crate::node::{Node, NodeOptions, run_to_end};
 
 /// The name that is in every certificate of a node.
 pub const HOST: &str = "localhost";
@@ -64,9 +64,9 @@ impl Authority {
 
     /// A node that has the certificate of [`Authority::make`].
     #[must_use]
-    pub fn node(&self) -> Setup {
+    pub fn node(&self) -> NodeOptions {
         let (certificate, key) = (self.path("localhost.pem"), self.path("localhost-key.pem"));
-        Setup::new().flag("tls-certificate", &certificate).flag("tls-key", &key)
+        NodeOptions::new().flag("tls-certificate", &certificate).flag("tls-key", &key)
     }
 
     /// A client that trusts it, and shows nothing or the certificate that was signed for `user`.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use serde_json::Value;
 
 async fn bench(node: &Node, arguments: &str) -> Result<std::process::Output> {
@@ -14,7 +14,7 @@ async fn bench(node: &Node, arguments: &str) -> Result<std::process::Output> {
 
 #[tokio::test]
 async fn listeners_are_all_told_and_get_the_content() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     // The content is too long for the windows that nobody has widened, and so is what each listens to.
     let output = bench(&node, "--listeners 20 --rounds 2 --settle 50ms --size 100000 --keys 2000 --json").await?;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -29,7 +29,7 @@ async fn listeners_are_all_told_and_get_the_content() -> Result<()> {
 
 #[tokio::test]
 async fn connections_come_and_go() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let output = bench(&node, "--listeners 8 --settle 50ms --size 100 --churn 1s --json").await?;
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout)?;
@@ -40,7 +40,7 @@ async fn connections_come_and_go() -> Result<()> {
 
 #[tokio::test]
 async fn a_node_without_room_for_them_is_exit_code_one() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-sessions", "5")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-sessions", "5")).await?;
     let output = bench(&node, "--listeners 6 --rounds 1").await?;
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use serde_json::Value;
 
 async fn bench(arguments: &[&str]) -> Result<std::process::Output> {
@@ -11,7 +11,7 @@ async fn bench(arguments: &[&str]) -> Result<std::process::Output> {
 
 #[tokio::test]
 async fn sessions_all_hear_and_answer() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let (http, sessions, pid) = (node.http(), node.session_address().to_string(), node.pid()?.to_string());
     let output = bench(&[
         "--url",
@@ -42,7 +42,7 @@ async fn sessions_all_hear_and_answer() -> Result<()> {
 
 #[tokio::test]
 async fn a_node_without_room_for_them_is_exit_code_one() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-sessions", "5")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-sessions", "5")).await?;
     let (http, sessions) = (node.http(), node.session_address().to_string());
     let output = bench(&["--url", &http, "--session", &sessions, "--listeners", "6", "--rounds", "1"]).await?;
     assert_eq!(output.status.code(), Some(1));

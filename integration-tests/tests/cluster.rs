@@ -13,7 +13,7 @@ use callboard_integration_tests::chaos::{Fault, Lengths, Plan, Round, prove};
 use callboard_integration_tests::client::{Client, Watch};
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use callboard_integration_tests::{metrics, nacos, poll};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -45,7 +45,7 @@ enum Way {
 
 /// Publishes on each node in turn while the two others listen in every way. Gives the times from the start of each
 /// publish.
-async fn hear(cluster: &Cluster) -> Result<BTreeMap<Way, Vec<Duration>>> {
+async fn measure_delivery(cluster: &Cluster) -> Result<BTreeMap<Way, Vec<Duration>>> {
     let key = ConfigKey::new("public", "G", "news")?;
     let clients = cluster.clients();
     let mut known = clients[0].put(&key, "first").send().await?.expect(201)?.version().unwrap();
@@ -116,8 +116,8 @@ async fn news_travels_and_nodes_are_seen(engine: Engine) -> Result<()> {
     }
     let _alone = alone().await;
     let server = DatabaseServer::start(engine).await?;
-    let mut cluster = Cluster::start(&server, 3, Wiring::Proxied, Setup::new()).await?;
-    for (way, mut times) in hear(&cluster).await? {
+    let mut cluster = Cluster::start(&server, 3, Wiring::Proxied, NodeOptions::new()).await?;
+    for (way, mut times) in measure_delivery(&cluster).await? {
         times.sort_unstable();
         let (median, last) = (times[times.len() / 2], times[times.len() - 1]);
         println!(
@@ -175,7 +175,7 @@ async fn an_id_that_is_used_twice_comes_back(engine: Engine) -> Result<()> {
     }
     let _alone = alone().await;
     let server = DatabaseServer::start(engine).await?;
-    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, Setup::new()).await?;
+    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, NodeOptions::new()).await?;
     let mut second = cluster.start_namesake(1).await?;
     let key = ConfigKey::new("public", "G", "twice")?;
     let mut published = 0;
@@ -276,7 +276,7 @@ async fn a_cluster_keeps_its_promise_whatever_fails_on_mariadb() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_sqlite_file_is_refused() -> Result<()> {
-    let first = Node::start(Setup::new()).await?;
+    let first = Node::start(NodeOptions::new()).await?;
     let url = format!("sqlite:{}", first.data_dir().join("callboard.db").display());
     for command in ["serve", "migrate"] {
         let arguments = [command, "--http-addr", "127.0.0.1:0", "--data-dir", "d"];

@@ -1,16 +1,16 @@
-//! Two rounds of the crash proof, and some tens of injections of the one with a storage that fails; `crash-proof` runs
+//! Two rounds of the crash check, and some tens of injections of the one with a storage that fails; `crash-check` runs
 //! many.
 
 use anyhow::Result;
 use callboard_integration_tests::crash::{Plan, prove};
 use callboard_integration_tests::failing_storage::{self, Calls, Error, Kind};
-use callboard_integration_tests::node::Setup;
+use callboard_integration_tests::node::NodeOptions;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_remembers_exactly_what_it_said() -> Result<()> {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
-    let plan = Plan { rounds: 2, publishers: 16, seed, setup: Setup::new() };
+    let plan = Plan { rounds: 2, publishers: 16, seed, setup: NodeOptions::new() };
     let rounds = prove(&plan, |round| println!("{round}")).await?;
     assert!(rounds.iter().any(|round| round.acknowledged > 0), "seed {seed}: nothing was published");
     let violations: Vec<&String> = rounds.iter().flat_map(|round| &round.violations).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, Options, Reach, can_start, free_port};
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use callboard_integration_tests::poll;
 use callboard_integration_tests::proxy::{Network, Run, Wire};
 use callboard_protocol::key::ConfigKey;
@@ -15,8 +15,8 @@ fn key() -> ConfigKey {
     ConfigKey::new("public", "shop", "prices.yaml").unwrap()
 }
 
-fn on(url: &str) -> Setup {
-    Setup::new().variable("CALLBOARD_DATABASE_URL", url)
+fn on(url: &str) -> NodeOptions {
+    NodeOptions::new().variable("CALLBOARD_DATABASE_URL", url)
 }
 
 async fn serves(node: &Node) -> Result<()> {

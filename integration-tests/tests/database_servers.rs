@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, Options, can_start};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
 
@@ -92,7 +92,7 @@ async fn serves_whatever_is_set(engine: Engine) -> Result<()> {
         let server = DatabaseServer::start(engine).await?;
         server.create_database("d").await?;
         server.query(engine_database(engine), settings).await?;
-        let mut node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
+        let mut node = Node::start(NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
         let keys = [ConfigKey::new("public", "G", "a")?, ConfigKey::new("public", "G", "b")?];
         let content = "\u{00e4}\u{1f600} 'quoted' \\ \"x\"\r\n";
         for key in &keys {
@@ -155,7 +155,7 @@ async fn warns_of_a_standby(
     follow: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<()> {
     server.create_database("d").await?;
-    let mut node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
+    let mut node = Node::start(NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
     let warnings = |node: &Node| anyhow::Ok(std::fs::read_to_string(node.log())?.matches(setting).count());
     assert_eq!(warnings(&node)?, 0, "nobody follows");
     node.terminate().await?;
@@ -222,7 +222,7 @@ async fn an_outage_of_the_database_shows_in_the_figures_and_ends_there() -> Resu
     }
     let mut server = DatabaseServer::start(Engine::Postgres).await?;
     server.create_database("d").await?;
-    let node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
+    let node = Node::start(NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &server.url("d"))).await?;
     let absent = ConfigKey::new("public", "shop", "absent").unwrap();
     let readable = async || {
         let answer = node.client().get(&absent).send().await?.status;

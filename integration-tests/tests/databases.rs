@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result};
 use callboard_integration_tests::client::Event;
 use callboard_integration_tests::crash;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_protocol::key::ConfigKey;
 use sea_orm::{ConnectionTrait as _, Database};
 
@@ -47,7 +47,7 @@ fn a_database_takes_the_place_of_the_one_in_the_url() {
 /// Publishes, reads, hears and restarts.
 async fn serves(url: String) -> Result<()> {
     // By environment: a flag would show a password to everybody on the machine.
-    let mut node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &url)).await?;
+    let mut node = Node::start(NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &url)).await?;
     let client = node.client();
     let key = ConfigKey::new("public", "app", "a")?;
     let mut watch = client.watch("group=app&dataId=a", None).await?;
@@ -83,10 +83,10 @@ async fn serves(url: String) -> Result<()> {
     Ok(())
 }
 
-/// One round of the crash proof.
+/// One round of the crash check.
 async fn survives(url: String) -> Result<()> {
     let seed = fastrand::u64(..);
-    let setup = Setup::new().variable("CALLBOARD_DATABASE_URL", &url);
+    let setup = NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &url);
     let rounds =
         crash::prove(&crash::Plan { rounds: 1, publishers: 16, seed, setup }, |round| println!("{round}")).await?;
     let violations: Vec<&String> = rounds.iter().flat_map(|round| &round.violations).collect();

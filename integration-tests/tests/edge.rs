@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use callboard_integration_tests::nacos::{CONFIGS, LISTENER, NAMESPACES, form, publish};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::raw::Connection;
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ async fn readable(node: &Node) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_answered_as_get_without_a_body() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     publish(&node.client(), "a", "one").await?;
     for path in readable(&node).await? {
         let head = ask(node.address(), "HEAD", &path, &[], "").await?;
@@ -89,7 +89,7 @@ async fn head_is_answered_as_get_without_a_body() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_says_what_a_path_takes() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     for path in readable(&node).await? {
         let options = ask(node.address(), "OPTIONS", &path, &[], "").await?;
         assert_eq!((options.status, options.body.as_str()), (204, ""), "{path}");
@@ -110,7 +110,7 @@ async fn options_says_what_a_path_takes() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_http_1_0_gets_a_stream_up_to_the_end_of_the_connection() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     publish(&node.client(), "a", "one").await?;
     for line in ["", "Connection: keep-alive\r\n"] {
         let mut connection = Connection::open(node.address()).await?;
@@ -137,7 +137,7 @@ fn long_line(data_id: &str, content: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_lines_publish_however_they_come_and_nobody_gets_what_another_sent() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let long = "x".repeat(100 * 1024);
     // Cut within its first word, after a blank line, and behind a request that was not answered yet.
     let mut connection = Connection::open(node.address()).await?;
@@ -174,7 +174,7 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_hosts_change_nothing_on_any_door() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let content = form(&[("dataId", "a"), ("group", "G"), ("content", "x")]);
     let namespace = form(&[("customNamespaceId", "evil"), ("namespaceName", "evil")]);
     let doors = [
@@ -209,7 +209,7 @@ async fn pages_of_other_hosts_change_nothing_on_any_door() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_was_bound_to_this_address_from_outside_is_not_served() -> Result<()> {
-    let node = Node::start(Setup::new().flag("http-allowed-hosts", "board.example, other.example")).await?;
+    let node = Node::start(NodeOptions::new().flag("http-allowed-hosts", "board.example, other.example")).await?;
     let evil = [("Host", "evil.example"), ("Origin", "http://evil.example"), ("Sec-Fetch-Site", "same-origin")];
     for (method, path) in [("GET", KEY), ("PUT", KEY), ("HEAD", "/healthz"), ("GET", CONFIGS), ("GET", "/metrics")] {
         let came = ask(node.address(), method, path, &evil, "").await?;
@@ -228,7 +228,7 @@ async fn a_name_that_was_bound_to_this_address_from_outside_is_not_served() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_others_reach_the_node_any_name_is_served_and_foreign_pages_still_change_nothing() -> Result<()> {
-    let setup = Setup::new().serve_on("0.0.0.0:0".parse()?).variable("CALLBOARD_INSECURE_NO_AUTH", "true");
+    let setup = NodeOptions::new().serve_on("0.0.0.0:0".parse()?).variable("CALLBOARD_INSECURE_NO_AUTH", "true");
     let node = Node::start(setup).await?;
     let address = SocketAddr::from(([127, 0, 0, 1], node.address().port()));
     let host = ("Host", "board.example");

@@ -8,7 +8,7 @@ use callboard_integration_tests::client::Client;
 use callboard_integration_tests::grpc::{Connection as Grpc, Sdk};
 use callboard_integration_tests::metrics::{sum, until_held};
 use callboard_integration_tests::nacos::{CONFIGS, LISTENER, form, publish, record};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_integration_tests::raw::Connection;
 use callboard_integration_tests::session::{Session, watch};
@@ -46,7 +46,7 @@ async fn until_nobody(client: &Client) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_input_ends_polls_waits_and_streams_and_frees_their_places() -> Result<()> {
-    let node = Node::start(Setup::new().flag("http-max-held", "16").flag("http-workers", "1")).await?;
+    let node = Node::start(NodeOptions::new().flag("http-max-held", "16").flag("http-workers", "1")).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     for (request, answered) in [(poll_of("a", "one"), false), (wait_for("a"), false), (stream_of("a"), true)] {
@@ -77,7 +77,7 @@ async fn the_end_of_input_ends_polls_waits_and_streams_and_frees_their_places() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_gone_before_it_is_held_is_not_held() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     for request in [poll_of("a", "one"), wait_for("a"), stream_of("a")] {
@@ -91,7 +91,7 @@ async fn who_is_gone_before_it_is_held_is_not_held() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_held_is_answered_to_a_client_that_sends_nothing_more() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     publish(&node.client(), "a", "one").await?;
     let mut connection = Connection::open(node.address()).await?;
     let request = format!("GET {CONFIGS}?dataId=a&group=G HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -104,7 +104,7 @@ async fn what_is_not_held_is_answered_to_a_client_that_sends_nothing_more() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_input_ends_sessions_of_every_kind() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut session = Session::open(node.session_address(), "tcp").await?;
     session.watch(watch(&["a"])).await?;

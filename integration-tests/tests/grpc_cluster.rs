@@ -13,7 +13,7 @@ use callboard_integration_tests::client::Client;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, GROUP, Sdk, md5};
-use callboard_integration_tests::node::Setup;
+use callboard_integration_tests::node::NodeOptions;
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
 use serde_json::json;
@@ -57,7 +57,7 @@ async fn a_change_is_heard_of_on_another_node_at_once() -> Result<()> {
     }
     let _alone = alone().await;
     let server = DatabaseServer::start(Engine::Postgres).await?;
-    let cluster = Cluster::start(&server, 3, Wiring::Direct, Setup::new()).await?;
+    let cluster = Cluster::start(&server, 3, Wiring::Direct, NodeOptions::new()).await?;
     let publisher = &cluster.member(2)?.client;
     publisher.put(&key(), "0").send().await?.expect(201)?;
     let mut listener = Connection::of(Sdk::Java, cluster.member(1)?.node.grpc_address()).await?;
@@ -130,7 +130,7 @@ async fn whoever_loses_its_node_gets_to_the_newest_version_and_sees_none_go_back
     }
     let _alone = alone().await;
     let server = DatabaseServer::start(Engine::Postgres).await?;
-    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, Setup::new()).await?;
+    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, NodeOptions::new()).await?;
     cluster.member(1)?.client.put(&key(), "0").send().await?.expect(201)?;
     let nodes = addresses(&cluster);
     let (mut followers, mut seen) = (JoinSet::new(), Vec::new());

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use callboard_integration_tests::client::{Answer, Client};
 use callboard_integration_tests::nacos::{CONFIGS, LISTENER, asked, get, poll, posted, publish, record};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::raw::Connection;
 use reqwest::Method;
 
@@ -19,7 +19,7 @@ fn refused(answer: &Answer, text: &str, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_contents_that_break_their_rule_are_refused_and_nothing_is_stored() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let whole = [("dataId", "a"), ("group", "G"), ("content", "x"), ("tenant", "")];
     let long = |length| "x".repeat(length);
@@ -76,7 +76,7 @@ async fn names_and_contents_that_break_their_rule_are_refused_and_nothing_is_sto
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_that_are_not_percent_encoded_utf8_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for query in
         ["dataId=%zz&group=G", "dataId=%ff%fe&group=G", "dataId=a&group=%", &"&".repeat(500), "dataId[]=1&group=x"]
@@ -101,7 +101,7 @@ async fn parameters_that_are_not_percent_encoded_utf8_are_refused() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_that_are_no_list_of_records_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let many = record("a", "G", "", None).repeat(10_001);
     let probe = "caused: invalid probeModify;";
@@ -136,7 +136,7 @@ async fn polls_that_are_no_list_of_records_are_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_decide_something_and_are_not_understood_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let records = record("a", "G", "0123456789abcdef0123456789abcdef", None);
     for value in ["abc", "1e9", "99999999999999999999", ""] {
@@ -178,7 +178,7 @@ async fn headers_that_decide_something_and_are_not_understood_are_refused() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_out_of_range_are_refused_and_patterns_of_other_characters_find_nothing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "x").await?;
     for (name, value) in [
@@ -220,7 +220,7 @@ async fn pages_out_of_range_are_refused_and_patterns_of_other_characters_find_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paths_and_methods_that_are_not_there_are_told_in_the_words_of_nacos() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for (method, path, status) in [
         (Method::GET, "/nacos/v1/cs/nope", 404),
@@ -251,7 +251,7 @@ async fn endless(node: &Node, head: &str, piece: &[u8]) -> Result<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_a_hundred_mebibytes_are_refused_with_an_answer() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client: Client = node.client();
     let length = 100 * MEBIBYTE;
     let plain = vec![b'x'; MEBIBYTE];
@@ -272,7 +272,7 @@ async fn bodies_of_a_hundred_mebibytes_are_refused_with_an_answer() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_for_more_than_a_statement_holds_is_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let many: Vec<String> = (0..1_000).map(|number| format!("t{number}")).collect();
     let (many, long) = (many.join(","), format!("{}*", "x*".repeat(5_000)));

@@ -8,7 +8,7 @@ use callboard_integration_tests::metrics::until_held;
 use callboard_integration_tests::nacos::{
     CONFIGS, LISTENER, NAMESPACES, asked, form, get, poll, posted, publish, record,
 };
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::raw::Connection;
 use callboard_protocol::content::Md5;
 use reqwest::Method;
@@ -20,7 +20,7 @@ fn md5(content: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p1_everything_may_come_in_the_query_with_an_empty_body_up_to_a_mebibyte() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for length in [6 * 1024, 60 * 1024, 200 * 1024, 1024 * 1024] {
         let content = format!("{}\n值 + % &", "x".repeat(length));
@@ -47,7 +47,7 @@ async fn p1_everything_may_come_in_the_query_with_an_empty_body_up_to_a_mebibyte
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p2_a_client_that_closes_after_each_request_is_answered_and_closed() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     publish(&node.client(), "a", "one").await?;
     let mut connection = Connection::open(node.address()).await?;
     let head = format!("GET {CONFIGS}?dataId=a&group=G HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
@@ -59,7 +59,7 @@ async fn p2_a_client_that_closes_after_each_request_is_answered_and_closed() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p3_p4_n4_records_have_three_or_four_fields_and_the_answer_echoes_the_tenant_as_it_was_sent() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a:b", "one").await?;
     let in_dev = [("dataId", "a"), ("group", "G"), ("content", "x"), ("tenant", "dev")];
@@ -93,7 +93,7 @@ async fn p3_p4_n4_records_have_three_or_four_fields_and_the_answer_echoes_the_te
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p3_a_poll_is_held_until_its_key_changes_and_is_quiet_at_the_end() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     let records = record("a", "G", &md5("one"), Some("")) + &record("b", "G", "", Some(""));
@@ -119,7 +119,7 @@ async fn p3_a_poll_is_held_until_its_key_changes_and_is_quiet_at_the_end() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p5_nothing_but_a_missing_configuration_is_404_and_changes_answer_true() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let missing = get(&client, "a").await?.expect(404)?;
     assert_eq!(missing.text(), "config data not exist\n");
@@ -156,7 +156,7 @@ async fn p5_nothing_but_a_missing_configuration_is_404_and_changes_answer_true()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p6_a_key_that_enters_with_the_next_poll_is_compared_at_once() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     publish(&client, "b", "new").await?;
@@ -170,7 +170,7 @@ async fn p6_a_key_that_enters_with_the_next_poll_is_compared_at_once() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p7_n2_clients_with_a_user_name_log_in_or_send_it_each_time() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for path in ["/nacos/v1/auth/login", "/nacos/v1/auth/users/login"] {
         let credentials = [("username", "nacos"), ("password", "secret")];
@@ -205,7 +205,7 @@ async fn p7_n2_clients_with_a_user_name_log_in_or_send_it_each_time() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p8_a_search_takes_empty_names_for_any_and_gives_contents() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for data_id in ["app-1.yaml", "app_2.yaml", "db.json"] {
         publish(&client, data_id, &format!("of {data_id}")).await?;
@@ -262,7 +262,7 @@ async fn p8_a_search_takes_empty_names_for_any_and_gives_contents() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn n1_empty_parameters_mean_absent_ones_and_headers_nobody_knows_change_nothing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = [("dataId", "a"), ("group", "G"), ("content", "one"), ("type", "yaml"), ("appName", "shop")];
     posted(&client, Method::POST, CONFIGS, &first).send().await?.expect(200)?;
@@ -293,7 +293,7 @@ async fn n1_empty_parameters_mean_absent_ones_and_headers_nobody_knows_change_no
 
 #[tokio::test(flavor = "multi_thread")]
 async fn n3_a_poll_that_finds_no_place_is_refused_after_a_pause() -> Result<()> {
-    let setup = Setup::new().flag("http-max-held", "1").flag("http-workers", "1");
+    let setup = NodeOptions::new().flag("http-max-held", "1").flag("http-workers", "1");
     let node = Node::start(setup).await?;
     let client = node.client();
     let records = record("a", "G", "", None);
@@ -309,7 +309,7 @@ async fn n3_a_poll_that_finds_no_place_is_refused_after_a_pause() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_that_do_not_wait_are_answered_at_once() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     let (same, other) = (record("a", "G", &md5("one"), None), record("a", "G", "", Some("public")));
@@ -336,7 +336,7 @@ async fn polls_that_do_not_wait_are_answered_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poll_whose_answer_is_long_gives_it_in_headers_to_those_alone_who_look_nowhere_else() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     let records = record("a", "G", "", None).repeat(1_000);
@@ -352,7 +352,7 @@ async fn a_poll_whose_answer_is_long_gives_it_in_headers_to_those_alone_who_look
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_as_long_as_it_is_asked_for_and_never_cut() -> Result<()> {
     const COUNT: usize = 1_203;
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for number in 0..COUNT {
         publish(&client, &format!("k{number:04}"), &format!("of {number}")).await?;
@@ -392,7 +392,7 @@ async fn a_page_is_as_long_as_it_is_asked_for_and_never_cut() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_in_parts_is_read_as_an_encoded_one() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let parts = |fields: &[(&str, &str)]| {
         let part = |(name, value): &(&str, &str)| {
@@ -419,7 +419,7 @@ async fn a_form_in_parts_is_read_as_an_encoded_one() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_key_belongs_to_the_content_it_came_with() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let native = "/api/v1/namespaces/public/groups/G/configs/cipher-x";
     let keyed = async |content: &str| {
@@ -441,7 +441,7 @@ async fn a_data_key_belongs_to_the_content_it_came_with() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compare_and_set_inserts_replaces_and_refuses() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let publish = |content: &'static str| {
         posted(&client, Method::POST, CONFIGS, &[("dataId", "a"), ("group", "G"), ("content", content)])
@@ -458,7 +458,7 @@ async fn compare_and_set_inserts_replaces_and_refuses() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_meant_for_some_clients_is_refused_and_never_given_to_all() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "formal").await?;
     let gray = [("dataId", "a"), ("group", "G"), ("content", "gray")];
@@ -490,7 +490,7 @@ async fn what_is_meant_for_some_clients_is_refused_and_never_given_to_all() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_namespace_has_four_names_and_namespaces_are_kept_in_their_first_form() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "one").await?;
     for tenant in ["", "public", "PUBLIC", "null"] {
@@ -532,7 +532,7 @@ async fn one_namespace_has_four_names_and_namespaces_are_kept_in_their_first_for
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_tools_look_at_first_is_there() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for (path, body) in [
         ("/nacos/v1/console/health/liveness", "OK"),
@@ -569,7 +569,7 @@ async fn what_tools_look_at_first_is_there() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_poll_is_answered_when_the_node_stops() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let held: Vec<_> = (0..50)
         .map(|index| tokio::spawn(poll(&client, &record(&format!("k{index}"), "G", "", None), "30000").send()))

@@ -5,7 +5,7 @@ use anyhow::Result;
 use callboard_client::ConfigKey as ClientKey;
 use callboard_integration_tests::grpc::{Connection, Sdk};
 use callboard_integration_tests::nacos::{CONFIGS, NAMESPACES, asked, posted};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::Session;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Get, Key, Publish};
@@ -26,7 +26,7 @@ fn session_key(namespace: &str, group: &str, data_id: &str) -> Option<Key> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_namespace_that_everybody_has_is_the_same_by_each_of_its_names_on_every_door() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut session = Session::open(node.session_address(), "names").await?;
     let mut grpc = Connection::of(Sdk::Java, node.grpc_address()).await?;
@@ -68,7 +68,7 @@ fn the_client_follows_the_rule_of_the_nodes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_a_path_leaves_out_are_refused_on_every_door() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut session = Session::open(node.session_address(), "names").await?;
     let mut grpc = Connection::of(Sdk::Java, node.grpc_address()).await?;

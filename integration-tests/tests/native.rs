@@ -16,7 +16,7 @@ use callboard_client::{Client, ConfigKey, Options, Publish, Subscription};
 use callboard_integration_tests::binary;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
-use callboard_integration_tests::node::Setup;
+use callboard_integration_tests::node::NodeOptions;
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{self, Session};
 use serde_json::Value;
@@ -36,7 +36,7 @@ async fn alone() -> MutexGuard<'static, ()> {
 const HEARD: Duration = if cfg!(debug_assertions) { Duration::from_secs(15) } else { Duration::from_secs(5) };
 
 async fn three_nodes(server: &DatabaseServer) -> Result<Cluster> {
-    Cluster::start(server, 3, Wiring::Direct, Setup::new()).await
+    Cluster::start(server, 3, Wiring::Direct, NodeOptions::new()).await
 }
 
 fn sessions_of(cluster: &Cluster) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use callboard_integration_tests::client::Client;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn handled(actors: &Value, kind: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_actor_shows_figures_after_a_load() -> Result<()> {
-    let node = Node::start(Setup::new().flag("cache-refresh-interval", "20ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("cache-refresh-interval", "20ms")).await?;
     let client = node.client();
     load(&client).await?;
     let mut actors = Value::Null;
@@ -72,7 +72,7 @@ async fn every_actor_shows_figures_after_a_load() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_count_every_actor_and_every_part() -> Result<()> {
-    let node = Node::start(Setup::new().flag("cache-refresh-interval", "20ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("cache-refresh-interval", "20ms")).await?;
     let client = node.client();
     load(&client).await?;
     let positive = |metrics: &str, kind: &str| {
@@ -103,7 +103,7 @@ async fn the_metrics_count_every_actor_and_every_part() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_says_that_it_is_up_and_ready() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     assert_eq!(client.get_path("/healthz").send().await?.expect(200)?.json()?["status"], "up");
     let ready = client.get_path("/readyz").send().await?.expect(200)?.json()?;
@@ -132,7 +132,7 @@ async fn the_interface_describes_every_route() -> Result<()> {
         ("/metrics".to_owned(), &["get"]),
         ("/openapi.json".to_owned(), &["get"]),
     ];
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let description = node.client().get_path("/openapi.json").send().await?.expect(200)?.json()?;
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"), "{}", description["openapi"]);
     let described: BTreeSet<(String, String)> = description["paths"]

@@ -8,7 +8,7 @@ use anyhow::Result;
 use callboard_integration_tests::cluster::{Cluster, Wiring, id};
 use callboard_integration_tests::database_server::{Engine, for_test};
 use callboard_integration_tests::metrics;
-use callboard_integration_tests::node::{Setup, run_to_end};
+use callboard_integration_tests::node::{NodeOptions, run_to_end};
 use callboard_protocol::key::ConfigKey;
 use reqwest::Method;
 
@@ -21,7 +21,7 @@ async fn remove(url: &str, node: &str) -> Result<(Option<i32>, String)> {
 
 async fn a_dead_node_is_removed_and_a_living_one_is_not(engine: Engine) -> Result<()> {
     let Some(server) = for_test(engine).await? else { return Ok(()) };
-    let mut cluster = Cluster::start(&server, 1, Wiring::Direct, Setup::new()).await?;
+    let mut cluster = Cluster::start(&server, 1, Wiring::Direct, NodeOptions::new()).await?;
     let url = server.socket_url(cluster.database());
     let (code, said) = remove(&url, &id(1)).await?;
     assert!(code == Some(1) && said.contains("alive"), "{code:?} {said}");
@@ -37,7 +37,7 @@ async fn a_dead_node_is_removed_and_a_living_one_is_not(engine: Engine) -> Resul
 
 async fn a_drained_node_is_waited_for_by_nobody(engine: Engine) -> Result<()> {
     let Some(server) = for_test(engine).await? else { return Ok(()) };
-    let cluster = Cluster::start(&server, 2, Wiring::Direct, Setup::new()).await?;
+    let cluster = Cluster::start(&server, 2, Wiring::Direct, NodeOptions::new()).await?;
     let key = ConfigKey::new("public", "app", "a")?;
     let clients = cluster.clients();
     let (stays, goes) = (&clients[0], &clients[1]);
@@ -65,7 +65,7 @@ async fn a_drained_node_is_waited_for_by_nobody(engine: Engine) -> Result<()> {
 
 async fn nacos_clients_are_told_of_every_node(engine: Engine) -> Result<()> {
     let Some(server) = for_test(engine).await? else { return Ok(()) };
-    let cluster = Cluster::start(&server, 2, Wiring::Direct, Setup::new()).await?;
+    let cluster = Cluster::start(&server, 2, Wiring::Direct, NodeOptions::new()).await?;
     let mut addresses: Vec<String> = cluster.members().map(|member| member.node.address().to_string()).collect();
     addresses.sort_unstable();
     for member in cluster.members() {

@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, PoolMode, Pooler, for_test};
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use callboard_protocol::key::ConfigKey;
 
 async fn server() -> Result<Option<DatabaseServer>> {
@@ -21,7 +21,7 @@ async fn a_pooler_that_keeps_sessions_serves() -> Result<()> {
     let Some(server) = server().await? else { return Ok(()) };
     let pooler = Pooler::start(&server, PoolMode::Session).await?;
     let key = ConfigKey::new("public", "shop", "prices.yaml").unwrap();
-    let mut node = Node::start(Setup::new().variable("CALLBOARD_DATABASE_URL", &pooler.url("d"))).await?;
+    let mut node = Node::start(NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &pooler.url("d"))).await?;
     for turn in 0..20 {
         assert!(node.client().put(&key, format!("apple: {turn}")).send().await?.status < 300);
     }

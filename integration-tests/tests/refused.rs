@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use callboard_integration_tests::client::{Answer, Client, path};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::raw::Connection;
 use callboard_protocol::content::MAX_CONTENT;
 use callboard_protocol::key::ConfigKey;
@@ -31,7 +31,7 @@ fn refused(answer: &Answer, status: u16, codes: &[&str], what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn illegal_names_are_refused_by_every_method() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let long = |length| "n".repeat(length);
     let names = [
@@ -75,7 +75,7 @@ async fn illegal_names_are_refused_by_every_method() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_is_empty_blank_binary_or_too_long_is_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for bad in [&b""[..], b" \r\n\t ", b"\xff\xfe", b"ok \xc3\x28"] {
         let answer = client.put(&key("a"), bad).send().await?;
@@ -91,7 +91,7 @@ async fn content_that_is_empty_blank_binary_or_too_long_is_refused() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_types_and_types_that_are_no_configuration_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let image = client.put(&key("a"), "x").header("Content-Type", "image/png").send().await?;
     refused(&image, 415, &["unsupported_type"], "image/png");
@@ -109,7 +109,7 @@ async fn content_types_and_types_that_are_no_configuration_are_refused() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_outside_their_rules_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     client.put(&key("a"), "x").send().await?.expect(201)?;
     let config = path(&key("a"));
@@ -166,7 +166,7 @@ async fn parameters_outside_their_rules_are_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conditions_and_waits_that_make_no_sense_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     client.put(&key("a"), "x").send().await?.expect(201)?;
     for condition in ["abc", "\"abc\"", "\"v\"", "\"vx\"", "\"v-1\"", "\"", "", "v1", "\"v99999999999999999999999\""] {
@@ -207,7 +207,7 @@ async fn conditions_and_waits_that_make_no_sense_are_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn namespaces_that_are_no_json_or_break_a_rule_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let post = |body: &'static str| {
         client.request(Method::POST, "/api/v1/namespaces").header("Content-Type", "application/json").body(body)
@@ -227,7 +227,7 @@ async fn namespaces_that_are_no_json_or_break_a_rule_are_refused() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_routes_are_404_and_wrong_methods_405_with_what_is_allowed() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for path in ["/", "/nothing", "/api", "/api/v1", "/api/v2/namespaces", "/api/v1/namespaces/public/groups/g"] {
         refused(&client.get_path(path).send().await?, 404, &["no_such_route"], path);
@@ -258,7 +258,7 @@ async fn absent(client: &Client, data_id: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_cut_short_is_400_and_stores_nothing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.address()).await?;
     let head = format!("PUT {} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nonly this", path(&key("cut")));
     connection.send(head.as_bytes()).await?;
@@ -269,7 +269,7 @@ async fn a_body_that_is_cut_short_is_400_and_stores_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_dawdles_is_408_and_stores_nothing() -> Result<()> {
-    let node = Node::start(Setup::new().flag("http-body-timeout", "200ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("http-body-timeout", "200ms")).await?;
     let mut connection = Connection::open(node.address()).await?;
     let head = format!("PUT {} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nonly this", path(&key("slow")));
     connection.send(head.as_bytes()).await?;
@@ -279,7 +279,7 @@ async fn a_body_that_dawdles_is_408_and_stores_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_dawdles_is_408() -> Result<()> {
-    let node = Node::start(Setup::new().flag("http-read-timeout", "200ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("http-read-timeout", "200ms")).await?;
     let mut connection = Connection::open(node.address()).await?;
     connection.send(b"GET /healthz HTTP/1.1\r\nHost:").await?;
     assert_eq!(connection.status().await?, 408);
@@ -288,7 +288,7 @@ async fn a_head_that_dawdles_is_408() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_is_no_http_is_answered_4xx_and_the_node_goes_on() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let huge = format!("GET /healthz HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(300_000));
     let garbled = [
         "GARBAGE\r\n\r\n",

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use callboard_integration_tests::client::{Answer, Client, path};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use reqwest::Method;
@@ -36,7 +36,7 @@ fn version(body: &Value) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_reads_back_byte_for_byte_with_its_headers() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let content = "port: 8080\r\nname: \u{00e4}\u{1f600}\n\n";
     let put =
@@ -68,7 +68,7 @@ async fn a_publish_reads_back_byte_for_byte_with_its_headers() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_again_changes_nothing_and_other_metadata_does() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = publish(&client, &key("a"), "x").await?;
     let again = publish(&client, &key("a"), "x").await?;
@@ -82,7 +82,7 @@ async fn the_same_again_changes_nothing_and_other_metadata_does() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_type_comes_from_query_or_content_type_and_is_kept_when_nobody_says() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let kind = async |name: &str| -> Result<String> {
         let answer = client.get(&key(name)).send().await?.expect(200)?;
@@ -102,7 +102,7 @@ async fn a_type_comes_from_query_or_content_type_and_is_kept_when_nobody_says() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_of_what_the_client_has_is_304() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let body = publish(&client, &key("a"), "x").await?;
     let (md5, version) = (body["md5"].as_str().unwrap(), version(&body));
@@ -125,7 +125,7 @@ async fn a_read_of_what_the_client_has_is_304() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compare_and_set_takes_the_present_state_only() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = publish(&client, &key("a"), "one").await?;
     let one = format!("\"{}\"", first["md5"].as_str().unwrap());
@@ -150,7 +150,7 @@ async fn compare_and_set_takes_the_present_state_only() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_configuration_is_absent_under_the_version_of_its_removal() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let never = client.get(&key("a")).send().await?.expect(404)?;
     assert_eq!((never.code().as_str(), never.version()), ("not_found", Some(0)));
@@ -175,7 +175,7 @@ async fn a_removed_configuration_is_absent_under_the_version_of_its_removal() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotency_key_gives_the_first_result_again() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let put = |content: &'static str, name: &str| client.put(&key("a"), content).header("Idempotency-Key", name);
     let first = checked(put("one", "k1").send().await?)?;
@@ -206,7 +206,7 @@ async fn listed(client: &Client, query: &[(&str, &str)]) -> Result<Vec<String>> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_filter_and_page_without_gap_or_repetition() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     for data_id in ["db.url", "db.user", "db.password", "web.port", "web.host"] {
         publish(&client, &key(data_id), data_id).await?;
@@ -259,7 +259,7 @@ async fn lists_filter_and_page_without_gap_or_repetition() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_tells_every_change_newest_first() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = publish(&client, &key("a"), "one").await?;
     let noted = client.put(&key("a"), "two").query("note", "why").query("application", "shop").query("tags", "b,a");
@@ -306,7 +306,7 @@ async fn the_history_tells_every_change_newest_first() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn namespaces_are_made_edited_counted_and_removed_when_empty() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let all = "/api/v1/namespaces";
     let one = |id: &str| format!("{all}/{id}");

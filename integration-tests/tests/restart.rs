@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
 
@@ -15,7 +15,7 @@ fn key(data_id: &str) -> ConfigKey {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_there_after_a_clean_restart_and_after_a_kill() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut version = 0;
     for clean in [true, false] {
         let put = node.client().put(&key("a"), format!("before a clean end: {clean}")).send().await?;
@@ -37,7 +37,7 @@ async fn everything_is_there_after_a_clean_restart_and_after_a_kill() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_answers_held_requests_and_exits_with_zero() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let version = client.put(&key("a"), "x").send().await?.version().unwrap();
     let waiting = tokio::spawn(client.wait(&key("a"), version, 60).send());
@@ -57,7 +57,7 @@ async fn sigterm_answers_held_requests_and_exits_with_zero() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_under_way_are_finished_before_the_end() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let publishing: Vec<_> = (0..32)
         .map(|n| {
@@ -104,7 +104,7 @@ async fn refused(arguments: &[&str], environment: &[(&str, &str)], named: &[&str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_data_directory_is_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let data_dir = node.data_dir();
     let data_dir = data_dir.to_str().unwrap();
     refused(&["serve", "--http-addr", "127.0.0.1:0", "--data-dir", data_dir], &[], &[data_dir]).await?;
@@ -150,7 +150,7 @@ async fn an_unreachable_database_is_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_node_goes_on_where_it_was() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     client.put(&key("a"), "x").send().await?.expect(201)?;
     node.pause()?;

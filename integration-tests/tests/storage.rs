@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
 use callboard_integration_tests::binary;
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -49,7 +49,7 @@ fn limit_files(node: &Node, bytes: Option<u64>) -> Result<()> {
 /// What can't be logged is lost; the node goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_without_room_stops_nothing() -> Result<()> {
-    let mut node = Node::start(Setup::new().logs_to(Path::new("/dev/full"))).await?;
+    let mut node = Node::start(NodeOptions::new().logs_to(Path::new("/dev/full"))).await?;
     let mut acknowledged = Acknowledged::new();
     for number in 0..5 {
         assert_eq!(publish(&node, &mut acknowledged, &format!("k{number}"), "here").await?, 201);
@@ -83,7 +83,7 @@ fn a_command_that_can_not_say_what_it_did_ends_as_it_did_otherwise() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_may_not_grow_are_a_full_disk_and_nothing_acknowledged_is_lost() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut acknowledged = Acknowledged::new();
     for number in 0..5 {
         assert_eq!(publish(&node, &mut acknowledged, &format!("k{number}"), "before").await?, 201);
@@ -121,11 +121,11 @@ async fn files_that_may_not_grow_are_a_full_disk_and_nothing_acknowledged_is_los
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_under_another_node_id_takes_the_file_over() -> Result<()> {
-    let mut node = Node::start(Setup::new().flag("node-id", "first")).await?;
+    let mut node = Node::start(NodeOptions::new().flag("node-id", "first")).await?;
     let mut acknowledged = Acknowledged::new();
     assert_eq!(publish(&node, &mut acknowledged, "a", "1").await?, 201);
     node.kill()?;
-    node.set_up(Setup::new().flag("node-id", "second"));
+    node.set_up(NodeOptions::new().flag("node-id", "second"));
     node.start_again().await?;
     holds(&node, &acknowledged).await?;
     assert_eq!(publish(&node, &mut acknowledged, "a", "2").await?, 200);
@@ -135,7 +135,7 @@ async fn a_start_under_another_node_id_takes_the_file_over() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_served_is_refused_by_any_other_name() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let elsewhere = tempfile::tempdir()?;
     let (database, data_dir) = (node.data_dir().join("callboard.db"), elsewhere.path().join("data"));
     let [symbolic, hard] = ["symbolic.db", "hard.db"].map(|name| elsewhere.path().join(name));
@@ -179,7 +179,7 @@ async fn keep_publishing(node: &Node, acknowledged: &Arc<Mutex<Acknowledged>>) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_amid_publishers_has_all_that_was_acknowledged_before_its_end() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let files = tempfile::tempdir()?;
     let acknowledged = Arc::new(Mutex::new(Acknowledged::new()));
     let publishers = keep_publishing(&node, &acknowledged).await;
@@ -213,7 +213,7 @@ async fn a_backup_amid_publishers_has_all_that_was_acknowledged_before_its_end()
     assert_eq!(node.client().get(&key("later")).send().await?.status, 404);
     let after = node.client().put(&key("after"), "x").send().await?.expect(201)?.version();
     assert!(after > highest, "a version is never given again: {after:?} after {highest:?}");
-    let mut other = Node::start(Setup::new()).await?;
+    let mut other = Node::start(NodeOptions::new()).await?;
     assert_eq!(other.terminate().await?.code(), Some(0));
     run(&["restore", "--data-dir", other.data_dir().to_str().unwrap(), backup_text]).await?;
     other.start_again().await?;
@@ -238,7 +238,7 @@ async fn last_before(file: &Path, acknowledged: &Arc<Mutex<Acknowledged>>) -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_backup_is_refused_and_nothing_is_changed() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut acknowledged = Acknowledged::new();
     assert_eq!(publish(&node, &mut acknowledged, "a", "1").await?, 201);
     assert_eq!(node.terminate().await?.code(), Some(0));

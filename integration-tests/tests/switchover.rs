@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, Options, can_start};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_protocol::key::ConfigKey;
 
@@ -69,7 +69,7 @@ async fn survives(
 ) -> Result<()> {
     let hosts = format!("{},{}", primary.address(), standby.address());
     let url = primary.url(DATABASE).replace(&primary.address().to_string(), &hosts);
-    let setup = Setup::new().variable("CALLBOARD_DATABASE_URL", &url).flag("cache-max-bytes", "4KiB");
+    let setup = NodeOptions::new().variable("CALLBOARD_DATABASE_URL", &url).flag("cache-max-bytes", "4KiB");
     let node = Node::start(setup).await?;
     let seen = Seen::default();
     let watched = async {

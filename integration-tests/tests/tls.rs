@@ -13,7 +13,7 @@ use callboard_client::{Client as SessionClient, Options, Publish, Tls};
 use callboard_integration_tests::client::Client;
 use callboard_integration_tests::grpc::{Connection, Sdk, md5};
 use callboard_integration_tests::metrics::{sum, until_held};
-use callboard_integration_tests::node::{Node, Setup, run_to_end};
+use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
 use callboard_integration_tests::raw;
 use callboard_integration_tests::session::{Session, framed, hello};
 use callboard_integration_tests::tls::{Authority, HOST, client, connect};
@@ -156,9 +156,10 @@ async fn where_tls_is_mutual_a_client_shows_a_certificate_of_the_right_authority
 async fn a_start_with_files_that_cannot_be_used_is_refused_by_their_name() -> Result<()> {
     let (authority, other) = (Authority::make().await?, Authority::make().await?);
     let certificate = authority.path("localhost.pem");
-    let mixed = Setup::new().flag("tls-certificate", &certificate).flag("tls-key", &other.path("localhost-key.pem"));
-    let missing = Setup::new().flag("tls-certificate", "/nowhere/c.pem").flag("tls-key", "/nowhere/k.pem");
-    let alone = Setup::new().flag("tls-certificate", &certificate);
+    let mixed =
+        NodeOptions::new().flag("tls-certificate", &certificate).flag("tls-key", &other.path("localhost-key.pem"));
+    let missing = NodeOptions::new().flag("tls-certificate", "/nowhere/c.pem").flag("tls-key", "/nowhere/k.pem");
+    let alone = NodeOptions::new().flag("tls-certificate", &certificate);
     for (setup, says) in [(mixed, "is not that of"), (missing, "cannot read /nowhere/c.pem"), (alone, "tls.key")] {
         let refusal = Node::start_or_refuse(setup, poll::SOON).await?.context("the node starts")?;
         assert!(refusal.contains(says), "{refusal}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use callboard_integration_tests::client::{Client, Event, Watch};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -35,7 +35,7 @@ async fn expect_config(watch: &mut Watch, data_id: &str, version: u64, content: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_gives_the_present_state_and_then_every_change() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = publish(&client, "a", "one").await?;
     let mut watch = client.watch("namespace=public&group=app&dataId=a", None).await?;
@@ -51,7 +51,7 @@ async fn a_stream_gives_the_present_state_and_then_every_change() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_a_key_that_is_not_there_yet_hears_of_its_birth() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut watch = client.watch("group=app&dataId=a", None).await?;
     assert_eq!(watch.next(QUIET).await?, None);
@@ -61,7 +61,7 @@ async fn a_stream_of_a_key_that_is_not_there_yet_hears_of_its_birth() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_covers_present_and_future_keys_and_nothing_else() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = publish(&client, "db.url", "1").await?;
     publish(&client, "web.port", "1").await?;
@@ -89,7 +89,7 @@ async fn take(watch: &mut Watch, count: usize, seen: &mut BTreeMap<String, u64>)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_where_it_broke_off_without_loss_or_repetition() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut newest = BTreeMap::new();
     for n in 0..20 {
@@ -116,7 +116,7 @@ async fn a_stream_goes_on_where_it_broke_off_without_loss_or_repetition() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_while_nobody_listened_comes_once_at_the_next_connection() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     publish(&client, "a", "1").await?;
     let last = publish(&client, "b", "1").await?;
@@ -135,7 +135,7 @@ async fn what_changed_while_nobody_listened_comes_once_at_the_next_connection() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_is_no_longer_in_the_feed_gives_a_reset_and_the_present_states() -> Result<()> {
-    let mut node = Node::start(Setup::new().flag("history-retention", "1s")).await?;
+    let mut node = Node::start(NodeOptions::new().flag("history-retention", "1s")).await?;
     let old = publish(&node.client(), "a", "0").await?;
     // Old changes are dropped on a schedule that also has its turn at every start.
     let reset = poll::until("the feed forgets old changes", poll::SOON * 2, async || {
@@ -155,7 +155,7 @@ async fn a_place_that_is_no_longer_in_the_feed_gives_a_reset_and_the_present_sta
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_stream_has_a_heartbeat() -> Result<()> {
-    let node = Node::start(Setup::new().flag("watch-heartbeat", "50ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("watch-heartbeat", "50ms")).await?;
     let mut watch = node.client().watch("group=app&dataId=a", None).await?;
     poll::until("a heartbeat", poll::SOON, async || {
         assert_eq!(watch.next(Duration::from_millis(20)).await?, None);
@@ -166,7 +166,7 @@ async fn a_silent_stream_has_a_heartbeat() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_read_wakes_up_within_a_second_of_the_change() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let first = publish(&client, "a", "one").await?;
     let waiting = tokio::spawn(client.wait(&key("a"), first, 30).send());
@@ -201,7 +201,7 @@ async fn held<T>(client: &Client, waiting: &tokio::task::JoinHandle<T>) -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_read_ends_as_named_when_nothing_happens() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let begin = Instant::now();
     let absent = client.wait(&key("a"), 0, 1).send().await?.expect(404)?;

@@ -48,7 +48,7 @@ impl Sequencer {
     }
 
     /// Takes a span, from an event or from the feed, and returns what can now be delivered, in revision order.
-    pub fn hear(&mut self, span: Span) -> Vec<SharedState> {
+    pub fn receive(&mut self, span: Span) -> Vec<SharedState> {
         let mut ready = Vec::new();
         self.take(span, &mut ready);
         while let Some((&after, _)) = self.waiting.first_key_value()

@@ -9,14 +9,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use checks::Counters;
+use event_loop::Simulation;
 use variants::Broken;
-use world::World;
 
 mod cache_writer;
 mod checks;
 mod clients;
 mod database;
 mod driving;
+mod event_loop;
 mod faults;
 mod feed;
 mod mail;
@@ -30,7 +31,6 @@ mod routing;
 mod steps;
 mod variants;
 mod work;
-mod world;
 
 /// How many runs are made when nobody says.
 const SEEDS: u64 = 10_000;
@@ -43,19 +43,19 @@ fn setting(name: &str) -> Option<u64> {
 
 /// Runs one seed. Says what is broken, if anything.
 fn run(seed: u64, broken: Broken) -> (Option<String>, Counters) {
-    let mut world = World::new(seed, broken, false);
-    world.run();
-    world.checks.counters.events = u64::from(world.events);
-    (world.checks.violation, world.checks.counters)
+    let mut simulation = Simulation::new(seed, broken, false);
+    simulation.run();
+    simulation.checks.counters.events = u64::from(simulation.events);
+    (simulation.checks.violation, simulation.checks.counters)
 }
 
 /// Runs one seed again and prints what happens.
 fn replay(seed: u64, broken: Broken) -> Option<String> {
-    let mut world = World::new(seed, broken, true);
-    world.run();
-    world.take_log().iter().for_each(|line| println!("{line}"));
-    println!("seed {seed}: {} events, {:?}", world.events, world.checks.violation);
-    world.checks.violation
+    let mut simulation = Simulation::new(seed, broken, true);
+    simulation.run();
+    simulation.take_log().iter().for_each(|line| println!("{line}"));
+    println!("seed {seed}: {} events, {:?}", simulation.events, simulation.checks.violation);
+    simulation.checks.violation
 }
 
 #[test]

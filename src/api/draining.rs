@@ -126,11 +126,11 @@ impl Draining {
     pub(crate) async fn leave(&self, node: &Node) {
         // First: a publish that came in while the row goes could not be finished either.
         self.state.has_left.store(true, Ordering::Release);
-        if let Err(error) = ask(&node.lease_keeper, lease_keeper::Leave, LEAVE_DEADLINE).await {
+        if let Err(error) = ask(&node.lease_keeper, lease_keeper::ReleaseMembership, LEAVE_DEADLINE).await {
             tracing::warn!(%error, "the membership could not be given back; the others fence it in time");
         }
         if let Some(gossip) = &node.gossip
-            && let Err(error) = ask(gossip, gossip::Leave, DEADLINE).await
+            && let Err(error) = ask(gossip, gossip::LeaveCluster, DEADLINE).await
         {
             tracing::warn!(%error, "the other nodes were not told that this one is gone");
         }

@@ -70,6 +70,6 @@ async fn hand_over(
     let (reply, outcome) = oneshot::channel();
     // Not asked but sent: a message whose asker is gone would be skipped. The reply channel brings the outcome.
     state.worker.node.conf_manager.do_send(Publish { unit: Arc::new(unit), reply });
-    let outcome = tokio::time::timeout(state.shared.limits.publish_wait, outcome).await;
+    let outcome = tokio::time::timeout(state.shared.options.publish_wait, outcome).await;
     Ok((request_id, outcome.ok().and_then(Result::ok)))
 }

@@ -17,7 +17,7 @@ use crate::settings::Settings;
 
 /// What the settings say about requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub(crate) struct Options {
     pub(crate) body_timeout: Duration,
     pub(crate) publish_wait: Duration,
     pub(crate) heartbeat: Duration,
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) address: SocketAddr,
     /// Under which names it is asked.
     pub(crate) hosts: OwnHosts,
-    pub(crate) limits: Limits,
+    pub(crate) options: Options,
     pub(crate) figures: Figures,
     pub(crate) exposition: Registry,
     pub(crate) draining: Draining,
@@ -61,7 +61,7 @@ impl Shared {
         address: SocketAddr,
         (admission, draining): (Arc<Admission>, Draining),
     ) -> Self {
-        let limits = Limits {
+        let options = Options {
             body_timeout: settings.http.body_timeout,
             publish_wait: settings.publish.patience(),
             heartbeat: settings.watch.heartbeat,
@@ -74,7 +74,7 @@ impl Shared {
         let exposition = figures.exposition(node);
         // There is no authentication: what reaches a loopback address is trusted, so it has to be known who does.
         let hosts = OwnHosts::new(!address.ip().is_loopback(), &settings.http.allowed_hosts);
-        Self { address, hosts, limits, figures, exposition, draining, admission }
+        Self { address, hosts, options, figures, exposition, draining, admission }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::api::error::ApiError;
 
 /// How a body is to be read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct Options {
     /// Longest body, in bytes.
     pub(crate) max: usize,
     /// How long it may go without progress.
@@ -26,25 +26,25 @@ pub(crate) struct Limits {
 ///
 /// # Errors
 /// A problem when it is encoded, too long, cut short or too slow.
-pub(crate) async fn read(headers: &HeaderMap, payload: &mut Payload, limits: Limits) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(headers: &HeaderMap, payload: &mut Payload, options: Options) -> Result<Bytes, ApiError> {
     refuse_encoded(headers)?;
     let announced = announced(headers);
-    if announced.is_some_and(|length| length > limits.max) {
-        return Err(too_large(limits.max));
+    if announced.is_some_and(|length| length > options.max) {
+        return Err(too_large(options.max));
     }
     let mut body = BytesMut::new();
     loop {
-        let chunk = match timeout(limits.patience, payload.next()).await {
+        let chunk = match timeout(options.patience, payload.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(error))) => return Err(broken(&error)),
             Ok(None) => break,
             Err(_elapsed) => {
-                let detail = format!("no byte of the body came for {}", humantime::format_duration(limits.patience));
+                let detail = format!("no byte of the body came for {}", humantime::format_duration(options.patience));
                 return Err(ApiError::new(ErrorCode::BodyTimeout, detail).closing());
             }
         };
-        if body.len() + chunk.len() > limits.max {
-            return Err(too_large(limits.max));
+        if body.len() + chunk.len() > options.max {
+            return Err(too_large(options.max));
         }
         if body.is_empty() {
             // Only once something came: an announcement alone takes no memory.

@@ -26,5 +26,5 @@ pub(crate) fn mark(reading: &Reading, mut response: HttpResponse) -> HttpRespons
 /// Reads `key`; the newest state, unless nothing but an old one can be had and the settings allow that.
 pub(crate) async fn read(state: &State, key: ConfigKey) -> Result<Reading, Unread> {
     let reader = &state.worker.reader;
-    reading::read((reader, reader), key, READ_DEADLINE, state.shared.limits.serve_stale).await
+    reading::read((reader, reader), key, READ_DEADLINE, state.shared.options.serve_stale).await
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::api::state::Limits;
+use crate::api::state::Options;
 
 mod routes;
 
@@ -40,11 +40,11 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) async fn start() -> Self {
-        Self::waiting_for_publishes(|limits| limits.publish_wait).await
+        Self::waiting_for_publishes(|options| options.publish_wait).await
     }
 
     /// A node whose callers wait for publishes for as long as `wait` makes of its limits.
-    async fn waiting_for_publishes(wait: fn(&Limits) -> Duration) -> Self {
+    async fn waiting_for_publishes(wait: fn(&Options) -> Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::default();
         let url = settings.database.sqlite_url(dir.path());
@@ -84,7 +84,7 @@ impl Rig {
         let address = settings.http.addr;
         let told = ClientAddresses { http: address, tcp: address, grpc: address };
         let mut shared = Shared::new(&node, &settings, address, (admission, draining.clone()));
-        shared.limits.publish_wait = wait(&shared.limits);
+        shared.options.publish_wait = wait(&shared.options);
         let shared = Arc::new(shared);
         let data = web::Data::new(State::start(&node, 0, &shared));
         let sessions = web::Data::new(session::Door::new(&data, &settings, told));

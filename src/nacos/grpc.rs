@@ -18,7 +18,7 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callboard_actors::session::grpc::{Limits, Setup};
+use callboard_actors::session::grpc::{Options, Shared};
 use callboard_protocol::session::pace::Allowance;
 
 use self::transport::Door;
@@ -37,7 +37,7 @@ const PUBLISH: Duration = Duration::from_millis(2_500);
 /// What the worker thread of `state` has for clients of Nacos. `memory` is that of the node.
 pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) -> Door {
     let (worker, session) = (&state.worker, &settings.session);
-    let limits = Limits {
+    let options = Options {
         listens: settings.grpc.max_listens,
         allowance: Allowance { frames: session.max_frames, bytes: session.max_bytes.bytes() },
         write: session.write_timeout,
@@ -45,15 +45,15 @@ pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) ->
         publish: PUBLISH.min(settings.publish.patience()),
         serve_stale: settings.cache.serve_stale,
     };
-    let setup = Setup {
-        limits,
-        neighbours: worker.neighbours(),
+    let shared = Shared {
+        options,
+        deps: worker.deps(),
         clock: worker.node.clock.clone(),
         push: worker.node.metrics.push.clone(),
         grpc: worker.node.metrics.grpc.clone(),
     };
     Door {
-        setup: Arc::new(setup),
+        shared: Arc::new(shared),
         spec: state.spec_of_many("grpc_session"),
         admission: Arc::clone(&state.shared.admission),
         memory: memory.clone(),

@@ -121,10 +121,10 @@ async fn accept(listener: TcpListener, config: Arc<LinkConfig>, links: Addr<Peer
         match listener.accept().await {
             Ok((mut stream, from)) => {
                 let (config, links, metrics) = (Arc::clone(&config), links.clone(), metrics.clone());
-                lobby.admit(|seat| async move {
+                lobby.admit(|slot| async move {
                     match receive(&mut stream, &config).await {
                         Ok(peer) => {
-                            drop(seat);
+                            drop(slot);
                             let link = Link::new(peer.hello.node.clone(), Direction::Accepted);
                             carry(stream, peer, link, links).await;
                         }

@@ -93,7 +93,7 @@ pub(super) async fn drain(call: Call) -> Answer {
     call.query(&[])?;
     let (node, shared) = (&call.state.worker.node, &call.state.shared);
     tracing::info!("draining: the node leaves the cluster");
-    let end = Instant::now() + shared.limits.grace;
+    let end = Instant::now() + shared.options.grace;
     let released = shared.draining.drain(node).await;
     while ask(&node.conf_manager, CountOpen, DEADLINE).await? > 0 {
         if Instant::now() >= end {

@@ -148,8 +148,8 @@ async fn json_body<T: DeserializeOwned>(call: &mut Call) -> Result<T, ApiError> 
     if !essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
         return Err(ApiError::new(ErrorCode::UnsupportedType, "send Content-Type: application/json"));
     }
-    let limits = body::Limits { max: MAX_BODY, patience: call.state.shared.limits.body_timeout };
-    let bytes = body::read(call.request.headers(), &mut call.payload, limits).await?;
+    let options = body::Options { max: MAX_BODY, patience: call.state.shared.options.body_timeout };
+    let bytes = body::read(call.request.headers(), &mut call.payload, options).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("the body is not as described, at line {} column {}", error.line(), error.column());
         ApiError::new(ErrorCode::MalformedRequest, detail)

@@ -71,8 +71,8 @@ pub(super) async fn put(mut call: Call) -> Answer {
     let condition = condition::of_put(if_match.as_deref(), if_none_match.as_deref())?;
     let request_id = request_id(lines)?;
     let origin = origin(&call, note)?;
-    let limits = body::Limits { max: MAX_CONTENT, patience: call.state.shared.limits.body_timeout };
-    let bytes = body::read(call.request.headers(), &mut call.payload, limits).await?;
+    let options = body::Options { max: MAX_CONTENT, patience: call.state.shared.options.body_timeout };
+    let bytes = body::read(call.request.headers(), &mut call.payload, options).await?;
     let change = Change::Put { content: Content::new(bytes)?, edit: Box::new(edit.checked()?) };
     publish(&call.state, KeyWrite { key, condition, change }, request_id, origin).await
 }

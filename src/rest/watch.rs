@@ -66,22 +66,22 @@ pub(super) async fn watch(call: Call) -> Answer {
 /// Starts the session that fills the channel.
 fn open(state: &State, selector: Selector, resume: Option<Version>, identity: ClientIdentity) -> mpsc::Receiver<Frame> {
     let worker = &state.worker;
-    let neighbours = Deps {
+    let deps = Deps {
         coordinator: worker.coordinator.clone(),
         snapshot: worker.store.clone().recipient(),
         feed: worker.store.clone().recipient(),
         metrics: worker.node.metrics.push.clone(),
     };
     let (frames, coming) = mpsc::channel(BUFFER);
-    let limits = &state.shared.limits;
+    let options = &state.shared.options;
     let outlet = Rc::new(Outlet::new(frames, resume));
     let number = state.shared.admission.number();
     // A stream has no other name.
     let id = ClientId(format!("stream-{}-{}", identity.address, number.0).into());
     let client = Arc::new(Client { id, kind: ClientKind::Stream, identity, software: String::new() });
-    let (heartbeat, max_keys, since) = (limits.heartbeat, limits.max_keys, worker.node.clock.wall());
+    let (heartbeat, max_keys, since) = (options.heartbeat, options.max_keys, worker.node.clock.wall());
     let request = StreamRequest { selector, heartbeat, max_keys, outlet, number, client, since };
-    start(&state.spec_of_many("stream_session"), move |_| StreamSession::new(request.clone(), neighbours.clone()));
+    start(&state.spec_of_many("stream_session"), move |_| StreamSession::new(request.clone(), deps.clone()));
     coming
 }
 
@@ -123,7 +123,7 @@ impl Stream for Events {
 /// The data of an event; what is absent is left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+struct EventData<'a> {
     namespace: &'a str,
     group: &'a str,
     data_id: &'a str,
@@ -149,7 +149,7 @@ fn event(frame: &Frame, client: &ClientIdentity) -> Bytes {
 
 fn state_event(state: &ConfigState, resume_after: Version, client: &ClientIdentity) -> Bytes {
     let content = gray::select(state, client).map(|(_, content)| content);
-    let told = Told {
+    let data = EventData {
         namespace: state.key.namespace(),
         group: state.key.group(),
         data_id: state.key.data_id(),
@@ -163,7 +163,7 @@ fn state_event(state: &ConfigState, resume_after: Version, client: &ClientIdenti
     let mut text = BytesMut::with_capacity(256 + content.map_or(0, |content| content.bytes().len()));
     text.put_slice(format!("id: {resume_after}\nevent: {name}\ndata: ").as_bytes());
     // JSON escapes line breaks, so the data is one line.
-    if let Err(error) = serde_json::to_writer((&mut text).writer(), &told) {
+    if let Err(error) = serde_json::to_writer((&mut text).writer(), &data) {
         tracing::error!(%error, "an event can't be written as JSON");
         return Bytes::from_static(b": an event could not be written\n\n");
     }

@@ -18,16 +18,16 @@ use callboard_protocol::write_request::Refusal;
 use crate::api::cluster::elsewhere;
 use crate::api::error::ApiError;
 use crate::api::paging;
-use crate::session::Facts;
+use crate::session::Welcome;
 
 /// Longest frame of a push that is kept for the next session, in bytes: all but what an odd name makes longer.
 const MAX_KEPT: usize = MAX_PUSHED + 4 * 1024;
 
 /// The message that says this.
-pub(super) async fn envelope(said: OutboundMessage, facts: &Facts) -> Envelope {
+pub(super) async fn envelope(said: OutboundMessage, welcome: &Welcome) -> Envelope {
     let OutboundMessage { id, answer } = said;
     let kind = match answer {
-        Answer::Welcome(version) => Kind::Welcome(welcome(version, facts).await),
+        Answer::Welcome(version) => Kind::Welcome(welcome_message(version, welcome).await),
         Answer::Config(state, content) => Kind::Config(config(&state, content.as_ref())),
         Answer::Page(found, listing) => Kind::Page(page(found, &listing)),
         Answer::Published { key, outcome, replayed } => Kind::Published(proto::Published {
@@ -50,15 +50,15 @@ pub(super) async fn envelope(said: OutboundMessage, facts: &Facts) -> Envelope {
     Envelope { id, kind: Some(kind) }
 }
 
-async fn welcome(version: u16, facts: &Facts) -> proto::Welcome {
-    let mut nodes = vec![facts.tcp.to_string()];
-    nodes.extend(elsewhere(&facts.node).await);
+async fn welcome_message(version: u16, welcome: &Welcome) -> proto::Welcome {
+    let mut nodes = vec![welcome.tcp.to_string()];
+    nodes.extend(elsewhere(&welcome.node).await);
     proto::Welcome {
         version: u32::from(version),
-        node: facts.node.id.to_string(),
-        idle_timeout_ms: u64::try_from(facts.idle.as_millis()).unwrap_or(u64::MAX),
-        max_watches: u32::try_from(facts.max_watches).unwrap_or(u32::MAX),
-        http: facts.http.to_string(),
+        node: welcome.node.id.to_string(),
+        idle_timeout_ms: u64::try_from(welcome.idle.as_millis()).unwrap_or(u64::MAX),
+        max_watches: u32::try_from(welcome.max_watches).unwrap_or(u32::MAX),
+        http: welcome.http.to_string(),
         nodes,
     }
 }

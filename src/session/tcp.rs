@@ -23,7 +23,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
-use crate::session::{Door, Facts, Peer, answer, request};
+use crate::session::{Door, Peer, Welcome, answer, request};
 use crate::tls::Stream;
 
 /// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
@@ -46,19 +46,19 @@ pub(crate) fn serve(door: &Door, stream: Stream) {
     let Ok(address) = stream.peer_addr() else { return };
     let peer = Peer { address: address.ip().to_string(), kind: ClientKind::Tcp };
     let stream = BothEnds(Rc::new(RefCell::new(stream)));
-    let (facts, patience) = (Arc::clone(&door.facts), door.write_timeout);
-    let mut mouth = TcpMouth { stream: stream.clone(), facts, patience };
+    let (welcome, patience) = (Arc::clone(&door.welcome), door.write_timeout);
+    let mut writer = TcpWriter { stream: stream.clone(), welcome, patience };
     let refusal = door.draining.refuse_new().is_err().then_some(Fault::Leaving);
     match (refusal, door.admission.admit()) {
         (None, Some(place)) => {
-            let ear = TcpEar { stream, buffer: BytesMut::new(), peer };
-            door.start((ClientKind::Tcp, place), (Box::new(ear), Box::new(mouth)));
+            let reader = TcpReader { stream, buffer: BytesMut::new(), peer };
+            door.start((ClientKind::Tcp, place), (Box::new(reader), Box::new(writer)));
         }
         (refusal, _) => {
             let fault = refusal.unwrap_or(Fault::TooManySessions);
             drop(actix_rt::spawn(async move {
-                if mouth.say(vec![OutboundMessage { id: 0, answer: Answer::Failed(fault) }]).await.is_ok() {
-                    mouth.close().await;
+                if writer.send(vec![OutboundMessage { id: 0, answer: Answer::Failed(fault) }]).await.is_ok() {
+                    writer.close().await;
                 }
             }));
         }
@@ -90,14 +90,14 @@ impl AsyncWrite for BothEnds {
     }
 }
 
-struct TcpEar {
+struct TcpReader {
     stream: BothEnds,
     buffer: BytesMut,
     peer: Peer,
 }
 
-impl TcpEar {
-    async fn next(&mut self) -> Option<Result<InboundMessage, Broken>> {
+impl TcpReader {
+    async fn read_message(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
             match frame::split(&mut self.buffer) {
                 Ok(Some(frame)) => return Some(self.understand(frame)),
@@ -144,20 +144,20 @@ fn broken(error: &FrameError) -> Broken {
     Broken::Form(code, error.to_string())
 }
 
-impl MessageReader for TcpEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
-        Box::pin(self.next())
+impl MessageReader for TcpReader {
+    fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
+        Box::pin(self.read_message())
     }
 }
 
-struct TcpMouth {
+struct TcpWriter {
     stream: BothEnds,
-    facts: Arc<Facts>,
+    welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
 }
 
-impl TcpMouth {
+impl TcpWriter {
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match timeout(self.patience, self.stream.write(bytes)).await?? {
@@ -169,7 +169,7 @@ impl TcpMouth {
         timeout(self.patience, self.stream.flush()).await?
     }
 
-    async fn say_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
+    async fn send_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         let mut frames = Vec::new();
         for said in said {
             if let Answer::Push { state, content, reset } = &said.answer
@@ -179,14 +179,14 @@ impl TcpMouth {
                 continue;
             }
             let id = said.id;
-            let envelope = answer::envelope(said, &self.facts).await;
+            let envelope = answer::envelope(said, &self.welcome).await;
             match frame::encode(&envelope) {
                 Ok(frame) => frames.extend_from_slice(&frame),
                 // Only an answer with an escaped content could be: what was published fits.
                 Err(error) => {
                     let fault = Fault::Form(ErrorCode::Internal, error.to_string());
                     let failed =
-                        answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.facts).await;
+                        answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.welcome).await;
                     frames.extend(frame::encode(&failed).map_err(io::Error::other)?);
                 }
             }
@@ -207,9 +207,9 @@ impl TcpMouth {
     }
 }
 
-impl MessageWriter for TcpMouth {
-    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
-        Box::pin(self.say_all(said))
+impl MessageWriter for TcpWriter {
+    fn send(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
+        Box::pin(self.send_all(said))
     }
 
     fn close(&mut self) -> LocalBoxFuture<'_, ()> {

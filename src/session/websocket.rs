@@ -26,7 +26,7 @@ use crate::http::client;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
 use crate::session::websocket::frame_limit::FrameLimit;
-use crate::session::{Door, Facts, Peer, answer, request};
+use crate::session::{Door, Peer, Welcome, answer, request};
 
 /// The route on which a session opens.
 pub(crate) static ROUTES: [Route; 1] = [Route { opens: true, ..native!(GET "/api/v1/session", Read, open, describe) }];
@@ -49,20 +49,21 @@ async fn open(mut call: Call) -> Answer {
     let refused = |error: actix_web::Error| ApiError::new(ErrorCode::MalformedRequest, error.to_string());
     let (response, socket, messages) = actix_ws::handle(&call.request, payload).map_err(refused)?;
     let messages = messages.max_frame_size(MAX_FRAME).aggregate_continuations().max_continuation_size(MAX_FRAME);
-    let ear = SocketEar { messages, socket: socket.clone(), peer: Peer { address, kind: ClientKind::WebSocket } };
-    let mouth = SocketMouth { socket: Some(socket), facts: Arc::clone(&door.facts), patience: door.write_timeout };
-    door.start((ClientKind::WebSocket, place), (Box::new(ear), Box::new(mouth)));
+    let reader = SocketReader { messages, socket: socket.clone(), peer: Peer { address, kind: ClientKind::WebSocket } };
+    let writer =
+        SocketWriter { socket: Some(socket), welcome: Arc::clone(&door.welcome), patience: door.write_timeout };
+    door.start((ClientKind::WebSocket, place), (Box::new(reader), Box::new(writer)));
     Ok(response)
 }
 
-struct SocketEar {
+struct SocketReader {
     messages: AggregatedMessageStream,
     socket: actix_ws::Session,
     peer: Peer,
 }
 
-impl SocketEar {
-    async fn next(&mut self) -> Option<Result<InboundMessage, Broken>> {
+impl SocketReader {
+    async fn read_message(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
             match self.messages.next().await? {
                 Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text)),
@@ -118,25 +119,25 @@ fn too_long() -> Broken {
     Broken::Form(ErrorCode::FrameTooLong, format!("a message is longer than {MAX_FRAME} bytes"))
 }
 
-impl MessageReader for SocketEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
-        Box::pin(self.next())
+impl MessageReader for SocketReader {
+    fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
+        Box::pin(self.read_message())
     }
 }
 
-struct SocketMouth {
+struct SocketWriter {
     /// `None` once closed.
     socket: Option<actix_ws::Session>,
-    facts: Arc<Facts>,
+    welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
 }
 
-impl SocketMouth {
-    async fn say_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
+impl SocketWriter {
+    async fn send_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         for said in said {
-            let envelope = answer::envelope(said, &self.facts).await;
+            let envelope = answer::envelope(said, &self.welcome).await;
             let text = json::encode(&envelope).map_err(io::Error::other)?;
             // The connection takes some messages ahead; it takes no more when the client does not read.
             timeout(self.patience, socket.text(text))
@@ -147,9 +148,9 @@ impl SocketMouth {
     }
 }
 
-impl MessageWriter for SocketMouth {
-    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
-        Box::pin(self.say_all(said))
+impl MessageWriter for SocketWriter {
+    fn send(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
+        Box::pin(self.send_all(said))
     }
 
     fn close(&mut self) -> LocalBoxFuture<'_, ()> {

@@ -31,7 +31,7 @@ const MARK_WAIT: Duration = Duration::from_millis(50);
 const TIMELINE: Timeline = Timeline(1);
 const BATCH: BatchId = BatchId(Uuid::from_u128(7));
 
-struct World {
+struct Testbed {
     keeper: Addr<CacheWriter>,
     reader: Addr<CacheReader>,
     loads: Questions<Fill>,
@@ -39,7 +39,7 @@ struct World {
     clock: SharedClock,
 }
 
-impl World {
+impl Testbed {
     /// A cache that may not answer from memory.
     fn start() -> Self {
         let (registry, metrics, clock) = (Registry::new(), Metrics::default().cache, clock());
@@ -54,10 +54,10 @@ impl World {
 
     /// A cache that may answer from memory for ever and holds "a" at version 1.
     async fn with_an_entry() -> Self {
-        let mut world = Self::start();
-        world.grant(LeaseEnd::Never).await;
-        world.load("a", filled(1, &[state("a", 1, "old")])).await;
-        world
+        let mut testbed = Self::start();
+        testbed.grant(LeaseEnd::Never).await;
+        testbed.load("a", filled(1, &[state("a", 1, "old")])).await;
+        testbed
     }
 
     async fn grant(&self, ends: LeaseEnd) {
@@ -115,66 +115,66 @@ fn unavailable() -> ReadFailure {
 #[test]
 fn without_a_leave_every_read_asks_the_database() {
     run(async || {
-        let mut world = World::start();
+        let mut testbed = Testbed::start();
         for version in 1..=3 {
-            let read = world.load("a", filled(version, &[state("a", version, "x")])).await;
+            let read = testbed.load("a", filled(version, &[state("a", version, "x")])).await;
             assert_eq!(read.version, Version(version));
         }
-        assert_eq!((world.metrics.hits.get(), world.metrics.loads.get()), (0, 3));
+        assert_eq!((testbed.metrics.hits.get(), testbed.metrics.loads.get()), (0, 3));
     });
 }
 
 #[test]
 fn with_a_leave_a_key_is_loaded_once_and_a_missing_one_too() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        world.load("none", filled(1, &[state("none", 0, "")])).await;
+        let mut testbed = Testbed::with_an_entry().await;
+        testbed.load("none", filled(1, &[state("none", 0, "")])).await;
         for _ in 0..3 {
-            assert_eq!(text(&*world.hit("a").await), "old");
-            assert!(world.hit("none").await.is_absent());
+            assert_eq!(text(&*testbed.hit("a").await), "old");
+            assert!(testbed.hit("none").await.is_absent());
         }
-        assert_eq!(world.metrics.loads.get(), 2);
+        assert_eq!(testbed.metrics.loads.get(), 2);
     });
 }
 
 #[test]
 fn all_who_wait_for_a_key_are_answered_by_one_load_even_when_the_first_went_away() {
     run(async || {
-        let mut world = World::start();
-        world.grant(LeaseEnd::Never).await;
-        let first = world.reader.send(get("a"));
-        let (_, load) = world.loads.next().await;
-        let others: Vec<_> = (0..3).map(|_| world.reader.send(get("a"))).collect();
+        let mut testbed = Testbed::start();
+        testbed.grant(LeaseEnd::Never).await;
+        let first = testbed.reader.send(get("a"));
+        let (_, load) = testbed.loads.next().await;
+        let others: Vec<_> = (0..3).map(|_| testbed.reader.send(get("a"))).collect();
         drop(first);
-        world.loads.none().await;
+        testbed.loads.none().await;
         load.send(Ok(filled(1, &[state("a", 1, "x")]))).unwrap();
         for other in others {
             assert_eq!(text(&other.await.unwrap().unwrap()), "x");
         }
-        world.loads.none().await;
+        testbed.loads.none().await;
     });
 }
 
 #[test]
 fn a_load_that_fails_is_told_to_all_who_wait_and_the_next_read_tries_again() {
     run(async || {
-        let mut world = World::start();
-        world.grant(LeaseEnd::Never).await;
-        let readings = [world.reader.send(get("a")), world.reader.send(get("a"))];
-        world.loads.answer(|_| Err(unavailable())).await;
+        let mut testbed = Testbed::start();
+        testbed.grant(LeaseEnd::Never).await;
+        let readings = [testbed.reader.send(get("a")), testbed.reader.send(get("a"))];
+        testbed.loads.answer(|_| Err(unavailable())).await;
         for reading in readings {
             assert_eq!(reading.await.unwrap(), Err(unavailable()));
         }
-        assert_eq!(text(&*world.load("a", filled(1, &[state("a", 1, "x")])).await), "x");
+        assert_eq!(text(&*testbed.load("a", filled(1, &[state("a", 1, "x")])).await), "x");
     });
 }
 
 #[test]
 fn a_load_without_an_answer_ends_in_time() {
     run(async || {
-        let mut world = World::start();
-        let reading = world.reader.send(get("a"));
-        let _unanswered = world.loads.next().await;
+        let mut testbed = Testbed::start();
+        let reading = testbed.reader.send(get("a"));
+        let _unanswered = testbed.loads.next().await;
         advance(LOAD_DEADLINE).await;
         assert_eq!(reading.await.unwrap(), Err(ReadFailure::TimedOut));
     });
@@ -183,86 +183,86 @@ fn a_load_without_an_answer_ends_in_time() {
 #[test]
 fn many_keys_are_asked_for_by_one_statement_and_answered_in_order() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        let reading = world.reader.send(GetMany { keys: ["c", "a", "b"].map(key).to_vec() });
+        let mut testbed = Testbed::with_an_entry().await;
+        let reading = testbed.reader.send(GetMany { keys: ["c", "a", "b"].map(key).to_vec() });
         let answer = filled(3, &[state("c", 3, "3"), state("b", 2, "2")]);
-        let question = world.loads.answer(|_| Ok(answer)).await;
+        let question = testbed.loads.answer(|_| Ok(answer)).await;
         assert_eq!(question.keys, ["c", "b"].map(key), "what memory holds is not asked for");
         let states = reading.await.unwrap().unwrap();
         assert_eq!(states.iter().map(|state| text(state)).collect::<Vec<_>>(), ["3", "old", "2"]);
-        world.loads.none().await;
+        testbed.loads.none().await;
     });
 }
 
 #[test]
 fn a_marked_key_is_not_answered_from_memory_until_its_commit_came() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        world.mark("a").await;
-        let reading = world.reader.send(get("a"));
-        world.loads.none().await;
-        world.commit(&state("a", 2, "new")).await;
+        let mut testbed = Testbed::with_an_entry().await;
+        testbed.mark("a").await;
+        let reading = testbed.reader.send(get("a"));
+        testbed.loads.none().await;
+        testbed.commit(&state("a", 2, "new")).await;
         assert_eq!(text(&reading.await.unwrap().unwrap()), "new");
-        assert_eq!(world.hit("a").await.version, Version(2));
-        assert_eq!(query(&world.keeper, Observe).await["held"]["marks"], 0);
+        assert_eq!(testbed.hit("a").await.version, Version(2));
+        assert_eq!(query(&testbed.keeper, Observe).await["held"]["marks"], 0);
     });
 }
 
 #[test]
 fn a_mark_that_stays_sends_its_readers_to_the_database_and_what_they_find_is_not_kept() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        world.mark("a").await;
+        let mut testbed = Testbed::with_an_entry().await;
+        testbed.mark("a").await;
         for version in 2..=3 {
-            let reading = world.reader.send(get("a"));
-            world.loads.none().await;
+            let reading = testbed.reader.send(get("a"));
+            testbed.loads.none().await;
             advance(MARK_WAIT).await;
-            world.loads.answer(|_| Ok(filled(version, &[state("a", version, "new")]))).await;
+            testbed.loads.answer(|_| Ok(filled(version, &[state("a", version, "new")]))).await;
             assert_eq!(reading.await.unwrap().unwrap().version, Version(version));
         }
-        assert_eq!(world.metrics.hits.get(), 0);
+        assert_eq!(testbed.metrics.hits.get(), 0);
     });
 }
 
 #[test]
 fn a_load_that_a_mark_overtook_answers_and_is_not_kept() {
     run(async || {
-        let mut world = World::start();
-        world.grant(LeaseEnd::Never).await;
-        let reading = world.reader.send(get("a"));
-        let (_, load) = world.loads.next().await;
-        world.mark("a").await;
+        let mut testbed = Testbed::start();
+        testbed.grant(LeaseEnd::Never).await;
+        let reading = testbed.reader.send(get("a"));
+        let (_, load) = testbed.loads.next().await;
+        testbed.mark("a").await;
         load.send(Ok(filled(1, &[state("a", 1, "old")]))).unwrap();
         assert_eq!(text(&reading.await.unwrap().unwrap()), "old");
-        assert_eq!((world.held().await, world.metrics.poisoned.get()), (Vec::new(), 1));
+        assert_eq!((testbed.held().await, testbed.metrics.poisoned.get()), (Vec::new(), 1));
     });
 }
 
 #[test]
 fn a_batch_that_will_not_commit_gives_its_keys_back_to_memory() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        world.mark("a").await;
-        let reading = world.reader.send(get("a"));
+        let mut testbed = Testbed::with_an_entry().await;
+        testbed.mark("a").await;
+        let reading = testbed.reader.send(get("a"));
         settle().await;
-        query(&world.keeper, Abort { batch: BATCH, keys: Arc::from([key("a")]) }).await;
+        query(&testbed.keeper, Abort { batch: BATCH, keys: Arc::from([key("a")]) }).await;
         assert_eq!(text(&reading.await.unwrap().unwrap()), "old");
-        assert_eq!(text(&*world.hit("a").await), "old");
+        assert_eq!(text(&*testbed.hit("a").await), "old");
     });
 }
 
 #[test]
 fn a_commit_takes_the_marks_of_its_own_batch_alone() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        world.mark("a").await;
+        let mut testbed = Testbed::with_an_entry().await;
+        testbed.mark("a").await;
         let (marked, _done) = oneshot::channel();
         let another = BatchId(Uuid::from_u128(8));
-        query(&world.keeper, Mark { batch: another, keys: Arc::from([key("a")]), marked }).await;
-        world.commit(&state("a", 2, "new")).await;
-        let reading = world.reader.send(get("a"));
-        world.loads.none().await;
-        query(&world.keeper, Abort { batch: another, keys: Arc::from([key("a")]) }).await;
+        query(&testbed.keeper, Mark { batch: another, keys: Arc::from([key("a")]), marked }).await;
+        testbed.commit(&state("a", 2, "new")).await;
+        let reading = testbed.reader.send(get("a"));
+        testbed.loads.none().await;
+        query(&testbed.keeper, Abort { batch: another, keys: Arc::from([key("a")]) }).await;
         assert_eq!(text(&reading.await.unwrap().unwrap()), "new");
     });
 }
@@ -270,34 +270,34 @@ fn a_commit_takes_the_marks_of_its_own_batch_alone() {
 #[test]
 fn memory_answers_until_the_leave_ends_and_again_once_it_is_extended_in_time() {
     run(async || {
-        let mut world = World::start();
+        let mut testbed = Testbed::start();
         let second = Duration::from_secs(1);
-        world.grant(LeaseEnd::At(world.clock.mono().after(second * 2))).await;
-        world.load("a", filled(1, &[state("a", 1, "x")])).await;
+        testbed.grant(LeaseEnd::At(testbed.clock.mono().after(second * 2))).await;
+        testbed.load("a", filled(1, &[state("a", 1, "x")])).await;
         advance(second).await;
-        world.hit("a").await;
-        query(&world.keeper, Extend { grant: leave(LeaseEnd::At(world.clock.mono().after(second * 2))) }).await;
+        testbed.hit("a").await;
+        query(&testbed.keeper, Extend { grant: leave(LeaseEnd::At(testbed.clock.mono().after(second * 2))) }).await;
         advance(second).await;
-        world.hit("a").await;
+        testbed.hit("a").await;
         advance(second).await;
-        world.load("a", filled(2, &[state("a", 2, "y")])).await;
+        testbed.load("a", filled(2, &[state("a", 2, "y")])).await;
         let another = ReadLease { incarnation: Incarnation(Uuid::from_u128(2)), ends: LeaseEnd::Never };
-        query(&world.keeper, Extend { grant: another }).await;
-        world.load("a", filled(3, &[state("a", 3, "z")])).await;
+        query(&testbed.keeper, Extend { grant: another }).await;
+        testbed.load("a", filled(3, &[state("a", 3, "z")])).await;
     });
 }
 
 #[test]
 fn a_leave_of_another_life_or_none_empties_the_cache() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        world.grant(LeaseEnd::Never).await;
-        world.hit("a").await;
+        let mut testbed = Testbed::with_an_entry().await;
+        testbed.grant(LeaseEnd::Never).await;
+        testbed.hit("a").await;
         let another = ReadLease { incarnation: Incarnation(Uuid::from_u128(2)), ends: LeaseEnd::Never };
         for grant in [Some(another), None] {
-            query(&world.keeper, SetReadLease { grant, timeline: TIMELINE, revision: Version::ZERO }).await;
-            assert_eq!(world.held().await, []);
-            world.load("a", filled(1, &[state("a", 1, "x")])).await;
+            query(&testbed.keeper, SetReadLease { grant, timeline: TIMELINE, revision: Version::ZERO }).await;
+            assert_eq!(testbed.held().await, []);
+            testbed.load("a", filled(1, &[state("a", 1, "x")])).await;
         }
     });
 }
@@ -305,68 +305,68 @@ fn a_leave_of_another_life_or_none_empties_the_cache() {
 #[test]
 fn memory_of_an_earlier_line_of_history_is_not_trusted() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        query(&world.keeper, EndEarlier(TIMELINE)).await;
-        world.hit("a").await;
-        query(&world.keeper, EndEarlier(Timeline(2))).await;
-        world.load("a", Filled { timeline: Timeline(2), ..filled(0, &[state("a", 0, "")]) }).await;
+        let mut testbed = Testbed::with_an_entry().await;
+        query(&testbed.keeper, EndEarlier(TIMELINE)).await;
+        testbed.hit("a").await;
+        query(&testbed.keeper, EndEarlier(Timeline(2))).await;
+        testbed.load("a", Filled { timeline: Timeline(2), ..filled(0, &[state("a", 0, "")]) }).await;
     });
 }
 
 #[test]
 fn an_entry_goes_when_a_later_version_is_known_to_exist() {
     run(async || {
-        let mut world = World::with_an_entry().await;
-        query(&world.keeper, NoteVersions { versions: vec![(key("a"), Version(1)), (key("b"), Version(9))] }).await;
-        world.hit("a").await;
-        query(&world.keeper, NoteVersions { versions: vec![(key("a"), Version(2))] }).await;
-        assert_eq!(world.held().await, []);
-        world.load("a", filled(2, &[state("a", 2, "new")])).await;
+        let mut testbed = Testbed::with_an_entry().await;
+        query(&testbed.keeper, NoteVersions { versions: vec![(key("a"), Version(1)), (key("b"), Version(9))] }).await;
+        testbed.hit("a").await;
+        query(&testbed.keeper, NoteVersions { versions: vec![(key("a"), Version(2))] }).await;
+        assert_eq!(testbed.held().await, []);
+        testbed.load("a", filled(2, &[state("a", 2, "new")])).await;
     });
 }
 
 #[test]
 fn only_entries_that_are_behind_and_unmarked_are_loaded_anew() {
     run(async || {
-        let mut world = World::with_an_entry().await;
+        let mut testbed = Testbed::with_an_entry().await;
         let stored = |data_id: &str, version, text: &str| Stored {
             key: key(data_id),
             version: Version(version),
             md5: Some(Md5::of(text.as_bytes())),
         };
         let same = Reload { behind: vec![stored("a", 1, "old"), stored("unknown", 5, "x")] };
-        assert_eq!(query(&world.keeper, same).await, 0);
-        assert_eq!(query(&world.keeper, Reload { behind: vec![stored("a", 2, "new")] }).await, 1);
-        world.loads.answer(|_| Ok(filled(2, &[state("a", 2, "new")]))).await;
+        assert_eq!(query(&testbed.keeper, same).await, 0);
+        assert_eq!(query(&testbed.keeper, Reload { behind: vec![stored("a", 2, "new")] }).await, 1);
+        testbed.loads.answer(|_| Ok(filled(2, &[state("a", 2, "new")]))).await;
         settle().await;
-        assert_eq!(world.held().await, [("a".to_owned(), 2)]);
-        world.mark("a").await;
-        assert_eq!(query(&world.keeper, Reload { behind: vec![stored("a", 3, "later")] }).await, 0);
-        world.loads.none().await;
+        assert_eq!(testbed.held().await, [("a".to_owned(), 2)]);
+        testbed.mark("a").await;
+        assert_eq!(query(&testbed.keeper, Reload { behind: vec![stored("a", 3, "later")] }).await, 0);
+        testbed.loads.none().await;
     });
 }
 
 #[test]
 fn who_follows_the_keeper_learns_that_it_was_rebuilt() {
     run(async || {
-        let world = World::with_an_entry().await;
-        let held = query(&world.keeper, Follow).await;
-        rebuild(&world.keeper).await;
+        let testbed = Testbed::with_an_entry().await;
+        let held = query(&testbed.keeper, Follow).await;
+        rebuild(&testbed.keeper).await;
         held.lost().await;
-        assert_eq!(world.held().await, [("a".to_owned(), 1)], "the entries are not the keeper's own");
+        assert_eq!(testbed.held().await, [("a".to_owned(), 1)], "the entries are not the keeper's own");
     });
 }
 
 #[test]
 fn an_old_value_is_served_with_its_age_only_when_that_is_allowed_and_nothing_newer_can_be_had() {
     run(async || {
-        let mut world = World::start();
+        let mut testbed = Testbed::start();
         let second = Duration::from_secs(1);
-        world.grant(LeaseEnd::At(world.clock.mono().after(second))).await;
-        world.load("a", filled(1, &[state("a", 1, "old")])).await;
-        world.load("none", filled(1, &[state("none", 0, "")])).await;
+        testbed.grant(LeaseEnd::At(testbed.clock.mono().after(second))).await;
+        testbed.load("a", filled(1, &[state("a", 1, "old")])).await;
+        testbed.load("none", filled(1, &[state("none", 0, "")])).await;
         advance(second * 3).await;
-        let stale = query(&world.reader, GetStale { key: key("a") }).await.unwrap();
+        let stale = query(&testbed.reader, GetStale { key: key("a") }).await.unwrap();
         assert_eq!((text(&stale.state), stale.age), ("old", second * 2));
         for (data_id, is_allowed, failure, served) in [
             ("a", true, unavailable(), Some("old")),
@@ -374,12 +374,12 @@ fn an_old_value_is_served_with_its_age_only_when_that_is_allowed_and_nothing_new
             ("a", true, ReadFailure::Broken { what: "a test".into() }, None),
             ("none", true, unavailable(), None),
         ] {
-            let reader = world.reader.clone();
+            let reader = testbed.reader.clone();
             let reading =
                 actix_rt::spawn(
                     async move { reading::read((&reader, &reader), key(data_id), DEADLINE, is_allowed).await },
                 );
-            world.loads.answer(|_| Err(failure)).await;
+            testbed.loads.answer(|_| Err(failure)).await;
             let read = reading.await.unwrap().ok();
             assert_eq!(read.as_ref().map(|read| text(&read.state)), served, "{data_id} {is_allowed}");
             assert!(read.is_none_or(|read| read.age == Some(second * 2)));

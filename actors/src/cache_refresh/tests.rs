@@ -18,7 +18,7 @@ use crate::testbed::{Desk, Questions, advance, clock, key, query, run, settle, s
 const INTERVAL: Duration = Duration::from_secs(60);
 const TIMELINE: Timeline = Timeline(1);
 
-struct World {
+struct Testbed {
     refresh: Addr<CacheRefresh>,
     reader: Addr<CacheReader>,
     compared: Questions<GetVersions>,
@@ -26,7 +26,7 @@ struct World {
     repairs: Counter,
 }
 
-impl World {
+impl Testbed {
     /// A cache that holds "a" at version 3, and a comparison every minute.
     async fn start() -> Self {
         let (registry, metrics) = (Registry::new(), Metrics::default());
@@ -43,11 +43,11 @@ impl World {
         let refresh = start(&Spec::new(&registry, "cache_refresh"), move |_| {
             CacheRefresh::new(keeper.clone(), store.clone(), INTERVAL, counts.clone())
         });
-        let mut world = Self { refresh, reader, compared, loads, repairs };
-        let reading = world.reader.send(Get { key: key("a") });
-        world.loads.answer(|_| Ok(filled(3, state("a", 3, "x")))).await;
+        let mut testbed = Self { refresh, reader, compared, loads, repairs };
+        let reading = testbed.reader.send(Get { key: key("a") });
+        testbed.loads.answer(|_| Ok(filled(3, state("a", 3, "x")))).await;
         assert_eq!(reading.await.unwrap().unwrap().version, Version(3));
-        world
+        testbed
     }
 
     async fn rounds(&self) -> u64 {
@@ -66,16 +66,16 @@ fn stored(version: u64, text: &str) -> (ConfigKey, Version, Option<Md5>) {
 #[test]
 fn what_agrees_is_left_alone_round_after_round() {
     run(async || {
-        let mut world = World::start().await;
-        world.compared.none().await;
+        let mut testbed = Testbed::start().await;
+        testbed.compared.none().await;
         for round in 1..=3 {
             advance(INTERVAL).await;
-            let question = world.compared.answer(|_| Ok(vec![stored(3, "x")])).await;
+            let question = testbed.compared.answer(|_| Ok(vec![stored(3, "x")])).await;
             assert_eq!(question.keys, [key("a")]);
-            world.loads.none().await;
-            assert_eq!(world.rounds().await, round);
+            testbed.loads.none().await;
+            assert_eq!(testbed.rounds().await, round);
         }
-        assert_eq!(world.repairs.get(), 0);
+        assert_eq!(testbed.repairs.get(), 0);
     });
 }
 
@@ -83,16 +83,16 @@ fn what_agrees_is_left_alone_round_after_round() {
 fn an_entry_that_the_database_is_past_is_loaded_anew_and_counted() {
     for (version, text, why) in [(5, "y", "a later version"), (3, "z", "the same version with another content")] {
         run(async || {
-            let mut world = World::start().await;
+            let mut testbed = Testbed::start().await;
             advance(INTERVAL).await;
-            world.compared.answer(|_| Ok(vec![stored(version, text)])).await;
-            let question = world.loads.answer(|_| Ok(filled(version, state("a", version, text)))).await;
+            testbed.compared.answer(|_| Ok(vec![stored(version, text)])).await;
+            let question = testbed.loads.answer(|_| Ok(filled(version, state("a", version, text)))).await;
             assert_eq!(question.keys, [key("a")], "{why}");
             settle().await;
-            assert_eq!(world.repairs.get(), 1, "{why}");
-            let read = query(&world.reader, Get { key: key("a") }).await.unwrap();
+            assert_eq!(testbed.repairs.get(), 1, "{why}");
+            let read = query(&testbed.reader, Get { key: key("a") }).await.unwrap();
             assert_eq!(read, state("a", version, text), "{why}");
-            world.loads.none().await;
+            testbed.loads.none().await;
         });
     }
 }
@@ -100,26 +100,26 @@ fn an_entry_that_the_database_is_past_is_loaded_anew_and_counted() {
 #[test]
 fn a_comparison_that_finds_older_rows_or_none_changes_nothing() {
     run(async || {
-        let mut world = World::start().await;
+        let mut testbed = Testbed::start().await;
         for answer in [vec![stored(2, "w")], Vec::new()] {
             advance(INTERVAL).await;
-            world.compared.answer(|_| Ok(answer)).await;
-            world.loads.none().await;
+            testbed.compared.answer(|_| Ok(answer)).await;
+            testbed.loads.none().await;
         }
-        assert_eq!(world.repairs.get(), 0);
+        assert_eq!(testbed.repairs.get(), 0);
     });
 }
 
 #[test]
 fn a_comparison_that_fails_is_made_again_in_the_next_round() {
     run(async || {
-        let mut world = World::start().await;
+        let mut testbed = Testbed::start().await;
         advance(INTERVAL).await;
-        world.compared.answer(|_| Err(ReadFailure::TimedOut)).await;
-        world.compared.none().await;
+        testbed.compared.answer(|_| Err(ReadFailure::TimedOut)).await;
+        testbed.compared.none().await;
         advance(INTERVAL).await;
-        world.compared.answer(|_| Ok(vec![stored(3, "x")])).await;
-        world.loads.none().await;
-        assert_eq!(world.rounds().await, 2);
+        testbed.compared.answer(|_| Ok(vec![stored(3, "x")])).await;
+        testbed.loads.none().await;
+        assert_eq!(testbed.rounds().await, 2);
     });
 }

@@ -14,18 +14,18 @@ use crate::runtime::{Registry, Spec, start};
 use crate::store::Change;
 use crate::store_reader::Fill;
 use crate::subscription::Subscription;
-use crate::testbed::{Desk, Questions, Told, Witness, advance, clock, query, run, settle, state};
+use crate::testbed::{Desk, Questions, Received, Witness, advance, clock, query, run, settle, state};
 
 const TIMELINE: Timeline = Timeline(1);
 
-struct World {
+struct Testbed {
     feed: Addr<ChangeFeed>,
     asked: Questions<GetFeed>,
-    told: Told<ConfigEvent>,
+    told: Received<ConfigEvent>,
     _subscription: Subscription,
 }
 
-impl World {
+impl Testbed {
     /// A feed that waits for its first answer.
     async fn start() -> Self {
         let (registry, metrics) = (Registry::new(), Metrics::default());
@@ -45,13 +45,13 @@ impl World {
 
     /// A feed that has begun at this revision.
     async fn begun_at(revision: u64) -> Self {
-        let mut world = Self::start().await;
-        world.asked.answer(|_| Ok(page(revision, &[]))).await;
-        assert!(matches!(world.told.next().await, ConfigEvent::Recheck));
-        world
+        let mut testbed = Self::start().await;
+        testbed.asked.answer(|_| Ok(page(revision, &[]))).await;
+        assert!(matches!(testbed.told.next().await, ConfigEvent::Recheck));
+        testbed
     }
 
-    fn hear(&self, after: u64, states: &[u64]) {
+    fn receive(&self, after: u64, states: &[u64]) {
         let states: Vec<_> = states.iter().map(|version| made(*version)).collect();
         let through = states.last().map_or(Version(after), |state| state.version);
         self.feed.do_send(CommittedSpan(Span { after: Version(after), through, states }));
@@ -96,101 +96,101 @@ fn page(revision: u64, versions: &[u64]) -> Feed {
 #[test]
 fn before_the_database_has_said_where_it_stands_nothing_is_told_and_then_everybody_looks() {
     run(async || {
-        let mut world = World::start().await;
-        world.hear(10, &[11]);
+        let mut testbed = Testbed::start().await;
+        testbed.receive(10, &[11]);
         settle().await;
-        assert_eq!(world.cursor().await, None);
-        assert!(world.told.take().is_empty());
-        let question = world.asked.answer(|_| Ok(page(11, &[]))).await;
+        assert_eq!(testbed.cursor().await, None);
+        assert!(testbed.told.take().is_empty());
+        let question = testbed.asked.answer(|_| Ok(page(11, &[]))).await;
         assert!(question.after > Version(1 << 40), "only the end of the feed is wanted");
-        assert!(world.next_told().await.is_err());
-        assert_eq!(world.cursor().await, Some(11));
+        assert!(testbed.next_told().await.is_err());
+        assert_eq!(testbed.cursor().await, Some(11));
     });
 }
 
 #[test]
 fn commits_that_are_heard_out_of_turn_are_told_in_turn() {
     run(async || {
-        let mut world = World::begun_at(10).await;
-        world.hear(11, &[12]);
+        let mut testbed = Testbed::begun_at(10).await;
+        testbed.receive(11, &[12]);
         settle().await;
-        assert!(world.told.take().is_empty(), "an earlier one is missing");
-        world.hear(10, &[11]);
-        assert_eq!(world.next_told().await.unwrap(), [11, 12]);
-        world.hear(10, &[11]);
+        assert!(testbed.told.take().is_empty(), "an earlier one is missing");
+        testbed.receive(10, &[11]);
+        assert_eq!(testbed.next_told().await.unwrap(), [11, 12]);
+        testbed.receive(10, &[11]);
         advance(GAP_GRACE).await;
-        world.asked.none().await;
-        assert!(world.told.take().is_empty(), "told twice");
+        testbed.asked.none().await;
+        assert!(testbed.told.take().is_empty(), "told twice");
     });
 }
 
 #[test]
 fn a_gap_is_filled_from_the_database_once_its_grace_is_over() {
     run(async || {
-        let mut world = World::begun_at(10).await;
-        world.hear(12, &[13]);
+        let mut testbed = Testbed::begun_at(10).await;
+        testbed.receive(12, &[13]);
         advance(GAP_GRACE - Duration::from_millis(1)).await;
-        world.asked.none().await;
+        testbed.asked.none().await;
         advance(Duration::from_millis(1)).await;
-        let question = world.asked.answer(|_| Ok(page(13, &[11, 12, 13]))).await;
+        let question = testbed.asked.answer(|_| Ok(page(13, &[11, 12, 13]))).await;
         assert_eq!(question.after, Version(10));
-        assert_eq!(world.next_told().await.unwrap(), [11, 12, 13]);
-        assert_eq!(world.cursor().await, Some(13));
+        assert_eq!(testbed.next_told().await.unwrap(), [11, 12, 13]);
+        assert_eq!(testbed.cursor().await, Some(13));
     });
 }
 
 #[test]
 fn a_commit_that_nobody_heard_of_is_found_within_a_second() {
     run(async || {
-        let mut world = World::begun_at(10).await;
-        world.asked.none().await;
+        let mut testbed = Testbed::begun_at(10).await;
+        testbed.asked.none().await;
         advance(POLL).await;
-        assert_eq!(world.asked.answer(|_| Ok(page(11, &[11]))).await.after, Version(10));
-        assert_eq!(world.next_told().await.unwrap(), [11]);
+        assert_eq!(testbed.asked.answer(|_| Ok(page(11, &[11]))).await.after, Version(10));
+        assert_eq!(testbed.next_told().await.unwrap(), [11]);
     });
 }
 
 #[test]
 fn a_long_way_behind_is_read_page_by_page_without_a_pause() {
     run(async || {
-        let mut world = World::begun_at(10).await;
-        world.feed.do_send(Poll);
-        world.asked.answer(|_| Ok(Feed { complete: false, ..page(14, &[11, 12]) })).await;
-        assert_eq!(world.next_told().await.unwrap(), [11, 12]);
-        assert_eq!(world.asked.answer(|_| Ok(page(14, &[13, 14]))).await.after, Version(12));
-        assert_eq!(world.next_told().await.unwrap(), [13, 14]);
-        world.asked.none().await;
+        let mut testbed = Testbed::begun_at(10).await;
+        testbed.feed.do_send(Poll);
+        testbed.asked.answer(|_| Ok(Feed { complete: false, ..page(14, &[11, 12]) })).await;
+        assert_eq!(testbed.next_told().await.unwrap(), [11, 12]);
+        assert_eq!(testbed.asked.answer(|_| Ok(page(14, &[13, 14]))).await.after, Version(12));
+        assert_eq!(testbed.next_told().await.unwrap(), [13, 14]);
+        testbed.asked.none().await;
     });
 }
 
 #[test]
 fn a_look_that_is_asked_for_during_another_one_is_made_after_it() {
     run(async || {
-        let mut world = World::begun_at(10).await;
-        world.feed.do_send(Poll);
-        let (_, first) = world.asked.next().await;
-        world.feed.do_send(Poll);
-        world.feed.do_send(Poll);
-        world.asked.none().await;
+        let mut testbed = Testbed::begun_at(10).await;
+        testbed.feed.do_send(Poll);
+        let (_, first) = testbed.asked.next().await;
+        testbed.feed.do_send(Poll);
+        testbed.feed.do_send(Poll);
+        testbed.asked.none().await;
         first.send(Ok(page(10, &[]))).unwrap();
-        world.asked.answer(|_| Ok(page(11, &[11]))).await;
-        assert_eq!(world.next_told().await.unwrap(), [11]);
-        world.asked.none().await;
+        testbed.asked.answer(|_| Ok(page(11, &[11]))).await;
+        assert_eq!(testbed.next_told().await.unwrap(), [11]);
+        testbed.asked.none().await;
     });
 }
 
 #[test]
 fn a_read_that_fails_tells_nobody_and_is_tried_again() {
     run(async || {
-        let mut world = World::begun_at(10).await;
-        world.hear(11, &[12]);
+        let mut testbed = Testbed::begun_at(10).await;
+        testbed.receive(11, &[12]);
         advance(GAP_GRACE).await;
-        world.asked.answer(|_| Err(ReadFailure::TimedOut)).await;
+        testbed.asked.answer(|_| Err(ReadFailure::TimedOut)).await;
         settle().await;
-        assert!(world.told.take().is_empty());
+        assert!(testbed.told.take().is_empty());
         advance(POLL).await;
-        world.asked.answer(|_| Ok(page(12, &[11, 12]))).await;
-        assert_eq!(world.next_told().await.unwrap(), [11, 12]);
+        testbed.asked.answer(|_| Ok(page(12, &[11, 12]))).await;
+        assert_eq!(testbed.next_told().await.unwrap(), [11, 12]);
     });
 }
 
@@ -204,14 +204,14 @@ fn when_the_database_has_lost_commits_everybody_looks_and_the_count_goes_back() 
     ];
     for (what, answer) in lost {
         run(async || {
-            let mut world = World::begun_at(10).await;
-            world.feed.do_send(Poll);
+            let mut testbed = Testbed::begun_at(10).await;
+            testbed.feed.do_send(Poll);
             let revision = answer().revision.0;
-            world.asked.answer(|_| Ok(answer())).await;
-            assert!(world.next_told().await.is_err(), "{what}");
-            assert_eq!(world.cursor().await, Some(revision), "{what}");
-            world.hear(revision, &[revision + 1]);
-            assert_eq!(world.next_told().await.unwrap(), [revision + 1], "{what}");
+            testbed.asked.answer(|_| Ok(answer())).await;
+            assert!(testbed.next_told().await.is_err(), "{what}");
+            assert_eq!(testbed.cursor().await, Some(revision), "{what}");
+            testbed.receive(revision, &[revision + 1]);
+            assert_eq!(testbed.next_told().await.unwrap(), [revision + 1], "{what}");
         });
     }
 }

@@ -27,12 +27,12 @@ impl ClusterListener {
     /// Subscribes to gossip, to the membership rows and to what peers ask. Gossip tells the present sightings each
     /// time.
     pub(super) fn subscribe(&self, context: &mut Context<Self>) {
-        if let Some(gossip) = self.setup.gossip.clone() {
+        if let Some(gossip) = self.arguments.gossip.clone() {
             // It forgot the addresses of the rows as well; the next rows bring them again.
             let lost = |listener: &mut Self| listener.announced.clear();
             keep_subscribed_or(context, async move |me| gossip.send(gossip::Subscribe(me.recipient())).await, lost);
         }
-        let Some(Deps { lease_keeper, links, .. }) = self.setup.neighbours.clone() else { return };
+        let Some(Deps { lease_keeper, links, .. }) = self.arguments.deps.clone() else { return };
         keep_subscribed(context, async move |me| lease_keeper.send(lease_keeper::Subscribe(me.recipient())).await);
         if let Some(links) = links {
             // They forgot the peers as well.
@@ -52,7 +52,7 @@ impl Handler<MembershipChanged> for ClusterListener {
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
         if self.incarnation.is_some() != changed.incarnation.is_some()
-            && let Some(gossip) = &self.setup.gossip
+            && let Some(gossip) = &self.arguments.gossip
         {
             // Gossip that is rebuilt remembers it.
             gossip.do_send(SetOwnsId(changed.incarnation.is_some()));
@@ -60,7 +60,7 @@ impl Handler<MembershipChanged> for ClusterListener {
         (self.incarnation, self.has_namesake) = (changed.incarnation, changed.namesake.is_some());
         if changed.incarnation.is_some() && !self.was_member {
             self.was_member = true;
-            if let Some(gossip) = &self.setup.gossip {
+            if let Some(gossip) = &self.arguments.gossip {
                 // Gossip that is rebuilt remembers what the node wants to be.
                 gossip.do_send(SetStatus(Status::Up));
             }
@@ -74,7 +74,7 @@ impl Handler<PeerAsked> for ClusterListener {
 
     fn handle(&mut self, asked: PeerAsked, _: &mut Context<Self>) -> Self::Result {
         let PeerAsked { query, reply, .. } = asked;
-        let ledger = self.setup.neighbours.as_ref().map(|neighbours| neighbours.ledger.clone());
+        let ledger = self.arguments.deps.as_ref().map(|deps| deps.ledger.clone());
         let answering: Pin<Box<dyn Future<Output = Option<PeerReply>>>> = match query {
             PeerQuery::Status => Box::pin(self.status()),
             PeerQuery::Clients(query) => {
@@ -97,11 +97,11 @@ impl Handler<PeerAsked> for ClusterListener {
 impl ClusterListener {
     /// How this node is.
     fn status(&self) -> impl Future<Output = Option<PeerReply>> + use<> {
-        let view = self.roster.view().into_iter().find(|node| node.id == self.setup.node);
+        let view = self.roster.view().into_iter().find(|node| node.id == self.arguments.node);
         let (state, version) = view.map_or_else(Default::default, |own| {
             (own.state.as_str().to_owned(), own.version.map(|version| version.to_string()).unwrap_or_default())
         });
-        let feed = self.setup.neighbours.as_ref().map(|neighbours| neighbours.feed.clone());
+        let feed = self.arguments.deps.as_ref().map(|deps| deps.feed.clone());
         let incarnation = self.incarnation;
         async move {
             let cursor = match feed {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::Clock;
 use crate::event_bus::{MemberNews, SubscribeMembers};
-use crate::gossip::{self, Advertised, Datagram, Leave, NameResolution, Outlet, Seeds, SetStatus};
+use crate::gossip::{self, Advertised, Datagram, LeaveCluster, NameResolution, Outlet, Seeds, SetStatus};
 use crate::lease_keeper::MembershipChanged;
 use crate::metrics::{DirectionLabel, Metrics};
 use crate::runtime::{Panic, Registry, Spec, ask, start};
@@ -135,7 +135,7 @@ impl TestNode {
         let (registry, metrics, witness) = (Registry::new(), Metrics::default(), Witness::default());
         let clock: SharedClock = Arc::new(TestClock(Instant::now()));
         let gossip = hub.map(|hub| {
-            let setup = gossip::Setup {
+            let arguments = gossip::Arguments {
                 advertised: Advertised {
                     node: id(named),
                     peer: address(index),
@@ -150,7 +150,7 @@ impl TestNode {
                 clock: clock.clone(),
                 metrics: metrics.gossip.clone(),
             };
-            let gossip = start(&Spec::new(&registry, "gossip"), Gossip::factory(setup));
+            let gossip = start(&Spec::new(&registry, "gossip"), Gossip::factory(arguments));
             hub.0.lock().unwrap().insert(address(index), gossip.clone().recipient());
             gossip
         });
@@ -159,16 +159,17 @@ impl TestNode {
         let addr = witness.clone().start();
         let held = bus.send(SubscribeMembers(addr.clone().recipient())).await.unwrap();
         actix_rt::spawn(held.lost());
-        let setup = Setup {
+        let arguments = Arguments {
             node: id(named),
             gossip: gossip.clone(),
             bus: bus.clone(),
             peers: Some(addr.recipient()),
-            neighbours: None,
+            deps: None,
             clock,
             metrics: metrics.gossip.clone(),
         };
-        let listener = start(&Spec::new(&registry, "cluster_listener"), move |_| ClusterListener::new(setup.clone()));
+        let listener =
+            start(&Spec::new(&registry, "cluster_listener"), move |_| ClusterListener::new(arguments.clone()));
         Self { address: address(index), gossip, listener, bus, witness, metrics }
     }
 
@@ -271,7 +272,7 @@ fn who_leaves_is_removed_at_once() {
         let nodes = three(&hub).await;
         ask(nodes[2].gossip(), SetStatus(Status::Leaving), DEADLINE).await.unwrap();
         nodes[0].until(3, "leaving").await;
-        ask(nodes[2].gossip(), Leave, DEADLINE).await.unwrap();
+        ask(nodes[2].gossip(), LeaveCluster, DEADLINE).await.unwrap();
         assert!(nodes[0].until(3, "removed").await < Duration::from_secs(1));
         assert_eq!(nodes[0].news(), ["leaving node-3", "removed node-3"]);
         // Who is gone stays gone, whatever is asked of it.

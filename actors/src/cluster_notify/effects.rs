@@ -39,22 +39,22 @@ impl ClusterNotify {
             // A cache that fails on one of these two is rebuilt, which begins a new life of the membership.
             Effect::Commit { batch, changes } => {
                 let changes = changes.iter().map(CommittedChange::for_cache).collect();
-                self.down.cache.do_send(Commit { batch, changes });
+                self.deps.cache.do_send(Commit { batch, changes });
                 if !heard {
-                    self.down.feed.do_send(change_feed::Poll);
+                    self.deps.feed.do_send(change_feed::Poll);
                 }
             }
-            Effect::Abort { batch, keys } => self.down.cache.do_send(Abort { batch, keys: keys.into() }),
+            Effect::Abort { batch, keys } => self.deps.cache.do_send(Abort { batch, keys: keys.into() }),
             Effect::FindRequests { batch, request_ids, .. } => self.look(batch, request_ids, context),
             Effect::RaiseFloor { above, request_ids, .. } => self.raise_floor(above, request_ids, context),
-            Effect::LeaveAndRejoin => self.down.lease_keeper.do_send(Rejoin),
+            Effect::LeaveAndRejoin => self.deps.lease_keeper.do_send(Rejoin),
         }
     }
 
     fn mark(&mut self, (batch, mark): (BatchId, MarkNo), keys: Arc<[ConfigKey]>, context: &mut Context<Self>) {
         let (marked, done) = oneshot::channel();
         // Queued in the order of the effects; a mark that overtook its end would stay for ever.
-        self.down.cache.do_send(Mark { batch, keys, marked });
+        self.deps.cache.do_send(Mark { batch, keys, marked });
         context.spawn(wrap_future(done).map(move |done, notify: &mut Self, context| {
             // A cache that failed on the marks is rebuilt, which begins a new life of the membership.
             if done.is_ok() {
@@ -64,7 +64,7 @@ impl ClusterNotify {
     }
 
     fn look(&mut self, batch: BatchId, request_ids: Vec<RequestId>, context: &mut Context<Self>) {
-        let reader = self.down.reader.clone();
+        let reader = self.deps.reader.clone();
         let looking = async move { ask(&reader, FindRequests { request_ids }, DEADLINE).await };
         context.spawn(wrap_future(looking).map(move |landed, notify: &mut Self, context| {
             let result = match landed {
@@ -81,7 +81,7 @@ impl ClusterNotify {
             self.step(Event::Floored { above, result: FloorResult::Refused }, context);
             return;
         };
-        let (writer, node) = (self.down.writer.clone(), self.node.clone());
+        let (writer, node) = (self.deps.writer.clone(), self.node.clone());
         let raising = async move { ask(&writer, RaiseFloor { node, incarnation, above, request_ids }, DEADLINE).await };
         context.spawn(wrap_future(raising).map(move |landed, notify: &mut Self, context| {
             let result = match landed {

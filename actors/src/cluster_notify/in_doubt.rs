@@ -32,7 +32,7 @@ impl Handler<FindOutcome> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, FindOutcome { request_ids, ack, reply }: FindOutcome, context: &mut Context<Self>) {
-        let (writer, above) = (self.down.writer.clone(), ack.as_ref().map(|ack| ack.number));
+        let (writer, above) = (self.deps.writer.clone(), ack.as_ref().map(|ack| ack.number));
         context.spawn(wrap_future(resolve(writer, request_ids, ack)).map(
             move |resolution, notify: &mut Self, context| {
                 // Also when nobody knows whether the floor was raised: an ack that may be void is given no more.

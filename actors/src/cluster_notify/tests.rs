@@ -15,21 +15,21 @@ use crate::event_bus::ConfigEvent;
 use crate::runtime::Observe;
 use crate::store::CommitRequest;
 use crate::testbed::node::{Node, me};
-use crate::testbed::{Told, Witness, advance, key, put, query, rebuild, run, settle, state, text, until};
+use crate::testbed::{Received, Witness, advance, key, put, query, rebuild, run, settle, state, text, until};
 
 const TIMELINE: Timeline = Timeline(1);
 const BATCH: BatchId = BatchId(Uuid::from_u128(7));
 const PENDING: Duration = Duration::from_secs(2);
 
-struct World {
+struct Testbed {
     node: Node,
     life: Incarnation,
-    acks: Told<Acked>,
-    nacks: Told<Nacked>,
+    acks: Received<Acked>,
+    nacks: Received<Nacked>,
     _publisher: Subscription,
 }
 
-impl World {
+impl Testbed {
     /// A member, whose own publisher listens.
     async fn start() -> Self {
         let options =
@@ -45,7 +45,7 @@ impl World {
 
     /// The peer notifies of a unit, and gets the ack.
     async fn acked(&self, unit: &WriteRequest) -> Ack {
-        self.node.hear(notify(unit));
+        self.node.receive(notify(unit));
         self.node.said(ack_to_peer).await
     }
 
@@ -125,61 +125,61 @@ fn ack_to_peer(to: &Option<NodeId>, message: &PeerMessage) -> Option<Ack> {
 #[test]
 fn a_batch_is_acknowledged_only_after_the_cache_has_marked_its_keys() {
     run(async || {
-        let world = World::start().await;
-        let free = world.node.leases.keep_cache_busy();
-        world.node.hear(notify(&put("a", "x")));
+        let testbed = Testbed::start().await;
+        let free = testbed.node.leases.keep_cache_busy();
+        testbed.node.receive(notify(&put("a", "x")));
         settle().await;
-        assert_eq!(world.pending().await, 1);
-        assert!(world.node.unread().is_empty(), "the cache has not marked anything yet");
+        assert_eq!(testbed.pending().await, 1);
+        assert!(testbed.node.unread().is_empty(), "the cache has not marked anything yet");
         drop(free);
-        let ack = world.node.said(ack_to_peer).await;
-        assert_eq!((&ack.node, ack.incarnation), (&me(), world.life));
-        assert_eq!(world.marks().await, 1);
+        let ack = testbed.node.said(ack_to_peer).await;
+        assert_eq!((&ack.node, ack.incarnation), (&me(), testbed.life));
+        assert_eq!(testbed.marks().await, 1);
     });
 }
 
 #[test]
 fn a_commit_event_ends_the_marks_is_told_to_subscribers_and_acknowledged_in_turn() {
     run(async || {
-        let world = World::start().await;
-        world.acked(&put("a", "x")).await;
-        world.node.hear(committed(&state("a", 1, "x")));
-        let changed = world.next_changed().await;
+        let testbed = Testbed::start().await;
+        testbed.acked(&put("a", "x")).await;
+        testbed.node.receive(committed(&state("a", 1, "x")));
+        let changed = testbed.next_changed().await;
         assert_eq!(changed.iter().map(|state| text(state)).collect::<Vec<_>>(), ["x"]);
         let ack2 = |_: &Option<NodeId>, message: &PeerMessage| match message {
             PeerMessage::Ack2(ack2) => Some(ack2.clone()),
             _ => None,
         };
-        assert_eq!(world.node.said(ack2).await, Ack2 { batch: BATCH, node: me() });
-        world.until_settled().await;
+        assert_eq!(testbed.node.said(ack2).await, Ack2 { batch: BATCH, node: me() });
+        testbed.until_settled().await;
     });
 }
 
 #[test]
 fn a_batch_that_is_withdrawn_gives_its_keys_back_and_nobody_is_told() {
     run(async || {
-        let world = World::start().await;
-        world.acked(&put("a", "x")).await;
-        world.node.hear(PeerMessage::Abort(BATCH));
-        world.until_settled().await;
+        let testbed = Testbed::start().await;
+        testbed.acked(&put("a", "x")).await;
+        testbed.node.receive(PeerMessage::Abort(BATCH));
+        testbed.until_settled().await;
         settle().await;
-        assert!(world.node.told.take().is_empty());
+        assert!(testbed.node.told.take().is_empty());
     });
 }
 
 #[test]
 fn a_commit_event_that_was_lost_is_made_up_for_from_the_database_after_a_time_out() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let unit = put("a", "x");
-        let ack = world.acked(&unit).await;
-        let decided = world.commit(&unit, &ack).await;
+        let ack = testbed.acked(&unit).await;
+        let decided = testbed.commit(&unit, &ack).await;
         assert!(matches!(decided, Decision::Write(_)), "{decided:?}");
         advance(PENDING - Duration::from_millis(1)).await;
-        assert_eq!(world.pending().await, 1, "it may still come");
+        assert_eq!(testbed.pending().await, 1, "it may still come");
         advance(Duration::from_millis(11)).await;
-        world.until_settled().await;
-        let changed = world.next_changed().await;
+        testbed.until_settled().await;
+        let changed = testbed.next_changed().await;
         assert_eq!(changed.iter().map(|state| text(state)).collect::<Vec<_>>(), ["x"]);
     });
 }
@@ -187,57 +187,57 @@ fn a_commit_event_that_was_lost_is_made_up_for_from_the_database_after_a_time_ou
 #[test]
 fn a_batch_whose_end_nobody_told_is_given_up_and_its_ack_counts_no_more() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let unit = put("a", "x");
-        let ack = world.acked(&unit).await;
-        while world.pending().await > 0 {
+        let ack = testbed.acked(&unit).await;
+        while testbed.pending().await > 0 {
             advance(Duration::from_millis(100)).await;
         }
-        world.until_settled().await;
-        let decided = world.commit(&unit, &ack).await;
+        testbed.until_settled().await;
+        let decided = testbed.commit(&unit, &ack).await;
         assert!(matches!(decided, Decision::NeedAcks(_)), "a commit on an ack taken back: {decided:?}");
-        let again = world.acked(&unit).await;
+        let again = testbed.acked(&unit).await;
         assert!(again.number > ack.number);
-        assert!(matches!(world.commit(&unit, &again).await, Decision::Write(_)));
+        assert!(matches!(testbed.commit(&unit, &again).await, Decision::Write(_)));
     });
 }
 
 #[test]
 fn a_batch_of_the_node_itself_goes_to_the_peers_and_is_acknowledged_on_the_same_path() {
     run(async || {
-        let world = World::start().await;
-        let row = |node| NodeRow { node, incarnation: world.life, ack_floor: AckNo(0) };
+        let testbed = Testbed::start().await;
+        let row = |node| NodeRow { node, incarnation: testbed.life, ack_floor: AckNo(0) };
         let items = vec![(key("a"), put("a", "x").request_id.clone())];
-        world.node.cluster_notify.do_send(Notify { batch: BATCH, items, to: vec![row(me()), row(peer())] });
-        let own = world.acks.next().await;
-        assert_eq!((own.batch, own.ack.node, own.ack.incarnation), (BATCH, me(), world.life));
-        assert_eq!(world.marks().await, 1);
+        testbed.node.cluster_notify.do_send(Notify { batch: BATCH, items, to: vec![row(me()), row(peer())] });
+        let own = testbed.acks.next().await;
+        assert_eq!((own.batch, own.ack.node, own.ack.incarnation), (BATCH, me(), testbed.life));
+        assert_eq!(testbed.marks().await, 1);
         let to = |to: &Option<NodeId>, message: &PeerMessage| match message {
             PeerMessage::Notify(event) if event.publisher == me() => to.clone(),
             _ => None,
         };
-        assert_eq!(world.node.said(to).await, peer());
-        world.node.cluster_notify.do_send(Abort { batch: BATCH });
-        world.until_settled().await;
+        assert_eq!(testbed.node.said(to).await, peer());
+        testbed.node.cluster_notify.do_send(Abort { batch: BATCH });
+        testbed.until_settled().await;
         let to_all = |to: &Option<NodeId>, message: &PeerMessage| match message {
             PeerMessage::Abort(batch) => to.is_none().then_some(*batch),
             _ => None,
         };
-        assert_eq!(world.node.said(to_all).await, BATCH);
+        assert_eq!(testbed.node.said(to_all).await, BATCH);
     });
 }
 
 #[test]
 fn what_a_peer_makes_of_a_batch_is_told_to_the_publisher_and_only_members_are_counted() {
     run(async || {
-        let world = World::start().await;
-        let ack = Ack { node: peer(), incarnation: world.life, number: AckNo(3) };
-        world.node.hear(PeerMessage::Ack { batch: BATCH, ack: ack.clone() });
-        let acked = world.acks.next().await;
+        let testbed = Testbed::start().await;
+        let ack = Ack { node: peer(), incarnation: testbed.life, number: AckNo(3) };
+        testbed.node.receive(PeerMessage::Ack { batch: BATCH, ack: ack.clone() });
+        let acked = testbed.acks.next().await;
         assert_eq!((acked.batch, acked.ack), (BATCH, ack));
-        world.node.hear(PeerMessage::Nack { batch: BATCH, reason: "a test".into() });
-        assert_eq!(world.nacks.next().await.batch, BATCH);
-        let metrics = &world.node.leases.metrics.lease;
+        testbed.node.receive(PeerMessage::Nack { batch: BATCH, reason: "a test".into() });
+        assert_eq!(testbed.nacks.next().await.batch, BATCH);
+        let metrics = &testbed.node.leases.metrics.lease;
         assert_eq!(metrics.nacks.get(), 1);
         assert!(metrics.acks.get(&NodeLabel { node: "n2".into() }).is_none(), "it has no row");
     });
@@ -246,26 +246,26 @@ fn what_a_peer_makes_of_a_batch_is_told_to_the_publisher_and_only_members_are_co
 #[test]
 fn a_batch_of_another_line_of_history_is_not_marked() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let PeerMessage::Notify(event) = notify(&put("a", "x")) else { panic!("a notification") };
-        world.node.hear(PeerMessage::Notify(NotifyEvent { timeline: Timeline(9), ..event }));
+        testbed.node.receive(PeerMessage::Notify(NotifyEvent { timeline: Timeline(9), ..event }));
         let refused = |_: &Option<NodeId>, message: &PeerMessage| match message {
             PeerMessage::Nack { batch, .. } => Some(*batch),
             _ => None,
         };
-        assert_eq!(world.node.said(refused).await, BATCH);
-        assert_eq!((world.marks().await, world.pending().await), (0, 0));
+        assert_eq!(testbed.node.said(refused).await, BATCH);
+        assert_eq!((testbed.marks().await, testbed.pending().await), (0, 0));
     });
 }
 
 #[test]
 fn a_commit_of_unknown_outcome_is_found_when_it_is_there() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let unit = put("a", "x");
-        let ack = world.acked(&unit).await;
-        world.commit(&unit, &ack).await;
-        let Ok(Outcome::Landed(units)) = world.resolve(&unit, Some(ack)).await else { panic!("not found") };
+        let ack = testbed.acked(&unit).await;
+        testbed.commit(&unit, &ack).await;
+        let Ok(Outcome::Landed(units)) = testbed.resolve(&unit, Some(ack)).await else { panic!("not found") };
         assert_eq!(units.iter().map(|(request_id, _)| request_id).collect::<Vec<_>>(), [&unit.request_id]);
     });
 }
@@ -273,11 +273,11 @@ fn a_commit_of_unknown_outcome_is_found_when_it_is_there() {
 #[test]
 fn a_commit_of_unknown_outcome_that_is_not_there_can_not_land_afterwards() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let unit = put("a", "x");
-        let ack = world.acked(&unit).await;
-        assert_eq!(world.resolve(&unit, Some(ack.clone())).await.unwrap(), Outcome::Landed(Vec::new()));
-        let decided = world.commit(&unit, &ack).await;
+        let ack = testbed.acked(&unit).await;
+        assert_eq!(testbed.resolve(&unit, Some(ack.clone())).await.unwrap(), Outcome::Landed(Vec::new()));
+        let decided = testbed.commit(&unit, &ack).await;
         assert!(matches!(decided, Decision::NeedAcks(_)), "{decided:?}");
     });
 }
@@ -285,8 +285,8 @@ fn a_commit_of_unknown_outcome_that_is_not_there_can_not_land_afterwards() {
 #[test]
 fn without_a_row_of_its_own_a_commit_that_is_not_there_may_still_come() {
     run(async || {
-        let world = World::start().await;
-        let found = world.resolve(&put("a", "x"), None).await.unwrap();
+        let testbed = Testbed::start().await;
+        let found = testbed.resolve(&put("a", "x"), None).await.unwrap();
         assert_eq!(found, Outcome::LandedUncertain(Vec::new()));
     });
 }
@@ -294,10 +294,10 @@ fn without_a_row_of_its_own_a_commit_that_is_not_there_may_still_come() {
 #[test]
 fn a_database_that_does_not_answer_is_asked_for_three_seconds_and_not_for_ever() {
     run(async || {
-        let world = World::start().await;
-        world.node.leases.database.writer.close().await;
-        let mut found = world.resolve(&put("a", "x"), None);
-        let begun = world.node.leases.clock.mono();
+        let testbed = Testbed::start().await;
+        testbed.node.leases.database.writer.close().await;
+        let mut found = testbed.resolve(&put("a", "x"), None);
+        let begun = testbed.node.leases.clock.mono();
         let resolution = loop {
             advance(Duration::from_millis(50)).await;
             if let Ok(resolution) = found.try_recv() {
@@ -305,7 +305,7 @@ fn a_database_that_does_not_answer_is_asked_for_three_seconds_and_not_for_ever()
             }
         };
         assert!(matches!(resolution, Outcome::Unresolved { .. }), "{resolution:?}");
-        let took = world.node.leases.clock.mono().since(begun);
+        let took = testbed.node.leases.clock.mono().since(begun);
         assert!((Duration::from_secs(3)..Duration::from_secs(6)).contains(&took), "{took:?}");
     });
 }
@@ -313,12 +313,12 @@ fn a_database_that_does_not_answer_is_asked_for_three_seconds_and_not_for_ever()
 #[test]
 fn a_cache_that_was_rebuilt_begins_a_new_life_in_which_earlier_acks_do_not_count() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let unit = put("a", "x");
-        let ack = world.acked(&unit).await;
-        rebuild(&world.node.leases.keeper).await;
-        world.node.leases.joined(Some(world.life)).await;
-        let decided = world.commit(&unit, &ack).await;
+        let ack = testbed.acked(&unit).await;
+        rebuild(&testbed.node.leases.keeper).await;
+        testbed.node.leases.joined(Some(testbed.life)).await;
+        let decided = testbed.commit(&unit, &ack).await;
         assert!(matches!(decided, Decision::NeedAcks(_)), "{decided:?}");
     });
 }
@@ -326,11 +326,11 @@ fn a_cache_that_was_rebuilt_begins_a_new_life_in_which_earlier_acks_do_not_count
 #[test]
 fn one_that_was_rebuilt_begins_a_new_life_and_its_publisher_learns_that_it_was_forgotten() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let (acks, nacks) = (Witness::start().0, Witness::start().0);
-        let held = query(&world.node.cluster_notify, Subscribe { acks, nacks }).await;
-        rebuild(&world.node.cluster_notify).await;
+        let held = query(&testbed.node.cluster_notify, Subscribe { acks, nacks }).await;
+        rebuild(&testbed.node.cluster_notify).await;
         held.lost().await;
-        world.node.leases.joined(Some(world.life)).await;
+        testbed.node.leases.joined(Some(testbed.life)).await;
     });
 }

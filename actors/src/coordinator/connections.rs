@@ -28,7 +28,8 @@ const MAX_GATHERED: usize = 4_096;
 /// How long a session may take to say what it holds.
 const ASK: Duration = Duration::from_secs(1);
 
-/// Takes a seat: from the answer on, the client is known to be connected. The answer tells when the coordinator forgot.
+/// Connects a client: from the answer on, the client is known to be connected. The answer tells when the coordinator
+/// forgot.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Subscription, WatchRefused>")]
 pub struct Connect {
@@ -44,7 +45,7 @@ pub struct Connect {
     pub inquiries: Recipient<GetWatched>,
 }
 
-/// Gives a seat back, and ends its watches.
+/// Ends a connection, and its watches.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Disconnect(pub SessionNumber);
@@ -128,16 +129,16 @@ struct Connection {
     inquiries: Recipient<GetWatched>,
     is_idle: bool,
     watches: BTreeSet<WatchId>,
-    /// Its drop tells the session to take its seat again.
+    /// Its drop tells the session to connect again.
     _holder: SubscriptionGuard,
 }
 
-/// The seats of one coordinator.
+/// The connections of one coordinator.
 #[derive(Debug)]
 pub(super) struct Connections {
     node: NodeId,
-    seats: BTreeMap<SessionNumber, Connection>,
-    /// Watches of all seats.
+    by_number: BTreeMap<SessionNumber, Connection>,
+    /// Watches of all connections.
     watches: usize,
     /// Those of native sessions.
     session_watches: usize,
@@ -147,14 +148,21 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(node: NodeId) -> Self {
-        Self { node, seats: BTreeMap::new(), watches: 0, session_watches: 0, gathered: Vec::new(), is_scheduled: false }
+        Self {
+            node,
+            by_number: BTreeMap::new(),
+            watches: 0,
+            session_watches: 0,
+            gathered: Vec::new(),
+            is_scheduled: false,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.seats.len()
+        self.by_number.len()
     }
 
-    /// Watches of all seats.
+    /// Watches of all connections.
     pub(super) fn watches(&self) -> usize {
         self.watches
     }
@@ -164,55 +172,55 @@ impl Connections {
         self.session_watches
     }
 
-    /// True for the seat of a native session.
+    /// True for the connection of a native session.
     pub(super) fn is_session(&self, number: SessionNumber) -> bool {
-        self.seats.get(&number).is_some_and(|seat| seat.client.kind.is_session())
+        self.by_number.get(&number).is_some_and(|connection| connection.client.kind.is_session())
     }
 
     pub(super) fn tell_all(&self, event: &SessionEvent) {
-        for seat in self.seats.values() {
+        for connection in self.by_number.values() {
             // A session is on this thread, and gone when this is lost.
-            seat.events.do_send(event.clone());
+            connection.events.do_send(event.clone());
         }
     }
 
-    /// A watch of a seat; false when there is no such seat.
+    /// A watch of a connection; false when there is no such connection.
     pub(super) fn watched(&mut self, number: SessionNumber, watch: WatchId) -> bool {
-        let Some(seat) = self.seats.get_mut(&number) else { return false };
-        if seat.watches.insert(watch) {
+        let Some(connection) = self.by_number.get_mut(&number) else { return false };
+        if connection.watches.insert(watch) {
             self.watches += 1;
-            self.session_watches += usize::from(seat.client.kind.is_session());
+            self.session_watches += usize::from(connection.client.kind.is_session());
         }
         true
     }
 
     pub(super) fn unwatched(&mut self, number: SessionNumber, watch: WatchId) {
-        if let Some(seat) = self.seats.get_mut(&number)
-            && seat.watches.remove(&watch)
+        if let Some(connection) = self.by_number.get_mut(&number)
+            && connection.watches.remove(&watch)
         {
             self.watches -= 1;
-            self.session_watches -= usize::from(seat.client.kind.is_session());
+            self.session_watches -= usize::from(connection.client.kind.is_session());
         }
     }
 
     fn take(&mut self, Connect { number, client, since, events, inquiries }: Connect) -> Subscription {
         let (holder, held) = subscription();
-        let seat =
+        let connection =
             Connection { client, since, events, inquiries, is_idle: false, watches: BTreeSet::new(), _holder: holder };
-        self.seats.insert(number, seat);
+        self.by_number.insert(number, connection);
         held
     }
 
-    /// The clients that a query is about, as far as their seats tell.
+    /// The clients that a query is about, as far as their connections tell.
     fn matching(&self, query: &ClientQuery, watchers: Option<&BTreeSet<SessionNumber>>) -> Page<ClientSeen> {
-        let fits = |(number, seat): &(&SessionNumber, &Connection)| {
-            query.filter.fits(&seat.client) && watchers.is_none_or(|watchers| watchers.contains(number))
+        let fits = |(number, connection): &(&SessionNumber, &Connection)| {
+            query.filter.fits(&connection.client) && watchers.is_none_or(|watchers| watchers.contains(number))
         };
-        let seen = self.seats.iter().filter(fits).map(|(number, seat)| ClientSeen {
-            place: Place { client: seat.client.id.clone(), node: Arc::clone(&self.node.0), session: *number },
-            client: Client::clone(&seat.client),
-            since: seat.since,
-            is_idle: seat.is_idle,
+        let seen = self.by_number.iter().filter(fits).map(|(number, connection)| ClientSeen {
+            place: Place { client: connection.client.id.clone(), node: Arc::clone(&self.node.0), session: *number },
+            client: Client::clone(&connection.client),
+            since: connection.since,
+            is_idle: connection.is_idle,
             keys: Vec::new(),
             watched: 0,
             prefixes: Vec::new(),
@@ -222,26 +230,32 @@ impl Connections {
 }
 
 impl Coordinator {
-    /// The seats of those who watch a key.
-    fn seats_watching(&self, key: &ConfigKey) -> BTreeSet<SessionNumber> {
+    /// The connections of those who watch a key.
+    fn connections_watching(&self, key: &ConfigKey) -> BTreeSet<SessionNumber> {
         let exact = self.exact.get(key).into_iter().flatten();
         let prefixes = self.prefixes.get(key.namespace()).into_iter().flatten();
         let watches = exact.chain(prefixes).filter_map(|id| self.watches.get(id));
-        watches.filter(|watch| watch.selector.matches(key)).filter_map(|watch| watch.seat).collect()
+        watches.filter(|watch| watch.selector.matches(key)).filter_map(|watch| watch.connection).collect()
     }
 
-    /// Takes a seat back, and ends its watches.
+    /// Forgets a connection, and ends its watches.
     fn leave(&mut self, number: SessionNumber) {
-        let watches: Vec<WatchId> =
-            self.seats.seats.get(&number).into_iter().flat_map(|seat| &seat.watches).copied().collect();
+        let watches: Vec<WatchId> = self
+            .connections
+            .by_number
+            .get(&number)
+            .into_iter()
+            .flat_map(|connection| &connection.watches)
+            .copied()
+            .collect();
         for watch in watches {
             self.unwatch(watch);
         }
-        self.seats.seats.remove(&number);
+        self.connections.by_number.remove(&number);
     }
 
     fn pass_on(&mut self) {
-        let gathered = std::mem::take(&mut self.seats.gathered);
+        let gathered = std::mem::take(&mut self.connections.gathered);
         if !gathered.is_empty() {
             // Lost only when the bus is rebuilt; its subscribers are told that they missed something then.
             self.bus.do_send(PublishPushes(PushNews::Happened(gathered.into())));
@@ -257,7 +271,7 @@ impl Handler<Connect> for Coordinator {
             return MessageResult(Err(WatchRefused::Stopping));
         }
         self.leave(attend.number);
-        MessageResult(Ok(self.seats.take(attend)))
+        MessageResult(Ok(self.connections.take(attend)))
     }
 }
 
@@ -273,8 +287,8 @@ impl Handler<SetIdle> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, SetIdle { number, is_idle }: SetIdle, _: &mut Context<Self>) {
-        if let Some(seat) = self.seats.seats.get_mut(&number) {
-            seat.is_idle = is_idle;
+        if let Some(connection) = self.connections.by_number.get_mut(&number) {
+            connection.is_idle = is_idle;
         }
     }
 }
@@ -283,11 +297,11 @@ impl Handler<Report> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Report(event): Report, context: &mut Context<Self>) {
-        self.seats.gathered.push(event);
-        if self.seats.gathered.len() >= MAX_GATHERED {
+        self.connections.gathered.push(event);
+        if self.connections.gathered.len() >= MAX_GATHERED {
             self.pass_on();
-        } else if !self.seats.is_scheduled {
-            self.seats.is_scheduled = true;
+        } else if !self.connections.is_scheduled {
+            self.connections.is_scheduled = true;
             context.notify_later(GatheredTick, GATHER);
         }
     }
@@ -297,7 +311,7 @@ impl Handler<GatheredTick> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, GatheredTick: GatheredTick, _: &mut Context<Self>) {
-        self.seats.is_scheduled = false;
+        self.connections.is_scheduled = false;
         self.pass_on();
     }
 }
@@ -306,11 +320,12 @@ impl Handler<ListClients> for Coordinator {
     type Result = ResponseFuture<Page<ClientSeen>>;
 
     fn handle(&mut self, ListClients(query): ListClients, _: &mut Context<Self>) -> Self::Result {
-        let watchers = query.filter.key.as_ref().map(|key| self.seats_watching(key));
-        let mut page = self.seats.matching(&query, watchers.as_ref());
+        let watchers = query.filter.key.as_ref().map(|key| self.connections_watching(key));
+        let mut page = self.connections.matching(&query, watchers.as_ref());
         let inquiry = GetWatched { key: query.filter.key, limit: usize::try_from(query.keys).unwrap_or(usize::MAX) };
         let inquiries = page.items.iter().map(|seen| {
-            let session = self.seats.seats.get(&seen.place.session).map(|seat| seat.inquiries.clone());
+            let session =
+                self.connections.by_number.get(&seen.place.session).map(|connection| connection.inquiries.clone());
             inquire(session, inquiry.clone())
         });
         let inquiries = join_all(inquiries.collect::<Vec<_>>());
@@ -337,10 +352,11 @@ impl Handler<ListWatchers> for Coordinator {
     type Result = ResponseFuture<Vec<(SessionNumber, Arc<Client>, Position)>>;
 
     fn handle(&mut self, ListWatchers(key): ListWatchers, _: &mut Context<Self>) -> Self::Result {
-        let watching = self.seats_watching(&key).into_iter().filter_map(|number| {
-            let seat = self.seats.seats.get(&number)?;
+        let watching = self.connections_watching(&key).into_iter().filter_map(|number| {
+            let connection = self.connections.by_number.get(&number)?;
             let inquiry = GetWatched { key: Some(key.clone()), limit: 1 };
-            let (client, asked) = (Arc::clone(&seat.client), inquire(Some(seat.inquiries.clone()), inquiry));
+            let (client, asked) =
+                (Arc::clone(&connection.client), inquire(Some(connection.inquiries.clone()), inquiry));
             Some(async move {
                 let position = asked.await.keys.first().map(|(_, position)| *position).unwrap_or_default();
                 (number, client, position)

@@ -39,25 +39,26 @@ impl Handler<End> for Careless {
     }
 }
 
-struct World {
+struct Testbed {
     bus: Addr<EventBus>,
     coordinator: Addr<Coordinator>,
 }
 
-impl World {
+impl Testbed {
     fn start(max_watches: usize) -> Self {
         let (registry, metrics) = (Registry::new(), Metrics::default());
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(metrics.push.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            let limits = Limits { watches: max_watches, session_watches: 2 };
-            Coordinator::new(from.clone(), limits, NodeId("n1".into()))
+            let capacity = Capacity { watches: max_watches, session_watches: 2 };
+            Coordinator::new(from.clone(), capacity, NodeId("n1".into()))
         });
         Self { bus, coordinator }
     }
 
     async fn watch(&self, session: &Addr<Careless>) -> Result<WatchId, WatchRefused> {
-        let watch = Watch { selector: Selector::of_key(&key()), session: session.clone().recipient(), seat: None };
+        let watch =
+            Watch { selector: Selector::of_key(&key()), session: session.clone().recipient(), connection: None };
         ask(&self.coordinator, watch, DEADLINE).await.unwrap().map(|watching| watching.id)
     }
 
@@ -80,39 +81,39 @@ fn key() -> ConfigKey {
     ConfigKey::new("public", "g", "a").unwrap()
 }
 
-fn run<F: Future<Output = ()>>(max_watches: usize, test: impl FnOnce(World) -> F) {
+fn run<F: Future<Output = ()>>(max_watches: usize, test: impl FnOnce(Testbed) -> F) {
     System::new().block_on(async {
         tokio::time::pause();
-        test(World::start(max_watches)).await;
+        test(Testbed::start(max_watches)).await;
     });
 }
 
 #[test]
 fn a_watch_whose_session_is_gone_takes_no_place() {
-    run(2, async |world| {
+    run(2, async |testbed| {
         let lives = Careless.start();
-        world.watch(&lives).await.unwrap();
-        world.leave_one_behind().await;
+        testbed.watch(&lives).await.unwrap();
+        testbed.leave_one_behind().await;
         // It may have looked just now, when it subscribed.
         tokio::time::advance(SWEEP_INTERVAL).await;
-        world.watch(&lives).await.unwrap();
-        assert_eq!(world.watch(&lives).await, Err(WatchRefused::Full));
-        assert_eq!(world.count().await, 2);
+        testbed.watch(&lives).await.unwrap();
+        assert_eq!(testbed.watch(&lives).await, Err(WatchRefused::Full));
+        assert_eq!(testbed.count().await, 2);
     });
 }
 
 #[test]
 fn a_change_ends_the_watches_of_sessions_that_are_gone() {
-    run(10, async |world| {
+    run(10, async |testbed| {
         let lives = Careless.start();
-        world.watch(&lives).await.unwrap();
-        world.leave_one_behind().await;
-        assert_eq!(world.count().await, 2);
+        testbed.watch(&lives).await.unwrap();
+        testbed.leave_one_behind().await;
+        assert_eq!(testbed.count().await, 2);
         let state = Arc::new(ConfigState::absent(key(), Version(1)));
         let changed = || Publish(ConfigEvent::Changed(Arc::from([SharedState::clone(&state)])));
         // Until it has subscribed, nobody tells it anything.
-        while world.count().await > 1 {
-            world.bus.do_send(changed());
+        while testbed.count().await > 1 {
+            testbed.bus.do_send(changed());
             tokio::task::yield_now().await;
         }
     });

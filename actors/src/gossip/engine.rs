@@ -130,7 +130,7 @@ impl Engine {
         let result = self.foca.handle_data(bytes, &mut self.runtime);
         self.absorb(now);
         if let Ok(Header { src, .. }) = Wire.decode_header(bytes) {
-            self.hear_namesake(now, &src);
+            self.observe_namesake(now, &src);
             self.tell_suspect(now, src);
         }
         match result {
@@ -249,9 +249,9 @@ impl Engine {
     }
 
     /// Whoever speaks under the own id from another address is another process.
-    fn hear_namesake(&mut self, now: Mono, source: &Identity) {
+    fn observe_namesake(&mut self, now: Mono, source: &Identity) {
         let me = self.foca.identity();
-        if source.node != me.node || source.peer == me.peer || !self.namesakes.hear(now, source.peer) {
+        if source.node != me.node || source.peer == me.peer || !self.namesakes.observe(now, source.peer) {
             return;
         }
         tracing::error!(

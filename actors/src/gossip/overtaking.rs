@@ -46,7 +46,7 @@ pub(super) struct Namesakes {
 
 impl Namesakes {
     /// One was heard. True when that is news.
-    pub(super) fn hear(&mut self, now: Mono, address: SocketAddr) -> bool {
+    pub(super) fn observe(&mut self, now: Mono, address: SocketAddr) -> bool {
         self.heard.retain(|_, heard| now.since(*heard) < QUIET_AFTER);
         let is_news = !self.heard.contains_key(&address);
         if !is_news || self.heard.len() < MOST_NAMESAKES {

@@ -145,11 +145,11 @@ fn a_node_that_leaves_gives_its_row_back_and_is_no_member_any_more() {
     run(async || {
         let leases = Leases::start(LeaseMode::Renewed).await;
         leases.joined(None).await;
-        query(&leases.lease_keeper, Leave).await;
+        query(&leases.lease_keeper, ReleaseMembership).await;
         assert_eq!(leases.rows().await, []);
         settle().await;
         assert_eq!(leases.memberships.take().last().unwrap().incarnation, None);
-        query(&leases.lease_keeper, Leave).await;
+        query(&leases.lease_keeper, ReleaseMembership).await;
         query(&leases.lease_keeper, Rejoin).await;
         settle().await;
         assert_eq!(leases.rows().await, [], "it does not come back");

@@ -67,7 +67,7 @@ impl Handler<GetMany> for FakeReader {
     }
 }
 
-struct World {
+struct Testbed {
     stored: Rc<Stored>,
     registry: Registry,
     metrics: Metrics,
@@ -76,10 +76,10 @@ struct World {
     revision: Cell<u64>,
 }
 
-fn run<F: Future<Output = ()>>(max_polls: usize, test: impl FnOnce(World) -> F) {
+fn run<F: Future<Output = ()>>(max_polls: usize, test: impl FnOnce(Testbed) -> F) {
     System::new().block_on(async {
         tokio::time::pause();
-        test(World::start(max_polls)).await;
+        test(Testbed::start(max_polls)).await;
     });
 }
 
@@ -87,7 +87,7 @@ fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()
 }
 
-impl World {
+impl Testbed {
     fn start(max_polls: usize) -> Self {
         let (registry, metrics, stored) = (Registry::new(), Metrics::default(), Rc::new(Stored::default()));
         let reader = FakeReader(Rc::clone(&stored)).start().recipient();
@@ -156,88 +156,88 @@ fn changed(records: &[usize]) -> PollAnswer {
 
 #[test]
 fn a_poll_is_answered_at_once_when_it_differs_and_at_its_time_when_not() {
-    run(10, async |world| {
-        world.store("a", "1");
-        assert_eq!(world.hold(&[("b", ""), ("a", "0")]).await, Ok(changed(&[1])));
-        assert_eq!(world.ask_for(&[("a", "1")], None).await, Ok(PollAnswer::Quiet));
-        assert_eq!(world.ask_for(&[("a", "")], None).await, Ok(changed(&[0])));
+    run(10, async |testbed| {
+        testbed.store("a", "1");
+        assert_eq!(testbed.hold(&[("b", ""), ("a", "0")]).await, Ok(changed(&[1])));
+        assert_eq!(testbed.ask_for(&[("a", "1")], None).await, Ok(PollAnswer::Quiet));
+        assert_eq!(testbed.ask_for(&[("a", "")], None).await, Ok(changed(&[0])));
         let begun = Instant::now();
-        assert_eq!(world.hold(&[("a", "1")]).await, Ok(PollAnswer::Quiet));
+        assert_eq!(testbed.hold(&[("a", "1")]).await, Ok(PollAnswer::Quiet));
         let waited = begun.elapsed().as_millis();
         assert!((29_500..29_700).contains(&waited), "{waited}");
-        assert_eq!((world.held(), world.metrics.push.sent.get()), (0, 2));
+        assert_eq!((testbed.held(), testbed.metrics.push.sent.get()), (0, 2));
     });
 }
 
 #[test]
 fn a_change_wakes_the_listeners_of_its_key_alone() {
-    run(10, async |world| {
-        let mut of_a = world.hold(&[("a", ""), ("c", "")]);
-        let mut of_b = world.hold(&[("b", "")]);
-        world.settle().await;
-        assert_eq!(world.held(), 2);
-        world.publish("a", "1");
-        world.settle().await;
+    run(10, async |testbed| {
+        let mut of_a = testbed.hold(&[("a", ""), ("c", "")]);
+        let mut of_b = testbed.hold(&[("b", "")]);
+        testbed.settle().await;
+        assert_eq!(testbed.held(), 2);
+        testbed.publish("a", "1");
+        testbed.settle().await;
         assert_eq!(of_a.try_recv(), Ok(changed(&[0])));
         assert!(of_b.try_recv().is_err());
-        assert_eq!((world.held(), world.count("keys").await, world.count("timers").await), (1, 1, 1));
+        assert_eq!((testbed.held(), testbed.count("keys").await, testbed.count("timers").await), (1, 1, 1));
     });
 }
 
 #[test]
 fn a_change_that_leaves_the_digest_equal_wakes_nobody() {
-    run(10, async |world| {
-        world.store("a", "1");
-        let mut waiting = world.hold(&[("a", "1")]);
-        world.settle().await;
-        world.publish("a", "1");
-        world.settle().await;
+    run(10, async |testbed| {
+        testbed.store("a", "1");
+        let mut waiting = testbed.hold(&[("a", "1")]);
+        testbed.settle().await;
+        testbed.publish("a", "1");
+        testbed.settle().await;
         assert!(waiting.try_recv().is_err());
-        world.publish("a", "");
+        testbed.publish("a", "");
         assert_eq!(waiting.await, Ok(changed(&[0])));
     });
 }
 
 #[test]
 fn a_publish_between_the_registration_and_the_comparison_is_not_lost() {
-    run(10, async |world| {
+    run(10, async |testbed| {
         // What it reads before it has subscribed it reads again then.
-        world.settle().await;
-        world.stored.is_slow.set(true);
-        let waiting = world.hold(&[("a", "")]);
-        world.settle().await;
+        testbed.settle().await;
+        testbed.stored.is_slow.set(true);
+        let waiting = testbed.hold(&[("a", "")]);
+        testbed.settle().await;
         // The read has been taken and is old by now.
-        world.publish("a", "1");
-        world.settle().await;
-        world.stored.go.notify_waiters();
+        testbed.publish("a", "1");
+        testbed.settle().await;
+        testbed.stored.go.notify_waiters();
         assert_eq!(waiting.await, Ok(changed(&[0])));
     });
 }
 
 #[test]
 fn a_change_told_before_the_registration_is_read() {
-    run(10, async |world| {
-        world.publish("a", "1");
-        assert_eq!(world.hold(&[("a", "")]).await, Ok(changed(&[0])));
+    run(10, async |testbed| {
+        testbed.publish("a", "1");
+        assert_eq!(testbed.hold(&[("a", "")]).await, Ok(changed(&[0])));
     });
 }
 
 #[test]
 fn what_no_event_told_is_found_by_looking_again() {
-    run(10_000, async |world| {
+    run(10_000, async |testbed| {
         let names: Vec<String> = (0..3_000).map(|n| format!("k{n}")).collect();
-        let mut waiting: Vec<_> = names.iter().map(|name| world.hold(&[(name, "")])).collect();
-        world.settle().await;
-        assert_eq!(world.count("polls").await, 3_000);
-        world.store("k2999", "1");
-        world.bus.do_send(Publish(ConfigEvent::Recheck));
-        world.settle().await;
+        let mut waiting: Vec<_> = names.iter().map(|name| testbed.hold(&[(name, "")])).collect();
+        testbed.settle().await;
+        assert_eq!(testbed.count("polls").await, 3_000);
+        testbed.store("k2999", "1");
+        testbed.bus.do_send(Publish(ConfigEvent::Recheck));
+        testbed.settle().await;
         assert_eq!(waiting.pop().unwrap().await, Ok(changed(&[0])));
         // The bus forgets its subscribers; what is told meanwhile is lost.
-        world.store("k2998", "1");
-        world.bus.do_send(Panic);
+        testbed.store("k2998", "1");
+        testbed.bus.do_send(Panic);
         assert_eq!(waiting.pop().unwrap().await, Ok(changed(&[0])));
-        world.publish("k2997", "1");
+        testbed.publish("k2997", "1");
         assert_eq!(waiting.pop().unwrap().await, Ok(changed(&[0])));
         assert!(waiting.iter_mut().all(|waiting| waiting.try_recv().is_err()));
     });
@@ -245,40 +245,40 @@ fn what_no_event_told_is_found_by_looking_again() {
 
 #[test]
 fn what_the_database_lost_does_not_hide_what_came_in_its_place() {
-    run(100, async |world| {
-        world.revision.set(104);
-        world.store("a", "1");
-        let compared = world.hold(&[("a", "1")]);
-        world.settle().await;
-        world.stored.is_slow.set(true);
-        let reading = world.hold(&[("a", "1"), ("b", "")]);
-        world.settle().await;
+    run(100, async |testbed| {
+        testbed.revision.set(104);
+        testbed.store("a", "1");
+        let compared = testbed.hold(&[("a", "1")]);
+        testbed.settle().await;
+        testbed.stored.is_slow.set(true);
+        let reading = testbed.hold(&[("a", "1"), ("b", "")]);
+        testbed.settle().await;
         // The read under way is of the history that is lost.
-        world.revision.set(100);
-        world.store("a", "2");
-        world.stored.is_slow.set(false);
-        world.bus.do_send(Publish(ConfigEvent::Recheck));
-        world.settle().await;
-        world.stored.go.notify_waiters();
+        testbed.revision.set(100);
+        testbed.store("a", "2");
+        testbed.stored.is_slow.set(false);
+        testbed.bus.do_send(Publish(ConfigEvent::Recheck));
+        testbed.settle().await;
+        testbed.stored.go.notify_waiters();
         assert_eq!((compared.await, reading.await), (Ok(changed(&[0])), Ok(changed(&[0]))));
     });
 }
 
 #[test]
 fn looking_again_goes_on_until_the_database_answers_and_past_a_bad_row() {
-    run(100, async |world| {
+    run(100, async |testbed| {
         let names: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
-        let mut waiting: Vec<_> = names.iter().map(|name| world.hold(&[(name, "")])).collect();
-        world.settle().await;
-        world.stored.fails.set(true);
-        *world.stored.broken.borrow_mut() = Some(key("k0"));
+        let mut waiting: Vec<_> = names.iter().map(|name| testbed.hold(&[(name, "")])).collect();
+        testbed.settle().await;
+        testbed.stored.fails.set(true);
+        *testbed.stored.broken.borrow_mut() = Some(key("k0"));
         for name in &names {
-            world.store(name, "1");
+            testbed.store(name, "1");
         }
-        world.bus.do_send(Publish(ConfigEvent::Recheck));
+        testbed.bus.do_send(Publish(ConfigEvent::Recheck));
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(world.count("polls").await, 20);
-        world.stored.fails.set(false);
+        assert_eq!(testbed.count("polls").await, 20);
+        testbed.stored.fails.set(false);
         for waiting in waiting.drain(1..) {
             assert_eq!(waiting.await, Ok(changed(&[0])));
         }
@@ -288,29 +288,29 @@ fn looking_again_goes_on_until_the_database_answers_and_past_a_bad_row() {
 
 #[test]
 fn a_failed_read_is_answered_and_one_bad_row_fails_only_its_own_polls() {
-    run(100, async |world| {
-        *world.stored.broken.borrow_mut() = Some(key("k3"));
+    run(100, async |testbed| {
+        *testbed.stored.broken.borrow_mut() = Some(key("k3"));
         let names: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
-        let mut waiting: Vec<_> = names.iter().map(|name| world.hold(&[(name, "")])).collect();
+        let mut waiting: Vec<_> = names.iter().map(|name| testbed.hold(&[(name, "")])).collect();
         let failed = waiting.remove(3).await;
         assert!(matches!(failed, Ok(PollAnswer::Failed(ReadFailure::Broken { .. }))), "{failed:?}");
-        assert_eq!((world.count("polls").await, world.held()), (7, 7));
-        world.stored.fails.set(true);
-        let failed = world.hold(&[("other", "")]).await;
+        assert_eq!((testbed.count("polls").await, testbed.held()), (7, 7));
+        testbed.stored.fails.set(true);
+        let failed = testbed.hold(&[("other", "")]).await;
         assert!(matches!(failed, Ok(PollAnswer::Failed(ReadFailure::Unavailable { .. }))), "{failed:?}");
-        assert_eq!((world.count("polls").await, world.held()), (7, 7));
+        assert_eq!((testbed.count("polls").await, testbed.held()), (7, 7));
     });
 }
 
 #[test]
 fn polls_that_come_together_share_a_read_and_ten_thousand_are_woken_in_turns() {
-    run(10_000, async |world| {
-        let waiting: Vec<_> = (0..10_000).map(|_| world.hold(&[("a", "")])).collect();
-        world.settle().await;
-        assert_eq!(world.count("polls").await, 10_000);
-        let (reads, keys) = (world.stored.reads.get(), world.stored.read_keys.get());
+    run(10_000, async |testbed| {
+        let waiting: Vec<_> = (0..10_000).map(|_| testbed.hold(&[("a", "")])).collect();
+        testbed.settle().await;
+        assert_eq!(testbed.count("polls").await, 10_000);
+        let (reads, keys) = (testbed.stored.reads.get(), testbed.stored.read_keys.get());
         assert!(reads <= 100 && keys == reads, "{reads} reads of {keys} keys");
-        world.publish("a", "1");
+        testbed.publish("a", "1");
         let turns = Rc::new(Cell::new(0));
         let counted = Rc::clone(&turns);
         let others = actix_rt::spawn(async move {
@@ -324,58 +324,58 @@ fn polls_that_come_together_share_a_read_and_ten_thousand_are_woken_in_turns() {
         }
         others.abort();
         assert!(turns.get() >= 10_000 / SLICE, "others had {} turns", turns.get());
-        assert_eq!((world.held(), world.count("capacity").await), (0, 0));
+        assert_eq!((testbed.held(), testbed.count("capacity").await), (0, 0));
     });
 }
 
 #[test]
 fn clients_that_went_away_are_forgotten_within_seconds() {
-    run(1_000, async |world| {
-        let mut waiting: Vec<_> = (0..1_000).map(|_| world.hold(&[("a", "")])).collect();
-        world.settle().await;
+    run(1_000, async |testbed| {
+        let mut waiting: Vec<_> = (0..1_000).map(|_| testbed.hold(&[("a", "")])).collect();
+        testbed.settle().await;
         waiting.truncate(10);
         tokio::time::sleep(Duration::from_millis(2_500)).await;
-        assert_eq!((world.count("polls").await, world.count("timers").await, world.held()), (10, 10, 10));
+        assert_eq!((testbed.count("polls").await, testbed.count("timers").await, testbed.held()), (10, 10, 10));
     });
 }
 
 #[test]
 fn a_full_register_refuses_and_a_short_question_is_still_answered() {
-    run(2, async |world| {
-        let (_first, _second) = (world.hold(&[("a", "")]), world.hold(&[("a", "")]));
-        assert_eq!(world.hold(&[("a", "")]).await, Ok(PollAnswer::Refused(WatchRefused::Full)));
-        assert_eq!(world.ask_for(&[("a", "")], None).await, Ok(PollAnswer::Quiet));
+    run(2, async |testbed| {
+        let (_first, _second) = (testbed.hold(&[("a", "")]), testbed.hold(&[("a", "")]));
+        assert_eq!(testbed.hold(&[("a", "")]).await, Ok(PollAnswer::Refused(WatchRefused::Full)));
+        assert_eq!(testbed.ask_for(&[("a", "")], None).await, Ok(PollAnswer::Quiet));
         let many: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
         let records: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "x")).collect();
         let all: Vec<usize> = (0..10_000).collect();
-        assert_eq!(world.ask_for(&records, None).await, Ok(changed(&all)));
+        assert_eq!(testbed.ask_for(&records, None).await, Ok(changed(&all)));
     });
 }
 
 #[test]
 fn a_drain_answers_every_poll_and_takes_no_new_one() {
-    run(100, async |world| {
-        let waiting: Vec<_> = (0..50).map(|_| world.hold(&[("a", "")])).collect();
-        world.settle().await;
-        assert_eq!(ask(&world.polls, Drain, DEADLINE).await, Ok(50));
+    run(100, async |testbed| {
+        let waiting: Vec<_> = (0..50).map(|_| testbed.hold(&[("a", "")])).collect();
+        testbed.settle().await;
+        assert_eq!(ask(&testbed.polls, Drain, DEADLINE).await, Ok(50));
         for mut waiting in waiting {
             assert_eq!(waiting.try_recv(), Ok(PollAnswer::Quiet));
         }
-        assert_eq!(world.hold(&[("a", "")]).await, Ok(PollAnswer::Refused(WatchRefused::Stopping)));
-        assert_eq!((world.held(), world.count("capacity").await), (0, 0));
+        assert_eq!(testbed.hold(&[("a", "")]).await, Ok(PollAnswer::Refused(WatchRefused::Stopping)));
+        assert_eq!((testbed.held(), testbed.count("capacity").await), (0, 0));
     });
 }
 
 #[test]
 fn a_poll_that_was_never_compared_is_not_told_that_nothing_changed() {
-    run(100, async |world| {
-        world.stored.is_slow.set(true);
-        world.store("a", "2");
-        let waiting = world.ask_for(&[("a", "1")], Duration::from_secs(10));
+    run(100, async |testbed| {
+        testbed.stored.is_slow.set(true);
+        testbed.store("a", "2");
+        let waiting = testbed.ask_for(&[("a", "1")], Duration::from_secs(10));
         assert_eq!(waiting.await, Ok(PollAnswer::Failed(ReadFailure::TimedOut)));
-        let (held, once) = (world.hold(&[("a", "1")]), world.ask_for(&[("a", "1")], None));
-        world.settle().await;
-        assert_eq!(ask(&world.polls, Drain, DEADLINE).await, Ok(2));
+        let (held, once) = (testbed.hold(&[("a", "1")]), testbed.ask_for(&[("a", "1")], None));
+        testbed.settle().await;
+        assert_eq!(ask(&testbed.polls, Drain, DEADLINE).await, Ok(2));
         for waiting in [held, once] {
             assert_eq!(waiting.await, Ok(PollAnswer::Refused(WatchRefused::Stopping)));
         }
@@ -384,17 +384,17 @@ fn a_poll_that_was_never_compared_is_not_told_that_nothing_changed() {
 
 #[test]
 fn a_panic_drops_every_answer_and_the_next_life_holds_anew() {
-    run(100, async |world| {
-        let waiting = world.hold(&[("a", "")]);
-        world.settle().await;
-        world.polls.do_send(Panic);
+    run(100, async |testbed| {
+        let waiting = testbed.hold(&[("a", "")]);
+        testbed.settle().await;
+        testbed.polls.do_send(Panic);
         assert!(waiting.await.is_err());
-        assert_eq!(world.held(), 0);
-        let again = world.hold(&[("a", "")]);
-        world.settle().await;
-        world.publish("a", "1");
+        assert_eq!(testbed.held(), 0);
+        let again = testbed.hold(&[("a", "")]);
+        testbed.settle().await;
+        testbed.publish("a", "1");
         assert_eq!(again.await, Ok(changed(&[0])));
-        let report = world.registry.list().into_iter().find(|report| report.kind == "long_poll").unwrap();
+        let report = testbed.registry.list().into_iter().find(|report| report.kind == "long_poll").unwrap();
         assert_eq!((report.panics, report.restarts), (1, 1));
     });
 }
@@ -404,7 +404,7 @@ fn a_panic_drops_every_answer_and_the_next_life_holds_anew() {
 fn a_million_quiet_polls_expire_and_leave_nothing_behind() {
     const ROUNDS: usize = 4;
     const POLLS: usize = 250_000;
-    run(POLLS, async |world| {
+    run(POLLS, async |testbed| {
         let keys: Vec<ConfigKey> = (0..1_000).map(|n| key(&format!("quiet-{n}"))).collect();
         let client = ClientIdentity::default();
         for _ in 0..ROUNDS {
@@ -414,15 +414,15 @@ fn a_million_quiet_polls_expire_and_leave_nothing_behind() {
                 let (records, wait) =
                     (vec![Watched { key: key.clone(), held: Holding::Content(None) }], 10_000 + n as u64 % 20_000);
                 let wait = Some(Duration::from_millis(wait));
-                world.polls.do_send(Hold { records, client: client.clone(), wait, answer });
+                testbed.polls.do_send(Hold { records, client: client.clone(), wait, answer });
                 waiting.push(coming);
             }
-            assert_eq!(world.count("polls").await, POLLS as u64);
-            assert_eq!((world.count("keys").await, world.held()), (1_000, POLLS as i64));
+            assert_eq!(testbed.count("polls").await, POLLS as u64);
+            assert_eq!((testbed.count("keys").await, testbed.held()), (1_000, POLLS as i64));
             for waiting in waiting {
                 assert_eq!(waiting.await, Ok(PollAnswer::Quiet));
             }
-            assert_eq!((world.count("polls").await, world.count("capacity").await, world.held()), (0, 0, 0));
+            assert_eq!((testbed.count("polls").await, testbed.count("capacity").await, testbed.held()), (0, 0, 0));
         }
     });
 }

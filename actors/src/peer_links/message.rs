@@ -131,7 +131,7 @@ pub(super) enum Audience {
 /// Says something to peers. Lost where there is no link and no room to wait for one.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Say {
+pub(super) struct SendMessage {
     pub(super) to: Audience,
     pub(super) message: PeerMessage,
 }

@@ -103,12 +103,12 @@ impl Outlet {
 }
 
 /// A message on its way to one or several peers.
-pub(super) struct Saying {
+pub(super) struct OutgoingMessage {
     message: Arc<PeerMessage>,
     encoded: Vec<(u16, Option<Bytes>)>,
 }
 
-impl Saying {
+impl OutgoingMessage {
     pub(super) fn new(message: Arc<PeerMessage>) -> Self {
         Self { message, encoded: Vec::new() }
     }
@@ -139,10 +139,10 @@ impl Peer {
         }
     }
 
-    /// Says it on the link, or keeps it for one.
-    pub(super) fn say(&mut self, saying: &mut Saying, now: Mono, metrics: &PeerMetrics) {
+    /// Sends it on the link, or keeps it for one.
+    pub(super) fn send(&mut self, outgoing: &mut OutgoingMessage, now: Mono, metrics: &PeerMetrics) {
         match &mut self.state {
-            State::Linked(dialed) => match saying.bytes(dialed.version) {
+            State::Linked(dialed) => match outgoing.bytes(dialed.version) {
                 // What is dropped is counted, and repaired by the publish protocol.
                 Some(bytes) => {
                     dialed.outlet.push(bytes);
@@ -152,7 +152,7 @@ impl Peer {
                 }
             },
             State::Down { backlog, .. } => {
-                let dropped = backlog.push(now, weight(&saying.message), Arc::clone(&saying.message));
+                let dropped = backlog.push(now, weight(&outgoing.message), Arc::clone(&outgoing.message));
                 metrics.dropped.inc_by(dropped);
             }
         }

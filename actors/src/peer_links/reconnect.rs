@@ -10,7 +10,7 @@ use callboard_protocol::link::{Backlog, SILENCE, SPEAKS, is_heard};
 use callboard_protocol::member::NodeId;
 
 use super::answer::Accepted;
-use super::peer::{Dialed, Next, Outlet, Peer, Saying, State};
+use super::peer::{Dialed, Next, OutgoingMessage, Outlet, Peer, State};
 use super::{Call, Closed, DialFailed, Direction, Link, Opened, PeerLinks, ReachChanged, SetPeers, TICK, Tick};
 use crate::runtime::Context;
 
@@ -90,7 +90,7 @@ impl PeerLinks {
         if let State::Down { mut backlog, .. } = std::mem::replace(&mut peer.state, State::Linked(dialed)) {
             let (messages, dropped) = backlog.take(now);
             self.metrics.dropped.inc_by(dropped);
-            messages.into_iter().for_each(|message| peer.say(&mut Saying::new(message), now, &self.metrics));
+            messages.into_iter().for_each(|message| peer.send(&mut OutgoingMessage::new(message), now, &self.metrics));
         }
         self.tell_reach();
     }

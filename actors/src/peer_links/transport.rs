@@ -4,7 +4,7 @@ use actix::prelude::SendError;
 use actix::{Addr, Recipient};
 use callboard_protocol::member::NodeId;
 
-use super::message::{Audience, Say};
+use super::message::{Audience, SendMessage};
 use super::{PeerLinks, SubscribeMessages};
 use crate::metrics::PeerMetrics;
 use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
@@ -23,8 +23,8 @@ impl LinkTransport {
         Self { links, metrics }
     }
 
-    fn say(&self, to: Audience, message: PeerMessage) {
-        match self.links.try_send(Say { to, message }) {
+    fn enqueue(&self, to: Audience, message: PeerMessage) {
+        match self.links.try_send(SendMessage { to, message }) {
             Ok(()) => {}
             // Loss is repaired by the publish protocol: notifications are repeated, commits are looked for.
             Err(SendError::Full(_)) => {
@@ -37,19 +37,19 @@ impl LinkTransport {
 
 impl Transport for LinkTransport {
     fn send(&self, to: &NodeId, message: PeerMessage) {
-        self.say(Audience::One(to.clone()), message);
+        self.enqueue(Audience::One(to.clone()), message);
     }
 
     fn send_each(&self, to: &[NodeId], message: PeerMessage) {
         match to {
             [] => {}
             [one] => self.send(one, message),
-            several => self.say(Audience::Several(several.to_vec()), message),
+            several => self.enqueue(Audience::Several(several.to_vec()), message),
         }
     }
 
     fn broadcast(&self, message: PeerMessage) {
-        self.say(Audience::Everybody, message);
+        self.enqueue(Audience::Everybody, message);
     }
 
     fn listen(&self, listener: Recipient<FromPeer>) -> Subscribing {

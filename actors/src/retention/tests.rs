@@ -11,14 +11,14 @@ use crate::testbed::{Desk, Questions, advance, clock, query, run};
 
 const KEEP: Duration = Duration::from_secs(3_600);
 
-struct World {
+struct Testbed {
     retention: actix::Addr<Retention>,
     pruned: Questions<Prune>,
     looked: Questions<GetFeed>,
     clock: SharedClock,
 }
 
-impl World {
+impl Testbed {
     fn start() -> Self {
         let ((writer, pruned), (reader, looked)) = (Desk::open(), Desk::open());
         let clock = clock();
@@ -51,38 +51,38 @@ fn end(revision: u64) -> Feed {
 #[test]
 fn a_round_deletes_in_small_parts_until_nothing_is_left_and_the_next_one_waits() {
     run(async || {
-        let mut world = World::start();
-        world.seen(9).await;
+        let mut testbed = Testbed::start();
+        testbed.seen(9).await;
         for rows in [CHUNK, CHUNK, 7] {
-            let part = world.pruned.answer(|_| Ok(rows)).await;
+            let part = testbed.pruned.answer(|_| Ok(rows)).await;
             assert_eq!(part.at_most, CHUNK);
-            assert_eq!(part.before.0, world.clock.wall().0 - 3_600_000, "what is younger stays");
+            assert_eq!(part.before.0, testbed.clock.wall().0 - 3_600_000, "what is younger stays");
         }
-        world.pruned.none().await;
-        assert_eq!(world.deleted().await, 2 * CHUNK + 7);
+        testbed.pruned.none().await;
+        assert_eq!(testbed.deleted().await, 2 * CHUNK + 7);
         advance(INTERVAL - Duration::from_millis(1)).await;
-        world.looked.none().await;
+        testbed.looked.none().await;
         advance(Duration::from_millis(1)).await;
-        world.seen(9).await;
-        world.pruned.answer(|_| Ok(0)).await;
-        assert_eq!(world.deleted().await, 2 * CHUNK + 7);
+        testbed.seen(9).await;
+        testbed.pruned.answer(|_| Ok(0)).await;
+        assert_eq!(testbed.deleted().await, 2 * CHUNK + 7);
     });
 }
 
 #[test]
 fn request_ids_are_forgotten_only_when_this_process_has_seen_them_for_their_whole_time() {
     run(async || {
-        let mut world = World::start();
-        world.seen(9).await;
-        let first = world.pruned.answer(|_| Ok(0)).await;
+        let mut testbed = Testbed::start();
+        testbed.seen(9).await;
+        let first = testbed.pruned.answer(|_| Ok(0)).await;
         assert_eq!(first.requests_through, Version::ZERO, "whatever the clocks of others say");
         advance(REQUESTS_KEPT - INTERVAL).await;
-        world.seen(20).await;
-        let early = world.pruned.answer(|_| Ok(0)).await;
+        testbed.seen(20).await;
+        let early = testbed.pruned.answer(|_| Ok(0)).await;
         assert_eq!(early.requests_through, Version::ZERO);
         advance(INTERVAL).await;
-        world.seen(30).await;
-        let late = world.pruned.answer(|_| Ok(0)).await;
+        testbed.seen(30).await;
+        let late = testbed.pruned.answer(|_| Ok(0)).await;
         assert_eq!(late.requests_through, Version(9), "what was there a day ago, and nothing later");
     });
 }
@@ -90,16 +90,16 @@ fn request_ids_are_forgotten_only_when_this_process_has_seen_them_for_their_whol
 #[test]
 fn a_part_that_fails_ends_the_round_and_not_the_schedule() {
     run(async || {
-        let mut world = World::start();
-        world.seen(9).await;
-        world.pruned.answer(|_| Ok(CHUNK)).await;
+        let mut testbed = Testbed::start();
+        testbed.seen(9).await;
+        testbed.pruned.answer(|_| Ok(CHUNK)).await;
         let failure = CommitError::Aborted { cause: Cause::Slow, reason: "a test".into() };
-        world.pruned.answer(|_| Err(failure.into())).await;
-        world.pruned.none().await;
+        testbed.pruned.answer(|_| Err(failure.into())).await;
+        testbed.pruned.none().await;
         advance(INTERVAL).await;
-        world.looked.answer(|_| Err(ReadFailure::TimedOut)).await;
-        world.pruned.answer(|_| Ok(3)).await;
-        world.pruned.none().await;
-        assert_eq!(world.deleted().await, CHUNK + 3, "history goes even when the revision can't be read");
+        testbed.looked.answer(|_| Err(ReadFailure::TimedOut)).await;
+        testbed.pruned.answer(|_| Ok(3)).await;
+        testbed.pruned.none().await;
+        assert_eq!(testbed.deleted().await, CHUNK + 3, "history goes even when the revision can't be read");
     });
 }

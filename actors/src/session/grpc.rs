@@ -37,7 +37,9 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::message::{ConnectionEnded, Enter, Entered, Notice, OpenStream, Stopping, StreamEnded, Told, Word};
+use self::message::{
+    ConnectionEnded, Enter, Entered, InboundMessage, Notice, OpenStream, Stopping, StreamEnded, StreamMessage,
+};
 use self::notify::Stream;
 use super::{ASK_DEADLINE, Deps, RETRY};
 use crate::clock::SharedClock;
@@ -57,7 +59,7 @@ const SAVED: Duration = Duration::from_secs(1);
 
 /// What a session may do.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct Options {
     /// Configurations that it may listen to.
     pub listens: usize,
     /// What it may send in a second.
@@ -74,11 +76,11 @@ pub struct Limits {
 
 /// What all sessions of a thread share.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct Shared {
     /// What each may do.
-    pub limits: Limits,
+    pub options: Options,
     /// Whom they talk to.
-    pub neighbours: Deps,
+    pub deps: Deps,
     /// For people.
     pub clock: SharedClock,
     /// Counts.
@@ -96,7 +98,7 @@ enum Watching {
 
 /// A session of a Nacos client.
 pub struct GrpcSession {
-    setup: Arc<Setup>,
+    shared: Arc<Shared>,
     number: SessionNumber,
     since: WallMillis,
     origin: Instant,
@@ -127,14 +129,14 @@ struct Registered {
 impl GrpcSession {
     /// Serves a connection, which closes when `connection` drops.
     #[must_use]
-    pub fn new(setup: Arc<Setup>, number: SessionNumber, connection: oneshot::Sender<()>) -> Self {
+    pub fn new(shared: Arc<Shared>, number: SessionNumber, connection: oneshot::Sender<()>) -> Self {
         Self {
             number,
-            since: setup.clock.wall(),
+            since: shared.clock.wall(),
             origin: Instant::now(),
             presence: Presence::new(
                 Liveness::pinged_after(DETECT_AFTER, GONE_AFTER, Mono(SAVED)),
-                setup.limits.allowance,
+                shared.options.allowance,
             ),
             conversation: Conversation::default(),
             outbox: Notices::new(Policy::default()),
@@ -144,7 +146,7 @@ impl GrpcSession {
             reading: Again::default(),
             matching: Again::default(),
             connection: Some(connection),
-            setup,
+            shared,
         }
     }
 
@@ -156,21 +158,21 @@ impl GrpcSession {
     fn heard(&mut self, bytes: usize) -> Duration {
         let sign = self.presence.heard(self.now(), bytes);
         if sign.is_back {
-            self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
+            self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
         }
         sign.pause
     }
 
-    /// The client said who it is: it takes a seat, from which on it is known to be here.
+    /// The client said who it is: it is connected to the coordinator, and known to be here from then on.
     fn set_up(&mut self, client: Client, wants_ready: bool, context: &mut Context<Self>) {
         if self.conversation.set_up() {
-            self.take_seat(Arc::new(client), wants_ready, context);
+            self.connect(Arc::new(client), wants_ready, context);
         }
     }
 
-    /// Takes the seat, and again whenever the coordinator forgets it.
-    fn take_seat(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
-        let (coordinator, me) = (self.setup.neighbours.coordinator.clone(), context.address());
+    /// Connects to the coordinator, and again whenever it forgets.
+    fn connect(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
+        let (coordinator, me) = (self.shared.deps.coordinator.clone(), context.address());
         let attend = Connect {
             number: self.number,
             client: Arc::clone(&client),
@@ -180,17 +182,17 @@ impl GrpcSession {
         };
         let asking = async move { ask(&coordinator, attend, ASK_DEADLINE).await };
         let stream = self.conversation.stream();
-        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| {
+        context.spawn(wrap_future(asking).map(move |connection, session: &mut Self, context| {
             let meaning = session.conversation.registered(stream);
-            match (seat, meaning) {
+            match (connection, meaning) {
                 (Ok(Ok(_)), Registration::GiveBack) => {
-                    session.setup.neighbours.coordinator.do_send(Disconnect(session.number))
+                    session.shared.deps.coordinator.do_send(Disconnect(session.number))
                 }
                 (Ok(Ok(held)), Registration::First | Registration::Again) => {
                     let again = Arc::clone(&client);
                     context.spawn(wrap_future(held.lost()).map(move |(), session: &mut Self, context| {
                         if session.conversation.known_at(stream).is_some() {
-                            session.take_seat(again, wants_ready, context);
+                            session.connect(again, wants_ready, context);
                         }
                     }));
                     match meaning {
@@ -202,7 +204,7 @@ impl GrpcSession {
                 (Err(_away), _) => {
                     context.run_later(RETRY, move |session, context| {
                         if session.conversation.is_current(stream) {
-                            session.take_seat(client, wants_ready, context);
+                            session.connect(client, wants_ready, context);
                         }
                     });
                 }
@@ -212,12 +214,12 @@ impl GrpcSession {
     }
 
     fn begin(&mut self, client: Arc<Client>, wants_ready: bool, context: &mut Context<Self>) {
-        let sdk = self.setup.grpc.connected(&client.software);
+        let sdk = self.shared.grpc.connected(&client.software);
         let (listens, fuzzy) = (Listens::new(Arc::clone(&client)), Fuzzy::default());
         self.conversation.begin(Registered { client, sdk, listens, fuzzy, watches: HashMap::new() });
         if wants_ready {
             let number = self.outbox.number();
-            self.say(Notice::Ready(number), context);
+            self.send_once(Notice::Ready(number), context);
         }
         // Their drop ends the wait.
         self.waiting = Vec::new();
@@ -230,10 +232,10 @@ impl GrpcSession {
         for (key, version) in lost {
             self.report(&talk.client, key, version, PushStep::Lost);
         }
-        self.setup.grpc.disconnected(&talk.sdk);
+        self.shared.grpc.disconnected(&talk.sdk);
         self.outbox = Notices::new(Policy::default());
-        // A coordinator that is gone has no seat to give back.
-        self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
+        // A coordinator that is gone has no connection to end.
+        self.shared.deps.coordinator.do_send(Disconnect(self.number));
     }
 
     /// Closes the connection of a node that stops when the client has not said who it is: it has nothing to wait for.
@@ -257,7 +259,7 @@ impl GrpcSession {
     /// Closes the connection. Its transport waits for the answers that are under way, and no longer than that.
     fn close(&mut self, reason: &'static str) {
         if self.connection.take().is_some() {
-            self.setup.grpc.ended.get_or_create(&EndLabel { reason }).inc();
+            self.shared.grpc.ended.get_or_create(&EndLabel { reason }).inc();
         }
         self.stream = None;
     }
@@ -276,10 +278,10 @@ impl GrpcSession {
             Silence::Rest(wait) => wait,
             Silence::Ping { wait, is_new, .. } => {
                 if is_new {
-                    self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
+                    self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
                 }
                 let number = self.outbox.number();
-                self.say(Notice::Detection(number), context);
+                self.send_once(Notice::Detection(number), context);
                 wait
             }
             Silence::Gone => return self.end("silent", context),
@@ -292,7 +294,7 @@ impl Actor for GrpcSession {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.setup.push.held.get_or_create(&HeldLabel { kind: "grpc" }).inc();
+        self.shared.push.held.get_or_create(&HeldLabel { kind: "grpc" }).inc();
         context.run_later(DETECT_AFTER, Self::beat);
     }
 
@@ -301,14 +303,14 @@ impl Actor for GrpcSession {
         self.forget(talk);
         if is_registering {
             // The answer to its asking may have been on its way.
-            self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
+            self.shared.deps.coordinator.do_send(Disconnect(self.number));
         }
     }
 }
 
 impl Drop for GrpcSession {
     fn drop(&mut self) {
-        self.setup.push.held.get_or_create(&HeldLabel { kind: "grpc" }).dec();
+        self.shared.push.held.get_or_create(&HeldLabel { kind: "grpc" }).dec();
     }
 }
 
@@ -335,7 +337,7 @@ pub trait Act<M: Message>: Actor {
 impl GrpcSession {
     /// A request came: until when it waits, if it does.
     fn enter(&mut self, Enter { class, bytes, needs_setup }: Enter) -> Option<impl Future<Output = ()> + use<>> {
-        self.setup.grpc.requests.get_or_create(&TypeLabel { r#type: class }).inc();
+        self.shared.grpc.requests.get_or_create(&TypeLabel { r#type: class }).inc();
         let pause = self.heard(bytes);
         let waits = (needs_setup && self.conversation.known().is_none()).then(|| {
             let (ready, waits) = oneshot::channel();
@@ -399,16 +401,20 @@ impl Handler<OpenStream> for GrpcSession {
     }
 }
 
-impl Handler<Told> for GrpcSession {
+impl Handler<InboundMessage> for GrpcSession {
     type Result = ActorResponse<Self, ()>;
 
-    fn handle(&mut self, Told { stream, bytes, word }: Told, context: &mut Context<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        InboundMessage { stream, bytes, message }: InboundMessage,
+        context: &mut Context<Self>,
+    ) -> Self::Result {
         let pause = self.heard(bytes);
         if self.conversation.is_current(stream) {
-            match word {
-                Word::SetUp { client, wants_ready } => self.set_up(*client, wants_ready, context),
-                Word::Acknowledged(number, is_good) => self.acknowledged(number, is_good, context),
-                Word::Other => {}
+            match message {
+                StreamMessage::SetUp { client, wants_ready } => self.set_up(*client, wants_ready, context),
+                StreamMessage::Acknowledged(number, is_good) => self.acknowledged(number, is_good, context),
+                StreamMessage::Other => {}
             }
         }
         if pause.is_zero() {

@@ -19,7 +19,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::push_ledger::{PushEvent, PushStep, SessionNumber};
 use callboard_protocol::session::client::{Client, ClientKind};
-use callboard_protocol::session::conversation::{Conversation, Message, Rules, Verdict, Word};
+use callboard_protocol::session::conversation::{Conversation, Message, Outbound, Rules, Verdict};
 use callboard_protocol::session::liveness::Liveness;
 use callboard_protocol::session::pace::Allowance;
 use callboard_protocol::session::presence::{Presence, Silence};
@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(3);
 
 /// What a session may do.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct Options {
     /// Silence that ends it.
     pub idle: Duration,
     /// Time for the first message.
@@ -64,11 +64,11 @@ pub struct Limits {
 
 /// What all sessions of a thread share.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct Shared {
     /// What each may do.
-    pub limits: Limits,
+    pub options: Options,
     /// Whom they talk to.
-    pub neighbours: Deps,
+    pub deps: Deps,
     /// For people.
     pub clock: SharedClock,
     /// Counts.
@@ -83,23 +83,23 @@ pub struct Connection {
     pub number: SessionNumber,
     /// How it came.
     pub kind: ClientKind,
-    /// Where the client is heard.
-    pub ear: Box<dyn MessageReader>,
-    /// Where it is spoken to.
-    pub mouth: Box<dyn MessageWriter>,
+    /// What the client sends.
+    pub reader: Box<dyn MessageReader>,
+    /// What it is sent.
+    pub writer: Box<dyn MessageWriter>,
     /// Lives as long as the session: counts it.
     pub guard: Box<dyn std::any::Any>,
 }
 
 /// A native session.
 pub struct NativeSession {
-    setup: Arc<Setup>,
+    shared: Arc<Shared>,
     number: SessionNumber,
     kind: ClientKind,
     /// `None` while it is read from, and once nothing more is read.
-    ear: Option<Box<dyn MessageReader>>,
+    reader: Option<Box<dyn MessageReader>>,
     /// `None` while it is written to.
-    mouth: Option<Box<dyn MessageWriter>>,
+    writer: Option<Box<dyn MessageWriter>>,
     /// Since when the client is connected.
     since: WallMillis,
     origin: Instant,
@@ -111,21 +111,21 @@ pub struct NativeSession {
 impl NativeSession {
     /// Serves a connection.
     #[must_use]
-    pub fn new(setup: Arc<Setup>, connection: Connection) -> Self {
-        let Connection { number, kind, ear, mouth, guard } = connection;
-        let limits = &setup.limits;
-        let Limits { versions, keys, watches, requests, .. } = *limits;
+    pub fn new(shared: Arc<Shared>, connection: Connection) -> Self {
+        let Connection { number, kind, reader, writer, guard } = connection;
+        let options = &shared.options;
+        let Options { versions, keys, watches, requests, .. } = *options;
         Self {
             number,
             kind,
-            ear: Some(ear),
-            mouth: Some(mouth),
-            since: setup.clock.wall(),
+            reader: Some(reader),
+            writer: Some(writer),
+            since: shared.clock.wall(),
             origin: Instant::now(),
-            presence: Presence::new(Liveness::new(limits.idle, Mono(SAVED)), limits.allowance),
+            presence: Presence::new(Liveness::new(options.idle, Mono(SAVED)), options.allowance),
             conversation: Conversation::new(Rules { versions, keys, watches, requests }),
             _guard: guard,
-            setup,
+            shared,
         }
     }
 
@@ -138,25 +138,25 @@ impl NativeSession {
         if !self.conversation.may_read() {
             return;
         }
-        let Some(mut ear) = self.ear.take() else { return };
-        let hearing = async move {
-            let heard = ear.hear().await;
-            (ear, heard)
+        let Some(mut reader) = self.reader.take() else { return };
+        let reading = async move {
+            let heard = reader.next().await;
+            (reader, heard)
         };
-        context.spawn(wrap_future(hearing).map(|(ear, heard), session: &mut Self, context| match heard {
+        context.spawn(wrap_future(reading).map(|(reader, heard), session: &mut Self, context| match heard {
             Some(Ok(heard)) => {
                 let pause = session.heard(heard, context);
                 if pause.is_zero() {
-                    session.ear = Some(ear);
+                    session.reader = Some(reader);
                     session.listen(context);
                 } else {
                     // It sends faster than it may, and is read more slowly.
                     let waiting = async move {
                         tokio::time::sleep(pause).await;
-                        ear
+                        reader
                     };
-                    context.spawn(wrap_future(waiting).map(|ear, session: &mut Self, context| {
-                        session.ear = Some(ear);
+                    context.spawn(wrap_future(waiting).map(|reader, session: &mut Self, context| {
+                        session.reader = Some(reader);
                         session.listen(context);
                     }));
                 }
@@ -178,10 +178,10 @@ impl NativeSession {
     ) -> Duration {
         let sign = self.presence.heard(self.now(), bytes);
         if sign.is_back {
-            self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
+            self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
         }
         if let Ok(request) = &request {
-            self.setup.session.requests.get_or_create(&RequestLabel { kind: request.kind() }).inc();
+            self.shared.session.requests.get_or_create(&RequestLabel { kind: request.kind() }).inc();
         }
         let message = match &request {
             Ok(Request::Hello(_)) => Message::Hello,
@@ -191,7 +191,7 @@ impl NativeSession {
         };
         match (self.conversation.judge(message, id > 0), request) {
             (Verdict::Greet, Ok(Request::Hello(hello))) => match self.conversation.greet(id, *hello) {
-                Ok(()) => self.take_seat(context),
+                Ok(()) => self.connect(context),
                 Err(breach) => self.end(breach.into(), context),
             },
             (Verdict::Serve, Ok(request)) => self.ask(id, request, context),
@@ -208,10 +208,10 @@ impl NativeSession {
         sign.pause
     }
 
-    /// Takes the seat, from which on the client is known to be here; and again whenever the coordinator forgets it.
-    fn take_seat(&mut self, context: &mut Context<Self>) {
+    /// Connects to the coordinator, by which the client is known to be here; and again whenever it forgets.
+    fn connect(&mut self, context: &mut Context<Self>) {
         let Some(client) = self.conversation.client() else { return };
-        let (coordinator, me) = (self.setup.neighbours.coordinator.clone(), context.address());
+        let (coordinator, me) = (self.shared.deps.coordinator.clone(), context.address());
         let attend = Connect {
             number: self.number,
             client: Arc::clone(client),
@@ -220,11 +220,10 @@ impl NativeSession {
             inquiries: me.recipient(),
         };
         let asking = async move { ask(&coordinator, attend, ASK_DEADLINE).await };
-        context.spawn(wrap_future(asking).map(move |seat, session: &mut Self, context| match seat {
+        context.spawn(wrap_future(asking).map(move |connection, session: &mut Self, context| match connection {
             Ok(Ok(held)) => {
-                context
-                    .spawn(wrap_future(held.lost()).map(|(), session: &mut Self, context| session.take_seat(context)));
-                match session.conversation.seated() {
+                context.spawn(wrap_future(held.lost()).map(|(), session: &mut Self, context| session.connect(context)));
+                match session.conversation.connected() {
                     Some((id, version)) => {
                         session.answer(id, Answer::Welcome(version), context);
                         session.listen(context);
@@ -234,7 +233,7 @@ impl NativeSession {
             }
             Ok(Err(refused)) => session.end(Fault::Watch(refused), context),
             Err(_away) => {
-                context.run_later(super::RETRY, Self::take_seat);
+                context.run_later(super::RETRY, Self::connect);
             }
         }));
     }
@@ -243,30 +242,30 @@ impl NativeSession {
     fn answer(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
         let bytes = answer.weight();
         self.conversation.owe(OutboundMessage { id, answer }, bytes);
-        self.speak(context);
+        self.flush(context);
     }
 
-    /// Says what is due, and reads on when enough of what is owed was said.
-    fn speak(&mut self, context: &mut Context<Self>) {
-        let Some(mut mouth) = self.mouth.take() else { return };
-        let words = self.conversation.next_words();
-        if words.is_empty() {
+    /// Sends what is due, and reads on when enough of what is owed was sent.
+    fn flush(&mut self, context: &mut Context<Self>) {
+        let Some(mut writer) = self.writer.take() else { return };
+        let outbound = self.conversation.next_outbound();
+        if outbound.is_empty() {
             if self.conversation.is_ending() {
-                self.close(mouth, context);
+                self.close(writer, context);
             } else {
-                self.mouth = Some(mouth);
+                self.writer = Some(writer);
             }
             return;
         }
-        let said = words.into_iter().map(|word| self.said(word)).collect();
-        let saying = async move {
-            let result = mouth.say(said).await;
-            (mouth, result)
+        let said = outbound.into_iter().map(|message| self.outbound_message(message)).collect();
+        let sending = async move {
+            let result = writer.send(said).await;
+            (writer, result)
         };
-        context.spawn(wrap_future(saying).map(|(mouth, result), session: &mut Self, context| match result {
+        context.spawn(wrap_future(sending).map(|(writer, result), session: &mut Self, context| match result {
             Ok(()) => {
-                session.mouth = Some(mouth);
-                session.speak(context);
+                session.writer = Some(writer);
+                session.flush(context);
                 session.listen(context);
             }
             Err(error) => {
@@ -277,10 +276,10 @@ impl NativeSession {
         }));
     }
 
-    /// A word as it is sent. What is pushed is reported.
-    fn said(&self, word: Word<OutboundMessage>) -> OutboundMessage {
-        match word {
-            Word::Push(outgoing, content) => {
+    /// A message as it is sent. What is pushed is reported.
+    fn outbound_message(&self, message: Outbound<OutboundMessage>) -> OutboundMessage {
+        match message {
+            Outbound::Push(outgoing, content) => {
                 let (key, version) = (&outgoing.state.key, outgoing.state.version);
                 if let Some(before) = outgoing.superseded {
                     self.report(key.clone(), before, PushStep::Superseded);
@@ -291,8 +290,8 @@ impl NativeSession {
                     answer: Answer::Push { state: outgoing.state, content, reset: outgoing.reset },
                 }
             }
-            Word::Watching(id) => OutboundMessage { id, answer: Answer::Watching },
-            Word::Answer(said) => said,
+            Outbound::Watching(id) => OutboundMessage { id, answer: Answer::Watching },
+            Outbound::Answer(said) => said,
         }
     }
 
@@ -311,13 +310,13 @@ impl NativeSession {
             PushStep::Superseded => "superseded",
             PushStep::Lost => "lost",
         };
-        self.setup.session.pushes.get_or_create(&StepLabel { step: label }).inc();
+        self.shared.session.pushes.get_or_create(&StepLabel { step: label }).inc();
         if label == "sent" {
-            self.setup.push.sent.inc();
+            self.shared.push.sent.inc();
         }
         let event = PushEvent { session: self.number, client: Arc::clone(client), key, version, step };
         // Lost only when the coordinator is rebuilt, which tells the account so.
-        self.setup.neighbours.coordinator.do_send(Report(event));
+        self.shared.deps.coordinator.do_send(Report(event));
     }
 
     /// Looks whether the client lives, now and whenever it may have to be asked.
@@ -327,7 +326,7 @@ impl NativeSession {
             Silence::Rest(wait) => wait,
             Silence::Ping { number, wait, is_new } => {
                 if is_new {
-                    self.setup.neighbours.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
+                    self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: true });
                 }
                 self.answer(0, Answer::Ping(number), context);
                 wait
@@ -342,13 +341,13 @@ impl Actor for NativeSession {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.setup.push.held.get_or_create(&HeldLabel { kind: self.kind.as_str() }).inc();
-        context.run_later(self.setup.limits.hello, |session, context| {
+        self.shared.push.held.get_or_create(&HeldLabel { kind: self.kind.as_str() }).inc();
+        context.run_later(self.shared.options.hello, |session, context| {
             if let Some(breach) = session.conversation.hello_is_late() {
                 session.end(breach.into(), context);
             }
         });
-        context.run_later(self.setup.limits.idle / 3, Self::beat);
+        context.run_later(self.shared.options.idle / 3, Self::beat);
         self.listen(context);
     }
 
@@ -359,7 +358,7 @@ impl Actor for NativeSession {
 
 impl Drop for NativeSession {
     fn drop(&mut self) {
-        self.setup.push.held.get_or_create(&HeldLabel { kind: self.kind.as_str() }).dec();
+        self.shared.push.held.get_or_create(&HeldLabel { kind: self.kind.as_str() }).dec();
     }
 }
 

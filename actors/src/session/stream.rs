@@ -133,7 +133,7 @@ const PAGE: u32 = 64;
 /// A stream of changes.
 pub struct StreamSession {
     request: StreamRequest,
-    neighbours: Deps,
+    deps: Deps,
     watch: Option<WatchId>,
     outbox: Outbox,
     /// A frame is waiting for room in the connection.
@@ -143,14 +143,14 @@ pub struct StreamSession {
 impl StreamSession {
     /// Serves `request`.
     #[must_use]
-    pub fn new(request: StreamRequest, neighbours: Deps) -> Self {
+    pub fn new(request: StreamRequest, deps: Deps) -> Self {
         let outbox = Outbox::new(request.outlet.resume_point().unwrap_or_default(), request.max_keys);
-        Self { request, neighbours, watch: None, outbox, sending: false }
+        Self { request, deps, watch: None, outbox, sending: false }
     }
 
-    /// Takes a seat, and watches what is asked for.
+    /// Connects to the coordinator, and watches what is asked for.
     fn register(&mut self, context: &mut Context<Self>) {
-        let (coordinator, me) = (self.neighbours.coordinator.clone(), context.address());
+        let (coordinator, me) = (self.deps.coordinator.clone(), context.address());
         let StreamRequest { number, selector, since, .. } = self.request.clone();
         let client = Arc::clone(&self.request.client);
         let registering = async move {
@@ -159,7 +159,7 @@ impl StreamSession {
             if let Err(refused) = ask(&coordinator, attend, ASK_DEADLINE).await? {
                 return Ok(Err(refused));
             }
-            ask(&coordinator, Watch { selector, session: me.recipient(), seat: Some(number) }, ASK_DEADLINE).await
+            ask(&coordinator, Watch { selector, session: me.recipient(), connection: Some(number) }, ASK_DEADLINE).await
         };
         context.spawn(wrap_future(registering).map(|answer, session: &mut Self, context| match answer {
             Ok(Ok(watching)) => {
@@ -194,7 +194,7 @@ impl StreamSession {
     }
 
     fn read_snapshot(&mut self, context: &mut Context<Self>) {
-        let store = self.neighbours.snapshot.clone();
+        let store = self.deps.snapshot.clone();
         let limit = u32::try_from(self.request.max_keys).unwrap_or(u32::MAX);
         let question = GetSnapshot { selector: self.request.selector.clone(), limit };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
@@ -219,7 +219,7 @@ impl StreamSession {
     }
 
     fn read_feed(&mut self, after: Version, context: &mut Context<Self>) {
-        let store = self.neighbours.feed.clone();
+        let store = self.deps.feed.clone();
         let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
@@ -276,12 +276,12 @@ impl StreamSession {
         while !self.sending {
             let Some(outgoing) = self.outbox.next() else { return };
             let resume_after = outgoing.event_id();
-            self.neighbours.metrics.sent.inc();
+            self.deps.metrics.sent.inc();
             let (key, version) = (outgoing.state.key.clone(), outgoing.state.version);
             let client = Arc::clone(&self.request.client);
             let event = PushEvent { session: self.request.number, client, key, version, step: PushStep::Sent };
             // Lost only when the coordinator is rebuilt, which tells the account so.
-            self.neighbours.coordinator.do_send(Report(event));
+            self.deps.coordinator.do_send(Report(event));
             self.hand_over(Frame::State { state: outgoing.state, resume_after }, context);
         }
     }
@@ -330,7 +330,7 @@ impl Actor for StreamSession {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.neighbours.metrics.held.get_or_create(&HeldLabel { kind: "stream" }).inc();
+        self.deps.metrics.held.get_or_create(&HeldLabel { kind: "stream" }).inc();
         let frames = self.request.outlet.frames.clone();
         let gone = async move { frames.closed().await };
         context.spawn(wrap_future(gone).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
@@ -343,14 +343,14 @@ impl Actor for StreamSession {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        // It ends the watch, too. A coordinator that is gone has no seat to take back.
-        self.neighbours.coordinator.do_send(Disconnect(self.request.number));
+        // It ends the watch, too. A coordinator that is gone has no connection to end.
+        self.deps.coordinator.do_send(Disconnect(self.request.number));
     }
 }
 
 impl Drop for StreamSession {
     fn drop(&mut self) {
-        self.neighbours.metrics.held.get_or_create(&HeldLabel { kind: "stream" }).dec();
+        self.deps.metrics.held.get_or_create(&HeldLabel { kind: "stream" }).dec();
     }
 }
 

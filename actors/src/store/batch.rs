@@ -14,8 +14,8 @@ use sea_orm::{FromQueryResult, Value};
 
 use super::dialect::{self, Backend, names};
 use super::error::Fault;
-use super::rows::{self, FactsRow, KeyRow};
-use super::schema::{Column, FACTS, KEY};
+use super::rows::{self, AttributesRow, KeyRow};
+use super::schema::{ATTRIBUTES, Column, KEY};
 use super::transaction::Transaction;
 use crate::codec;
 
@@ -97,7 +97,7 @@ async fn requests(transaction: &Transaction, ids: &[&str]) -> Result<HashMap<Req
 }
 
 async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<HashMap<ConfigKey, Row>, Fault> {
-    let columns: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(FACTS).collect();
+    let columns: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(ATTRIBUTES).collect();
     let text = format!("SELECT {} FROM cc_config WHERE ", names(&columns));
     let mut found = HashMap::new();
     for keys in keys.chunks(ASKED_AT_ONCE) {
@@ -111,7 +111,7 @@ async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<Ha
     Ok(found)
 }
 
-/// The columns of `cc_config` that a decision rests on besides the key and [`FACTS`].
+/// The columns of `cc_config` that a decision rests on besides the key and [`ATTRIBUTES`].
 const JUDGED: [Column; 2] = [Column::Version, Column::CreatedAt];
 
 /// A configuration as a decision sees it.
@@ -122,21 +122,21 @@ struct ConfigRow {
     version: i64,
     created_at: i64,
     #[sea_orm(nested)]
-    facts: FactsRow,
+    attributes: AttributesRow,
 }
 
 impl ConfigRow {
     fn row(self) -> Result<(ConfigKey, Row), Fault> {
-        let rows::Facts { md5: formal_md5, gray, metadata } = self.facts.facts()?;
+        let rows::Attributes { md5: formal_md5, gray, metadata } = self.attributes.attributes()?;
         let (version, created_at) = (rows::version(self.version)?, WallMillis(self.created_at));
         Ok((self.key.key()?, Row { version, formal_md5, gray, metadata, created_at }))
     }
 }
 
-/// The columns of `cc_config` besides the key and [`FACTS`].
+/// The columns of `cc_config` besides the key and [`ATTRIBUTES`].
 const STATE_COLUMNS: [Column; 5] =
     [Column::Version, Column::Deleted, Column::CreatedAt, Column::ModifiedAt, Column::Content];
-/// The columns of `cc_change` besides the key and [`FACTS`].
+/// The columns of `cc_change` besides the key and [`ATTRIBUTES`].
 const CHANGE_COLUMNS: [Column; 11] = [
     Column::Rev,
     Column::Op,
@@ -151,7 +151,7 @@ const CHANGE_COLUMNS: [Column; 11] = [
     Column::Content,
 ];
 
-/// The values of a row of `cc_config`: [`KEY`], [`STATE_COLUMNS`] and [`FACTS`].
+/// The values of a row of `cc_config`: [`KEY`], [`STATE_COLUMNS`] and [`ATTRIBUTES`].
 fn state_values(state: &SharedState) -> Result<impl Iterator<Item = Value>, Fault> {
     let others: [Value; STATE_COLUMNS.len()] = [
         rows::signed(state.version.0).into(),
@@ -163,7 +163,7 @@ fn state_values(state: &SharedState) -> Result<impl Iterator<Item = Value>, Faul
     Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?))
 }
 
-/// The values of a row of `cc_change`: [`KEY`], [`CHANGE_COLUMNS`] and [`FACTS`].
+/// The values of a row of `cc_change`: [`KEY`], [`CHANGE_COLUMNS`] and [`ATTRIBUTES`].
 fn change_values(change: &ChangeRow, at: WallMillis) -> Result<impl Iterator<Item = Value>, Fault> {
     let (state, origin) = (&change.state, &change.origin);
     let others: [Value; CHANGE_COLUMNS.len()] = [
@@ -205,7 +205,7 @@ pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<
 }
 
 async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Result<(), Fault> {
-    let others: Vec<Column> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
+    let others: Vec<Column> = STATE_COLUMNS.into_iter().chain(ATTRIBUTES).collect();
     let insert = format!("INSERT INTO cc_config ({}, {}) VALUES ", names(&KEY), names(&others));
     let upsert = transaction.backend().upsert(&others);
     let rows_at_once = transaction.backend().max_parameters() / (KEY.len() + others.len());
@@ -221,7 +221,7 @@ async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Resu
 }
 
 async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
-    let columns: Vec<Column> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
+    let columns: Vec<Column> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(ATTRIBUTES).collect();
     let insert = format!("INSERT INTO cc_change ({}) VALUES ", names(&columns));
     let rows_at_once = transaction.backend().max_parameters() / columns.len();
     let weight = |change: &ChangeRow| rows::state_bytes(&change.state);

@@ -18,7 +18,7 @@ use super::conditions::selected;
 use super::error::{Fault, ReadError};
 use super::reader::{self, ReadPool};
 use super::rows::{self, Head, OriginRow, StateRow};
-use super::schema::{Column, FACTS, KEY, ORIGIN, Table};
+use super::schema::{ATTRIBUTES, Column, KEY, ORIGIN, Table};
 
 /// The present states of the selected keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl ReadPool {
     async fn feed_rows(&self, range: Expr, selector: Option<&Selector>, limit: Option<u64>) -> Result<Feed, Fault> {
         let of_change = |column| (Table::Change, column);
         let others = [Column::CreatedAt, Column::Content, Column::Op, Column::RequestId];
-        let columns = KEY.into_iter().chain(FACTS).chain(ORIGIN).chain(others);
+        let columns = KEY.into_iter().chain(ATTRIBUTES).chain(ORIGIN).chain(others);
         let mut select = self.backend().head();
         select.columns(columns.map(of_change));
         select.expr_as(Expr::col(of_change(Column::Rev)), Column::Version);

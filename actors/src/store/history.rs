@@ -13,8 +13,8 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 use super::conditions::has_key;
 use super::error::{Fault, ReadError};
 use super::reader::ReadPool;
-use super::rows::{self, Facts, FactsRow, OriginRow};
-use super::schema::{Alias, Column, FACTS, ORIGIN, Table};
+use super::rows::{self, Attributes, AttributesRow, OriginRow};
+use super::schema::{ATTRIBUTES, Alias, Column, ORIGIN, Table};
 
 /// A change in the history of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl ReadPool {
 
     fn select_history(&self, key: &ConfigKey) -> SelectStatement {
         let others = [Column::Rev, Column::Op, Column::RequestId, Column::At];
-        let columns = others.into_iter().chain(ORIGIN).chain(FACTS);
+        let columns = others.into_iter().chain(ORIGIN).chain(ATTRIBUTES);
         let mut select = Query::select();
         select.columns(columns.map(|column| (Table::Change, column)));
         select.expr_as(self.backend().content_length(Table::Change), Alias::Size).from(Table::Change);
@@ -92,7 +92,7 @@ struct HistoryRow {
     at: i64,
     size: i64,
     #[sea_orm(nested)]
-    facts: FactsRow,
+    attributes: AttributesRow,
     /// None where it was not asked for, too.
     content: Option<Vec<u8>>,
 }
@@ -100,7 +100,7 @@ struct HistoryRow {
 impl HistoryRow {
     /// The entry without its content, and what there is of that.
     fn entry(self) -> Result<(HistoryEntry, Option<Vec<u8>>), Fault> {
-        let Facts { md5, metadata, .. } = self.facts.facts()?;
+        let Attributes { md5, metadata, .. } = self.attributes.attributes()?;
         let entry = HistoryEntry {
             version: rows::version(self.rev)?,
             operation: rows::operation(&self.op)?,

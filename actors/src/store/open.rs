@@ -14,7 +14,7 @@ use super::file_hold::FileHold;
 use super::outlook::Outlook;
 use super::rows;
 use super::schema::{Column, Table};
-use super::transaction::Limits;
+use super::transaction::Timeouts;
 use super::writer::Apart;
 use super::{OpenOptions, ReadPool, Writer};
 
@@ -59,11 +59,11 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError>
         return Err(error);
     }
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
-    let limits = Limits { connect: options.connect_timeout, statement: options.statement_timeout };
-    let patience = limits.connect + limits.statement;
+    let timeouts = Timeouts { connect: options.connect_timeout, statement: options.statement_timeout };
+    let patience = timeouts.connect + timeouts.statement;
     let reader = ReadPool::new(reads, backend, options.read_connections.max(1), patience, outlook);
     Ok((
-        Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, limits)
+        Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, timeouts)
             .with_member(member),
         reader,
     ))

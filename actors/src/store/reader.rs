@@ -20,7 +20,7 @@ use super::look::{self, Asked};
 use super::membership::Landed;
 use super::outlook::Outlook;
 use super::rows::{self, Head, HeadRow, KeyRow, StateRow};
-use super::schema::{Column, FACTS, KEY, Table};
+use super::schema::{ATTRIBUTES, Column, KEY, Table};
 use super::transaction::replacing_dead;
 
 /// Keys in one statement of a fill.
@@ -210,7 +210,7 @@ pub(super) async fn fill(asked: &impl Asked, keys: &[ConfigKey]) -> Result<Fille
 /// Adds the columns of a [`StateRow`], as `cc_config` has them, to a select list.
 pub(super) fn select_states(select: &mut SelectStatement) -> &mut SelectStatement {
     let others = [Column::Version, Column::CreatedAt, Column::ModifiedAt, Column::Content];
-    let columns = KEY.into_iter().chain(FACTS).chain(others);
+    let columns = KEY.into_iter().chain(ATTRIBUTES).chain(others);
     select.exprs(columns.map(|column| Expr::col((Table::Config, column))))
 }
 

@@ -86,11 +86,11 @@ impl KeyRow {
     }
 }
 
-/// What a row says besides its key, version, times and content: [`FACTS`].
+/// What a row says besides its key, version, times and content: [`ATTRIBUTES`].
 ///
-/// [`FACTS`]: super::schema::FACTS
+/// [`ATTRIBUTES`]: super::schema::ATTRIBUTES
 #[derive(Debug, FromQueryResult)]
-pub(super) struct FactsRow {
+pub(super) struct AttributesRow {
     formal_present: bool,
     md5: Option<String>,
     kind: String,
@@ -104,15 +104,15 @@ pub(super) struct FactsRow {
     gray: Option<String>,
 }
 
-/// [`FactsRow`], understood.
-pub(super) struct Facts {
+/// [`AttributesRow`], understood.
+pub(super) struct Attributes {
     pub(super) md5: Option<Md5>,
     pub(super) metadata: Metadata,
     pub(super) gray: GrayRules,
 }
 
-impl FactsRow {
-    pub(super) fn facts(self) -> Result<Facts, Fault> {
+impl AttributesRow {
+    pub(super) fn attributes(self) -> Result<Attributes, Fault> {
         let md5 = md5(self.md5.as_deref())?;
         if self.formal_present != md5.is_some() {
             return Err(digest_without_content());
@@ -129,7 +129,7 @@ impl FactsRow {
         };
         let gray = self.gray.map_or_else(|| Ok(GrayRules::default()), |text| serde_json::from_str(&text));
         let gray = gray.map_err(|_inner| Fault::Broken("stored gray contents".to_owned()))?;
-        Ok(Facts { md5, metadata, gray })
+        Ok(Attributes { md5, metadata, gray })
     }
 }
 
@@ -140,7 +140,7 @@ pub(super) struct StateRow {
     key: KeyRow,
     version: i64,
     #[sea_orm(nested)]
-    facts: FactsRow,
+    attributes: AttributesRow,
     created_at: i64,
     modified_at: i64,
     content: Option<Vec<u8>>,
@@ -148,7 +148,7 @@ pub(super) struct StateRow {
 
 impl StateRow {
     pub(super) fn state(self) -> Result<ConfigState, Fault> {
-        let Facts { md5, metadata, gray } = self.facts.facts()?;
+        let Attributes { md5, metadata, gray } = self.attributes.attributes()?;
         Ok(ConfigState {
             key: self.key.key()?,
             version: version(self.version)?,
@@ -286,9 +286,9 @@ pub(super) fn key_values(key: &ConfigKey) -> [Value; 3] {
     [key.namespace(), key.group(), key.data_id()].map(Value::from)
 }
 
-/// The values of the columns [`FACTS`].
+/// The values of the columns [`ATTRIBUTES`].
 ///
-/// [`FACTS`]: super::schema::FACTS
+/// [`ATTRIBUTES`]: super::schema::ATTRIBUTES
 pub(super) fn fact_values(state: &ConfigState) -> Result<[Value; 11], Fault> {
     let metadata = &state.metadata;
     let json = |_inner| Fault::Broken("tags or gray contents that can't be written".to_owned());

@@ -93,7 +93,7 @@ pub(super) enum Alias {
 pub(super) const KEY: [Column; 3] = [Column::Tenant, Column::Grp, Column::DataId];
 
 /// The columns of `cc_config` and of `cc_change` that hold digest, metadata and gray contents.
-pub(super) const FACTS: [Column; 11] = [
+pub(super) const ATTRIBUTES: [Column; 11] = [
     Column::FormalPresent,
     Column::Md5,
     Column::Kind,

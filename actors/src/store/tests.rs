@@ -5,7 +5,6 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod commits;
-mod ground;
 mod isolation;
 mod leases;
 mod members;
@@ -13,19 +12,20 @@ mod outages;
 mod reads;
 mod settings;
 mod storage;
+mod testbed;
 mod upkeep;
 
 /// Makes a test of each scenario for each database.
 macro_rules! on_every_database {
     ($($scenario:ident),* $(,)?) => {
         mod sqlite { $(#[tokio::test] async fn $scenario() {
-            super::super::ground::play(super::super::ground::Kind::Sqlite, super::$scenario).await;
+            super::super::testbed::play(super::super::testbed::Kind::Sqlite, super::$scenario).await;
         })* }
         mod postgres { $(#[tokio::test] async fn $scenario() {
-            super::super::ground::play(super::super::ground::Kind::Postgres, super::$scenario).await;
+            super::super::testbed::play(super::super::testbed::Kind::Postgres, super::$scenario).await;
         })* }
         mod mysql { $(#[tokio::test] async fn $scenario() {
-            super::super::ground::play(super::super::ground::Kind::MySql, super::$scenario).await;
+            super::super::testbed::play(super::super::testbed::Kind::MySql, super::$scenario).await;
         })* }
     };
 }

@@ -18,14 +18,14 @@ use super::schema::{Column, Table};
 
 /// How long the parts of a transaction may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct Timeouts {
     /// To get a connection.
     pub(super) connect: Duration,
     /// One statement; also what the server is told.
     pub(super) statement: Duration,
 }
 
-impl Limits {
+impl Timeouts {
     /// All statements between begin and commit together.
     fn body(self) -> Duration {
         self.statement.saturating_mul(3)
@@ -36,7 +36,7 @@ impl Limits {
 pub(super) struct Transaction {
     inner: DatabaseTransaction,
     backend: Backend,
-    limits: Limits,
+    timeouts: Timeouts,
     outlook: Outlook,
 }
 
@@ -46,14 +46,14 @@ impl Transaction {
     pub(super) async fn begin(
         connection: &DatabaseConnection,
         backend: Backend,
-        limits: Limits,
+        timeouts: Timeouts,
         (outlook, replacements): (&Outlook, u32),
     ) -> Result<Self, Fault> {
         let mut left = replacements;
         loop {
-            let begun = tokio::time::timeout(limits.connect + limits.body(), lock(connection, backend, limits));
+            let begun = tokio::time::timeout(timeouts.connect + timeouts.body(), lock(connection, backend, timeouts));
             match begun.await.unwrap_or(Err(Fault::TimedOut)) {
-                Ok(inner) => return Ok(Self { inner, backend, limits, outlook: outlook.clone() }),
+                Ok(inner) => return Ok(Self { inner, backend, timeouts, outlook: outlook.clone() }),
                 Err(fault) => {
                     if fault.is_outage() {
                         outlook.distrust_writers();
@@ -69,7 +69,7 @@ impl Transaction {
 
     /// Does `work`, within the time that a transaction may take. On an error the caller drops the transaction.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        tokio::time::timeout(self.limits.body(), work).await.unwrap_or(Err(Fault::TimedOut))
+        tokio::time::timeout(self.timeouts.body(), work).await.unwrap_or(Err(Fault::TimedOut))
     }
 
     /// An empty statement in this transaction's dialect, beginning with `text`.
@@ -113,7 +113,7 @@ impl Transaction {
     /// Makes it durable.
     pub(super) async fn commit(self) -> Result<(), CommitError> {
         let (backend, outlook) = (self.backend, self.outlook);
-        let fault = match tokio::time::timeout(self.limits.body(), self.inner.commit()).await {
+        let fault = match tokio::time::timeout(self.timeouts.body(), self.inner.commit()).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => Fault::Database(error),
             Err(_elapsed) => Fault::TimedOut,
@@ -136,7 +136,7 @@ impl Transaction {
     /// Ends it without a trace.
     pub(super) async fn roll_back(self) {
         // Should it fail, the connection is broken, and the database ends the transaction with it.
-        match tokio::time::timeout(self.limits.statement, self.inner.rollback()).await {
+        match tokio::time::timeout(self.timeouts.statement, self.inner.rollback()).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => tracing::debug!(%error, "rolling back failed; the connection is given up"),
             Err(_elapsed) => tracing::debug!("rolling back was not answered; the connection is given up"),
@@ -165,11 +165,15 @@ where
     }
 }
 
-async fn lock(connection: &DatabaseConnection, backend: Backend, limits: Limits) -> Result<DatabaseTransaction, Fault> {
+async fn lock(
+    connection: &DatabaseConnection,
+    backend: Backend,
+    timeouts: Timeouts,
+) -> Result<DatabaseTransaction, Fault> {
     let mode = (backend == Backend::Sqlite).then_some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
     let transaction = connection.begin_with_options(options).await?;
-    if let Some(sql) = backend.lock_meta(limits.statement.as_millis()) {
+    if let Some(sql) = backend.lock_meta(timeouts.statement.as_millis()) {
         transaction.execute_unprepared(&sql).await?;
     }
     Ok(transaction)

@@ -16,7 +16,7 @@ use super::dialect::Backend;
 use super::error::{Cause, CommitError, Fault};
 use super::file_hold::FileHold;
 use super::reader::ReadPool;
-use super::transaction::{Limits, Transaction};
+use super::transaction::{Timeouts, Transaction};
 
 /// Writes to the database. Clones share one pool; on SQLite that pool has exactly one connection.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Writer {
     reader: ReadPool,
     /// How many connections can turn out dead one after the other.
     pool_size: u32,
-    limits: Limits,
+    timeouts: Timeouts,
     /// SQL for the name of the database's member that runs it, where several take writes.
     member: Option<&'static str>,
 }
@@ -66,9 +66,9 @@ impl Writer {
         apart: Apart,
         reader: ReadPool,
         pool_size: u32,
-        limits: Limits,
+        timeouts: Timeouts,
     ) -> Self {
-        Self { connection, apart, reader, pool_size, limits, member: None }
+        Self { connection, apart, reader, pool_size, timeouts, member: None }
     }
 
     /// The same, on a database of several members that take writes: each names itself by this SQL.
@@ -178,7 +178,7 @@ impl Writer {
     pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
         let begin = async || {
             let (backend, shared) = (self.backend(), (self.reader.outlook(), self.pool_size));
-            Transaction::begin(&self.connection, backend, self.limits, shared).await
+            Transaction::begin(&self.connection, backend, self.timeouts, shared).await
         };
         match begin().await {
             Err(fault) if self.lost_its_role(fault.cause()) => begin().await,
@@ -223,7 +223,7 @@ impl Writer {
     /// hangs has to be given up while there is time for another one.
     pub(super) fn patience(&self) -> Duration {
         const RENEWAL: Duration = Duration::from_millis(1_500);
-        (self.limits.connect + self.limits.statement).min(RENEWAL)
+        (self.timeouts.connect + self.timeouts.statement).min(RENEWAL)
     }
 
     #[cfg(test)]

@@ -15,13 +15,13 @@ use crate::runtime::{Registry, Spec, start};
 use crate::store::CommitRequest;
 use crate::testbed::{Database, key, put, query, run, text};
 
-struct World {
+struct Testbed {
     database: Database,
     reader: Addr<StoreReader>,
     metrics: StoreMetrics,
 }
 
-impl World {
+impl Testbed {
     async fn start() -> Self {
         let (database, metrics) = (Database::create().await, Metrics::default().store);
         let (reads, counts) = (database.reader.clone(), metrics.clone());
@@ -53,14 +53,14 @@ impl World {
 #[test]
 fn keys_are_filled_in_the_order_asked_and_one_that_does_not_exist_has_a_state_too() {
     run(async || {
-        let world = World::start().await;
-        world.commit(put("a", "1")).await;
-        world.commit(put("b", "2")).await;
-        let filled = query(&world.reader, Fill { keys: ["b", "none", "a"].map(key).to_vec() }).await.unwrap();
+        let testbed = Testbed::start().await;
+        testbed.commit(put("a", "1")).await;
+        testbed.commit(put("b", "2")).await;
+        let filled = query(&testbed.reader, Fill { keys: ["b", "none", "a"].map(key).to_vec() }).await.unwrap();
         assert_eq!(filled.revision, Version(2));
         let states: Vec<_> = filled.states.iter().map(|state| (state.version.0, text(state))).collect();
         assert_eq!(states, [(2, "2"), (0, ""), (1, "1")]);
-        let versions = query(&world.reader, GetVersions { keys: ["none", "a"].map(key).to_vec() }).await.unwrap();
+        let versions = query(&testbed.reader, GetVersions { keys: ["none", "a"].map(key).to_vec() }).await.unwrap();
         assert_eq!(versions, [(key("none"), Version::ZERO, None), (key("a"), Version(1), Some(Md5::of(b"1")))]);
     });
 }
@@ -68,11 +68,11 @@ fn keys_are_filled_in_the_order_asked_and_one_that_does_not_exist_has_a_state_to
 #[test]
 fn a_look_finds_what_was_done_and_nothing_else() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let (done, never) = (put("a", "1"), put("a", "2"));
-        world.commit(Arc::clone(&done)).await;
+        testbed.commit(Arc::clone(&done)).await;
         let request_ids = vec![never.request_id.clone(), done.request_id.clone()];
-        let landed = query(&world.reader, FindRequests { request_ids }).await.unwrap();
+        let landed = query(&testbed.reader, FindRequests { request_ids }).await.unwrap();
         let found: Vec<_> = landed.units.iter().map(|(request_id, _)| request_id.clone()).collect();
         assert_eq!(found, std::slice::from_ref(&done.request_id));
         assert_eq!(landed.states.iter().map(|state| text(state)).collect::<Vec<_>>(), ["1"]);
@@ -82,15 +82,15 @@ fn a_look_finds_what_was_done_and_nothing_else() {
 #[test]
 fn the_feed_is_read_in_revision_order_and_says_when_there_is_more() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         for content in ["1", "2", "3"] {
-            world.commit(put("a", content)).await;
+            testbed.commit(put("a", content)).await;
         }
         let feed = |after, limit| GetFeed { after: Version(after), selector: None, limit };
-        let first = query(&world.reader, feed(0, 2)).await.unwrap();
+        let first = query(&testbed.reader, feed(0, 2)).await.unwrap();
         let versions = |feed: &Feed| feed.changes.iter().map(|change| change.state.version.0).collect::<Vec<_>>();
         assert_eq!((versions(&first), first.complete, first.revision), (vec![1, 2], false, Version(3)));
-        let rest = query(&world.reader, feed(2, 2)).await.unwrap();
+        let rest = query(&testbed.reader, feed(2, 2)).await.unwrap();
         assert_eq!((versions(&rest), rest.complete), (vec![3], true));
     });
 }
@@ -98,14 +98,14 @@ fn the_feed_is_read_in_revision_order_and_says_when_there_is_more() {
 #[test]
 fn a_database_that_can_not_be_asked_is_told_as_such_and_counted() {
     run(async || {
-        let world = World::start().await;
-        assert_eq!(query(&world.reader, Probe).await, Ok(()));
-        assert_eq!((world.metrics.readable.get(), world.read_failures()), (1, 0));
-        world.database.reader.close().await;
+        let testbed = Testbed::start().await;
+        assert_eq!(query(&testbed.reader, Probe).await, Ok(()));
+        assert_eq!((testbed.metrics.readable.get(), testbed.read_failures()), (1, 0));
+        testbed.database.reader.close().await;
         for failures in 1..=2 {
-            let failure = query(&world.reader, Fill { keys: vec![key("a")] }).await.unwrap_err();
+            let failure = query(&testbed.reader, Fill { keys: vec![key("a")] }).await.unwrap_err();
             assert!(matches!(failure, ReadFailure::Unavailable { .. }), "{failure:?}");
-            assert_eq!((world.metrics.readable.get(), world.read_failures()), (0, failures));
+            assert_eq!((testbed.metrics.readable.get(), testbed.read_failures()), (0, failures));
         }
     });
 }

@@ -10,12 +10,12 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use callboard_protocol::member::{Incarnation, MemberRow, NodeId};
 use callboard_protocol::{lease, receiver};
 
-use super::{Database, Desk, Told, Witness, clock, query, until};
+use super::{Database, Desk, Received, Witness, clock, query, until};
 use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
-use crate::cluster_notify::{ClusterNotify, Deps, Setup};
+use crate::cluster_notify::{Arguments, ClusterNotify, Deps};
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
 use crate::lease_keeper::{self, LeaseKeeper, LeaseOptions, MembershipChanged};
 use crate::metrics::Metrics;
@@ -59,7 +59,7 @@ pub(crate) struct Leases {
     pub(crate) keeper: Addr<CacheWriter>,
     pub(crate) lease_keeper: Addr<LeaseKeeper>,
     /// What the lease keeper tells of the membership.
-    pub(crate) memberships: Told<MembershipChanged>,
+    pub(crate) memberships: Received<MembershipChanged>,
     cache_thread: ArbiterHandle,
     _membership: Subscription,
 }
@@ -134,7 +134,7 @@ pub(crate) struct Node {
     pub(crate) leases: Leases,
     pub(crate) cluster_notify: Addr<ClusterNotify>,
     /// What subscribers to configurations are told.
-    pub(crate) told: Told<ConfigEvent>,
+    pub(crate) told: Received<ConfigEvent>,
     wire: Wire,
     _subscription: Subscription,
 }
@@ -158,7 +158,7 @@ impl Node {
         let feed = start(&spec("change_feed"), move |_| {
             ChangeFeed::new(from.clone().recipient(), to.clone(), bus.clone(), counts.clone())
         });
-        let down = Deps {
+        let deps = Deps {
             cache: leases.keeper.clone(),
             feed: feed.clone(),
             reader: reader.recipient(),
@@ -169,10 +169,10 @@ impl Node {
         let (wire, built) = (Wire::default(), std::cell::Cell::new(false));
         let (way, time, counts) = (wire.clone(), leases.clock.clone(), metrics.lease.clone());
         let cluster_notify = start(&spec("cluster_notify"), move |_| {
-            ClusterNotify::new(Setup {
+            ClusterNotify::new(Arguments {
                 node: me(),
                 options: options.clone(),
-                down: down.clone(),
+                deps: deps.clone(),
                 transport: Box::new(way.clone()),
                 clock: time.clone(),
                 metrics: counts.clone(),
@@ -183,7 +183,7 @@ impl Node {
     }
 
     /// A peer says something.
-    pub(crate) fn hear(&self, message: PeerMessage) {
+    pub(crate) fn receive(&self, message: PeerMessage) {
         self.wire.listener.borrow().as_ref().unwrap().do_send(FromPeer(message));
     }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cluster;
-mod world;
+mod testbed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -17,61 +17,61 @@ use callboard_protocol::publish::PublishOutcome;
 use callboard_protocol::watch::Selector;
 use callboard_protocol::write_request::{Condition, Effect, Refusal, WriteOutcome};
 
+use testbed::{Testbed, text};
 use tokio::sync::mpsc;
-use world::{World, text};
 
 use crate::coordinator::SessionEvent;
 use crate::long_poll::PollAnswer;
 use crate::runtime::ask;
-use crate::session::grpc::message::{Enter, Entered, Listen, Listening, Notice, Query, Told, Word};
+use crate::session::grpc::message::{Enter, Entered, InboundMessage, Listen, Listening, Notice, Query, StreamMessage};
 use crate::session::stream::Frame;
 
-fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Testbed) -> F) {
     System::new().block_on(async {
-        let world = World::start().await;
-        test(world).await;
+        let testbed = Testbed::start().await;
+        test(testbed).await;
     });
 }
 
 #[test]
 fn a_publish_is_read_by_every_worker_once_it_returned() {
-    run(async |world| {
+    run(async |testbed| {
         for round in 1..=20 {
-            let outcome = world.put("a", &round.to_string()).await;
+            let outcome = testbed.put("a", &round.to_string()).await;
             let PublishOutcome::Settled(WriteOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
             assert_eq!(items[0].version, Version(round));
-            for worker in 0..world.workers.len() {
-                let state = world.get_at(worker, "a").await;
+            for worker in 0..testbed.workers.len() {
+                let state = testbed.get_at(worker, "a").await;
                 assert_eq!((state.version, text(&state)), (Version(round), Some(round.to_string())));
             }
         }
-        assert!(world.node.metrics.cache.hits.get() > 0, "memory never answered");
+        assert!(testbed.node.metrics.cache.hits.get() > 0, "memory never answered");
     });
 }
 
 #[test]
 fn a_removed_key_reads_as_absent_with_the_version_of_its_removal() {
-    run(async |world| {
-        world.put("a", "x").await;
-        let outcome = world.remove("a").await;
+    run(async |testbed| {
+        testbed.put("a", "x").await;
+        let outcome = testbed.remove("a").await;
         let PublishOutcome::Settled(WriteOutcome::Done { items, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!((items[0].version, items[0].effect), (Version(2), Effect::Removed));
-        let state = world.get("a").await;
+        let state = testbed.get("a").await;
         assert!(state.is_absent());
         assert_eq!(state.version, Version(2));
-        let outcome = world.remove("a").await;
+        let outcome = testbed.remove("a").await;
         assert!(matches!(outcome, PublishOutcome::Settled(WriteOutcome::Refused(Refusal::NotFound { .. }))));
     });
 }
 
 #[test]
 fn concurrent_creates_of_one_key_have_one_winner() {
-    run(async |world| {
-        let world = Rc::new(world);
+    run(async |testbed| {
+        let testbed = Rc::new(testbed);
         let tasks: Vec<_> = (0..32)
             .map(|n| {
-                let world = Rc::clone(&world);
-                actix_rt::spawn(async move { world.put_if("a", &n.to_string(), Condition::Absent).await })
+                let testbed = Rc::clone(&testbed);
+                actix_rt::spawn(async move { testbed.put_if("a", &n.to_string(), Condition::Absent).await })
             })
             .collect();
         let mut won = 0;
@@ -88,63 +88,63 @@ fn concurrent_creates_of_one_key_have_one_winner() {
 
 #[test]
 fn a_wait_ends_when_the_key_differs_and_at_its_time() {
-    run(async |world| {
-        world.put("a", "1").await;
-        let waiting = world.wait("a", Version(1), Duration::from_secs(30));
-        world.put("other", "x").await;
-        world.put("a", "2").await;
+    run(async |testbed| {
+        testbed.put("a", "1").await;
+        let waiting = testbed.wait("a", Version(1), Duration::from_secs(30));
+        testbed.put("other", "x").await;
+        testbed.put("a", "2").await;
         assert_eq!(waiting.await, Ok(PollAnswer::Changed(vec![0])));
-        assert_eq!(world.get("a").await.version, Version(3));
-        let quiet = world.wait("a", Version(3), Duration::from_millis(50));
+        assert_eq!(testbed.get("a").await.version, Version(3));
+        let quiet = testbed.wait("a", Version(3), Duration::from_millis(50));
         assert_eq!(quiet.await, Ok(PollAnswer::Quiet));
     });
 }
 
 #[test]
 fn a_stream_begins_anew_when_the_database_has_lost_commits() {
-    run(async |world| {
-        world.put("a", "1").await;
-        let mut frames = world.stream(Selector::prefix("public", Some("g"), "a").unwrap(), None);
-        assert_eq!(world::next_state(&mut frames).await, ("a".to_owned(), Version(1), Some("1".to_owned())));
-        world.lose_history().await;
+    run(async |testbed| {
+        testbed.put("a", "1").await;
+        let mut frames = testbed.stream(Selector::prefix("public", Some("g"), "a").unwrap(), None);
+        assert_eq!(testbed::next_state(&mut frames).await, ("a".to_owned(), Version(1), Some("1".to_owned())));
+        testbed.lose_history().await;
         let next = tokio::time::timeout(Duration::from_secs(20), frames.recv()).await.expect("nothing was said");
         assert!(matches!(next, Some(Frame::Reset)), "{next:?}");
-        assert_eq!(world::next_state(&mut frames).await, ("a".to_owned(), Version(1), Some("1".to_owned())));
+        assert_eq!(testbed::next_state(&mut frames).await, ("a".to_owned(), Version(1), Some("1".to_owned())));
     });
 }
 
 #[test]
 fn a_long_poll_ends_when_its_key_differs_and_at_its_time() {
-    run(async |world| {
-        world.put("a", "1").await;
+    run(async |testbed| {
+        testbed.put("a", "1").await;
         let digest = |content: &str| Some(Md5::of(content.as_bytes()));
-        let answer = world.poll("a", None, Duration::from_secs(30)).await;
+        let answer = testbed.poll("a", None, Duration::from_secs(30)).await;
         assert_eq!(answer, Ok(PollAnswer::Changed(vec![0])));
-        let waiting = world.poll("a", digest("1"), Duration::from_secs(30));
-        world.put("other", "x").await;
-        world.put("a", "2").await;
+        let waiting = testbed.poll("a", digest("1"), Duration::from_secs(30));
+        testbed.put("other", "x").await;
+        testbed.put("a", "2").await;
         assert_eq!(waiting.await, Ok(PollAnswer::Changed(vec![0])));
-        let removed = world.poll("a", digest("2"), Duration::from_secs(30));
-        world.remove("a").await;
+        let removed = testbed.poll("a", digest("2"), Duration::from_secs(30));
+        testbed.remove("a").await;
         assert_eq!(removed.await, Ok(PollAnswer::Changed(vec![0])));
-        assert_eq!(world.poll("a", None, Duration::from_millis(60)).await, Ok(PollAnswer::Quiet));
+        assert_eq!(testbed.poll("a", None, Duration::from_millis(60)).await, Ok(PollAnswer::Quiet));
     });
 }
 
 #[test]
 fn a_stream_begins_with_what_is_there_and_goes_on_with_each_change() {
-    run(async |world| {
-        world.put("a1", "1").await;
-        world.put("b", "1").await;
-        let mut frames = world.stream(Selector::prefix("public", Some("g"), "a").unwrap(), None);
-        assert_eq!(world::next_state(&mut frames).await, ("a1".to_owned(), Version(1), Some("1".to_owned())));
-        world.put("a2", "2").await;
-        world.remove("a1").await;
-        assert_eq!(world::next_state(&mut frames).await, ("a2".to_owned(), Version(3), Some("2".to_owned())));
-        assert_eq!(world::next_state(&mut frames).await, ("a1".to_owned(), Version(4), None));
+    run(async |testbed| {
+        testbed.put("a1", "1").await;
+        testbed.put("b", "1").await;
+        let mut frames = testbed.stream(Selector::prefix("public", Some("g"), "a").unwrap(), None);
+        assert_eq!(testbed::next_state(&mut frames).await, ("a1".to_owned(), Version(1), Some("1".to_owned())));
+        testbed.put("a2", "2").await;
+        testbed.remove("a1").await;
+        assert_eq!(testbed::next_state(&mut frames).await, ("a2".to_owned(), Version(3), Some("2".to_owned())));
+        assert_eq!(testbed::next_state(&mut frames).await, ("a1".to_owned(), Version(4), None));
         drop(frames);
-        let mut resumed = world.stream(Selector::prefix("public", Some("g"), "a").unwrap(), Some(Version(3)));
-        assert_eq!(world::next_state(&mut resumed).await, ("a1".to_owned(), Version(4), None));
+        let mut resumed = testbed.stream(Selector::prefix("public", Some("g"), "a").unwrap(), Some(Version(3)));
+        assert_eq!(testbed::next_state(&mut resumed).await, ("a1".to_owned(), Version(4), None));
     });
 }
 
@@ -181,12 +181,12 @@ async fn follow_to_the_end(mut frames: mpsc::Receiver<Frame>, keys: usize) {
 }
 
 /// Every kind was broken, and every actor that panicked was started again.
-fn assert_rebuilt(world: &World, broken: &[String]) {
+fn assert_rebuilt(testbed: &Testbed, broken: &[String]) {
     let kinds: BTreeSet<&str> = broken.iter().map(String::as_str).collect();
     for kind in BREAKABLE {
         assert!(kinds.contains(kind), "{kind} was not broken");
     }
-    for report in world.node.registry.list() {
+    for report in testbed.node.registry.list() {
         if kinds.contains(report.kind) {
             assert!(report.panics > 0 && report.restarts == report.panics, "{report:?}");
         }
@@ -197,14 +197,14 @@ fn assert_rebuilt(world: &World, broken: &[String]) {
 /// told each time, on the same connection, by a notice that it may get more than once.
 #[test]
 fn a_nacos_client_hears_whatever_breaks_around_its_session() {
-    run(async |world| {
+    run(async |testbed| {
         let deadline = Duration::from_secs(20);
-        let (session, mut notices, _closed) = world.nacos_client().await;
+        let (session, mut notices, _closed) = testbed.nacos_client().await;
         let enter = || Enter { class: "test", bytes: 0, needs_setup: true };
         let query = async || {
             let found = ask(
                 &session,
-                Entered { enter: enter(), asks: Query { key: world::key("a"), is_for_all: true } },
+                Entered { enter: enter(), asks: Query { key: testbed::key("a"), is_for_all: true } },
                 deadline,
             )
             .await
@@ -212,19 +212,23 @@ fn a_nacos_client_hears_whatever_breaks_around_its_session() {
             text(&found.expect("it is set up").unwrap().state)
         };
         let listening =
-            Listening { key: Some(world::key("a")), tenant: String::new(), reported: Reported::Content(None) };
+            Listening { key: Some(testbed::key("a")), tenant: String::new(), reported: Reported::Content(None) };
         let listen = Entered { enter: enter(), asks: Listen(vec![listening]) };
         assert_eq!(ask(&session, listen, deadline).await.unwrap().unwrap().unwrap(), [false]);
         let names = ["coordinator-1", "reader-1", "event_bus", "change_feed", "cluster_notify", "coordinator-1"];
         for (round, broken) in names.into_iter().enumerate() {
-            assert!(world.node.registry.panic_in(broken), "{broken} can't be broken");
+            assert!(testbed.node.registry.panic_in(broken), "{broken} can't be broken");
             let content = format!("{round} after {broken}");
-            world.settle("a", &content).await;
+            testbed.settle("a", &content).await;
             let heard = async {
                 loop {
                     let notice = notices.recv().await.expect("the stream goes on");
                     let Notice::Changed { number, .. } = *notice else { panic!("{notice:?}") };
-                    session.do_send(Told { stream: 1, bytes: 0, word: Word::Acknowledged(number, true) });
+                    session.do_send(InboundMessage {
+                        stream: 1,
+                        bytes: 0,
+                        message: StreamMessage::Acknowledged(number, true),
+                    });
                     if query().await.as_ref() == Some(&content) {
                         break;
                     }
@@ -238,13 +242,13 @@ fn a_nacos_client_hears_whatever_breaks_around_its_session() {
 
 #[test]
 fn a_node_that_stops_completes_the_stream_of_a_nacos_client_and_answers_what_it_asked() {
-    run(async |world| {
-        world.put("a", "1").await;
+    run(async |testbed| {
+        testbed.put("a", "1").await;
         let deadline = Duration::from_secs(20);
-        let (session, mut notices, closed) = world.nacos_client().await;
+        let (session, mut notices, closed) = testbed.nacos_client().await;
         let query = || {
             let enter = Enter { class: "test", bytes: 0, needs_setup: true };
-            Entered { enter, asks: Query { key: world::key("a"), is_for_all: true } }
+            Entered { enter, asks: Query { key: testbed::key("a"), is_for_all: true } }
         };
         assert!(ask(&session, query(), deadline).await.unwrap().is_some(), "it is set up");
         let under_way = session.send(query());
@@ -265,35 +269,36 @@ fn a_node_that_stops_completes_the_stream_of_a_nacos_client_and_answers_what_it_
 #[test]
 fn every_actor_may_panic_while_publishes_go_on() {
     const KEYS: usize = 4;
-    run(async |world| {
-        let world = Rc::new(world);
-        let frames = world.stream(Selector::prefix("public", Some("g"), "").unwrap(), None);
+    run(async |testbed| {
+        let testbed = Rc::new(testbed);
+        let frames = testbed.stream(Selector::prefix("public", Some("g"), "").unwrap(), None);
         let stop = Rc::new(std::cell::Cell::new(false));
         let publishers: Vec<_> = (0..KEYS)
-            .map(|n| actix_rt::spawn(world::publish_until(Rc::clone(&world), format!("k{n}"), Rc::clone(&stop))))
+            .map(|n| actix_rt::spawn(testbed::publish_until(Rc::clone(&testbed), format!("k{n}"), Rc::clone(&stop))))
             .collect();
         let seen = actix_rt::spawn(follow_to_the_end(frames, KEYS));
-        let polled: Vec<_> =
-            (0..KEYS).map(|n| actix_rt::spawn(world::poll_until(Rc::clone(&world), format!("k{n}"), "end"))).collect();
-        world.until_published(KEYS * 3).await;
+        let polled: Vec<_> = (0..KEYS)
+            .map(|n| actix_rt::spawn(testbed::poll_until(Rc::clone(&testbed), format!("k{n}"), "end")))
+            .collect();
+        testbed.until_published(KEYS * 3).await;
 
-        let broken = world.break_every_actor().await;
+        let broken = testbed.break_every_actor().await;
         stop.set(true);
         for publisher in publishers {
             publisher.await.unwrap();
         }
         for n in 0..KEYS {
-            world.settle(&format!("k{n}"), "end").await;
+            testbed.settle(&format!("k{n}"), "end").await;
         }
         for n in 0..KEYS {
-            for worker in 0..world.workers.len() {
-                assert_eq!(text(&*world.get_at(worker, &format!("k{n}")).await).as_deref(), Some("end"));
+            for worker in 0..testbed.workers.len() {
+                assert_eq!(text(&*testbed.get_at(worker, &format!("k{n}")).await).as_deref(), Some("end"));
             }
         }
         tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
         for polled in polled {
             tokio::time::timeout(Duration::from_secs(20), polled).await.unwrap().unwrap();
         }
-        assert_rebuilt(&world, &broken);
+        assert_rebuilt(&testbed, &broken);
     });
 }

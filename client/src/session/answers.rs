@@ -31,7 +31,7 @@ impl Session {
                 self.shared.change(|registry| registry.pushed(push));
             }
             Some(Kind::Ping(wire::Ping { number })) => {
-                self.say(id, Kind::Pong(wire::Pong { number }));
+                self.send(id, Kind::Pong(wire::Pong { number }));
             }
             Some(Kind::Pong(_)) => {}
             Some(Kind::GoAway(go_away)) => return Ok(Some(go_away)),

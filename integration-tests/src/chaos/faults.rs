@@ -10,7 +10,7 @@ use fastrand::Rng;
 use tokio::task::JoinSet;
 
 use super::publishers;
-use super::stage::{Director, Recording, Stage};
+use super::testbed::{Controller, Recording, Testbed};
 use crate::cluster::Cluster;
 use crate::database_server::DatabaseServer;
 use crate::poll;
@@ -138,7 +138,7 @@ pub struct Lengths {
 pub(super) struct Injected {
     /// To whom.
     pub(super) detail: String,
-    /// When it began and when it ended, on the stage's clock.
+    /// When it began and when it ended, on the testbed's clock.
     pub(super) began: Duration,
     pub(super) healed: Duration,
     /// What reads at special moments saw.
@@ -149,8 +149,8 @@ pub(super) struct Injected {
 pub(super) struct Scene<'s> {
     pub(super) cluster: &'s mut Cluster,
     pub(super) server: &'s mut DatabaseServer,
-    pub(super) stage: &'s Stage,
-    pub(super) director: &'s Director,
+    pub(super) testbed: &'s Testbed,
+    pub(super) controller: &'s Controller,
     pub(super) lengths: Lengths,
     pub(super) rng: &'s mut Rng,
 }
@@ -160,7 +160,7 @@ impl Scene<'_> {
     pub(super) async fn inject(&mut self, fault: Fault) -> anyhow::Result<Injected> {
         let victim = self.rng.u8(1..=NODES);
         let mut injected =
-            Injected { detail: format!("n{victim}"), began: self.stage.clock.now(), ..Injected::default() };
+            Injected { detail: format!("n{victim}"), began: self.testbed.clock.now(), ..Injected::default() };
         match fault {
             Fault::Kill => self.kill(victim, &mut injected).await?,
             Fault::Pause => self.pause(victim, &mut injected).await?,
@@ -184,7 +184,7 @@ impl Scene<'_> {
         if fault.stops_everything() || fault == Fault::RollingRestart {
             "all".clone_into(&mut injected.detail);
         }
-        injected.healed = self.stage.clock.now();
+        injected.healed = self.testbed.clock.now();
         self.cluster.settled(RETURN_LIMIT).await.with_context(|| format!("after {fault} of {}", injected.detail))?;
         Ok(injected)
     }
@@ -203,11 +203,11 @@ impl Scene<'_> {
 
     async fn pause(&mut self, victim: u8, injected: &mut Injected) -> anyhow::Result<()> {
         let member = self.cluster.member(victim)?;
-        let target = self.stage.nodes().iter().find(|target| target.name == member.id()).cloned();
+        let target = self.testbed.nodes().iter().find(|target| target.name == member.id()).cloned();
         let target = target.context("a victim is among the targets")?;
         let mut reads = JoinSet::new();
         let burst = |reads: &mut JoinSet<Recording>| {
-            self.stage.keys.iter().for_each(|key| publishers::read_soon(self.stage, &target, key, reads));
+            self.testbed.keys.iter().for_each(|key| publishers::read_soon(self.testbed, &target, key, reads));
         };
         member.node.pause()?;
         tokio::time::sleep(self.lengths.pause.saturating_sub(BEFORE_RESUME)).await;
@@ -219,7 +219,7 @@ impl Scene<'_> {
             if let Some(read) = reads.join_next().await {
                 injected.recording.add(read?);
             }
-            if self.stage.clock.now() > injected.began + self.lengths.pause + A_WHILE {
+            if self.testbed.clock.now() > injected.began + self.lengths.pause + A_WHILE {
                 break;
             }
         }
@@ -252,11 +252,11 @@ impl Scene<'_> {
     async fn join(&mut self, injected: &mut Injected) -> anyhow::Result<()> {
         let number = self.cluster.add().await?;
         injected.detail = crate::cluster::id(number);
-        self.director.tell_nodes(self.cluster);
+        self.controller.tell_nodes(self.cluster);
         let seen = self.cluster.seen_as(number, &["up"], poll::SOON).await?;
         tokio::time::sleep(A_WHILE).await;
         self.cluster.remove(number).await?;
-        self.director.tell_nodes(self.cluster);
+        self.controller.tell_nodes(self.cluster);
         injected.detail.push_str(&format!(", seen after {} ms", seen.as_millis()));
         Ok(())
     }

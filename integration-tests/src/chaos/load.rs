@@ -8,7 +8,7 @@ use callboard_protocol::key::ConfigKey;
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-use super::stage::{self, Director, Recording, Stage};
+use super::testbed::{self, Controller, Recording, Testbed};
 use super::{publishers, subscribers};
 use crate::cluster::Cluster;
 use crate::history::{Clock, History, Stored, What};
@@ -28,8 +28,8 @@ type Clients = JoinSet<Recording>;
 /// The clients of a round, and what they have seen.
 #[derive(Debug)]
 pub(crate) struct Load {
-    director: Director,
-    stage: Stage,
+    controller: Controller,
+    testbed: Testbed,
     seen: Recording,
     history: History,
     clients: Clients,
@@ -43,49 +43,49 @@ impl Load {
     /// A publish fails.
     pub(crate) async fn open(cluster: &Cluster, group: &str) -> anyhow::Result<Self> {
         let keys = (0..KEYS).map(|n| ConfigKey::new("public", group, &format!("k{n}")));
-        let (director, stage) = Director::open(cluster, group, keys.collect::<Result<Vec<_>, _>>()?);
-        let mut seen = first_contents(&stage).await?;
-        for key in stage.keys.iter() {
-            for node in stage.nodes().iter() {
-                stage.read(node, key, &mut seen).await;
+        let (controller, testbed) = Controller::open(cluster, group, keys.collect::<Result<Vec<_>, _>>()?);
+        let mut seen = first_contents(&testbed).await?;
+        for key in testbed.keys.iter() {
+            for node in testbed.nodes().iter() {
+                testbed.read(node, key, &mut seen).await;
             }
         }
         let (history, clients, subscribers) = (History::default(), JoinSet::new(), JoinSet::new());
-        Ok(Self { director, stage, seen, history, clients, subscribers })
+        Ok(Self { controller, testbed, seen, history, clients, subscribers })
     }
 
     /// Starts publishers, readers and subscribers, and notes who must end on the newest state of what.
     pub(crate) fn start(&mut self, rng: &mut Rng) {
-        let stage = &self.stage;
-        for place in 0..PUBLISHERS * stage.nodes().len() {
-            self.clients.spawn(publishers::keep_publishing(stage.clone(), place, rng.fork()));
+        let testbed = &self.testbed;
+        for place in 0..PUBLISHERS * testbed.nodes().len() {
+            self.clients.spawn(publishers::keep_publishing(testbed.clone(), place, rng.fork()));
         }
         for _ in 0..READERS {
-            self.clients.spawn(publishers::keep_reading(stage.clone(), rng.fork()));
+            self.clients.spawn(publishers::keep_reading(testbed.clone(), rng.fork()));
         }
         for subscriber in 0..STREAMS {
-            self.history.subscriptions.extend(stage.keys.iter().map(|key| (subscriber, key.clone())));
-            self.subscribers.spawn(subscribers::keep_listening(stage.clone(), subscriber, rng.fork()));
+            self.history.subscriptions.extend(testbed.keys.iter().map(|key| (subscriber, key.clone())));
+            self.subscribers.spawn(subscribers::keep_listening(testbed.clone(), subscriber, rng.fork()));
         }
-        for (subscriber, key) in (STREAMS..STREAMS + WAITS).zip(stage.keys.iter()) {
+        for (subscriber, key) in (STREAMS..STREAMS + WAITS).zip(testbed.keys.iter()) {
             self.history.subscriptions.push((subscriber, key.clone()));
-            self.subscribers.spawn(subscribers::keep_waiting(stage.clone(), subscriber, key.clone(), rng.fork()));
+            self.subscribers.spawn(subscribers::keep_waiting(testbed.clone(), subscriber, key.clone(), rng.fork()));
         }
     }
 
     /// What the clients share.
-    pub(super) fn stage(&self) -> &Stage {
-        &self.stage
+    pub(super) fn testbed(&self) -> &Testbed {
+        &self.testbed
     }
 
     /// Who tells the clients of nodes that come and go.
-    pub(super) fn director(&self) -> &Director {
-        &self.director
+    pub(super) fn controller(&self) -> &Controller {
+        &self.controller
     }
 
     /// The clock of everything that is seen.
     pub(crate) fn clock(&self) -> Clock {
-        self.stage.clock
+        self.testbed.clock
     }
 
     /// Ends the clients, lets subscribers hear of the newest states, and reads every node once more. The recording has
@@ -94,30 +94,30 @@ impl Load {
     /// # Errors
     /// A node does not answer although all is at rest.
     pub(crate) async fn finish(mut self, cluster: &Cluster) -> anyhow::Result<(Recording, History)> {
-        self.director.stop();
+        self.controller.stop();
         while let Some(recording) = self.clients.join_next().await {
             self.seen.add(recording?);
         }
-        self.director.tell_newest(read_last(cluster, &self.stage, &mut self.seen, &mut self.history).await?);
+        self.controller.tell_newest(read_last(cluster, &self.testbed, &mut self.seen, &mut self.history).await?);
         while let Some(recording) = self.subscribers.join_next().await {
             self.seen.add(recording?);
         }
-        self.history.stored = stored(cluster, &self.stage).await?;
+        self.history.stored = stored(cluster, &self.testbed).await?;
         Ok((self.seen, self.history))
     }
 }
 
 /// Publishes every key once.
-async fn first_contents(stage: &Stage) -> anyhow::Result<Recording> {
+async fn first_contents(testbed: &Testbed) -> anyhow::Result<Recording> {
     let mut recording = Recording::default();
-    let nodes = stage.nodes();
-    for (key, node) in stage.keys.iter().zip(nodes.iter().cycle()) {
+    let nodes = testbed.nodes();
+    for (key, node) in testbed.keys.iter().zip(nodes.iter().cycle()) {
         let request = uuid::Uuid::new_v4();
         let content = Some(format!("{request} first").into());
-        let publish = stage::Publish { request, key: key.clone(), content };
-        let attempt = stage.attempt(node, &publish, &mut recording).await;
+        let publish = testbed::Publish { request, key: key.clone(), content };
+        let attempt = testbed.attempt(node, &publish, &mut recording).await;
         let answered = recording.records.last();
-        anyhow::ensure!(attempt == stage::Attempt::Done, "without any fault: {answered:?} {:?}", recording.odd);
+        anyhow::ensure!(attempt == testbed::Attempt::Done, "without any fault: {answered:?} {:?}", recording.odd);
         recording.published += 1;
     }
     Ok(recording)
@@ -126,16 +126,16 @@ async fn first_contents(stage: &Stage) -> anyhow::Result<Recording> {
 /// Reads every key on every node now that everything is at rest; gives the newest version of each.
 async fn read_last(
     cluster: &Cluster,
-    stage: &Stage,
+    testbed: &Testbed,
     seen: &mut Recording,
     history: &mut History,
 ) -> anyhow::Result<BTreeMap<ConfigKey, u64>> {
     let mut newest: BTreeMap<ConfigKey, u64> = BTreeMap::new();
-    for node in stage.nodes().iter() {
-        for key in stage.keys.iter() {
+    for node in testbed.nodes().iter() {
+        for key in testbed.keys.iter() {
             let what = format!("{} answers a read of {key}", node.name);
             let read = poll::until(&what, poll::SOON, async || {
-                Ok(stage.read(node, key, seen).await.then(|| seen.records.last().cloned()).flatten())
+                Ok(testbed.read(node, key, seen).await.then(|| seen.records.last().cloned()).flatten())
             });
             let What::Read { version, .. } = read.await?.what else { continue };
             history.last_reads.push((node.name.clone(), key.clone(), version));
@@ -143,14 +143,14 @@ async fn read_last(
             *known = version.max(*known);
         }
     }
-    anyhow::ensure!(cluster.numbers().len() == stage.nodes().len(), "the clients know other nodes than there are");
+    anyhow::ensure!(cluster.numbers().len() == testbed.nodes().len(), "the clients know other nodes than there are");
     Ok(newest)
 }
 
-async fn stored(cluster: &Cluster, stage: &Stage) -> anyhow::Result<Vec<Stored>> {
+async fn stored(cluster: &Cluster, testbed: &Testbed) -> anyhow::Result<Vec<Stored>> {
     let client = &cluster.member(1)?.client;
     let mut stored = Vec::new();
-    for key in stage.keys.iter() {
+    for key in testbed.keys.iter() {
         for row in client.whole_history(key).await? {
             stored.push(Stored::from_row(key, &row)?);
         }

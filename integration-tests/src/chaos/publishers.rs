@@ -9,7 +9,7 @@ use fastrand::Rng;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::stage::{Attempt, Publish, Recording, Stage, Target};
+use super::testbed::{Attempt, Publish, Recording, Target, Testbed};
 
 /// Lengths of contents, in bytes.
 const SIZES: [usize; 4] = [64, 300, 1_000, 3_000];
@@ -24,26 +24,26 @@ const PUBLISHER_PAUSE: u64 = 40;
 const READER_PAUSE: u64 = 8;
 
 /// Publishes until told to stop, first on the node that has this place in the list.
-pub(super) async fn keep_publishing(stage: Stage, place: usize, mut rng: Rng) -> Recording {
+pub(super) async fn keep_publishing(testbed: Testbed, place: usize, mut rng: Rng) -> Recording {
     let mut recording = Recording::default();
     let mut bursts = JoinSet::new();
-    while !stage.is_stopped() {
-        let nodes = stage.nodes();
+    while !testbed.is_stopped() {
+        let nodes = testbed.nodes();
         let Some(home) = nodes.get(place % nodes.len().max(1)) else { break };
-        let Some(publish) = next(&stage, &mut rng) else { break };
-        let mut attempts = vec![stage.attempt(home, &publish, &mut recording).await];
+        let Some(publish) = next(&testbed, &mut rng) else { break };
+        let mut attempts = vec![testbed.attempt(home, &publish, &mut recording).await];
         if matches!(attempts.as_slice(), [Attempt::Refused | Attempt::Open])
-            && let Some(other) = stage.any_node(&mut rng, Some(&home.name))
+            && let Some(other) = testbed.any_node(&mut rng, Some(&home.name))
         {
-            attempts.push(stage.attempt(&other, &publish, &mut recording).await);
+            attempts.push(testbed.attempt(&other, &publish, &mut recording).await);
         }
         if attempts.contains(&Attempt::Done) {
             recording.published += 1;
-            read_everywhere(&stage, &publish.key, &mut bursts);
+            read_everywhere(&testbed, &publish.key, &mut bursts);
             if rng.u32(..REPETITIONS) == 0
-                && let Some(other) = stage.any_node(&mut rng, Some(&home.name))
+                && let Some(other) = testbed.any_node(&mut rng, Some(&home.name))
             {
-                repeat_soon(&stage, other, publish, &mut bursts);
+                repeat_soon(&testbed, other, publish, &mut bursts);
             }
         } else if attempts.contains(&Attempt::Open) {
             recording.unknown += 1;
@@ -62,12 +62,12 @@ pub(super) async fn keep_publishing(stage: Stage, place: usize, mut rng: Rng) ->
 }
 
 /// Repeats a publish on a node, beside everything else: the publisher does not wait for a node that answers nothing.
-fn repeat_soon(stage: &Stage, node: Target, publish: Publish, bursts: &mut JoinSet<Recording>) {
+fn repeat_soon(testbed: &Testbed, node: Target, publish: Publish, bursts: &mut JoinSet<Recording>) {
     let Ok(permit) = Arc::clone(&node.burst).try_acquire_owned() else { return };
-    let stage = stage.clone();
+    let testbed = testbed.clone();
     bursts.spawn(async move {
         let mut recording = Recording::default();
-        stage.attempt(&node, &publish, &mut recording).await;
+        testbed.attempt(&node, &publish, &mut recording).await;
         drop(permit);
         recording
     });
@@ -80,8 +80,8 @@ fn take(recording: &mut Recording, read: Result<Recording, tokio::task::JoinErro
     }
 }
 
-fn next(stage: &Stage, rng: &mut Rng) -> Option<Publish> {
-    let key = some_key(stage, rng)?;
+fn next(testbed: &Testbed, rng: &mut Rng) -> Option<Publish> {
+    let key = some_key(testbed, rng)?;
     let request = uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid();
     let content = (rng.u32(..REMOVALS) > 0).then(|| content(request, rng).into());
     Some(Publish { request, key, content })
@@ -94,43 +94,43 @@ fn content(request: Uuid, rng: &mut Rng) -> String {
 }
 
 /// The first key half of the time, the next few often, the rest seldom.
-fn some_key(stage: &Stage, rng: &mut Rng) -> Option<ConfigKey> {
+fn some_key(testbed: &Testbed, rng: &mut Rng) -> Option<ConfigKey> {
     let among = match rng.u8(..8) {
         0..4 => 1,
         4..7 => 5,
-        _ => stage.keys.len(),
+        _ => testbed.keys.len(),
     };
-    rng.choice(stage.keys.iter().take(among).collect::<Vec<_>>()).cloned()
+    rng.choice(testbed.keys.iter().take(among).collect::<Vec<_>>()).cloned()
 }
 
 /// Sends a read to every node at once, except to those that leave too many unanswered.
-pub(super) fn read_everywhere(stage: &Stage, key: &ConfigKey, bursts: &mut JoinSet<Recording>) {
-    for node in stage.nodes().iter() {
-        read_soon(stage, node, key, bursts);
+pub(super) fn read_everywhere(testbed: &Testbed, key: &ConfigKey, bursts: &mut JoinSet<Recording>) {
+    for node in testbed.nodes().iter() {
+        read_soon(testbed, node, key, bursts);
     }
 }
 
 /// Sends a read to a node, unless it leaves too many unanswered.
-pub(super) fn read_soon(stage: &Stage, node: &Target, key: &ConfigKey, bursts: &mut JoinSet<Recording>) {
+pub(super) fn read_soon(testbed: &Testbed, node: &Target, key: &ConfigKey, bursts: &mut JoinSet<Recording>) {
     let Ok(permit) = Arc::clone(&node.burst).try_acquire_owned() else { return };
-    let (stage, node, key) = (stage.clone(), node.clone(), key.clone());
+    let (testbed, node, key) = (testbed.clone(), node.clone(), key.clone());
     bursts.spawn(async move {
         let mut recording = Recording::default();
-        stage.read(&node, &key, &mut recording).await;
+        testbed.read(&node, &key, &mut recording).await;
         drop(permit);
         recording
     });
 }
 
 /// Reads until told to stop. A read that a node does not answer is tried once more on another.
-pub(super) async fn keep_reading(stage: Stage, mut rng: Rng) -> Recording {
+pub(super) async fn keep_reading(testbed: Testbed, mut rng: Rng) -> Recording {
     let mut recording = Recording::default();
-    while !stage.is_stopped() {
-        let (Some(key), Some(node)) = (some_key(&stage, &mut rng), stage.any_node(&mut rng, None)) else { break };
-        if !stage.read(&node, &key, &mut recording).await {
-            let other = stage.any_node(&mut rng, Some(&node.name));
+    while !testbed.is_stopped() {
+        let (Some(key), Some(node)) = (some_key(&testbed, &mut rng), testbed.any_node(&mut rng, None)) else { break };
+        if !testbed.read(&node, &key, &mut recording).await {
+            let other = testbed.any_node(&mut rng, Some(&node.name));
             let answered = match other {
-                Some(other) => stage.read(&other, &key, &mut recording).await,
+                Some(other) => testbed.read(&other, &key, &mut recording).await,
                 None => false,
             };
             recording.lost += usize::from(!answered);

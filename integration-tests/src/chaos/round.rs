@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::faults::{Fault, Injected};
-use super::stage::Recording;
+use super::testbed::Recording;
 use crate::checker::Violation;
 use crate::database_server::Engine;
 use crate::history::{Outcome, Record, What};

@@ -7,7 +7,7 @@ use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
 use fastrand::Rng;
 
-use super::stage::{Recording, Stage, Target, read_answer};
+use super::testbed::{Recording, Target, Testbed, read_answer};
 use crate::client::{Event, Watch};
 use crate::heard::Heard;
 use crate::history::{Record, What};
@@ -24,14 +24,14 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 const KEPT: std::ops::Range<u64> = 300..4_000;
 
 /// Listens to all keys of the round until publishing has ended and the newest states were heard.
-pub(super) async fn keep_listening(stage: Stage, subscriber: usize, mut rng: Rng) -> Recording {
+pub(super) async fn keep_listening(testbed: Testbed, subscriber: usize, mut rng: Rng) -> Recording {
     let mut recording = Recording::default();
     let mut heard = Heard::default();
     let mut last_event_id = None;
-    let keys = stage.keys.clone();
-    let query = format!("namespace=public&group={}&prefix=", stage.group);
-    while !heard.is_enough(&stage.newest, &keys) {
-        let Some(node) = stage.any_node(&mut rng, None) else { break };
+    let keys = testbed.keys.clone();
+    let query = format!("namespace=public&group={}&prefix=", testbed.group);
+    while !heard.is_enough(&testbed.newest, &keys) {
+        let Some(node) = testbed.any_node(&mut rng, None) else { break };
         let opened = tokio::time::timeout(OPEN_LIMIT, node.client.watch(&query, last_event_id)).await;
         let mut watch = match opened {
             Ok(Ok(watch)) => watch,
@@ -51,10 +51,10 @@ pub(super) async fn keep_listening(stage: Stage, subscriber: usize, mut rng: Rng
             }
         };
         let until = tokio::time::Instant::now() + Duration::from_millis(rng.u64(KEPT));
-        while tokio::time::Instant::now() < until && !heard.is_enough(&stage.newest, &keys) {
+        while tokio::time::Instant::now() < until && !heard.is_enough(&testbed.newest, &keys) {
             let Some(event) = next_event(&mut watch, &node, &mut recording).await else { break };
             let Some(event) = event else { continue };
-            let Some(record) = record(&stage, &node, subscriber, event, &mut recording) else { break };
+            let Some(record) = record(&testbed, &node, subscriber, event, &mut recording) else { break };
             if let What::Event { version, .. } = record.what {
                 last_event_id = Some(version);
                 heard.note(&record.key, version);
@@ -79,7 +79,13 @@ async fn next_event(watch: &mut Watch, node: &Target, recording: &mut Recording)
     }
 }
 
-fn record(stage: &Stage, node: &Target, subscriber: usize, event: Event, recording: &mut Recording) -> Option<Record> {
+fn record(
+    testbed: &Testbed,
+    node: &Target,
+    subscriber: usize,
+    event: Event,
+    recording: &mut Recording,
+) -> Option<Record> {
     let (key, version, md5) = match event {
         Event::Config { key, version, md5, content, .. } => {
             let digest = Md5::of(content.as_bytes());
@@ -95,25 +101,25 @@ fn record(stage: &Stage, node: &Target, subscriber: usize, event: Event, recordi
             return None;
         }
     };
-    let now = stage.clock.now();
+    let now = testbed.clock.now();
     Some(Record { key, begin: now, end: now, what: What::Event { subscriber, version, md5 } })
 }
 
 /// Waits for each next state of `key`, each time on some node, until publishing has ended and the newest was heard.
-pub(super) async fn keep_waiting(stage: Stage, subscriber: usize, key: ConfigKey, mut rng: Rng) -> Recording {
+pub(super) async fn keep_waiting(testbed: Testbed, subscriber: usize, key: ConfigKey, mut rng: Rng) -> Recording {
     let mut recording = Recording::default();
     let mut heard = Heard::default();
     let mut known = 0;
-    while !heard.is_enough(&stage.newest, std::slice::from_ref(&key)) {
-        let Some(node) = stage.any_node(&mut rng, None) else { break };
-        let begin = stage.clock.now();
+    while !heard.is_enough(&testbed.newest, std::slice::from_ref(&key)) {
+        let Some(node) = testbed.any_node(&mut rng, None) else { break };
+        let begin = testbed.clock.now();
         let limit = OPEN_LIMIT + Duration::from_secs(WAIT.into());
         let answer = node.client.wait(&key, known, WAIT).limit(limit).send().await;
         let Some(what) = answer.ok().and_then(|answer| read_answer(&node.name, &key, &answer, &mut recording)) else {
             tokio::time::sleep(AFTER_REFUSAL).await;
             continue;
         };
-        let end = stage.clock.now();
+        let end = testbed.clock.now();
         if let What::Read { version, md5 } = what
             && version != known
         {

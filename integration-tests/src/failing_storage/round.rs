@@ -11,7 +11,7 @@ use fastrand::Rng;
 use super::Row;
 use super::burst::{Clients, Seen};
 use super::kind::{Kind, Turn};
-use super::stage::Stage;
+use super::testbed::Testbed;
 use crate::client::Client;
 use crate::crash::attempts::{Answers, Attempt, examine};
 use crate::history::{Clock, Record};
@@ -34,7 +34,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// What all rounds of a run share.
 #[derive(Debug)]
 pub(super) struct Run {
-    pub(super) stage: Stage,
+    pub(super) testbed: Testbed,
     pub(super) clock: Clock,
     pub(super) publishers: u32,
     pub(super) stretch: u32,
@@ -55,7 +55,7 @@ impl Run {
             self.stretch += 1;
             let clients = Clients { clock: self.clock, stretch: self.stretch, publishers: self.publishers };
             // Half of them on keys that are there.
-            let mut seen = clients.burst(&self.stage.client(), &mut self.rng).await?;
+            let mut seen = clients.burst(&self.testbed.client(), &mut self.rng).await?;
             let end = injections.min(row.injections + STRETCH);
             while row.injections < end && tries > 0 {
                 tries -= 1;
@@ -73,7 +73,7 @@ impl Run {
     /// Kill -9, start, and compare what is there with all that was answered.
     async fn check(&mut self, seen: Seen, row: &mut Row, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
         let Seen { mut attempts, mut reads, unanswered, .. } = seen;
-        if self.stage.shows_what_may_go() {
+        if self.testbed.shows_what_may_go() {
             reads.retain(|read| attempts.iter().any(|attempt| attempt.explains(read)));
         }
         let Answers { acknowledged, refused, unknown } = Answers::of(&attempts);
@@ -81,15 +81,15 @@ impl Run {
         row.refused += refused;
         row.unknown += unknown;
         violations.extend(unanswered);
-        self.stage.kill_node()?;
+        self.testbed.kill_node()?;
         if self.rng.bool() {
-            self.stage.restart_database().await?;
+            self.testbed.restart_database().await?;
         }
-        self.stage.start_node().await?;
-        let examined = examine(&self.stage.client(), self.clock, &mut attempts, &reads).await;
-        let examined = examined.with_context(|| self.stage.node.log_tail())?;
+        self.testbed.start_node().await?;
+        let examined = examine(&self.testbed.client(), self.clock, &mut attempts, &reads).await;
+        let examined = examined.with_context(|| self.testbed.node.log_tail())?;
         for violation in &examined.violations {
-            self.stage.note(&format!("violation: {violation}"))?;
+            self.testbed.note(&format!("violation: {violation}"))?;
         }
         violations.extend(examined.violations);
         self.attempts.append(&mut attempts);
@@ -130,19 +130,19 @@ impl Injection<'_> {
     /// where nobody counts them, how many publishes did.
     async fn inject(&mut self, turn: &Turn, row: &mut Row, violations: &mut BTreeSet<String>) -> anyhow::Result<u64> {
         let kill = Kill::choose(&mut self.run.rng);
-        self.run.stage.fail(self.kind, turn.next(), &mut self.run.rng)?;
+        self.run.testbed.fail(self.kind, turn.next(), &mut self.run.rng)?;
         if matches!(self.kind, Kind::Restart(_)) {
             self.end_and_start(violations).await?;
         }
-        let burst = if self.run.stage.node.runs() { self.burst(kill, violations).await? } else { Seen::default() };
+        let burst = if self.run.testbed.node.runs() { self.burst(kill, violations).await? } else { Seen::default() };
         row.kills += usize::from(kill != Kill::Never);
-        let (answers, client) = (Answers::of(&burst.attempts), self.run.stage.client());
-        let hindered = kill == Kill::Amid || self.kind.hinders_reads() || self.run.stage.database.is_some();
+        let (answers, client) = (Answers::of(&burst.attempts), self.run.testbed.client());
+        let hindered = kill == Kill::Amid || self.kind.hinders_reads() || self.run.testbed.database.is_some();
         if !hindered {
             violations.extend(burst.refused_reads.iter().cloned());
         }
         self.seen.add(burst);
-        let failed = self.run.stage.mend()?;
+        let failed = self.run.testbed.mend()?;
         self.raise(violations).await?;
         self.comes_back(&client, violations).await?;
         row.calls += failed;
@@ -153,7 +153,7 @@ impl Injection<'_> {
     /// A burst, with a kill -9 amid or after it if there is to be one; the node may be started again while its storage
     /// fails.
     async fn burst(&mut self, kill: Kill, violations: &mut BTreeSet<String>) -> anyhow::Result<Seen> {
-        let client = self.run.stage.client();
+        let client = self.run.testbed.client();
         let mut rng = self.run.rng.fork();
         let moment = Duration::from_millis(rng.u64(KILL_WITHIN));
         let burst = self.clients.burst(&client, &mut rng);
@@ -177,18 +177,18 @@ impl Injection<'_> {
     /// Kills the node after a while, unless it has ended by itself, and maybe its database server.
     async fn kill(&mut self, moment: Duration) -> anyhow::Result<()> {
         tokio::time::sleep(moment).await;
-        let stage = &mut self.run.stage;
-        stage.kill_node()?;
-        if self.run.rng.bool() { stage.restart_failing_database().await } else { Ok(()) }
+        let testbed = &mut self.run.testbed;
+        testbed.kill_node()?;
+        if self.run.rng.bool() { testbed.restart_failing_database().await } else { Ok(()) }
     }
 
     /// Half of the time, starts the node while its storage fails. On a full volume it has to start.
     async fn start_on_failing_storage(&mut self, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
         if self.run.rng.bool()
-            && let Some(reason) = self.run.stage.try_to_start_node().await?
+            && let Some(reason) = self.run.testbed.try_to_start_node().await?
         {
-            self.run.stage.note(&format!("it did not start: {reason}"))?;
-            if self.kind == Kind::FullVolume && self.run.stage.database.is_none() {
+            self.run.testbed.note(&format!("it did not start: {reason}"))?;
+            if self.kind == Kind::FullVolume && self.run.testbed.database.is_none() {
                 violations.insert(format!("the node does not start on a full volume: {reason}"));
             }
         }
@@ -197,41 +197,41 @@ impl Injection<'_> {
 
     /// Ends the node and starts it while its storage fails: it need not start.
     async fn end_and_start(&mut self, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
-        let stage = &mut self.run.stage;
+        let testbed = &mut self.run.testbed;
         if self.run.rng.bool() {
-            stage.kill_node()?;
-        } else if let Err(error) = stage.node.terminate().await {
+            testbed.kill_node()?;
+        } else if let Err(error) = testbed.node.terminate().await {
             violations.insert(format!("the node does not end: {error:#}"));
-            stage.kill_node()?;
+            testbed.kill_node()?;
         }
-        if let Some(reason) = stage.try_to_start_node().await? {
-            stage.note(&format!("it did not start: {reason}"))?;
+        if let Some(reason) = testbed.try_to_start_node().await? {
+            testbed.note(&format!("it did not start: {reason}"))?;
         }
         Ok(())
     }
 
     /// Starts what does not run. A node that ended by itself should not have.
     async fn raise(&mut self, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
-        let stage = &mut self.run.stage;
-        stage.raise_database().await?;
-        if stage.node.runs()
-            && let Some(status) = stage.node.has_ended()?
+        let testbed = &mut self.run.testbed;
+        testbed.raise_database().await?;
+        if testbed.node.runs()
+            && let Some(status) = testbed.node.has_ended()?
         {
             violations.insert(format!("the node ended by itself with {status}"));
         }
-        if !stage.node.runs() {
-            stage.start_node().await?;
+        if !testbed.node.runs() {
+            testbed.start_node().await?;
         }
         Ok(())
     }
 
     /// Publishes until one is acknowledged and the node says that it is ready.
     async fn comes_back(&mut self, client: &Client, violations: &mut BTreeSet<String>) -> anyhow::Result<()> {
-        let limit = if self.run.stage.database.is_some() { SERVER_BACK_WITHIN } else { BACK_WITHIN };
+        let limit = if self.run.testbed.database.is_some() { SERVER_BACK_WITHIN } else { BACK_WITHIN };
         let mut last = String::new();
         let back = poll::until("the node works again", limit, async || {
             // It may take its time to end.
-            self.run.stage.raise_database().await?;
+            self.run.testbed.raise_database().await?;
             let published = self.clients.publish_once(client, &mut self.run.rng, self.seen).await?;
             let ready = client.get_path("/readyz").limit(limit).send().await;
             let is_ready = ready.as_ref().is_ok_and(|answer| answer.status == 200);
@@ -244,10 +244,10 @@ impl Injection<'_> {
         });
         if let Err(error) = back.await {
             violations.insert(format!("the node does not come back: {error:#}; {last}"));
-            self.run.stage.note("it does not come back")?;
-            self.run.stage.kill_node()?;
-            self.run.stage.restart_database().await?;
-            self.run.stage.start_node().await?;
+            self.run.testbed.note("it does not come back")?;
+            self.run.testbed.kill_node()?;
+            self.run.testbed.restart_database().await?;
+            self.run.testbed.start_node().await?;
         }
         Ok(())
     }

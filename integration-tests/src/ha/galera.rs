@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use callboard_protocol::key::ConfigKey;
 use futures_util::future::try_join_all;
 
-use super::ground::{DATABASE, Ground, Struck};
+use super::replicated_database::{DATABASE, ReplicatedDatabase, Struck};
 use crate::cluster::Cluster;
 use crate::database_server::{DatabaseServer, Engine, Options, PATIENCE, free_port, programs};
 use crate::poll;
@@ -150,7 +150,7 @@ impl Loss {
     }
 }
 
-impl Ground for Galera {
+impl ReplicatedDatabase for Galera {
     fn engine(&self) -> Engine {
         Engine::MariaDb
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use super::ground::{DATABASE, Ground, Struck};
+use super::replicated_database::{DATABASE, ReplicatedDatabase, Struck};
 use crate::cluster::Cluster;
 use crate::database_server::{DatabaseServer, Engine, Options, USER};
 use crate::poll;
@@ -70,7 +70,7 @@ async fn start_one(number: u8, follows: Option<&DatabaseServer>) -> anyhow::Resu
     DatabaseServer::start_with(Engine::MariaDb, Options { arguments, follows, ..Options::default() }).await
 }
 
-impl Ground for Pair {
+impl ReplicatedDatabase for Pair {
     fn engine(&self) -> Engine {
         Engine::MariaDb
     }

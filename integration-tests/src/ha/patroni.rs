@@ -14,8 +14,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ground::{DATABASE, Ground, Struck};
 use super::haproxy::Proxy;
+use super::replicated_database::{DATABASE, ReplicatedDatabase, Struck};
 use super::service::Service;
 use crate::client::Client;
 use crate::cluster::Cluster;
@@ -327,7 +327,7 @@ async fn start_etcd(user: Option<User>, home: &Path) -> anyhow::Result<(u16, Ser
     Ok((clients, etcd))
 }
 
-impl Ground for Patroni {
+impl ReplicatedDatabase for Patroni {
     fn engine(&self) -> Engine {
         Engine::Postgres
     }

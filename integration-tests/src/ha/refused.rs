@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::Scenario;
 use super::galera::Galera;
-use super::ground::DATABASE;
+use super::replicated_database::DATABASE;
 use super::round::Round;
 use crate::cluster::Cluster;
 use crate::database_server::Engine;
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 /// Longest time for a start to be refused: it may wait for its database first.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// Starts a cluster anew for a round.
-pub(super) async fn run(galera: &Galera, number: u32, setup: Setup) -> anyhow::Result<Round> {
+pub(super) async fn run(galera: &Galera, number: u32, setup: NodeOptions) -> anyhow::Result<Round> {
     let urls = galera.urls_of_members();
     let mut cluster = Cluster::start_over(Engine::MariaDb, DATABASE, urls, 1, setup).await?;
     let (mut violations, mut said) = (Vec::new(), String::new());

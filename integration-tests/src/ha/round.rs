@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Scenario;
 use crate::chaos::round::longest_silence;
-use crate::chaos::stage::Recording;
+use crate::chaos::testbed::Recording;
 use crate::checker::{Rule, Violation};
 
 /// Violations that a line of the report shows.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_protocol::key::ConfigKey;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
@@ -15,7 +15,7 @@ const MORE_THAN_A_PAGE: usize = 501;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_put_is_got_byte_for_byte() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     let content = "apple: 3\r\n\n# ü\n";
     assert_eq!(terminal.put("prices -g shop --type yaml", content).await?, "created public/shop/prices version 1\n");
@@ -30,7 +30,7 @@ async fn what_is_put_is_got_byte_for_byte() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_comes_from_a_file_or_from_standard_input() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     fs::write(terminal.home().join("prices.yaml"), "from a file")?;
     terminal.done("put a prices.yaml").await?;
@@ -46,7 +46,7 @@ async fn a_content_comes_from_a_file_or_from_standard_input() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_is_told_as_json_and_in_the_history() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     let put = ["put", "a", "--note", "first prices", "--description", "of fruit", "--output", "json"];
     let mut command = terminal.command("")?;
@@ -72,7 +72,7 @@ async fn a_put_is_told_as_json_and_in_the_history() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_condition_that_fails_writes_nothing_and_names_the_present_version() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     let absent = terminal.run_with("put a --if-version 4", "1").await?.expect(4)?;
     assert!(absent.contains("public/DEFAULT_GROUP/a does not exist, and never did"), "{absent}");
@@ -91,7 +91,7 @@ async fn a_condition_that_fails_writes_nothing_and_names_the_present_version() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_removed_is_not_found() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     assert!(terminal.run("get a").await?.expect(3)?.contains("public/DEFAULT_GROUP/a does not exist"));
     assert!(terminal.run("rm a").await?.expect(3)?.contains("does not exist"));
@@ -105,7 +105,7 @@ async fn what_is_removed_is_not_found() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_no_node_allows_are_wrong_usage() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     for line in ["get a%b", "get a -g a%b", "get a -n a%b", "rm a%b", "ls --prefix a%b", "watch a%b", "history a%b"] {
         let message = terminal.run(line).await?.expect(2)?;
@@ -117,7 +117,7 @@ async fn names_that_no_node_allows_are_wrong_usage() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn configurations_are_listed_by_group_and_prefix() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     assert_eq!(terminal.done("ls").await?, "GROUP  DATA ID  VERSION  TYPE  SIZE\n");
     for (line, content) in [("a.yaml -g shop --type yaml", "12345"), ("b -g shop", "1"), ("a -g app", "1")] {
@@ -141,7 +141,7 @@ async fn configurations_are_listed_by_group_and_prefix() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_go_on_over_pages() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let (terminal, client) = (Terminal::at(&node)?, node.client());
     let publishes = (0..MORE_THAN_A_PAGE).map(|number| {
         let client = client.clone();

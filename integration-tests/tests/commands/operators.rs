@@ -1,7 +1,7 @@
 //! `history`, `clients`, `pushes`, `nodes` and `actors`.
 
 use anyhow::{Context as _, Result};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ async fn pushed(terminal: &Terminal, state: &str, count: u64) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_lists_versions_and_shows_each() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     assert!(terminal.run("history a").await?.expect(3)?.contains("no history"));
     terminal.put("a --type json --note first", "[1]\n").await?;
@@ -53,7 +53,7 @@ async fn the_history_lists_versions_and_shows_each() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_listed_and_looked_at() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     let nobody = terminal.done("clients").await?;
     assert!(nobody.starts_with("CLIENT  NODE") && nobody.lines().count() == 1, "{nobody}");
@@ -81,7 +81,7 @@ async fn clients_are_listed_and_looked_at() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_tell_who_uses_a_version_and_who_can_not() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     assert!(terminal.run("pushes prices -g shop").await?.expect(3)?.contains("does not exist"));
     let mut well = watching(&terminal, None).await?;
@@ -106,7 +106,7 @@ async fn pushes_tell_who_uses_a_version_and_who_can_not() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_listed_with_their_addresses() -> Result<()> {
-    let node = Node::start(Setup::new().flag("node-id", "n1")).await?;
+    let node = Node::start(NodeOptions::new().flag("node-id", "n1")).await?;
     let terminal = Terminal::at(&node)?;
     let table = terminal.done("nodes").await?;
     let lines: Vec<&str> = table.lines().collect();
@@ -119,7 +119,7 @@ async fn nodes_are_listed_with_their_addresses() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn actors_are_listed_and_looked_at() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     let table = terminal.done("actors").await?;
     assert!(table.starts_with("ACTOR") && table.contains("\nconf_manager "), "{table}");

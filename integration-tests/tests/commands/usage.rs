@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bytes::BytesMut;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_proto::frame;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Envelope, Welcome};
@@ -40,7 +40,7 @@ async fn an_unreachable_node_is_named_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_names_the_port_of_http_is_told_which_one_is_wanted() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     for address in [node.address(), node.grpc_address()] {
         let terminal = Terminal::new(address.to_string())?;
         for command in COMMANDS {
@@ -65,7 +65,7 @@ async fn a_silent_node_is_waited_for_as_long_as_was_said() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_several_nodes_is_enough() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let nodes = format!("{},{},{}", closed()?, node.session_address(), closed()?);
     let terminal = Terminal::new(nodes)?;
     terminal.put("a", "1").await?;
@@ -77,7 +77,7 @@ async fn one_of_several_nodes_is_enough() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_named_by_flag_environment_or_file() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::new(closed()?.to_string())?;
     let address = node.session_address();
     terminal.put(&format!("a -n dev --nodes {address}"), "1").await?;
@@ -171,7 +171,7 @@ async fn completions_and_the_manual_need_no_node() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_no_further_is_no_failure() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("a", &"a\n".repeat(200_000)).await?;
     let mut child = terminal.command("get a")?.spawn()?;

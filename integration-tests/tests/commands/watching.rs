@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::{poll, process};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -17,7 +17,7 @@ async fn document(watch: &mut Running) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_is_a_line_and_the_count_ends_it() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("a", "12345").await?;
     // What does not exist is watched and is no change.
@@ -37,7 +37,7 @@ async fn every_change_is_a_line_and_the_count_ends_it() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_is_watched_as_json_lines_with_content() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("feature-a -g shop", "1").await?;
     let mut watch = terminal.start("watch --prefix feature- --output json --count 3", None)?;
@@ -58,7 +58,7 @@ async fn a_prefix_is_watched_as_json_lines_with_content() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_run_at_each_change() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("prices -g shop", "first").await?;
     let exec = r#"echo "$CONFIG_GROUP/$CONFIG_DATA_ID $CONFIG_VERSION $CONFIG_REMOVED $(cat)" | tee last"#;
@@ -79,7 +79,7 @@ async fn a_command_is_run_at_each_change() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_outcome_of_the_last_command_is_told_before_the_watch_ends() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     for (exec, state) in [("exit 7", "rejected"), ("true", "applied")] {
         terminal.put("prices -g shop", state).await?;
@@ -96,7 +96,7 @@ async fn the_outcome_of_the_last_command_is_told_before_the_watch_ends() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_well_when_it_is_asked_to() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("a", "1").await?;
     for signal in [Signal::INT, Signal::TERM] {
@@ -110,7 +110,7 @@ async fn it_ends_well_when_it_is_asked_to() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_runs_is_brought_to_its_end() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("a", "1").await?;
     // It goes on only once it may, and that is after the watch was asked to end.
@@ -130,7 +130,7 @@ async fn it_goes_on_after_the_node_was_away() -> Result<()> {
     let claimed = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = claimed.local_addr()?;
     drop(claimed);
-    let mut node = Node::start(Setup::new().sessions_on(address)).await?;
+    let mut node = Node::start(NodeOptions::new().sessions_on(address)).await?;
     let terminal = Terminal::at(&node)?;
     terminal.put("a", "1").await?;
     let mut watch = terminal.start("watch a --count 2", None)?;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, Sdk, md5};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sdk_begins_reads_publishes_and_hears_in_its_own_order() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     for sdk in Sdk::ALL {
         let mut connection = Connection::of(sdk, node.grpc_address()).await?;
         let data_id = format!("{sdk:?}");
@@ -27,7 +27,7 @@ async fn every_sdk_begins_reads_publishes_and_hears_in_its_own_order() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.grpc_address()).await?;
     connection.open_stream().await?;
     let mut early = connection.sibling();
@@ -38,7 +38,7 @@ async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
         Ok(metrics.text().contains("callboard_grpc_requests_total{type=\"ConfigQueryRequest\"} 1").then_some(()))
     })
     .await?;
-    connection.say("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
+    connection.send("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
     assert_eq!(asking.await??.refusal()?, 300);
     // Who never says who it is, is told so in time.
     let mut nobody = Connection::open(node.grpc_address()).await?;
@@ -50,7 +50,7 @@ async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_is_never_good_before_the_setup() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.grpc_address()).await?;
     for class in ["HealthCheckRequest", "ConfigPublishRequest", "ConfigBatchListenRequest", "ConfigFuzzyWatchRequest"] {
         let refused = connection.ask(class, &json!({})).await?;
@@ -58,7 +58,7 @@ async fn health_is_never_good_before_the_setup() -> Result<()> {
     }
     connection.check().await?;
     connection.open_stream().await?;
-    connection.say("ConnectionSetupRequest", &Sdk::Rust.setup()).await?;
+    connection.send("ConnectionSetupRequest", &Sdk::Rust.setup()).await?;
     let health = connection.ask("HealthCheckRequest", &json!({})).await?;
     assert!(health.is_good() && health.class == "HealthCheckResponse", "{health:?}");
     Ok(())
@@ -66,7 +66,7 @@ async fn health_is_never_good_before_the_setup() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_connections_of_one_address_are_two() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut one = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let mut other = Connection::open(node.grpc_address()).await?;
     assert_ne!(one.check().await?, other.check().await?);
@@ -82,7 +82,7 @@ async fn two_connections_of_one_address_are_two() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ends_its_stream_has_to_begin_again() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     connection.publish("again", "one").await?;
     connection.listen(&[("again", &md5("one"))], &json!("")).await?;
@@ -93,7 +93,7 @@ async fn who_ends_its_stream_has_to_begin_again() -> Result<()> {
     })
     .await?;
     connection.open_stream().await?;
-    connection.say("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
+    connection.send("ConnectionSetupRequest", &Sdk::Go.setup()).await?;
     connection.publish("again", "two").await?;
     assert_eq!(connection.within(Duration::from_millis(200)).await?, None, "it does not listen any more");
     assert_eq!(connection.listen(&[("again", &md5("one"))], &json!("")).await?.len(), 1);

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, GROUP, Sdk};
 use callboard_integration_tests::nacos;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_silent_is_asked_and_who_stays_silent_is_gone() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut answering = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let mut silent = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let began = Instant::now();
@@ -28,7 +28,7 @@ async fn who_is_silent_is_asked_and_who_stays_silent_is_gone() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_is_dropped_and_delays_nobody() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-write-timeout", "1s")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-write-timeout", "1s")).await?;
     let mut stalled = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let names: Vec<String> = (0..2_000).map(|number| format!("{number:0>200}")).collect();
     let held: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
@@ -63,7 +63,7 @@ async fn who_reads_nothing_is_dropped_and_delays_nobody() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_completes_the_streams_at_once_and_says_nothing() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut connections = Vec::new();
     for sdk in Sdk::ALL {
         let mut connection = Connection::of(sdk, node.grpc_address()).await?;
@@ -93,7 +93,7 @@ async fn a_node_that_stops_completes_the_streams_at_once_and_says_nothing() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_leaves_its_cluster_completes_the_streams_and_says_nothing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     connection.listen(&[("none", "")], &json!("")).await?;
     let client = node.client();
@@ -107,7 +107,7 @@ async fn a_node_that_leaves_its_cluster_completes_the_streams_and_says_nothing()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_as_many_connections_as_the_settings_say() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-sessions", "2")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-sessions", "2")).await?;
     let one = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let _other = Connection::of(Sdk::Go, node.grpc_address()).await?;
     assert!(Connection::of(Sdk::Go, node.grpc_address()).await.is_err(), "there is no place");
@@ -120,7 +120,7 @@ async fn there_are_as_many_connections_as_the_settings_say() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_machines_are_not_let_in_by_default() -> Result<()> {
-    let started = Node::start(Setup::new().grpc_on("0.0.0.0:0".parse()?)).await;
+    let started = Node::start(NodeOptions::new().grpc_on("0.0.0.0:0".parse()?)).await;
     let refused = format!("{:#}", started.expect_err("it must not start"));
     assert!(refused.contains("grpc.addr") && refused.contains("insecure"), "{refused}");
     Ok(())
@@ -128,7 +128,7 @@ async fn other_machines_are_not_let_in_by_default() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connections_that_come_and_go_leave_nothing_behind() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     for number in 0..100 {
         let mut connection = Connection::of(Sdk::Rust, node.grpc_address()).await?;
         connection.listen(&[("coming", "")], &json!("")).await?;

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, Sdk};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_can_not_be_read_is_answered() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let deep = format!("{{\"dataId\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let bodies: [&[u8]; 9] = [
@@ -37,22 +37,22 @@ async fn a_body_that_can_not_be_read_is_answered() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_on_a_stream_is_skipped() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::open(node.grpc_address()).await?;
     connection.open_stream().await?;
     connection.say_bytes("ConnectionSetupRequest", b"{").await?;
-    connection.say("NobodyKnowsRequest", &json!({ "a": 1 })).await?;
+    connection.send("NobodyKnowsRequest", &json!({ "a": 1 })).await?;
     connection.say_bytes("", b"\xff").await?;
     let labels: serde_json::Map<_, _> = (0..500).map(|n| (format!("label-{n}"), json!("x".repeat(n)))).collect();
     let setup =
         json!({ "clientVersion": "v".repeat(10_000), "labels": labels, "abilityTable": {}, "tenant": 7.to_string() });
-    connection.say("ConnectionSetupRequest", &setup).await?;
+    connection.send("ConnectionSetupRequest", &setup).await?;
     assert_eq!(connection.next().await?.class, "SetupAckRequest");
-    connection.say("ConnectionSetupRequest", &setup).await?;
+    connection.send("ConnectionSetupRequest", &setup).await?;
     for acknowledgement in
         [json!({}), json!({ "requestId": "no number" }), json!({ "requestId": "999", "resultCode": 200 })]
     {
-        connection.say("ConfigChangeNotifyResponse", &acknowledgement).await?;
+        connection.send("ConfigChangeNotifyResponse", &acknowledgement).await?;
     }
     connection.listen(&[("after", "")], &json!("")).await?;
     connection.publish("after", "x").await?;
@@ -62,7 +62,7 @@ async fn nonsense_on_a_stream_is_skipped() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_speak_something_else_harm_nobody() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Rust, node.grpc_address()).await?;
     connection.listen(&[("calm", "")], &json!("")).await?;
     let mut others = Vec::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use callboard_integration_tests::grpc::{Connection, GROUP, Sdk, md5};
 use callboard_integration_tests::nacos;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_come_back_as_the_client_wrote_them() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut publisher = Connection::of(Sdk::Go, node.grpc_address()).await?;
     for (tenant, echoed) in [(json!(""), ""), (json!("public"), "public"), (Value::Null, "")] {
         let data_id = format!("echo-{tenant}").replace('"', "");
@@ -33,7 +33,7 @@ async fn names_come_back_as_the_client_wrote_them() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_exist_is_missing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     let changed =
         connection.listen(&[("a b", ""), ("missing", ""), ("c d", "00"), ("gone", &md5("x"))], &json!("")).await?;
@@ -48,7 +48,7 @@ async fn what_can_not_exist_is_missing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_change_is_told_and_what_changes_nothing_is_not() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     connection.listen(&[("ways", "")], &json!("")).await?;
     nacos::publish(&node.client(), "ways", "one").await?;
@@ -69,7 +69,7 @@ async fn every_way_to_change_is_told_and_what_changes_nothing_is_not() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_without_an_acknowledgement_is_repeated_and_newer_ones_take_its_place() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
     connection.listen(&[("slow", "")], &json!("")).await?;
     let began = Instant::now();
@@ -91,7 +91,7 @@ async fn a_notice_without_an_acknowledgement_is_repeated_and_newer_ones_take_its
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_acknowledges_stays_connected() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
     connection.listen(&[("deaf", "")], &json!("")).await?;
     connection.publish("deaf", "1").await?;
@@ -108,7 +108,7 @@ async fn who_never_acknowledges_stays_connected() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_was_overtaken_by_a_change_is_made_good() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Python, node.grpc_address()).await?;
     connection.publish("race", "1").await?;
     connection.listen(&[("race", &md5("1"))], &json!("")).await?;
@@ -128,7 +128,7 @@ async fn an_answer_that_was_overtaken_by_a_change_is_made_good() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_thousand_configurations_are_compared_within_a_second() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut publisher = Connection::of(Sdk::Rust, node.grpc_address()).await?;
     for number in 0..3_000 {
         publisher.publish(&format!("many-{number}"), "x").await?;
@@ -152,7 +152,7 @@ async fn three_thousand_configurations_are_compared_within_a_second() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_may_be_listened_to_as_the_settings_say() -> Result<()> {
-    let node = Node::start(Setup::new().flag("grpc-max-listens", "3")).await?;
+    let node = Node::start(NodeOptions::new().flag("grpc-max-listens", "3")).await?;
     let mut connection = Connection::of(Sdk::Go, node.grpc_address()).await?;
     connection.listen(&[("a", ""), ("b", ""), ("a", "")], &json!("")).await?;
     let contexts = ["c", "d"].map(|data_id| json!({ "dataId": data_id, "group": GROUP }));
@@ -165,7 +165,7 @@ async fn as_many_may_be_listened_to_as_the_settings_say() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_who_listens_and_who_has_what() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
     connection.listen(&[("seen", "")], &json!("")).await?;

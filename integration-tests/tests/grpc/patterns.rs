@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, GROUP, Message, Sdk};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use serde_json::{Value, json};
 
 const QUIET: Duration = Duration::from_millis(300);
@@ -22,7 +22,7 @@ fn watch(pattern: &str, is_first: bool, received: &[&str]) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_matches_is_told_and_then_what_comes_and_goes() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
     for number in 0..25 {
         connection.publish(&format!("app-{number}"), "x").await?;
@@ -75,7 +75,7 @@ async fn what_matches_is_told_and_then_what_comes_and_goes() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patterns_have_their_limits() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
     for number in 0..20 {
         let answer =

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use callboard_integration_tests::grpc::{Connection, GROUP, Sdk, md5};
 use callboard_integration_tests::nacos;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use serde_json::{Value, json};
 
 async fn connected() -> Result<(Node, Connection)> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
     Ok((node, connection))
 }

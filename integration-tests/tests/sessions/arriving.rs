@@ -2,7 +2,7 @@
 //! another.
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{Session, framed, get, hello, key, publish, watch};
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Config, Envelope, Ping, Pong, Publish};
@@ -62,7 +62,7 @@ impl Conversation {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_cut_at_every_byte_is_understood() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let conversation = Conversation::begin(&node).await?;
     for cut in 0..=conversation.said.len() {
         let (before, after) = conversation.said.split_at(cut);
@@ -78,7 +78,7 @@ async fn a_conversation_cut_at_every_byte_is_understood() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_that_comes_a_byte_at_a_time_is_understood() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let conversation = Conversation::begin(&node).await?;
     let mut session = Session::connect(node.session_address()).await?;
     for byte in &conversation.said {
@@ -90,7 +90,7 @@ async fn a_conversation_that_comes_a_byte_at_a_time_is_understood() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_half_a_frame_is_not_answered_before_the_frame_is_whole() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "halting").await?;
     for cut in 1..20 {
         let whole = framed(7, Kind::Ping(Ping { number: 1 << 60 }));
@@ -105,7 +105,7 @@ async fn what_follows_half_a_frame_is_not_answered_before_the_frame_is_whole() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_conversations_at_once_do_not_meet() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let conversation = Conversation::begin(&node).await?;
     let mut one = Session::connect(node.session_address()).await?;
     let mut other = Session::connect(node.session_address()).await?;
@@ -119,7 +119,7 @@ async fn two_conversations_at_once_do_not_meet() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merged_burst_of_a_hundred_frames_is_answered_whole() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "bursting").await?;
     let burst: Vec<u8> = (1..=100).flat_map(|n| framed(1_000 + n, Kind::Ping(Ping { number: n }))).collect();
     session.send_bytes(&burst).await?;
@@ -132,7 +132,7 @@ async fn a_merged_burst_of_a_hundred_frames_is_answered_whole() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_has_finished_sending_in_the_middle_of_a_frame_is_let_go() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "cut-off").await?;
     session.watch(watch(&["a"])).await?;
     session.send_bytes(&framed(9, get("a"))[..5]).await?;

@@ -1,7 +1,7 @@
 //! Publishing and removing over a session: effects, conditions, repetitions, and what is refused.
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{Session, delete, publish};
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Condition, Delete, Publish};
@@ -25,7 +25,7 @@ fn absent() -> Option<Condition> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_says_what_it_did() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "writer").await?;
     let created = session.change(Kind::Publish(publish("a", "one"))).await?;
     assert_eq!((created.effect.as_str(), created.md5.as_str(), created.replayed), ("created", &*md5("one"), false));
@@ -49,7 +49,7 @@ async fn a_change_says_what_it_did() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_condition_that_fails_names_the_present_state_and_writes_nothing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "writer").await?;
     let born = session.change(Kind::Publish(Publish { condition: absent(), ..publish("a", "one") })).await?.version;
     for condition in [at_version(born + 100), at_md5("other"), absent()] {
@@ -84,7 +84,7 @@ async fn a_condition_that_fails_names_the_present_state_and_writes_nothing() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_request_is_answered_as_before_and_another_one_under_its_key_is_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "writer").await?;
     let once = Publish { idempotency_key: "k1".to_owned(), ..publish("a", "one") };
     let first = session.change(Kind::Publish(once.clone())).await?;
@@ -111,7 +111,7 @@ async fn a_repeated_request_is_answered_as_before_and_another_one_under_its_key_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn contents_and_texts_outside_their_rules_are_refused() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "writer").await?;
     let too_long = "x".repeat(MAX_CONTENT + 1);
     for (bad, code) in [
@@ -135,7 +135,7 @@ async fn contents_and_texts_outside_their_rules_are_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_without_a_number_is_not_made() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "writer").await?;
     session.send(0, Kind::Publish(publish("a", "one"))).await?;
     // Nobody could be told what became of it: the session ends with an error, as every error with number 0 says.

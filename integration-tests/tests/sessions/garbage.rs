@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{Session, applied, framed, get, hello, key, publish, watch};
 use callboard_proto::session::envelope::Kind;
@@ -69,7 +69,7 @@ async fn nobody_is_left(node: &Node) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_instead_of_a_hello_is_told_off_and_let_go() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut counts = BTreeMap::new();
     for (what, bytes, code) in garbage() {
         let mut session = Session::connect(node.session_address()).await?;
@@ -86,7 +86,7 @@ async fn garbage_instead_of_a_hello_is_told_off_and_let_go() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_in_an_open_session_is_the_last_that_is_heard() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut bystander = Session::open(node.session_address(), "bystander").await?;
     bystander.watch(watch(&["a"])).await?;
     for (n, (what, bytes, code)) in garbage().into_iter().enumerate() {
@@ -114,7 +114,7 @@ async fn garbage_in_an_open_session_is_the_last_that_is_heard() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_never_harm_the_node() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -138,7 +138,7 @@ async fn random_bytes_never_harm_the_node() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_with_a_bit_turned_never_harm_the_node() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let said = [framed(1, Kind::Hello(hello("turner"))), framed(2, watch(&["a"])), framed(3, get("a"))].concat();
     for bit in 0..said.len() * 8 {
         let mut turned = said.clone();
@@ -154,7 +154,7 @@ async fn messages_with_a_bit_turned_never_harm_the_node() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_comes_before_hello_ends_the_session() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     for early in
         [get("a"), Kind::Ping(Ping { number: 1 }), Kind::Pong(Pong { number: 1 }), applied("a", 1), watch(&["a"])]
     {
@@ -181,7 +181,7 @@ async fn whatever_comes_before_hello_ends_the_session() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hello_that_breaks_a_rule_ends_the_session() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let labels = |count| (0..count).map(|n| (format!("l{n}"), "v".to_owned())).collect();
     let named = |client_id: &str| Hello { client_id: client_id.to_owned(), ..hello("x") };
     let plain = hello("x");
@@ -217,7 +217,7 @@ async fn a_hello_that_breaks_a_rule_ends_the_session() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_what_was_never_asked_are_no_harm() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "babbler").await?;
     for number in [0, 1, u64::MAX] {
         session.send(0, Kind::Pong(Pong { number })).await?;
@@ -246,7 +246,7 @@ fn resident(node: &Node) -> Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_length_alone_costs_nothing() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let before = resident(&node)?;
     let mut waiting = Vec::new();
     for _ in 0..100 {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{Session, framed, get, hello, publish, watch};
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Envelope, GoAway};
@@ -32,7 +32,7 @@ async fn until_sent_away(session: &mut Session) -> Result<Vec<Envelope>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_answers_what_is_under_way_and_lets_everybody_go() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "busy").await?;
     let mut idle = Session::open(node.session_address(), "idle").await?;
     session.watch(watch(&["a"])).await?;
@@ -64,7 +64,7 @@ async fn a_stop_answers_what_is_under_way_and_lets_everybody_go() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_clients_go_at_once_stops_at_once() -> Result<()> {
-    let mut node = Node::start(Setup::new()).await?;
+    let mut node = Node::start(NodeOptions::new()).await?;
     let mut sessions = Vec::new();
     for n in 0..20 {
         let mut session = Session::open(node.session_address(), &format!("obedient-{n}")).await?;
@@ -84,7 +84,7 @@ async fn a_node_whose_clients_go_at_once_stops_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_on_asking_is_let_go_all_the_same() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "stubborn").await?;
     let drain = node.client().request(Method::POST, "/api/v1/cluster/drain");
     drain.send().await?.expect(200)?;
@@ -111,7 +111,7 @@ async fn a_client_that_goes_on_asking_is_let_go_all_the_same() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_sends_its_clients_away_and_takes_no_new_ones() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut session = Session::open(node.session_address(), "client").await?;
     let mut early = Session::connect(node.session_address()).await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{Session, hello};
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Envelope, Ping, Pong};
@@ -13,7 +13,7 @@ use super::words::{unharmed, until_ended};
 const IDLE: Duration = Duration::from_millis(900);
 
 async fn impatient() -> Result<Node> {
-    Node::start(Setup::new().flag("session-idle-timeout", "900ms")).await
+    Node::start(NodeOptions::new().flag("session-idle-timeout", "900ms")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

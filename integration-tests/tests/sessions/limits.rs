@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{
     Session, framed, hello, key, prefix, publish, unwatch, watch, watch_prefix,
@@ -15,7 +15,7 @@ use super::words::unharmed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_session_too_many_is_told_to_come_again() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-sessions", "2")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-sessions", "2")).await?;
     let first = Session::open(node.session_address(), "first").await?;
     let mut second = Session::open(node.session_address(), "second").await?;
     let mut third = Session::connect(node.session_address()).await?;
@@ -35,7 +35,7 @@ async fn one_session_too_many_is_told_to_come_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_are_counted_once_each_and_refused_beyond_the_limit() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-watches", "3")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-watches", "3")).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     assert_eq!(session.refused(watch(&["a", "b", "c", "d"])).await?.code, "overloaded");
     session.watch(watch(&["a", "a", "b", "b", "a"])).await?;
@@ -57,7 +57,7 @@ async fn watches_are_counted_once_each_and_refused_beyond_the_limit() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_to_watch_that_come_at_once_share_the_limit() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-watches", "3")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-watches", "3")).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     session.send_bytes(&[framed(8, watch(&["a", "b"])), framed(9, watch(&["c", "d"]))].concat()).await?;
     let answers = [session.answer(8).await?, session.answer(9).await?];
@@ -79,7 +79,7 @@ async fn registered(node: &Node) -> Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_was_ended_leaves_nothing_behind() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     session.watch(watch(&["stays"])).await?;
     assert_eq!(registered(&node).await?, 1);
@@ -96,7 +96,7 @@ async fn a_watch_that_was_ended_leaves_nothing_behind() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_is_ended_in_the_same_breath_is_ended() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     for n in 0..20 {
         session.send_bytes(&[framed(8, watch(&["a"])), framed(9, unwatch(&["a"]))].concat()).await?;
@@ -113,7 +113,7 @@ async fn a_watch_that_is_ended_in_the_same_breath_is_ended() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_would_hear_of_too_many_configurations_is_told_so() -> Result<()> {
-    let node = Node::start(Setup::new().flag("watch-max-keys", "5")).await?;
+    let node = Node::start(NodeOptions::new().flag("watch-max-keys", "5")).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
     for n in 0..5 {
         writer.publish(&format!("k{n}"), "x").await?;
@@ -137,7 +137,7 @@ async fn a_client_that_would_hear_of_too_many_configurations_is_told_so() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_slowed_and_nothing_of_it_is_lost() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-frames", "50")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-frames", "50")).await?;
     let mut session = Session::open(node.session_address(), "flood").await?;
     let mut calm = Session::open(node.session_address(), "calm").await?;
     let began = Instant::now();
@@ -155,7 +155,7 @@ async fn a_flood_is_slowed_and_nothing_of_it_is_lost() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_are_let_in_at_their_pace() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-bytes", "100KiB")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-bytes", "100KiB")).await?;
     let mut session = Session::open(node.session_address(), "flood").await?;
     let began = Instant::now();
     let content = "x".repeat(50 * 1024);
@@ -172,7 +172,7 @@ async fn bytes_are_let_in_at_their_pace() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_session_may_send_a_second_s_worth_at_once() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-max-frames", "1")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-max-frames", "1")).await?;
     // The machine may be busy: one of several is quick, where each had to wait for a second otherwise.
     poll::until("a hello and a ping are answered at once", poll::SOON, async || {
         let mut session = Session::connect(node.session_address()).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{
     Session, applied, delete, hello, key, publish, subject, watch, watch_prefix,
 };
@@ -29,7 +29,7 @@ async fn silent(session: &mut Session) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_rise_strictly_under_quick_publishes_and_end_at_the_newest() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
     let mut watcher = Session::open(node.session_address(), "watcher").await?;
     watcher.watch(watch(&["a", "b"])).await?;
@@ -71,7 +71,7 @@ async fn versions_rise_strictly_under_quick_publishes_and_end_at_the_newest() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_holds_is_not_pushed_again_and_what_is_newer_is() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
     let mut versions = BTreeMap::new();
     for data_id in ["k.current", "k.old", "k.gone", "k.back", "k.unheld"] {
@@ -124,7 +124,7 @@ async fn what_a_client_holds_is_not_pushed_again_and_what_is_newer_is() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_comes_again_misses_nothing_and_hears_nothing_twice() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
     let (mut version, mut content) = (0, None);
     for n in 0..10 {
@@ -147,7 +147,7 @@ async fn a_client_that_comes_again_misses_nothing_and_hears_nothing_twice() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_content_too_long_to_be_pushed_is_named_and_can_be_got() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     session.watch(watch(&["a"])).await?;
     let fits = "x".repeat(MAX_PUSHED);
@@ -167,7 +167,7 @@ async fn a_content_too_long_to_be_pushed_is_named_and_can_be_got() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_is_a_push_and_a_return_is_one_too() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     let first = session.publish("a", "one").await?;
     session.watch(watch(&["a"])).await?;
@@ -186,7 +186,7 @@ async fn a_removal_is_a_push_and_a_return_is_one_too() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_that_came_over_http_are_pushed_and_those_of_sessions_are_streamed() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let client = node.client();
     let mut session = Session::open(node.session_address(), "watcher").await?;
     session.watch(watch(&["a"])).await?;
@@ -204,7 +204,7 @@ async fn changes_that_came_over_http_are_pushed_and_those_of_sessions_are_stream
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_of_two_sessions_end_apart() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut stays = Session::open(node.session_address(), "same-name").await?;
     let mut goes = Session::open(node.session_address(), "same-name").await?;
     stays.watch(watch(&["a"])).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{
     Session, applied, get, hello, key, prefix, subject, unwatch, watch, watch_prefix,
 };
@@ -15,7 +15,8 @@ use super::words::unharmed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_welcome_says_what_a_client_needs() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-idle-timeout", "9s").flag("session-max-watches", "7")).await?;
+    let node =
+        Node::start(NodeOptions::new().flag("session-idle-timeout", "9s").flag("session-max-watches", "7")).await?;
     let mut session = Session::connect(node.session_address()).await?;
     let welcome = session.greet(Hello { max_version: 9, ..hello("shop-7") }).await?;
     assert_eq!((welcome.version, welcome.idle_timeout_ms, welcome.max_watches), (1, 9_000, 7));
@@ -31,7 +32,7 @@ async fn a_welcome_says_what_a_client_needs() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_tells_what_is_there_and_what_is_not() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "reader").await?;
     let never = session.get("a").await?;
     assert_eq!((never.version, never.exists, never.content.as_str(), never.md5.as_str()), (0, false, "", ""));
@@ -64,7 +65,7 @@ async fn page(session: &mut Session, list: List) -> Result<Page> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_comes_in_pages_in_the_order_of_names() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "lister").await?;
     for n in (0..7).rev() {
         session.publish(&format!("db.{n}"), "12345").await?;
@@ -101,7 +102,7 @@ async fn a_listing_comes_in_pages_in_the_order_of_names() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_by_key_and_by_prefix_begin_and_end() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
     let mut watcher = Session::open(node.session_address(), "watcher").await?;
     let first = writer.publish("a", "one").await?;
@@ -138,7 +139,7 @@ async fn watches_by_key_and_by_prefix_begin_and_end() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_is_answered_once_and_only_what_was_pushed_counts() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "watcher").await?;
     assert_eq!(session.refused(applied("a", 1)).await?.code, "not_pushed");
     session.watch(watch(&["a"])).await?;
@@ -166,7 +167,7 @@ async fn a_push_is_answered_once_and_only_what_was_pushed_counts() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_requests_under_way_are_answered_by_their_numbers() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "hasty").await?;
     session.publish("a", "one").await?;
     let mut awaited = BTreeSet::new();
@@ -197,7 +198,7 @@ async fn several_requests_under_way_are_answered_by_their_numbers() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_kinds_and_fields_are_no_harm() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "from the future").await.err();
     assert!(session.take().is_some(), "blanks have no place in an id");
     let mut session = Session::open(node.session_address(), "from-the-future").await?;
@@ -225,7 +226,7 @@ async fn unknown_kinds_and_fields_are_no_harm() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_kind_without_a_number_is_skipped() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut session = Session::open(node.session_address(), "from-the-future").await?;
     session.send_bytes(&[4, 0xc2, 0x0c, 0x01, 0x00]).await?;
     session.send_bytes(&[0]).await?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{Session, hello, watch, watch_prefix};
 use callboard_proto::session::envelope::Kind;
@@ -76,7 +76,7 @@ async fn fill(node: &Node) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stops_reading_is_dropped_while_a_thousand_others_hear_on_time() -> Result<()> {
     let timeout = format!("{}ms", WRITE_TIMEOUT.as_millis());
-    let node = Node::start(Setup::new().flag("session-write-timeout", &timeout)).await?;
+    let node = Node::start(NodeOptions::new().flag("session-write-timeout", &timeout)).await?;
     let sent = Sent::default();
     let listening = listeners(&node, &sent).await?;
     let mut stalled = Session::connect_narrow(node.session_address()).await?;
@@ -113,7 +113,7 @@ async fn a_client_that_stops_reading_is_dropped_while_a_thousand_others_hear_on_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_late_is_spared_what_is_old_by_then() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-write-timeout", "60s")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-write-timeout", "60s")).await?;
     let mut slow = Session::connect_narrow(node.session_address()).await?;
     slow.greet(hello("slow")).await?;
     slow.watch(watch_prefix("big.")).await?;

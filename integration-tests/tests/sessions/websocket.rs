@@ -1,7 +1,7 @@
 //! Sessions over WebSocket: the same conversation as JSON, in whole messages and in pieces.
 
 use anyhow::Result;
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::Session;
 use callboard_protocol::content::Md5;
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::words::{unharmed, until_ended};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_goes_as_over_tcp() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::connect(node.address()).await?;
     let hello =
         json!({"clientId": "shop-7", "application": "shop", "labels": {"zone": "a"}, "minVersion": 1, "maxVersion": 1});
@@ -70,7 +70,7 @@ async fn a_conversation_goes_as_over_tcp() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_rise_and_end_at_the_newest() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::open(node.address(), "watcher").await?;
     socket.ask(json!({"watch": {"keys": [key("a")]}})).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
@@ -90,7 +90,7 @@ async fn versions_rise_and_end_at_the_newest() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_is_not_pushed_and_long_contents_are_only_named() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut writer = Session::open(node.session_address(), "writer").await?;
     let long = "y".repeat(64 * 1024 + 1);
     let (held, version) = (writer.publish("held", "one").await?, writer.publish("long", &long).await?);
@@ -110,7 +110,7 @@ async fn what_is_held_is_not_pushed_and_long_contents_are_only_named() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_in_fragments_and_bytes_one_at_a_time_are_understood() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::open(node.address(), "fragmenter").await?;
     let text = json!({"id": 70, "ping": {"number": 7, "später": "größer"}}).to_string();
     for cut in 0..=text.len() {
@@ -142,7 +142,7 @@ async fn messages_in_fragments_and_bytes_one_at_a_time_are_understood() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_sends_its_browsers_away_in_good_order() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::open(node.address(), "browser").await?;
     node.client().request(reqwest::Method::POST, "/api/v1/cluster/drain").send().await?.expect(200)?;
     let away = socket.expect().await?;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::Session;
 use serde_json::Value;
@@ -66,7 +66,7 @@ async fn the_npm_package_ws_watches_and_answers_a_push() -> Result<()> {
         eprintln!("not run: {missing:#}");
         return Ok(());
     }
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     std::fs::write(directory.path().join("client.js"), SCRIPT)?;
     let url = format!("ws://{}/api/v1/session", node.address());
     let mut client = Command::new("node");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use callboard_integration_tests::node::{Node, Setup};
+use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::Session;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_message_ends_the_session() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let deep = format!("{{\"id\": 1, \"get\": {}", "[".repeat(100_000));
     for text in [
         "",
@@ -46,7 +46,7 @@ async fn what_is_no_message_ends_the_session() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_of_the_wrong_type_are_answered_under_their_number() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::open(node.address(), "garbler").await?;
     for wrong in [
         json!({"get": {"key": 5}}),
@@ -87,7 +87,7 @@ async fn fields_of_the_wrong_type_are_answered_under_their_number() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_above_the_limit_are_refused_before_they_have_come() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::open(node.address(), "large").await?;
     socket.send_bytes(&header(FIN | TEXT, MAX_MESSAGE + 1)).await?;
     assert_eq!(socket.last_word().await?, "frame_too_long");
@@ -108,7 +108,7 @@ async fn messages_above_the_limit_are_refused_before_they_have_come() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_break_the_rules_of_websocket_end_the_session() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let text = b"{\"id\": 1, \"ping\": {}}";
     let mut unmasked = vec![FIN | TEXT, u8::try_from(text.len())?];
     unmasked.extend_from_slice(text);
@@ -130,7 +130,7 @@ async fn frames_that_break_the_rules_of_websocket_end_the_session() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_another_host_are_not_let_in() -> Result<()> {
-    let node = Node::start(Setup::new()).await?;
+    let node = Node::start(NodeOptions::new()).await?;
     let address = node.address();
     let own = format!("Origin: http://{address}\r\n");
     let capital = own.to_uppercase();
@@ -160,7 +160,7 @@ async fn pages_of_another_host_are_not_let_in() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_and_haste_end_it_as_over_tcp() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-idle-timeout", "900ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-idle-timeout", "900ms")).await?;
     let mut silent = Socket::open(node.address(), "silent").await?;
     let (messages, code) = silent.rest().await?;
     let kinds: Vec<bool> = messages.iter().map(|message| message["ping"].is_object()).collect();
@@ -181,7 +181,7 @@ async fn silence_and_haste_end_it_as_over_tcp() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_that_stops_reading_is_dropped() -> Result<()> {
-    let node = Node::start(Setup::new().flag("session-write-timeout", "500ms")).await?;
+    let node = Node::start(NodeOptions::new().flag("session-write-timeout", "500ms")).await?;
     let mut stalled = Socket::open(node.address(), "stalled").await?;
     stalled.ask(json!({"watch": {"prefixes": [{"prefix": "big."}]}})).await?;
     let mut reads = Socket::open(node.address(), "reads").await?;

@@ -25,9 +25,9 @@ fn versions(states: &[SharedState]) -> Vec<u64> {
 #[test]
 fn a_gap_holds_later_changes_back_until_it_is_filled() {
     let mut order = Sequencer::new(Version(4));
-    assert_eq!(versions(&order.hear(span(6, 7))), Vec::<u64>::new());
+    assert_eq!(versions(&order.receive(span(6, 7))), Vec::<u64>::new());
     assert!(order.has_gap());
-    assert_eq!(versions(&order.hear(span(4, 6))), [5, 6, 7]);
+    assert_eq!(versions(&order.receive(span(4, 6))), [5, 6, 7]);
     assert!(!order.has_gap());
     assert_eq!(order.cursor(), Version(7));
 }
@@ -35,9 +35,9 @@ fn a_gap_holds_later_changes_back_until_it_is_filled() {
 #[test]
 fn overlapping_spans_deliver_each_change_once() {
     let mut order = Sequencer::new(Version(0));
-    assert_eq!(versions(&order.hear(span(0, 3))), [1, 2, 3]);
-    assert_eq!(versions(&order.hear(span(1, 5))), [4, 5]);
-    assert_eq!(versions(&order.hear(span(0, 5))), Vec::<u64>::new());
+    assert_eq!(versions(&order.receive(span(0, 3))), [1, 2, 3]);
+    assert_eq!(versions(&order.receive(span(1, 5))), [4, 5]);
+    assert_eq!(versions(&order.receive(span(0, 5))), Vec::<u64>::new());
 }
 
 proptest! {
@@ -48,9 +48,9 @@ proptest! {
         let mut order = Sequencer::new(Version(0));
         let mut delivered = Vec::new();
         for (after, length) in cuts {
-            delivered.extend(versions(&order.hear(span(after, after + length))));
+            delivered.extend(versions(&order.receive(span(after, after + length))));
         }
-        delivered.extend(versions(&order.hear(span(order.cursor().0, 40))));
+        delivered.extend(versions(&order.receive(span(order.cursor().0, 40))));
         prop_assert_eq!(delivered, (1..=40).collect::<Vec<_>>());
     }
 }

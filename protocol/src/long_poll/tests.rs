@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::content::Content;
 
-mod world;
+mod random_walk;
 
 fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()

@@ -45,12 +45,12 @@ fn row(name: &str, life: u128) -> RowObservation {
     }
 }
 
-struct World {
+struct Testbed {
     roster: MembershipView,
     now: Mono,
 }
 
-impl World {
+impl Testbed {
     fn new() -> Self {
         Self { roster: MembershipView::new(node("a"), Mono::default()), now: Mono::default() }
     }
@@ -89,8 +89,8 @@ impl World {
 fn each_turn_of_a_node_is_told_once() {
     use Life::{Alive, Down, Suspect};
     use Status::{Joining, Leaving, Up};
-    let mut world = World::new();
-    assert_eq!(world.gossip([]), ["up a"]);
+    let mut testbed = Testbed::new();
+    assert_eq!(testbed.gossip([]), ["up a"]);
     // What gossip says of b, what happened, and where b stands then.
     let table: [(Life, Status, &[&str], NodeState); 14] = [
         (Alive, Joining, &[], NodeState::Joining),
@@ -110,120 +110,120 @@ fn each_turn_of_a_node_is_told_once() {
     ];
     for (index, (life, status, events, state)) in table.into_iter().enumerate() {
         let generation = index as u64;
-        assert_eq!(world.gossip([seen("b", generation, life, status)]), events, "line {index}");
-        assert_eq!(world.state("b"), Some(state), "line {index}");
-        assert_eq!(world.find("b").unwrap().generation, Some(generation));
+        assert_eq!(testbed.gossip([seen("b", generation, life, status)]), events, "line {index}");
+        assert_eq!(testbed.state("b"), Some(state), "line {index}");
+        assert_eq!(testbed.find("b").unwrap().generation, Some(generation));
     }
 }
 
 #[test]
 fn only_the_suspected_are_suspected_by_somebody() {
-    let mut world = World::new();
-    world.gossip([seen("b", 1, Life::Suspect, Status::Up), up("c")]);
-    assert_eq!(world.find("b").unwrap().suspected_by, [node("a")]);
-    assert_eq!(world.find("c").unwrap().suspected_by, []);
+    let mut testbed = Testbed::new();
+    testbed.gossip([seen("b", 1, Life::Suspect, Status::Up), up("c")]);
+    assert_eq!(testbed.find("b").unwrap().suspected_by, [node("a")]);
+    assert_eq!(testbed.find("c").unwrap().suspected_by, []);
 }
 
 #[test]
 fn a_node_that_is_down_is_removed_with_its_row() {
-    let mut world = World::new();
-    world.gossip([up("b")]);
-    assert_eq!(world.rows([row("b", 1)]), [""; 0]);
-    assert_eq!(world.gossip([seen("b", 1, Life::Down, Status::Up)]), ["down b"]);
-    assert_eq!(world.wait(10 * REMOVE_AFTER), [""; 0], "the row keeps it");
-    assert_eq!(world.rows([]), ["removed b"]);
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b")]);
+    assert_eq!(testbed.rows([row("b", 1)]), [""; 0]);
+    assert_eq!(testbed.gossip([seen("b", 1, Life::Down, Status::Up)]), ["down b"]);
+    assert_eq!(testbed.wait(10 * REMOVE_AFTER), [""; 0], "the row keeps it");
+    assert_eq!(testbed.rows([]), ["removed b"]);
 }
 
 #[test]
 fn a_node_whose_row_went_first_is_down_and_removed_at_once() {
-    let mut world = World::new();
-    world.gossip([up("b")]);
-    world.rows([row("b", 1)]);
-    assert_eq!(world.rows([]), [""; 0], "who answers is up, whatever the rows say");
-    assert_eq!(world.gossip([seen("b", 1, Life::Down, Status::Up)]), ["down b", "removed b"]);
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b")]);
+    testbed.rows([row("b", 1)]);
+    assert_eq!(testbed.rows([]), [""; 0], "who answers is up, whatever the rows say");
+    assert_eq!(testbed.gossip([seen("b", 1, Life::Down, Status::Up)]), ["down b", "removed b"]);
 }
 
 #[test]
 fn a_node_without_a_row_is_removed_after_a_minute() {
-    let mut world = World::new();
-    world.gossip([up("b")]);
-    assert_eq!(world.gossip([seen("b", 1, Life::Down, Status::Up)]), ["down b"]);
-    assert_eq!(world.wait(REMOVE_AFTER - SECOND), [""; 0]);
-    assert_eq!(world.wait(SECOND), ["removed b"]);
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b")]);
+    assert_eq!(testbed.gossip([seen("b", 1, Life::Down, Status::Up)]), ["down b"]);
+    assert_eq!(testbed.wait(REMOVE_AFTER - SECOND), [""; 0]);
+    assert_eq!(testbed.wait(SECOND), ["removed b"]);
 }
 
 #[test]
 fn the_removed_are_forgotten_after_a_while_and_may_come_back_until_then_and_after() {
-    let mut world = World::new();
-    world.gossip([up("b")]);
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b")]);
     let left = || [seen("b", 2, Life::Down, Status::Leaving)];
-    assert_eq!(world.gossip(left()), ["removed b"]);
-    assert_eq!(world.roster.peers(), BTreeMap::new());
-    assert_eq!(world.wait(FORGET_AFTER - SECOND), [""; 0]);
-    assert_eq!(world.state("b"), Some(NodeState::Removed));
-    assert_eq!(world.wait(SECOND), [""; 0]);
-    assert_eq!(world.state("b"), None);
-    assert_eq!(world.gossip(left()), [""; 0], "old news of it is no news");
-    assert_eq!(world.state("b"), None);
-    assert_eq!(world.gossip([up("b")]), ["up b"]);
+    assert_eq!(testbed.gossip(left()), ["removed b"]);
+    assert_eq!(testbed.roster.peers(), BTreeMap::new());
+    assert_eq!(testbed.wait(FORGET_AFTER - SECOND), [""; 0]);
+    assert_eq!(testbed.state("b"), Some(NodeState::Removed));
+    assert_eq!(testbed.wait(SECOND), [""; 0]);
+    assert_eq!(testbed.state("b"), None);
+    assert_eq!(testbed.gossip(left()), [""; 0], "old news of it is no news");
+    assert_eq!(testbed.state("b"), None);
+    assert_eq!(testbed.gossip([up("b")]), ["up b"]);
 }
 
 #[test]
 fn who_left_is_removed_although_its_row_is_not_read_as_gone_yet() {
-    let mut world = World::new();
-    world.gossip([up("b")]);
-    world.rows([row("b", 1)]);
-    assert_eq!(world.gossip([seen("b", 2, Life::Down, Status::Leaving)]), ["removed b"]);
-    assert!(world.roster.peers().contains_key(&node("b")), "whoever has a row must be reached");
-    assert_eq!(world.rows([row("b", 1)]), [""; 0]);
-    assert_eq!(world.rows([]), [""; 0]);
-    assert_eq!(world.roster.peers(), BTreeMap::new());
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b")]);
+    testbed.rows([row("b", 1)]);
+    assert_eq!(testbed.gossip([seen("b", 2, Life::Down, Status::Leaving)]), ["removed b"]);
+    assert!(testbed.roster.peers().contains_key(&node("b")), "whoever has a row must be reached");
+    assert_eq!(testbed.rows([row("b", 1)]), [""; 0]);
+    assert_eq!(testbed.rows([]), [""; 0]);
+    assert_eq!(testbed.roster.peers(), BTreeMap::new());
 }
 
 #[test]
 fn a_later_life_of_one_that_left_is_seen_by_its_row() {
-    let mut world = World::new();
-    world.gossip([up("b")]);
-    world.rows([row("b", 1)]);
-    world.gossip([seen("b", 2, Life::Down, Status::Leaving)]);
-    assert_eq!(world.rows([row("b", 2)]), ["down b"]);
-    assert_eq!(world.rows([row("b", 2)]), [""; 0]);
-    assert_eq!(world.rows([]), ["removed b"]);
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b")]);
+    testbed.rows([row("b", 1)]);
+    testbed.gossip([seen("b", 2, Life::Down, Status::Leaving)]);
+    assert_eq!(testbed.rows([row("b", 2)]), ["down b"]);
+    assert_eq!(testbed.rows([row("b", 2)]), [""; 0]);
+    assert_eq!(testbed.rows([]), ["removed b"]);
 }
 
 #[test]
 fn a_row_without_gossip_is_down_until_heard() {
-    let mut world = World::new();
-    world.gossip([]);
-    assert_eq!(world.rows([row("b", 1)]), [""; 0]);
-    let view = world.find("b").unwrap();
+    let mut testbed = Testbed::new();
+    testbed.gossip([]);
+    assert_eq!(testbed.rows([row("b", 1)]), [""; 0]);
+    let view = testbed.find("b").unwrap();
     assert_eq!((view.state, view.generation, view.version.clone()), (NodeState::Down, None, None));
     assert_eq!(view.addresses, row("b", 1).addresses());
     assert_eq!((view.incarnation, view.lease), (Some(row("b", 1).incarnation), Some(LeaseObservation::Held)));
-    assert_eq!(world.gossip([up("b")]), ["up b"]);
-    assert_eq!(world.find("b").unwrap().addresses, up("b").addresses, "gossip goes first");
+    assert_eq!(testbed.gossip([up("b")]), ["up b"]);
+    assert_eq!(testbed.find("b").unwrap().addresses, up("b").addresses, "gossip goes first");
 }
 
 #[test]
 fn gossip_that_lost_its_state_makes_nobody_die_at_once() {
-    let mut world = World::new();
-    world.gossip([up("b"), up("c")]);
-    assert_eq!(world.gossip([]), [""; 0]);
-    assert_eq!(world.wait(MISSING_AFTER - SECOND), [""; 0]);
-    assert_eq!(world.gossip([up("c")]), [""; 0]);
-    assert_eq!(world.wait(SECOND), ["down b"]);
-    assert_eq!(world.wait(MISSING_AFTER), [""; 0]);
-    assert_eq!(world.state("c"), Some(NodeState::Up));
+    let mut testbed = Testbed::new();
+    testbed.gossip([up("b"), up("c")]);
+    assert_eq!(testbed.gossip([]), [""; 0]);
+    assert_eq!(testbed.wait(MISSING_AFTER - SECOND), [""; 0]);
+    assert_eq!(testbed.gossip([up("c")]), [""; 0]);
+    assert_eq!(testbed.wait(SECOND), ["down b"]);
+    assert_eq!(testbed.wait(MISSING_AFTER), [""; 0]);
+    assert_eq!(testbed.state("c"), Some(NodeState::Up));
 }
 
 #[test]
 fn without_gossip_the_own_row_tells_where_the_node_stands() {
-    let mut world = World::new();
-    assert_eq!(world.state("a"), Some(NodeState::Joining));
-    assert_eq!(world.rows([row("a", 1)]), ["up a"]);
-    assert_eq!(world.rows([]), [""; 0]);
-    assert_eq!(world.state("a"), Some(NodeState::Joining));
-    assert_eq!(world.roster.peers(), BTreeMap::new(), "the own node is no peer");
+    let mut testbed = Testbed::new();
+    assert_eq!(testbed.state("a"), Some(NodeState::Joining));
+    assert_eq!(testbed.rows([row("a", 1)]), ["up a"]);
+    assert_eq!(testbed.rows([]), [""; 0]);
+    assert_eq!(testbed.state("a"), Some(NodeState::Joining));
+    assert_eq!(testbed.roster.peers(), BTreeMap::new(), "the own node is no peer");
 }
 
 fn any_notice() -> impl Strategy<Value = Notice> {
@@ -314,44 +314,44 @@ fn seen_at(port: u16, name: &str, generation: u64, life: Life, status: Status) -
 
 #[test]
 fn a_second_process_under_an_id_that_is_gone_again_leaves_no_trace() {
-    let mut world = World::new();
+    let mut testbed = Testbed::new();
     let first = || seen_at(11, "b", 5, Life::Alive, Status::Up);
     let second = |life| seen_at(7, "b", 9, life, Status::Joining);
-    world.gossip([first()]);
-    world.rows([row("b", 1)]);
-    assert_eq!(world.gossip([first(), second(Life::Alive)]), [""; 0], "the row tells which of them is the node");
-    assert_eq!(world.roster.peers(), [(node("b"), address(11).unwrap())].into());
+    testbed.gossip([first()]);
+    testbed.rows([row("b", 1)]);
+    assert_eq!(testbed.gossip([first(), second(Life::Alive)]), [""; 0], "the row tells which of them is the node");
+    assert_eq!(testbed.roster.peers(), [(node("b"), address(11).unwrap())].into());
     for life in [Life::Suspect, Life::Down] {
-        assert_eq!(world.gossip([first(), second(life)]), [""; 0]);
-        assert_eq!(world.roster.peers(), [(node("b"), address(11).unwrap())].into());
+        assert_eq!(testbed.gossip([first(), second(life)]), [""; 0]);
+        assert_eq!(testbed.roster.peers(), [(node("b"), address(11).unwrap())].into());
     }
-    assert_eq!(world.rows([]), [""; 0], "who lives is up without a row as well");
-    assert_eq!((world.state("b"), world.find("b").unwrap().generation), (Some(NodeState::Up), Some(5)));
+    assert_eq!(testbed.rows([]), [""; 0], "who lives is up without a row as well");
+    assert_eq!((testbed.state("b"), testbed.find("b").unwrap().generation), (Some(NodeState::Up), Some(5)));
 }
 
 #[test]
 fn a_row_that_is_read_later_tells_which_of_two_is_the_node() {
-    let mut world = World::new();
+    let mut testbed = Testbed::new();
     let second = seen_at(7, "b", 9, Life::Alive, Status::Joining);
-    world.gossip([seen_at(11, "b", 5, Life::Alive, Status::Up), second]);
-    assert_eq!(world.roster.peers(), [(node("b"), address(7).unwrap())].into());
-    assert_eq!(world.rows([row("b", 1)]), ["up b"]);
-    assert_eq!(world.roster.peers(), [(node("b"), address(11).unwrap())].into());
+    testbed.gossip([seen_at(11, "b", 5, Life::Alive, Status::Up), second]);
+    assert_eq!(testbed.roster.peers(), [(node("b"), address(7).unwrap())].into());
+    assert_eq!(testbed.rows([row("b", 1)]), ["up b"]);
+    assert_eq!(testbed.roster.peers(), [(node("b"), address(11).unwrap())].into());
 }
 
 #[test]
 fn a_node_that_moved_with_its_clock_behind_is_seen() {
-    let mut world = World::new();
-    world.rows([row("b", 1)]);
-    world.gossip([seen_at(11, "b", 9, Life::Alive, Status::Up)]);
+    let mut testbed = Testbed::new();
+    testbed.rows([row("b", 1)]);
+    testbed.gossip([seen_at(11, "b", 9, Life::Alive, Status::Up)]);
     let here = || seen_at(7, "b", 5, Life::Alive, Status::Up);
-    assert_eq!(world.gossip([seen_at(11, "b", 9, Life::Suspect, Status::Up), here()]), [""; 0]);
+    assert_eq!(testbed.gossip([seen_at(11, "b", 9, Life::Suspect, Status::Up), here()]), [""; 0]);
     for status in [Status::Up, Status::Leaving] {
-        assert_eq!(world.gossip([here(), seen_at(11, "b", 9, Life::Down, status)]), [""; 0]);
-        assert_eq!((world.state("b"), world.find("b").unwrap().generation), (Some(NodeState::Up), Some(5)));
-        assert_eq!(world.roster.peers(), [(node("b"), address(7).unwrap())].into(), "although the row is an old one");
+        assert_eq!(testbed.gossip([here(), seen_at(11, "b", 9, Life::Down, status)]), [""; 0]);
+        assert_eq!((testbed.state("b"), testbed.find("b").unwrap().generation), (Some(NodeState::Up), Some(5)));
+        assert_eq!(testbed.roster.peers(), [(node("b"), address(7).unwrap())].into(), "although the row is an old one");
     }
     // Of those that are gone the latest counts.
     let gone = seen_at(7, "b", 5, Life::Down, Status::Up);
-    assert_eq!(world.gossip([gone, seen_at(11, "b", 9, Life::Down, Status::Leaving)]), ["removed b"]);
+    assert_eq!(testbed.gossip([gone, seen_at(11, "b", 9, Life::Down, Status::Leaving)]), ["removed b"]);
 }

@@ -1,12 +1,12 @@
-//! The conversation with a client of Nacos: it opens a stream, says over it who it is, and is set up once it has its
-//! seat; it may open another stream and begin anew, and the node may end it. Owns in which state it is and what still
-//! belongs to it; `T` is what is known of a client that is set up. Opens nothing, asks nobody and reads no clock.
+//! The conversation with a client of Nacos: it opens a stream, says over it who it is, and is set up once it is
+//! connected; it may open another stream and begin anew, and the node may end it. Owns in which state it is and what
+//! still belongs to it; `T` is what is known of a client that is set up. Opens nothing, asks nobody and reads no clock.
 //!
 //! # Driving [`Conversation`]
 //! 1. A stream opens or ends: [`Conversation::open_stream`], [`Conversation::end_stream`]; give up what they give back,
 //!    and leave when the conversation [`has to`](Conversation::has_to_leave).
 //! 2. What is said over a stream counts while it [`is current`](Conversation::is_current). When it says who the client
-//!    is, [`Conversation::set_up`], and take a seat if it says so; then [`Conversation::registered`] and
+//!    is, [`Conversation::set_up`], and connect it if it says so; then [`Conversation::registered`] and
 //!    [`Conversation::begin`].
 //! 3. What was asked while a stream was open is finished with [`Conversation::known_at`] that stream.
 //! 4. The node stops: [`Conversation::stop`]. It ends the conversation: [`Conversation::leave`].
@@ -18,7 +18,7 @@ use crate::session::presence::Silence;
 /// Silence that ends a connection that is not set up.
 const NOT_SET_UP: Duration = Duration::from_secs(60);
 
-/// What a seat means that was taken.
+/// What it means that the coordinator knows the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
     /// The client is set up by it: [`Conversation::begin`].
@@ -27,7 +27,7 @@ pub enum Registration {
     Again,
     /// It belongs to nobody any more, and is to be given back.
     GiveBack,
-    /// It was taken for a stream that has ended. Somebody else sits on it, or will: a seat is of the number.
+    /// It was made for a stream that has ended. Another stream has it, or will: a connection is of the number.
     Former,
 }
 
@@ -46,7 +46,7 @@ enum State<T> {
     NoStream,
     /// A stream is open, and the client has not said who it is.
     Opened,
-    /// It has, and is about to take its seat.
+    /// It has, and is about to be connected.
     Registering,
     /// It is known to be here.
     SetUp(Box<T>),
@@ -123,14 +123,14 @@ impl<T> Conversation<T> {
         if stream == self.stream && !self.is_leaving() { self.become_of(State::NoStream) } else { None }
     }
 
-    /// The connection ended. Answers what was known of the client, and whether a seat is to be given back that was on
-    /// its way.
+    /// The connection ended. Answers what was known of the client, and whether a registration is to be
+    /// taken back that was on its way.
     pub fn end(&mut self) -> (Option<Box<T>>, bool) {
         let is_registering = matches!(self.state, State::Registering);
         (self.become_of(State::NoStream), is_registering)
     }
 
-    /// The client says who it is. True when a seat is to be taken for it: it says so for the first time on this stream.
+    /// The client says who it is. True when it is to be connected: it says so for the first time on this stream.
     pub fn set_up(&mut self) -> bool {
         let is_first = matches!(self.state, State::Opened);
         if is_first {
@@ -139,7 +139,7 @@ impl<T> Conversation<T> {
         is_first
     }
 
-    /// A seat was taken that was asked for on this stream.
+    /// The coordinator knows the connection, as was asked for on this stream.
     #[must_use]
     pub fn registered(&self, stream: u64) -> Registration {
         match (&self.state, self.is_current(stream)) {

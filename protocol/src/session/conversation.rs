@@ -4,13 +4,13 @@
 //!
 //! # Driving [`Conversation`]
 //! 1. While [`Conversation::may_read`], read a message, [`Conversation::judge`] it and do what the verdict says.
-//! 2. To greet: [`Conversation::greet`], take a seat for the client, then [`Conversation::seated`]; again when the seat
-//!    was lost.
+//! 2. To greet: [`Conversation::greet`], connect the client to the coordinator, then [`Conversation::connected`]; again
+//!    when the coordinator forgot it.
 //! 3. To serve what takes time: [`Conversation::begin`], later [`Conversation::settle`]. Anything else that is said:
 //!    [`Conversation::owe`].
 //! 4. To watch: [`Conversation::begin_watch`], register what it names, then [`Conversation::registered`]. What is read
 //!    and pushed is [`Pushes`], of [`Conversation::pushes`].
-//! 5. Whenever the connection takes something, send [`Conversation::next_words`]. When there are none in an ended
+//! 5. Whenever the connection takes something, send [`Conversation::next_outbound`]. When there are none in an ended
 //!    conversation, close the connection.
 //! 6. When the node stops: [`Conversation::send_away`]. After it, and after [`Conversation::end`], call
 //!    [`Conversation::linger`] from time to time.
@@ -104,7 +104,7 @@ pub enum Breach {
 
 /// What the client is told next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Word<A> {
+pub enum Outbound<A> {
     /// A configuration changed: this is what the client gets of it.
     Push(Outgoing, Option<Content>),
     /// The watch of this number is complete.
@@ -140,7 +140,7 @@ pub struct Conversation<A, W> {
 enum State<W> {
     /// Nothing was said yet.
     Greeting,
-    /// The client said hello, in the request of this number, and is about to take its seat.
+    /// The client said hello, in the request of this number, and is about to be connected.
     Registering(u64, Box<Known<W>>),
     /// The client is known to be here.
     Open(Box<Known<W>>),
@@ -232,9 +232,9 @@ impl<A, W> Conversation<A, W> {
         matches!(self.state, State::Greeting).then_some(Breach::HelloLate)
     }
 
-    /// The client has its seat. The number of its hello and the version that is spoken, to welcome it; `None` when it
-    /// was welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
-    pub fn seated(&mut self) -> Option<(u64, u16)> {
+    /// The coordinator knows the client. The number of its hello and the version that is spoken, to welcome it; `None`
+    /// when it was welcomed before, and has to register its watches anew ([`Conversation::begin_watch_again`]).
+    pub fn connected(&mut self) -> Option<(u64, u16)> {
         match std::mem::replace(&mut self.state, State::Greeting) {
             State::Registering(id, known) => {
                 let version = known.version;
@@ -321,7 +321,7 @@ impl<A, W> Conversation<A, W> {
         Ok(new.into_iter().cloned().collect())
     }
 
-    /// The seat was lost and every watch with it: all of them have to be registered anew.
+    /// The coordinator forgot the connection and every watch with it: all of them have to be registered anew.
     pub fn begin_watch_again(&mut self) -> Vec<Selector> {
         let Some(known) = self.known_mut() else { return Vec::new() };
         known.is_registering = true;
@@ -357,23 +357,23 @@ impl<A, W> Conversation<A, W> {
     }
 
     /// What is said next. Pushes come before answers, so that a watch is complete when it is said to be.
-    pub fn next_words(&mut self) -> Vec<Word<A>> {
-        let (mut words, mut bytes) = (Vec::new(), 0);
+    pub fn next_outbound(&mut self) -> Vec<Outbound<A>> {
+        let (mut outbound, mut bytes) = (Vec::new(), 0);
         if let State::Open(known) = &mut self.state {
-            while words.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            while outbound.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
                 let Some(outgoing) = known.pushes.next() else { break };
                 let content = content_for(&outgoing.state, &known.client).cloned();
                 bytes += content.as_ref().map_or(0, |content| content.bytes().len());
-                words.push(Word::Push(outgoing, content));
+                outbound.push(Outbound::Push(outgoing, content));
             }
             let complete = known.pushes.take_watching();
             self.under_way = self.under_way.saturating_sub(complete.len());
-            words.extend(complete.into_iter().map(Word::Watching));
+            outbound.extend(complete.into_iter().map(Outbound::Watching));
         }
         // Nothing is kept for the next answer: most sessions are quiet.
-        words.extend(std::mem::take(&mut self.owed).into_iter().map(Word::Answer));
+        outbound.extend(std::mem::take(&mut self.owed).into_iter().map(Outbound::Answer));
         self.owed_bytes = 0;
-        words
+        outbound
     }
 
     /// Ends the conversation with a last word; what is owed is not said any more. False when it has ended before.
@@ -415,7 +415,7 @@ impl<A, W> Conversation<A, W> {
         Linger::Close
     }
 
-    /// The client whose seat is to be given back, and its pushes: what is unanswered among them is lost.
+    /// The client that is to be disconnected, and its pushes: what is unanswered among them is lost.
     #[must_use]
     pub fn lost(&self) -> Option<(&Arc<Client>, &Pushes)> {
         let known = match &self.state {

@@ -1,14 +1,14 @@
 //! The keeper of a node's cache, and how a node comes up and looks at its links.
 
+use super::event_loop::{Simulation, What};
 use super::mail::{Mail, ToCache, ToFeed, ToNotify};
 use super::node::Run;
 use super::variants::Variant;
-use super::world::{What, World};
 use crate::lease;
 use crate::member::{LeaseEnd, ReadLease};
 use crate::receiver;
 
-impl World {
+impl Simulation {
     pub(super) fn cache(&mut self, node: usize, to: ToCache) {
         let mut woken = Vec::new();
         self.dirty = true;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::clients::{Asked, Caller};
 use super::database::OpId;
+use super::event_loop::{Act, Simulation, What};
 use super::node::Run;
 use super::plan::MILLISECOND;
 use super::variants::Broken;
 use super::work::{Task, Work};
-use super::world::{Act, What, World};
 use crate::cache::Lookup;
 use crate::config::Version;
 use crate::key::ConfigKey;
@@ -135,7 +135,7 @@ impl Checks {
     }
 }
 
-impl World {
+impl Simulation {
     /// Looks at what was committed just now.
     pub(super) fn committed(&mut self) {
         self.dirty = true;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::event_loop::{Act, Simulation, What};
 use super::mail::Mail;
 use super::node::Run;
 use super::plan::{MILLISECOND, SECOND};
-use super::world::{Act, What, World};
 use crate::config::{MetadataEdit, Version};
 use crate::content::{Content, Md5};
 use crate::key::ConfigKey;
@@ -43,7 +43,7 @@ pub(super) struct Asked {
     pub(super) landed: u32,
 }
 
-impl World {
+impl Simulation {
     /// A client asks for its next publish, or again for its last.
     pub(super) fn client(&mut self, client: usize) {
         if self.act != Act::Chaos {
@@ -74,7 +74,7 @@ impl World {
         self.checks.next_caller += 1;
         self.checks.callers.insert(caller, Caller { client, request, node, process });
         let unit = Arc::clone(&self.checks.asked[request].unit);
-        self.log(|world| format!("  client {client} publishes r{request} at {}", world.nodes[node].name));
+        self.log(|simulation| format!("  client {client} publishes r{request} at {}", simulation.nodes[node].name));
         self.deliver(node, process, Mail::Publisher(publish::Event::Publish { unit, caller }));
     }
 

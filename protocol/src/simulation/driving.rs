@@ -3,18 +3,18 @@
 
 use uuid::Uuid;
 
+use super::event_loop::Simulation;
 use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
 use super::work::{InDoubt, Task};
-use super::world::World;
 use crate::feed::Span;
 use crate::lease::{self, Membership};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use crate::publish;
 use crate::receiver::{self, CommittedChange, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent};
 
-impl World {
+impl Simulation {
     /// A process takes one piece of mail.
     pub(super) fn handle(&mut self, node: usize, mail: Mail) {
         if self.nodes[node].run == Run::Down {
@@ -52,7 +52,7 @@ impl World {
         let now = to.now(self.now);
         to.lease.step(now, event, &mut out);
         for effect in out {
-            self.log(|world| format!("  {} lease {effect:?}", world.nodes[node].name));
+            self.log(|simulation| format!("  {} lease {effect:?}", simulation.nodes[node].name));
             self.perform_lease(node, effect);
         }
         self.arm(node, Machine::Lease);
@@ -105,7 +105,7 @@ impl World {
         let now = to.now(self.now);
         to.publisher.step(now, event, &mut out);
         for effect in out {
-            self.log(|world| format!("  {} publisher {}", world.nodes[node].name, brief(&effect)));
+            self.log(|simulation| format!("  {} publisher {}", simulation.nodes[node].name, brief(&effect)));
             self.perform_publisher(node, effect);
         }
         self.arm(node, Machine::Publisher);
@@ -242,7 +242,7 @@ impl World {
         let now = to.now(self.now);
         to.receiver.step(now, event, &mut out);
         for effect in out {
-            self.log(|world| format!("  {} receiver {}", world.nodes[node].name, brief_of(&effect)));
+            self.log(|simulation| format!("  {} receiver {}", simulation.nodes[node].name, brief_of(&effect)));
             self.perform_receiver(node, effect, heard);
         }
         self.arm(node, Machine::Receiver);

@@ -1,10 +1,10 @@
 //! What goes wrong, and how it ends: processes that stand still, die, come back or leave, links that are cut in one
 //! direction, and a database that is away.
 
+use super::event_loop::{Act, Simulation, What};
 use super::mail::Mail;
 use super::node::{Machine, Run};
 use super::plan::{MILLISECOND, SECOND, fault_lasts};
-use super::world::{Act, What, World};
 use crate::lease;
 
 /// A kind of fault that comes again and again.
@@ -37,7 +37,7 @@ pub(super) enum Fault {
     DatabaseUp,
 }
 
-impl World {
+impl Simulation {
     pub(super) fn plan_faults(&mut self) {
         for kind in KINDS {
             self.plan_next(kind);
@@ -141,7 +141,7 @@ impl World {
             return;
         }
         let publishes = self.chance.one_in(2);
-        self.log(|world| format!("  {} rebuilds, publisher: {publishes}", world.nodes[node].name));
+        self.log(|simulation| format!("  {} rebuilds, publisher: {publishes}", simulation.nodes[node].name));
         for work in self.nodes[node].works.values_mut() {
             work.forget(publishes);
         }
@@ -186,7 +186,7 @@ impl World {
         if self.act != Act::Chaos || self.nodes[node].run == Run::Down {
             return;
         }
-        self.log(|world| format!("  {} dies", world.nodes[node].name));
+        self.log(|simulation| format!("  {} dies", simulation.nodes[node].name));
         self.gone(node);
         let lasts = fault_lasts(&mut self.chance);
         self.after(lasts, What::Fault(Fault::Restart(node)));
@@ -221,7 +221,7 @@ impl World {
         let has_proof = self.chance.permille(self.faults().proofs);
         let (now, broken) = (self.now, self.broken);
         self.nodes[node].start(node, now, has_proof, broken);
-        self.log(|world| format!("  {} starts, proof: {has_proof}", world.nodes[node].name));
+        self.log(|simulation| format!("  {} starts, proof: {has_proof}", simulation.nodes[node].name));
         self.started(node);
     }
 

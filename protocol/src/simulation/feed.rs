@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::event_loop::{Act, Simulation, What};
 use super::mail::{Mail, ToCache, ToFeed};
 use super::node::Run;
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
 use super::work::Task;
-use super::world::{Act, What, World};
 use crate::config::{SharedState, Version};
 use crate::feed::{Sequencer, Span};
 use crate::key::ConfigKey;
@@ -39,10 +39,10 @@ impl Subscriber {
     }
 }
 
-impl World {
+impl Simulation {
     pub(super) fn feed(&mut self, node: usize, to: ToFeed) {
         match to {
-            ToFeed::Heard(span) => self.hear(node, span),
+            ToFeed::Heard(span) => self.receive_span(node, span),
             ToFeed::Look => self.look_at_feed(node),
             ToFeed::Gap => {
                 if self.nodes[node].order.as_ref().is_none_or(Sequencer::has_gap) {
@@ -86,15 +86,15 @@ impl World {
         let more = std::mem::take(&mut self.nodes[node].again);
         let versions = states.iter().map(|state| (state.key.clone(), state.version)).collect();
         self.mail(node, Mail::Cache(ToCache::Note(versions)));
-        self.hear(node, Span { after, through: revision, states });
+        self.receive_span(node, Span { after, through: revision, states });
         if more {
             self.look_at_feed(node);
         }
     }
 
-    fn hear(&mut self, node: usize, span: Span) {
+    fn receive_span(&mut self, node: usize, span: Span) {
         let Some(order) = &mut self.nodes[node].order else { return };
-        let ready = order.hear(span);
+        let ready = order.receive(span);
         if order.has_gap() {
             self.after_for(node, 20 * MILLISECOND, Mail::Feed(ToFeed::Gap));
         }
@@ -133,7 +133,7 @@ impl World {
         let node = up[self.chance.index(up.len())];
         subscriber.at = Some((node, self.nodes[node].process));
         subscriber.outbox = Outbox::new(subscriber.resume, 16);
-        self.log(|world| format!("  subscriber {index} is at {}", world.nodes[node].name));
+        self.log(|simulation| format!("  subscriber {index} is at {}", simulation.nodes[node].name));
         if self.is_broken(Variant::ConnectUnguarded) {
             for key in self.keys.clone() {
                 use crate::cache::Entries as _;

@@ -1,10 +1,10 @@
 //! Readers, as the reader actor serves them: from memory, after a mark has gone, or by a load.
 
+use super::event_loop::{Act, Simulation, What};
 use super::mail::Mail;
 use super::node::Run;
 use super::plan::MILLISECOND;
 use super::work::Task;
-use super::world::{Act, What, World};
 use crate::cache::{Begin, Loaded, Lookup, Token};
 use crate::config::{SharedState, Version};
 use crate::content::Content;
@@ -30,7 +30,7 @@ pub(super) struct Read {
     stage: Stage,
 }
 
-impl World {
+impl Simulation {
     /// Somebody reads some key somewhere; the store drops what it likes.
     pub(super) fn read_somewhere(&mut self) {
         if self.act == Act::LastReads || self.act == Act::Done {

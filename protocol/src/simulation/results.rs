@@ -1,18 +1,18 @@
 //! What the machines hear of the end of each piece of work.
 
 use super::database::{Answer, OpId};
+use super::event_loop::Simulation;
 use super::mail::{Mail, ToNotify};
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
 use super::work::{InDoubt, Looked, Task};
-use super::world::World;
 use crate::commit::Decision;
 use crate::lease::{self, FenceResult, JoinResult, RenewResult};
 use crate::publish::{self, Again, CommitResult, Outcome};
 use crate::receiver::{self, FindResult, FloorResult, Found};
 use crate::write_request::{Recorded, RequestId};
 
-impl World {
+impl Simulation {
     /// A piece of work was carried out.
     pub(super) fn succeeded(
         &mut self,

@@ -4,14 +4,14 @@
 use std::cmp::Reverse;
 
 use super::database::{Answer, Database, OpId, Outcome, Request};
+use super::event_loop::{Simulation, What};
 use super::mail::{Mail, Message};
 use super::node::{Machine, Run};
 use super::plan::{MILLISECOND, SECOND};
 use super::work::{Task, Work};
-use super::world::{What, World};
 use crate::{lease, publish, receiver};
 
-impl World {
+impl Simulation {
     /// Puts mail into a mailbox of the own process: at once, or after a while, but never before what came earlier.
     pub(super) fn mail(&mut self, node: usize, mail: Mail) {
         let Some(mailbox) = mail.mailbox() else { return self.immediate.push_back((node, mail)) };

@@ -1,10 +1,10 @@
 //! The steps of each piece of work: what is asked next when the database has answered.
 
 use super::database::{Answer, OnRow, OpId, Request};
+use super::event_loop::{Simulation, What};
 use super::mail::Mail;
 use super::variants::Variant;
 use super::work::{InDoubt, Next, Task, Work};
-use super::world::{What, World};
 use crate::commit::{Decision, Snapshot, Standing, decide};
 use crate::lease::{self, Admission, Candidate, JoinResult, Observation, Occupant, RenewResult};
 use crate::member::{Ack, AckNo, Incarnation, MemberRow};
@@ -13,7 +13,7 @@ use crate::time::WallMillis;
 /// What every node here speaks.
 const VERSIONS: (u16, u16) = (1, 1);
 
-impl World {
+impl Simulation {
     pub(super) fn advance(&mut self, op: OpId, work: &mut Work, answer: Answer) -> Next {
         work.stage += 1;
         match (&mut work.task, work.stage, answer) {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::database::{Answer, OnRow, OpId, Request};
+use super::event_loop::{Simulation, What};
 use super::faults::Fault;
 use super::mail::Mail;
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
-use super::world::{What, World};
 use crate::cache::Token;
 use crate::commit::{BatchId, Decision, Standing};
 use crate::config::{SharedState, Version};
@@ -83,7 +83,7 @@ pub(super) enum Next {
     End,
 }
 
-impl World {
+impl Simulation {
     /// Begins a piece of work of a node.
     pub(super) fn begin(&mut self, node: usize, task: Task) {
         let op = self.next_op(node);

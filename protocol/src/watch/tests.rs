@@ -1,4 +1,4 @@
-//! Subscribers: what is selected, what is queued, and a random world in which no subscriber may miss, repeat or go
+//! Subscribers: what is selected, what is queued, and a random walk in which no subscriber may miss, repeat or go
 //! back.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::config::ConfigState;
 use crate::content::Content;
 
-mod world;
+mod random_walk;
 
 fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()

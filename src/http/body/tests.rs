@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use super::*;
 
-const LIMITS: Limits = Limits { max: 8, patience: Duration::from_millis(20) };
+const OPTIONS: Options = Options { max: 8, patience: Duration::from_millis(20) };
 
 fn payload(chunks: Vec<Result<&'static str, PayloadError>>, ends: bool) -> Payload {
     let chunks = stream::iter(chunks.into_iter().map(|chunk| chunk.map(Bytes::from)));
@@ -24,16 +24,16 @@ fn announcing(length: &'static str) -> HeaderMap {
 }
 
 async fn code_of(headers: HeaderMap, mut payload: Payload) -> ErrorCode {
-    read(&headers, &mut payload, LIMITS).await.unwrap_err().code()
+    read(&headers, &mut payload, OPTIONS).await.unwrap_err().code()
 }
 
 #[actix_web::test]
 async fn a_whole_body_is_read_as_it_is() {
     for headers in [HeaderMap::new(), announcing("7")] {
         let mut body = payload(vec![Ok("one"), Ok(""), Ok(" two")], true);
-        assert_eq!(read(&headers, &mut body, LIMITS).await.unwrap(), "one two");
+        assert_eq!(read(&headers, &mut body, OPTIONS).await.unwrap(), "one two");
     }
-    assert!(read(&HeaderMap::new(), &mut payload(vec![], true), LIMITS).await.unwrap().is_empty());
+    assert!(read(&HeaderMap::new(), &mut payload(vec![], true), OPTIONS).await.unwrap().is_empty());
 }
 
 #[actix_web::test]
@@ -61,7 +61,7 @@ async fn an_encoded_body_is_refused() {
     for (encoding, taken) in [("gzip", false), ("identity", true), ("", true), ("Identity, br", false)] {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        let read = read(&headers, &mut payload(vec![Ok("x")], true), LIMITS).await;
+        let read = read(&headers, &mut payload(vec![Ok("x")], true), OPTIONS).await;
         assert_eq!(read.is_ok(), taken, "{encoding}");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callboard_actors::session::grpc::message::{Listening, Word};
+use callboard_actors::session::grpc::message::{Listening, StreamMessage};
 use callboard_protocol::config::{MetadataError, check_text};
 use callboard_protocol::content::{Content, Reported};
 use callboard_protocol::error_code::ErrorCode;
@@ -204,16 +204,16 @@ impl Body {
 
     /// What a client says over its stream, of this class. `from` is where it comes from, `claimed` where it says it
     /// does.
-    pub(super) fn word(self, class: &str, id: &str, from: &str, claimed: &str) -> Word {
+    pub(super) fn stream_message(self, class: &str, id: &str, from: &str, claimed: &str) -> StreamMessage {
         if class == "ConnectionSetupRequest" {
             let wants_ready = self.ability_table.is_some();
-            return Word::SetUp { client: Box::new(self.client(id, from, claimed)), wants_ready };
+            return StreamMessage::SetUp { client: Box::new(self.client(id, from, claimed)), wants_ready };
         }
         let number = self.request_id.and_then(|number| number.parse().ok());
         match (class.ends_with("Response"), number, self.result_code) {
             // Of which class it is says nothing: clients disagree about that.
-            (true, Some(number), Some(code)) => Word::Acknowledged(number, code == 200),
-            _ => Word::Other,
+            (true, Some(number), Some(code)) => StreamMessage::Acknowledged(number, code == 200),
+            _ => StreamMessage::Other,
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use actix::{Addr, Message};
 use callboard_actors::runtime::ask;
 use callboard_actors::session::grpc::message::{
-    Enter, Entered, Fault, Listen, Make, Notice, OpenStream, Query, StreamEnded, Told, Unlisten, UnwatchPattern,
-    WatchPattern, Word,
+    Enter, Entered, Fault, InboundMessage, Listen, Make, Notice, OpenStream, Query, StreamEnded, StreamMessage,
+    Unlisten, UnwatchPattern, WatchPattern,
 };
 use callboard_actors::session::grpc::{Act, GrpcSession};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStream;
@@ -41,7 +41,7 @@ const OUTLET: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     session: Addr<GrpcSession>,
-    facts: Arc<Facts>,
+    peer: Arc<Peer>,
     memory: MemoryBudget,
 }
 
@@ -71,9 +71,9 @@ impl From<Fault> for Refusal {
     }
 }
 
-/// What is known of a connection.
+/// The other end of a connection.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(super) struct Peer {
     /// Its name, as clients are told.
     pub(super) id: String,
     /// The address at its other end, without the port.
@@ -87,8 +87,8 @@ fn parts(payload: Payload) -> (String, Vec<u8>, String) {
 }
 
 impl Service {
-    pub(super) fn new(session: Addr<GrpcSession>, facts: Facts, memory: MemoryBudget) -> Self {
-        Self { session, facts: Arc::new(facts), memory }
+    pub(super) fn new(session: Addr<GrpcSession>, peer: Peer, memory: MemoryBudget) -> Self {
+        Self { session, peer: Arc::new(peer), memory }
     }
 
     async fn answer(&self, payload: Payload) -> Payload {
@@ -129,11 +129,11 @@ impl Service {
         if let Err(problem) = principal.require(row.access) {
             return self.refuse(enter, problem).await;
         }
-        let origin = || request::origin(&principal, &self.facts.from);
+        let origin = || request::origin(&principal, &self.peer.from);
         match row.kind {
             Kind::ServerCheck => {
                 self.enter(enter).await?;
-                Ok(answer::checked(id, &self.facts.id))
+                Ok(answer::checked(id, &self.peer.id))
             }
             Kind::HealthCheck | Kind::PushAck => {
                 self.enter(enter).await?;
@@ -235,8 +235,8 @@ impl Service {
         }
     }
 
-    /// Takes in what the client says over its stream, one word after the other, until either side ends it.
-    async fn hear(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
+    /// Takes in what the client says over its stream, one message after the other, until either side ends it.
+    async fn read_stream(self, stream: u64, mut incoming: Streaming<Payload>, mut is_complete: oneshot::Receiver<()>) {
         loop {
             let message = tokio::select! {
                 message = incoming.message() => message,
@@ -246,11 +246,13 @@ impl Service {
                 Ok(Some(payload)) => {
                     let (class, body, claimed) = parts(payload);
                     let bytes = body.len();
-                    let word = match Body::read(&body) {
-                        Ok(body) => body.word(access::simple(&class), &self.facts.id, &self.facts.from, &claimed),
-                        Err(_unreadable) => Word::Other,
+                    let message = match Body::read(&body) {
+                        Ok(body) => {
+                            body.stream_message(access::simple(&class), &self.peer.id, &self.peer.from, &claimed)
+                        }
+                        Err(_unreadable) => StreamMessage::Other,
                     };
-                    if self.session.send(Told { stream, bytes, word }).await.is_err() {
+                    if self.session.send(InboundMessage { stream, bytes, message }).await.is_err() {
                         return;
                     }
                 }
@@ -285,7 +287,7 @@ impl BiRequestStream for Service {
         let stream = ask(&self.session, OpenStream(outlet), ASK).await.map_err(gone)?;
         // Both go together with what is told: whoever hears ends with it.
         let (complete, is_complete) = oneshot::channel();
-        drop(tokio::spawn(self.clone().hear(stream, request.into_inner(), is_complete)));
+        drop(tokio::spawn(self.clone().read_stream(stream, request.into_inner(), is_complete)));
         let told = poll_fn(move |task| {
             let _told_to_the_end: &oneshot::Sender<()> = &complete;
             notices.poll_recv(task).map(|notice| notice.map(|notice| Ok(answer::notice(*notice))))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use callboard_actors::runtime::{Spec, start_once};
 use callboard_actors::session::grpc::message::{ConnectionEnded, Stopping};
-use callboard_actors::session::grpc::{GrpcSession, Setup};
+use callboard_actors::session::grpc::{GrpcSession, Shared};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStreamServer;
 use callboard_proto::nacos::request_server::RequestServer;
 use futures_util::future::BoxFuture;
@@ -25,7 +25,7 @@ use crate::api::admission::Admission;
 use crate::api::memory::MemoryBudget;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
-use crate::nacos::grpc::service::{Facts, Service};
+use crate::nacos::grpc::service::{Peer, Service};
 use crate::tls::Stream;
 
 /// Requests of one connection that may be under way.
@@ -42,7 +42,7 @@ const CLOSING: Duration = Duration::from_secs(3);
 /// What a worker thread has for connections of Nacos's clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
-    pub(super) setup: Arc<Setup>,
+    pub(super) shared: Arc<Shared>,
     /// How the actors of connections are started.
     pub(super) spec: Spec,
     pub(super) admission: Arc<Admission>,
@@ -117,11 +117,11 @@ pub(crate) fn serve(door: &Door, stream: Stream) {
         return;
     }
     let number = door.admission.number();
-    let setup = Arc::clone(&door.setup);
-    let id = format!("{}_{}_{}", setup.clock.wall().0, peer.ip(), peer.port());
+    let shared = Arc::clone(&door.shared);
+    let id = format!("{}_{}_{}", shared.clock.wall().0, peer.ip(), peer.port());
     let (closing, closed) = oneshot::channel();
-    let session = start_once(&door.spec, move |_| GrpcSession::new(setup, number, closing));
-    let service = Service::new(session.clone(), Facts { id, from: peer.ip().to_string() }, door.memory.clone());
+    let session = start_once(&door.spec, move |_| GrpcSession::new(shared, number, closing));
+    let service = Service::new(session.clone(), Peer { id, from: peer.ip().to_string() }, door.memory.clone());
     let methods = Methods::new(service, door);
     // On this thread as well, which has no other.
     drop(tokio::spawn(async move {

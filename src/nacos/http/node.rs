@@ -68,7 +68,7 @@ pub(super) async fn state(call: Call) -> Answer {
         "auth_admin_request": "false",
         "login_page_enabled": "false",
         "console_ui_enabled": "false",
-        "config_retention_days": (call.state.shared.limits.history.as_secs() / DAY).to_string(),
+        "config_retention_days": (call.state.shared.options.history.as_secs() / DAY).to_string(),
         "maxContent": MAX_CONTENT.to_string(),
         "defaultMaxSize": MAX_CONTENT.to_string(),
     }))

@@ -56,8 +56,8 @@ impl<'a> Parameters<'a> {
         }
         let form = Form::declared(request.headers())?;
         if form != Form::None {
-            let limits = body::Limits { max: MAX_BODY, patience: state.shared.limits.body_timeout };
-            parameters.add_form(form, body::read(request.headers(), payload, limits).await?).await?;
+            let options = body::Options { max: MAX_BODY, patience: state.shared.options.body_timeout };
+            parameters.add_form(form, body::read(request.headers(), payload, options).await?).await?;
         }
         parameters.check_names()?;
         Ok(parameters)

@@ -38,7 +38,7 @@ impl PendingHandshakes {
             slots.next = slots.next.wrapping_add(1);
             slots.next
         };
-        // A task does not run before the present one waits: it finds its seat taken.
+        // A task does not run before the present one waits: it finds its slot taken.
         let task = actix_rt::spawn(connection(Slot { number, slots: Rc::clone(&self.slots) }));
         let oldest = {
             let mut slots = self.slots.borrow_mut();

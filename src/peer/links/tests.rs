@@ -3,7 +3,7 @@
 
 mod faults;
 mod strangers;
-mod world;
+mod testbed;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use callboard_protocol::write_request::RequestId;
 use uuid::Uuid;
 
 use crate::peer::key::{ClusterKey, ClusterKeys};
-use crate::peer::links::tests::world::{DEADLINE, Plan, TestNode, abort, link, listener, node, number};
+use crate::peer::links::tests::testbed::{DEADLINE, Plan, TestNode, abort, link, listener, node, number};
 
 fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "g", data_id).unwrap()

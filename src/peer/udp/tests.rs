@@ -9,7 +9,7 @@ use actix::{Actor, ActorContext as _, Addr, Handler};
 use callboard_actors::clock::{SharedClock, SystemClock};
 use callboard_actors::cluster_listener::{self, ClusterListener, GetCluster, PeersKnown};
 use callboard_actors::event_bus::EventBus;
-use callboard_actors::gossip::{self, Advertised, Gossip, Leave, SetStatus};
+use callboard_actors::gossip::{self, Advertised, Gossip, LeaveCluster, SetStatus};
 use callboard_actors::metrics::Metrics;
 use callboard_actors::runtime::{Registry, Spec, ask, start};
 use callboard_protocol::member::NodeId;
@@ -54,7 +54,7 @@ impl TestNode {
         let (outlet, receiver) = split(socket, sealing(1), metrics.gossip.clone()).unwrap();
         let clock: SharedClock = Arc::new(SystemClock);
         let node = NodeId(name.into());
-        let setup = gossip::Setup {
+        let arguments = gossip::Arguments {
             advertised: Advertised {
                 node: node.clone(),
                 peer: address,
@@ -69,20 +69,21 @@ impl TestNode {
             clock: clock.clone(),
             metrics: metrics.gossip.clone(),
         };
-        let gossip = start(&Spec::new(&registry, "gossip").capacity(256), Gossip::factory(setup));
+        let gossip = start(&Spec::new(&registry, "gossip").capacity(256), Gossip::factory(arguments));
         let receiving = actix_rt::spawn(receiver.run(gossip.clone().recipient()));
         let counts = metrics.push.clone();
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
-        let setup = cluster_listener::Setup {
+        let arguments = cluster_listener::Arguments {
             node,
             gossip: Some(gossip.clone()),
             bus,
             peers: Some(Nobody.start().recipient()),
-            neighbours: None,
+            deps: None,
             clock,
             metrics: metrics.gossip.clone(),
         };
-        let listener = start(&Spec::new(&registry, "cluster_listener"), move |_| ClusterListener::new(setup.clone()));
+        let listener =
+            start(&Spec::new(&registry, "cluster_listener"), move |_| ClusterListener::new(arguments.clone()));
         Self { address, gossip, listener, receiving, metrics }
     }
 
@@ -130,7 +131,7 @@ async fn three_nodes_find_each_other_and_see_one_leave_and_one_go_deaf() {
     all_see(&nodes, [("a", "up"), ("b", "up"), ("c", "up")]).await;
 
     let leaving = nodes.pop().unwrap();
-    ask(&leaving.gossip, Leave, DEADLINE).await.unwrap();
+    ask(&leaving.gossip, LeaveCluster, DEADLINE).await.unwrap();
     all_see(&nodes, [("a", "up"), ("b", "up"), ("c", "removed")]).await;
 
     // It still speaks.

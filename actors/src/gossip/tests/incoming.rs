@@ -15,7 +15,7 @@ use super::super::engine::{Engine, Refused};
 use super::super::identity::{Identity, MAX_NODE_ID, MAX_VERSION};
 use super::super::wire::Wire;
 use super::super::{MAX_DATAGRAM, timers::Timers};
-use super::world::{address, identity, name};
+use super::testbed::{address, identity, name};
 use crate::codec::encode_part;
 
 const NOW: Mono = Mono(Duration::from_secs(1));

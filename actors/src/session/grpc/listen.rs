@@ -29,7 +29,7 @@ impl Act<Listen> for GrpcSession {
         context: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<Vec<bool>, Fault>> {
         let refuse = |fault| at_once(Err(fault));
-        let limit = self.setup.limits.listens;
+        let limit = self.shared.options.listens;
         let Some(talk) = self.conversation.known_mut() else { return refuse(Fault::Leaving) };
         let named: HashSet<&ConfigKey> = contexts.iter().filter_map(|listening| listening.key.as_ref()).collect();
         let added = named.iter().filter(|key| !talk.listens.contains(key)).count();
@@ -49,7 +49,7 @@ impl Act<Listen> for GrpcSession {
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
             let began = session.conversation.known().map(|talk| talk.listens.moment()).unwrap_or_default();
-            let (reader, limit) = (session.setup.neighbours.get_many.clone(), session.setup.limits.read);
+            let (reader, limit) = (session.shared.deps.get_many.clone(), session.shared.options.read);
             wrap_future(async move {
                 noted?;
                 Ok((read_all(&reader, &keys, limit).await?, began))
@@ -82,7 +82,7 @@ impl Act<Unlisten> for GrpcSession {
                 talk.listens.unlisten(&key, &mut self.outbox);
                 if let Some(watch) = talk.watches.remove(&Watching::Key(key)) {
                     // A coordinator that is gone has no watch to take back.
-                    self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+                    self.shared.deps.coordinator.do_send(Unwatch(watch));
                 }
             }
         }
@@ -96,11 +96,11 @@ impl GrpcSession {
         new: Vec<(Watching, Selector)>,
         context: &Context<Self>,
     ) -> impl Future<Output = Registered> + use<> {
-        let (coordinator, events) = (self.setup.neighbours.coordinator.clone(), context.address().recipient());
-        let seat = Some(self.number);
+        let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
+        let connection = Some(self.number);
         async move {
             let registering = new.into_iter().map(|(watching, selector)| {
-                let asking = ask(&coordinator, Watch { selector, session: events.clone(), seat }, ASK_DEADLINE);
+                let asking = ask(&coordinator, Watch { selector, session: events.clone(), connection }, ASK_DEADLINE);
                 async move {
                     let answer = match asking.await {
                         Ok(Ok(watch)) => Ok(watch.id),
@@ -117,8 +117,8 @@ impl GrpcSession {
     /// Takes note of watches that were registered while this stream was open. Where one was refused, the client does
     /// not listen: it is told so, and comes again.
     pub(super) fn take_registered(&mut self, registered: Registered, stream: u64) -> Result<(), Fault> {
-        let coordinator = &self.setup.neighbours.coordinator;
-        // What was registered before the client began anew went with its former seat.
+        let coordinator = &self.shared.deps.coordinator;
+        // What was registered before the client began anew went with its former connection.
         let Some(talk) = self.conversation.known_at(stream) else { return Err(Fault::Leaving) };
         let mut refused = None;
         for (watching, answer) in registered {
@@ -183,7 +183,7 @@ impl GrpcSession {
         let listens = self.conversation.known().map(|talk| &talk.listens);
         let keys: Vec<ConfigKey> = listens.into_iter().flat_map(|listens| listens.keys().cloned()).collect();
         let began = listens.map(|listens| listens.moment()).unwrap_or_default();
-        let (reader, stream) = (self.setup.neighbours.get_many.clone(), self.conversation.stream());
+        let (reader, stream) = (self.shared.deps.get_many.clone(), self.conversation.stream());
         let reading = async move { read_all(&reader, &keys, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |read, session: &mut Self, context| match read {
             Ok(states) => {

@@ -151,26 +151,26 @@ pub enum Notice {
 #[rtype(result = "u64")]
 pub struct OpenStream(pub mpsc::Sender<Box<Notice>>);
 
-/// Something came over a stream.
+/// A message came over a stream.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Told {
+pub struct InboundMessage {
     /// The number of the stream.
     pub stream: u64,
     /// How long it is, in bytes.
     pub bytes: usize,
     /// What it says.
-    pub word: Word,
+    pub message: StreamMessage,
 }
 
 /// What a client says over its stream.
 #[derive(Debug)]
-pub enum Word {
+pub enum StreamMessage {
     /// Who it is.
     SetUp {
         /// Who.
         client: Box<Client>,
-        /// Whether it waits for the word that the connection is set up.
+        /// Whether it waits for the notice that the connection is set up.
         wants_ready: bool,
     },
     /// It has taken in the notice of this number, or could not.

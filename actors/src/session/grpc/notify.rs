@@ -52,7 +52,7 @@ impl GrpcSession {
                 break;
             }
         }
-        self.setup.grpc.notices.given_up.inc_by(self.outbox.take_given_up());
+        self.shared.grpc.notices.given_up.inc_by(self.outbox.take_given_up());
         self.report_steps();
         self.set_alarm(context);
     }
@@ -80,9 +80,9 @@ impl GrpcSession {
             self.outbox.forget(&subject);
             return None;
         }
-        let counts = &self.setup.grpc.notices;
+        let counts = &self.shared.grpc.notices;
         if is_repeated { &counts.repeated } else { &counts.sent }.inc();
-        self.setup.push.sent.inc();
+        self.shared.push.sent.inc();
         notice
     }
 
@@ -90,7 +90,7 @@ impl GrpcSession {
     fn wait_for_room(&mut self, context: &mut Context<Self>) {
         let Some(stream) = &mut self.stream else { return };
         stream.is_full = true;
-        let (outlet, patience, number) = (stream.outlet.clone(), self.setup.limits.write, self.conversation.stream());
+        let (outlet, patience, number) = (stream.outlet.clone(), self.shared.options.write, self.conversation.stream());
         let waiting = async move { tokio::time::timeout(patience, outlet.reserve()).await.map(|room| room.is_ok()) };
         context.spawn(wrap_future(waiting).map(move |room, session: &mut Self, context| {
             if session.conversation.stream() != number {
@@ -108,8 +108,8 @@ impl GrpcSession {
         }));
     }
 
-    /// Says something that is no notice of a change, and is not repeated.
-    pub(super) fn say(&mut self, notice: Notice, context: &mut Context<Self>) {
+    /// Sends something that is no notice of a change, and is not repeated.
+    pub(super) fn send_once(&mut self, notice: Notice, context: &mut Context<Self>) {
         let Some(stream) = &self.stream else { return };
         match stream.outlet.try_send(Box::new(notice)) {
             Ok(()) | Err(TrySendError::Closed(_)) => {}
@@ -148,7 +148,7 @@ impl GrpcSession {
         let now = self.now();
         let Some(talk) = self.conversation.known_mut() else { return };
         if let Some(done) = self.outbox.acknowledge(now, number, is_good) {
-            self.setup.grpc.notices.acknowledged.inc();
+            self.shared.grpc.notices.acknowledged.inc();
             if !done.again
                 && let Some(key) = listened(&done.subject)
             {
@@ -173,6 +173,6 @@ impl GrpcSession {
     pub(super) fn report(&self, client: &Arc<Client>, key: ConfigKey, version: Version, step: PushStep) {
         let event = PushEvent { session: self.number, client: Arc::clone(client), key, version, step };
         // Lost only when the coordinator is rebuilt, which tells the account so.
-        self.setup.neighbours.coordinator.do_send(Report(event));
+        self.shared.deps.coordinator.do_send(Report(event));
     }
 }

@@ -67,7 +67,7 @@ impl Act<WatchPattern> for GrpcSession {
         let (registering, stream) = (self.register(new.into_iter().collect(), context), self.conversation.stream());
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
-            let store = session.setup.neighbours.search.clone();
+            let store = session.shared.deps.search.clone();
             wrap_future(async move {
                 noted?;
                 find(&store, &pattern, began).await
@@ -108,7 +108,7 @@ impl GrpcSession {
         talk.fuzzy.cancel(text, &mut self.outbox);
         if let Some(watch) = talk.watches.remove(&Watching::Pattern(text.into())) {
             // A coordinator that is gone has no watch to take back.
-            self.setup.neighbours.coordinator.do_send(Unwatch(watch));
+            self.shared.deps.coordinator.do_send(Unwatch(watch));
         }
     }
 
@@ -119,7 +119,7 @@ impl GrpcSession {
             began = talk.fuzzy.recheck();
             patterns.extend(talk.fuzzy.patterns().map(|(text, pattern)| (text.to_owned(), pattern.clone())));
         }
-        let (store, stream) = (self.setup.neighbours.search.clone(), self.conversation.stream());
+        let (store, stream) = (self.shared.deps.search.clone(), self.conversation.stream());
         let finding = async move {
             let mut found = Vec::with_capacity(patterns.len());
             for (text, pattern) in patterns {

@@ -21,9 +21,9 @@ impl Act<Query> for GrpcSession {
         _: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<Found, Fault>> {
         let began = self.conversation.known().map(|talk| talk.listens.moment()).unwrap_or_default();
-        let (neighbours, limits, stream) = (&self.setup.neighbours, self.setup.limits, self.conversation.stream());
-        let (get, get_stale) = (neighbours.get.clone(), neighbours.get_stale.clone());
-        let reading = async move { reading::read((&get, &get_stale), key, limits.read, limits.serve_stale).await };
+        let (deps, options, stream) = (&self.shared.deps, self.shared.options, self.conversation.stream());
+        let (get, get_stale) = (deps.get.clone(), deps.get_stale.clone());
+        let reading = async move { reading::read((&get, &get_stale), key, options.read, options.serve_stale).await };
         Box::pin(wrap_future(reading).map(move |read, session: &mut Self, context| {
             let now = session.now();
             // When it was asked the connection was set up; it may have been given up before it is answered.
@@ -53,8 +53,8 @@ impl Act<Make> for GrpcSession {
         let request_id = unit.request_id.clone();
         let (reply, outcome) = oneshot::channel();
         // Not asked but sent: what was handed over runs to its end, whatever becomes of the session.
-        self.setup.neighbours.publish.do_send(Publish { unit: Arc::new(*unit), reply });
-        let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
+        self.shared.deps.publish.do_send(Publish { unit: Arc::new(*unit), reply });
+        let waiting = tokio::time::timeout(self.shared.options.publish, outcome);
         Box::pin(
             wrap_future(waiting).map(move |outcome, _: &mut Self, _| {
                 settled(outcome.ok().and_then(Result::ok), request_id).map(|_| ())

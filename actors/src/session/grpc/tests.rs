@@ -21,14 +21,14 @@ use crate::coordinator::{self, Coordinator, CountWatches, Drain, WatchRefused};
 use crate::event_bus::{self, ConfigEvent, EventBus, PushNews, SubscribePushes};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start, start_once};
-use crate::testbed::{self, DEADLINE, Desk, Questions, Told as Heard, Witness, advance, key, query, run, settle};
+use crate::testbed::{self, DEADLINE, Desk, Questions, Received, Witness, advance, key, query, run, settle};
 
 const LISTENS: usize = 3;
 const WRITE: Duration = Duration::from_secs(10);
 const ALLOWANCE: Allowance = Allowance { frames: 1_000, bytes: 1 << 20 };
 const TICK: Duration = Duration::from_millis(1);
 
-struct World {
+struct Testbed {
     metrics: Metrics,
     bus: Addr<EventBus>,
     coordinator: Addr<Coordinator>,
@@ -36,7 +36,7 @@ struct World {
     states: HashMap<ConfigKey, SharedState>,
     many: Questions<GetMany>,
     one: Questions<Get>,
-    pushes: Heard<PushNews>,
+    pushes: Received<PushNews>,
     connection: oneshot::Receiver<()>,
 }
 
@@ -49,7 +49,7 @@ struct ClientStream {
 
 impl ClientStream {
     /// All that it told.
-    async fn hear(&mut self) -> Vec<String> {
+    async fn received(&mut self) -> Vec<String> {
         settle().await;
         let mut heard = Vec::new();
         while let Ok(notice) = self.notices.try_recv() {
@@ -90,7 +90,7 @@ fn entered<M>(asks: M) -> Entered<M> {
     Entered { enter: Enter { class: "a", bytes: 10, needs_setup: true }, asks }
 }
 
-impl World {
+impl Testbed {
     async fn start() -> Self {
         Self::with_watches(10).await
     }
@@ -102,11 +102,11 @@ impl World {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            Coordinator::new(from.clone(), coordinator::Limits { watches: 10, session_watches }, NodeId("n1".into()))
+            Coordinator::new(from.clone(), coordinator::Capacity { watches: 10, session_watches }, NodeId("n1".into()))
         });
         let ((get_many, many), (get, one)) = (Desk::open(), Desk::open());
-        let setup = Setup {
-            limits: Limits {
+        let shared = Shared {
+            options: Options {
                 listens: LISTENS,
                 allowance: ALLOWANCE,
                 write: WRITE,
@@ -114,7 +114,7 @@ impl World {
                 publish: DEADLINE,
                 serve_stale: false,
             },
-            neighbours: Deps {
+            deps: Deps {
                 coordinator: coordinator.clone(),
                 get,
                 get_many,
@@ -133,7 +133,7 @@ impl World {
         query(&bus, SubscribePushes(witness)).await;
         let (closing, connection) = oneshot::channel();
         let spec = Spec::new(&registry, "grpc_session");
-        let session = start_once(&spec, move |_| GrpcSession::new(Arc::new(setup), SessionNumber(1), closing));
+        let session = start_once(&spec, move |_| GrpcSession::new(Arc::new(shared), SessionNumber(1), closing));
         let states = HashMap::new();
         Self { metrics, bus, coordinator, session, states, many, one, pushes, connection }
     }
@@ -145,13 +145,13 @@ impl World {
         ClientStream { number, notices, last: 0 }
     }
 
-    fn say(&self, stream: &ClientStream, word: Word) {
-        self.session.do_send(Told { stream: stream.number, bytes: 10, word });
+    fn send(&self, stream: &ClientStream, message: StreamMessage) {
+        self.session.do_send(InboundMessage { stream: stream.number, bytes: 10, message });
     }
 
     /// The client says who it is.
     async fn set_up(&self, stream: &ClientStream, wants_ready: bool) {
-        self.say(stream, Word::SetUp { client: Box::new(client()), wants_ready });
+        self.send(stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready });
         settle().await;
     }
 
@@ -213,9 +213,9 @@ impl World {
     async fn pass(&self, stream: &mut ClientStream, seconds: u64) -> Vec<(u64, String)> {
         let mut told = Vec::new();
         for second in 1..=seconds {
-            self.say(stream, Word::Other);
+            self.send(stream, StreamMessage::Other);
             advance(Duration::from_secs(1)).await;
-            told.extend(stream.hear().await.into_iter().map(|said| (second, said)));
+            told.extend(stream.received().await.into_iter().map(|said| (second, said)));
         }
         told
     }
@@ -251,39 +251,39 @@ impl World {
 #[test]
 fn a_request_before_the_connection_is_set_up_waits_for_a_while_and_is_refused() {
     run(async || {
-        let mut world = World::start().await;
-        let _stream = world.open_stream(4).await;
+        let mut testbed = Testbed::start().await;
+        let _stream = testbed.open_stream(4).await;
         let (listening, entering) =
-            (world.ask(listen(&[("a", "")])), world.ask(Enter { class: "a", bytes: 1, needs_setup: true }));
+            (testbed.ask(listen(&[("a", "")])), testbed.ask(Enter { class: "a", bytes: 1, needs_setup: true }));
         advance(SETUP - TICK).await;
         assert!(!listening.is_finished() && !entering.is_finished());
         advance(TICK).await;
         assert!(listening.await.unwrap().is_none());
         assert!(!entering.await.unwrap());
-        world.many.none().await;
-        assert_eq!(world.watches().await, 0);
+        testbed.many.none().await;
+        assert_eq!(testbed.watches().await, 0);
     });
 }
 
 #[test]
 fn a_request_that_needs_no_set_up_enters_at_once() {
     run(async || {
-        let world = World::start().await;
-        assert!(!query(&world.session, Enter { class: "a", bytes: 1, needs_setup: false }).await);
-        let _stream = world.joined().await;
-        assert!(query(&world.session, Enter { class: "a", bytes: 1, needs_setup: true }).await);
+        let testbed = Testbed::start().await;
+        assert!(!query(&testbed.session, Enter { class: "a", bytes: 1, needs_setup: false }).await);
+        let _stream = testbed.joined().await;
+        assert!(query(&testbed.session, Enter { class: "a", bytes: 1, needs_setup: true }).await);
     });
 }
 
 #[test]
 fn a_request_that_waits_goes_on_when_the_connection_is_set_up() {
     run(async || {
-        let mut world = World::start().await;
-        let stream = world.open_stream(4).await;
-        let listening = world.ask(listen(&[("a", "")]));
+        let mut testbed = Testbed::start().await;
+        let stream = testbed.open_stream(4).await;
+        let listening = testbed.ask(listen(&[("a", "")]));
         advance(SETUP / 2).await;
-        world.set_up(&stream, false).await;
-        world.read().await;
+        testbed.set_up(&stream, false).await;
+        testbed.read().await;
         assert_eq!(listening.await.unwrap().unwrap().unwrap(), [false]);
     });
 }
@@ -291,82 +291,82 @@ fn a_request_that_waits_goes_on_when_the_connection_is_set_up() {
 #[test]
 fn a_client_that_says_who_it_is_is_registered_and_told_that_it_is_set_up() {
     run(async || {
-        let world = World::start().await;
-        let mut stream = world.open_stream(4).await;
+        let testbed = Testbed::start().await;
+        let mut stream = testbed.open_stream(4).await;
         settle().await;
-        assert_eq!(world.clients().await, []);
-        world.set_up(&stream, true).await;
-        assert_eq!(stream.hear().await, ["ready"]);
-        let clients = world.clients().await;
+        assert_eq!(testbed.clients().await, []);
+        testbed.set_up(&stream, true).await;
+        assert_eq!(stream.received().await, ["ready"]);
+        let clients = testbed.clients().await;
         assert_eq!((clients.len(), &clients[0].client, clients[0].place.session), (1, &client(), SessionNumber(1)));
-        world.set_up(&stream, true).await;
-        assert_eq!(stream.hear().await, [""; 0], "it is set up once");
+        testbed.set_up(&stream, true).await;
+        assert_eq!(stream.received().await, [""; 0], "it is set up once");
     });
 }
 
 #[test]
 fn a_client_that_does_not_wait_for_it_is_not_told_that_it_is_set_up() {
     run(async || {
-        let world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(stream.hear().await, [""; 0]);
-        assert_eq!(world.clients().await.len(), 1);
+        let testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(stream.received().await, [""; 0]);
+        assert_eq!(testbed.clients().await.len(), 1);
     });
 }
 
 #[test]
 fn a_client_is_refused_that_comes_to_a_node_that_stops() {
     run(async || {
-        let mut world = World::start().await;
-        query(&world.coordinator, Drain(Arc::from([]))).await;
-        let stream = world.joined().await;
-        assert!(world.is_closed() && stream.is_complete() && !world.session.connected());
-        assert_eq!(world.ended("refused"), 1);
+        let mut testbed = Testbed::start().await;
+        query(&testbed.coordinator, Drain(Arc::from([]))).await;
+        let stream = testbed.joined().await;
+        assert!(testbed.is_closed() && stream.is_complete() && !testbed.session.connected());
+        assert_eq!(testbed.ended("refused"), 1);
     });
 }
 
 #[test]
 fn a_listen_is_registered_first_and_read_second_and_answered_with_what_differs() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        world.store("a", 3, "x");
-        world.store("b", 4, "y");
-        let listening = world.ask(listen(&[("a", "x"), ("b", "x"), ("c", "")]));
-        let (asked, reply) = world.many.next().await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        testbed.store("a", 3, "x");
+        testbed.store("b", 4, "y");
+        let listening = testbed.ask(listen(&[("a", "x"), ("b", "x"), ("c", "")]));
+        let (asked, reply) = testbed.many.next().await;
         assert_eq!(asked.keys, [key("a"), key("b"), key("c")]);
-        assert_eq!(world.watches().await, 3, "registered before it is read");
+        assert_eq!(testbed.watches().await, 3, "registered before it is read");
         let read =
-            Ok(vec![world.states[&key("a")].clone(), world.states[&key("b")].clone(), testbed::state("c", 0, "")]);
+            Ok(vec![testbed.states[&key("a")].clone(), testbed.states[&key("b")].clone(), testbed::state("c", 0, "")]);
         reply.send(read).unwrap();
         assert_eq!(listening.await.unwrap().unwrap().unwrap(), [false, true, false]);
         // Somebody who did not listen to the answer is told once more.
-        assert_eq!(world.pass(&mut stream, 2).await, [(2, "changed b of t".to_owned())]);
+        assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed b of t".to_owned())]);
     });
 }
 
 #[test]
 fn a_name_that_none_can_have_differs_from_whatever_is_not_nothing() {
     run(async || {
-        let mut world = World::start().await;
-        let _stream = world.joined().await;
+        let mut testbed = Testbed::start().await;
+        let _stream = testbed.joined().await;
         let nameless = |reported| Listening { key: None, tenant: String::new(), reported };
         let asked = vec![nameless(Reported::Content(None)), nameless(Reported::Content(Some(Md5::of(b"x"))))];
-        assert_eq!(query(&world.session, entered(Listen(asked))).await.unwrap().unwrap(), [false, true]);
-        world.many.none().await;
+        assert_eq!(query(&testbed.session, entered(Listen(asked))).await.unwrap().unwrap(), [false, true]);
+        testbed.many.none().await;
     });
 }
 
 #[test]
 fn what_changes_while_it_is_read_is_told_and_what_was_read_does_not_hide_it() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        let old = world.store("a", 3, "x");
-        let listening = world.ask(listen(&[("a", "x")]));
-        let (_, reply) = world.many.next().await;
-        world.publish("a", 4, "y").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        let old = testbed.store("a", 3, "x");
+        let listening = testbed.ask(listen(&[("a", "x")]));
+        let (_, reply) = testbed.many.next().await;
+        testbed.publish("a", 4, "y").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
         reply.send(Ok(vec![old])).unwrap();
         assert_eq!(listening.await.unwrap().unwrap().unwrap(), [true]);
     });
@@ -375,131 +375,131 @@ fn what_changes_while_it_is_read_is_told_and_what_was_read_does_not_hide_it() {
 #[test]
 fn a_change_is_told_once_and_not_again_when_it_is_acknowledged_and_asked_for() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, [""; 0], "it is known already");
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        world.query("a").await;
-        assert_eq!(world.pass(&mut stream, 60).await, []);
-        let notices = &world.metrics.grpc.notices;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(stream.received().await, [""; 0], "it is known already");
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        testbed.query("a").await;
+        assert_eq!(testbed.pass(&mut stream, 60).await, []);
+        let notices = &testbed.metrics.grpc.notices;
         assert_eq!((notices.sent.get(), notices.acknowledged.get(), notices.repeated.get()), (1, 1, 0));
-        assert_eq!(world.steps().await, [(Version(1), PushStep::Sent), (Version(1), PushStep::Received)]);
+        assert_eq!(testbed.steps().await, [(Version(1), PushStep::Sent), (Version(1), PushStep::Received)]);
     });
 }
 
 #[test]
 fn a_change_while_another_is_under_way_is_told_when_that_is_acknowledged() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        world.publish("a", 2, "y").await;
-        world.publish("a", 3, "z").await;
-        assert_eq!(stream.hear().await, [""; 0]);
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        testbed.publish("a", 2, "y").await;
+        testbed.publish("a", 3, "z").await;
+        assert_eq!(stream.received().await, [""; 0]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
 #[test]
 fn a_notice_that_nobody_acknowledges_is_repeated_and_given_up() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        let told = world.pass(&mut stream, 120).await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        let told = testbed.pass(&mut stream, 120).await;
         // Three seconds of patience, and a pause that grows by two.
         let times: Vec<u64> = told.iter().map(|(second, _)| *second).collect();
         assert_eq!(times, [5, 12, 21, 32]);
         assert!(told.iter().all(|(_, said)| said == "changed a of t"), "{told:?}");
-        let notices = &world.metrics.grpc.notices;
+        let notices = &testbed.metrics.grpc.notices;
         assert_eq!((notices.sent.get(), notices.repeated.get(), notices.given_up.get()), (1, 4, 1));
-        world.publish("a", 2, "y").await;
-        assert_eq!(stream.hear().await, ["changed a of t"], "a later change is told all the same");
+        testbed.publish("a", 2, "y").await;
+        assert_eq!(stream.received().await, ["changed a of t"], "a later change is told all the same");
     });
 }
 
 #[test]
 fn a_notice_that_the_client_could_not_take_or_did_not_follow_is_repeated() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        world.say(&stream, Word::Acknowledged(stream.last, false));
-        assert_eq!(world.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it could not");
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        assert_eq!(world.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it never asked");
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, false));
+        assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it could not");
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(testbed.pass(&mut stream, 2).await, [(2, "changed a of t".to_owned())], "it never asked");
     });
 }
 
 #[test]
 fn what_a_client_does_not_listen_to_any_longer_is_not_told() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", ""), ("b", "")]).await, [false, false]);
-        assert!(query(&world.session, entered(Unlisten(vec![key("a")]))).await.is_some());
-        assert_eq!(world.watches().await, 1);
-        world.publish("a", 1, "x").await;
-        world.publish("b", 2, "x").await;
-        assert_eq!(stream.hear().await, ["changed b of t"]);
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", ""), ("b", "")]).await, [false, false]);
+        assert!(query(&testbed.session, entered(Unlisten(vec![key("a")]))).await.is_some());
+        assert_eq!(testbed.watches().await, 1);
+        testbed.publish("a", 1, "x").await;
+        testbed.publish("b", 2, "x").await;
+        assert_eq!(stream.received().await, ["changed b of t"]);
     });
 }
 
 #[test]
 fn no_more_is_listened_to_than_may_be() {
     run(async || {
-        let mut world = World::start().await;
-        let _stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", ""), ("b", ""), ("c", "")]).await, [false; LISTENS]);
-        let refused = world.ask(listen(&[("c", ""), ("d", "")])).await.unwrap().unwrap();
+        let mut testbed = Testbed::start().await;
+        let _stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", ""), ("b", ""), ("c", "")]).await, [false; LISTENS]);
+        let refused = testbed.ask(listen(&[("c", ""), ("d", "")])).await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::TooManyWatches(LISTENS))), "{refused:?}");
-        assert_eq!(world.watches().await, LISTENS, "nothing of it is listened to");
-        assert_eq!(world.listen(&[("a", ""), ("c", "")]).await, [false, false], "these are not new");
-        assert!(query(&world.session, entered(Unlisten(vec![key("a")]))).await.is_some());
-        assert_eq!(world.listen(&[("d", "")]).await, [false]);
+        assert_eq!(testbed.watches().await, LISTENS, "nothing of it is listened to");
+        assert_eq!(testbed.listen(&[("a", ""), ("c", "")]).await, [false, false], "these are not new");
+        assert!(query(&testbed.session, entered(Unlisten(vec![key("a")]))).await.is_some());
+        assert_eq!(testbed.listen(&[("d", "")]).await, [false]);
     });
 }
 
 #[test]
 fn what_the_coordinator_has_no_room_for_is_refused_and_not_listened_to() {
     run(async || {
-        let mut world = World::with_watches(1).await;
-        let mut stream = world.joined().await;
-        let refused = world.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
+        let mut testbed = Testbed::with_watches(1).await;
+        let mut stream = testbed.joined().await;
+        let refused = testbed.ask(listen(&[("a", ""), ("b", "")])).await.unwrap().unwrap();
         assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
-        let keys: Vec<ConfigKey> = world.clients().await[0].keys.iter().map(|seen| seen.key.clone()).collect();
+        let keys: Vec<ConfigKey> = testbed.clients().await[0].keys.iter().map(|seen| seen.key.clone()).collect();
         assert_eq!(keys, [key("a")]);
-        world.publish("b", 1, "x").await;
-        world.publish("a", 2, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        testbed.publish("b", 1, "x").await;
+        testbed.publish("a", 2, "x").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
 #[test]
 fn a_stream_that_ends_gives_the_registration_back() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        world.session.do_send(StreamEnded(stream.number));
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        testbed.session.do_send(StreamEnded(stream.number));
         settle().await;
-        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 0));
-        assert!(!world.is_closed() && world.session.connected(), "the connection lives on");
-        assert_eq!(world.steps().await, [(Version(1), PushStep::Sent), (Version(1), PushStep::Lost)]);
-        let listening = world.ask(listen(&[("a", "")]));
+        assert_eq!((testbed.clients().await, testbed.watches().await), (Vec::new(), 0));
+        assert!(!testbed.is_closed() && testbed.session.connected(), "the connection lives on");
+        assert_eq!(testbed.steps().await, [(Version(1), PushStep::Sent), (Version(1), PushStep::Lost)]);
+        let listening = testbed.ask(listen(&[("a", "")]));
         advance(SETUP).await;
         assert!(listening.await.unwrap().is_none(), "it is not set up any longer");
     });
@@ -508,180 +508,180 @@ fn a_stream_that_ends_gives_the_registration_back() {
 #[test]
 fn a_second_stream_takes_over_and_the_client_begins_anew() {
     run(async || {
-        let mut world = World::start().await;
-        let first = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        let listening = world.ask(listen(&[("b", "")]));
-        let (_, reply) = world.many.next().await;
-        let mut second = world.open_stream(4).await;
+        let mut testbed = Testbed::start().await;
+        let first = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        let listening = testbed.ask(listen(&[("b", "")]));
+        let (_, reply) = testbed.many.next().await;
+        let mut second = testbed.open_stream(4).await;
         assert!(first.is_complete());
-        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 0));
-        world.set_up(&first, true).await;
-        assert_eq!(world.clients().await, [], "what comes over the first does not count");
-        world.set_up(&second, true).await;
-        assert_eq!(second.hear().await, ["ready"]);
+        assert_eq!((testbed.clients().await, testbed.watches().await), (Vec::new(), 0));
+        testbed.set_up(&first, true).await;
+        assert_eq!(testbed.clients().await, [], "what comes over the first does not count");
+        testbed.set_up(&second, true).await;
+        assert_eq!(second.received().await, ["ready"]);
         reply.send(Ok(vec![testbed::state("b", 1, "x")])).unwrap();
         let former = listening.await.unwrap().unwrap();
         assert!(matches!(former, Err(Fault::Leaving)), "{former:?}");
-        world.session.do_send(StreamEnded(first.number));
+        testbed.session.do_send(StreamEnded(first.number));
         settle().await;
-        assert_eq!((world.clients().await.len(), world.watches().await), (1, 0));
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.publish("a", 1, "x").await;
-        assert_eq!(second.hear().await, ["changed a of t"]);
+        assert_eq!((testbed.clients().await.len(), testbed.watches().await), (1, 0));
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.publish("a", 1, "x").await;
+        assert_eq!(second.received().await, ["changed a of t"]);
     });
 }
 
 #[test]
 fn a_connection_that_ends_gives_the_registration_back() {
     run(async || {
-        let mut world = World::start().await;
-        let stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.session.do_send(ConnectionEnded);
+        let mut testbed = Testbed::start().await;
+        let stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.session.do_send(ConnectionEnded);
         settle().await;
-        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 0));
-        assert!(stream.is_complete() && !world.session.connected());
-        assert_eq!(world.ended("closed"), 1);
+        assert_eq!((testbed.clients().await, testbed.watches().await), (Vec::new(), 0));
+        assert!(stream.is_complete() && !testbed.session.connected());
+        assert_eq!(testbed.ended("closed"), 1);
     });
 }
 
 #[test]
 fn a_connection_that_ends_while_it_is_being_registered_leaves_nothing_behind() {
     run(async || {
-        let world = World::start().await;
-        let stream = world.open_stream(4).await;
-        world.say(&stream, Word::SetUp { client: Box::new(client()), wants_ready: true });
-        world.session.do_send(ConnectionEnded);
+        let testbed = Testbed::start().await;
+        let stream = testbed.open_stream(4).await;
+        testbed.send(&stream, StreamMessage::SetUp { client: Box::new(client()), wants_ready: true });
+        testbed.session.do_send(ConnectionEnded);
         settle().await;
-        assert_eq!(world.clients().await, []);
-        assert!(!world.session.connected());
+        assert_eq!(testbed.clients().await, []);
+        assert!(!testbed.session.connected());
     });
 }
 
 #[test]
 fn a_node_that_stops_closes_what_is_not_set_up_and_waits_with_what_is() {
     run(async || {
-        let mut world = World::start().await;
-        let stream = world.open_stream(4).await;
-        world.session.do_send(Stopping);
+        let mut testbed = Testbed::start().await;
+        let stream = testbed.open_stream(4).await;
+        testbed.session.do_send(Stopping);
         settle().await;
-        assert!(world.is_closed() && stream.is_complete());
-        assert_eq!(world.ended("drained"), 1);
+        assert!(testbed.is_closed() && stream.is_complete());
+        assert_eq!(testbed.ended("drained"), 1);
 
-        let mut world = World::start().await;
-        let stream = world.joined().await;
-        world.session.do_send(Stopping);
+        let mut testbed = Testbed::start().await;
+        let stream = testbed.joined().await;
+        testbed.session.do_send(Stopping);
         settle().await;
-        assert!(!world.is_closed() && !stream.is_complete(), "it is told by the coordinator");
-        world.session.do_send(StreamEnded(stream.number));
+        assert!(!testbed.is_closed() && !stream.is_complete(), "it is told by the coordinator");
+        testbed.session.do_send(StreamEnded(stream.number));
         settle().await;
-        assert!(world.is_closed());
-        assert_eq!(world.ended("drained"), 1);
+        assert!(testbed.is_closed());
+        assert_eq!(testbed.ended("drained"), 1);
     });
 }
 
 #[test]
 fn a_node_that_drains_completes_the_stream_and_answers_what_is_under_way() {
     run(async || {
-        let mut world = World::start().await;
-        let stream = world.joined().await;
-        let listening = world.ask(listen(&[("a", "")]));
-        let (_, reply) = world.many.next().await;
-        query(&world.coordinator, Drain(Arc::from([]))).await;
+        let mut testbed = Testbed::start().await;
+        let stream = testbed.joined().await;
+        let listening = testbed.ask(listen(&[("a", "")]));
+        let (_, reply) = testbed.many.next().await;
+        query(&testbed.coordinator, Drain(Arc::from([]))).await;
         settle().await;
-        assert!(world.is_closed() && stream.is_complete());
+        assert!(testbed.is_closed() && stream.is_complete());
         reply.send(Ok(vec![testbed::state("a", 1, "x")])).unwrap();
         assert_eq!(listening.await.unwrap().unwrap().unwrap(), [true]);
-        assert!(world.open_stream(4).await.is_complete(), "another one is complete at once");
-        assert_eq!(world.ended("drained"), 1, "counted once");
+        assert!(testbed.open_stream(4).await.is_complete(), "another one is complete at once");
+        assert_eq!(testbed.ended("drained"), 1, "counted once");
     });
 }
 
 #[test]
 fn a_silent_client_is_asked_whether_it_is_there_and_let_go() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
         advance(DETECT_AFTER + TICK).await;
-        assert_eq!(stream.hear().await, ["are you there?"]);
-        assert!(world.clients().await[0].is_idle);
-        world.say(&stream, Word::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["are you there?"]);
+        assert!(testbed.clients().await[0].is_idle);
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
         settle().await;
-        assert!(!world.clients().await[0].is_idle, "it is there");
+        assert!(!testbed.clients().await[0].is_idle, "it is there");
         let after_the_next_look = Duration::from_secs(6);
         advance(after_the_next_look).await;
         advance(DETECT_AFTER - after_the_next_look + 2 * TICK).await;
-        assert_eq!(stream.hear().await, ["are you there?"]);
+        assert_eq!(stream.received().await, ["are you there?"]);
         advance(GONE_AFTER - DETECT_AFTER + TICK).await;
-        assert!(world.is_closed() && !world.session.connected());
-        assert_eq!((world.ended("silent"), world.clients().await), (1, Vec::new()));
+        assert!(testbed.is_closed() && !testbed.session.connected());
+        assert_eq!((testbed.ended("silent"), testbed.clients().await), (1, Vec::new()));
     });
 }
 
 #[test]
 fn a_client_that_reads_nothing_is_told_no_more_and_let_go() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.open_stream(1).await;
-        world.set_up(&stream, false).await;
-        assert_eq!(world.listen(&[("a", ""), ("b", "")]).await, [false, false]);
-        world.publish("a", 1, "x").await;
-        world.publish("b", 2, "x").await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.open_stream(1).await;
+        testbed.set_up(&stream, false).await;
+        assert_eq!(testbed.listen(&[("a", ""), ("b", "")]).await, [false, false]);
+        testbed.publish("a", 1, "x").await;
+        testbed.publish("b", 2, "x").await;
         advance(WRITE - TICK).await;
-        assert_eq!(stream.hear().await.first().unwrap(), "changed a of t");
-        assert_eq!(stream.hear().await, ["changed b of t"], "it goes on when there is room");
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        world.publish("a", 3, "y").await;
-        world.publish("b", 4, "y").await;
+        assert_eq!(stream.received().await.first().unwrap(), "changed a of t");
+        assert_eq!(stream.received().await, ["changed b of t"], "it goes on when there is room");
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        testbed.publish("a", 3, "y").await;
+        testbed.publish("b", 4, "y").await;
         advance(WRITE - TICK).await;
-        assert!(!world.is_closed());
+        assert!(!testbed.is_closed());
         advance(2 * TICK).await;
-        assert!(world.is_closed() && !world.session.connected());
-        assert_eq!(world.ended("stalled"), 1);
+        assert!(testbed.is_closed() && !testbed.session.connected());
+        assert_eq!(testbed.ended("stalled"), 1);
     });
 }
 
 #[test]
 fn what_no_event_told_is_found_when_the_session_looks_again() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        world.store("a", 1, "x");
-        world.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
-        let (_, reply) = world.many.next().await;
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed.store("a", 1, "x");
+        testbed.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
+        let (_, reply) = testbed.many.next().await;
         reply.send(Err(crate::cache::ReadFailure::TimedOut)).unwrap();
-        world.many.none().await;
+        testbed.many.none().await;
         advance(RETRY).await;
-        world.read().await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        testbed.read().await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
 #[test]
 fn a_coordinator_that_was_rebuilt_is_told_of_client_and_watches_again() {
     run(async || {
-        let mut world = World::start().await;
-        let mut stream = world.joined().await;
-        assert_eq!(world.listen(&[("a", "")]).await, [false]);
-        testbed::rebuild(&world.coordinator).await;
-        world.store("a", 1, "x");
-        world.read().await;
-        assert_eq!(stream.hear().await, ["changed a of t"]);
-        assert_eq!((world.clients().await.len(), world.watches().await), (1, 1));
-        world.publish("a", 2, "y").await;
-        world.say(&stream, Word::Acknowledged(stream.last, true));
-        assert_eq!(stream.hear().await, ["changed a of t"]);
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        assert_eq!(testbed.listen(&[("a", "")]).await, [false]);
+        testbed::rebuild(&testbed.coordinator).await;
+        testbed.store("a", 1, "x");
+        testbed.read().await;
+        assert_eq!(stream.received().await, ["changed a of t"]);
+        assert_eq!((testbed.clients().await.len(), testbed.watches().await), (1, 1));
+        testbed.publish("a", 2, "y").await;
+        testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
+        assert_eq!(stream.received().await, ["changed a of t"]);
     });
 }
 
 #[test]
 fn who_sends_faster_than_it_may_is_answered_later() {
     run(async || {
-        let world = World::start().await;
+        let testbed = Testbed::start().await;
         let bytes = 3 * usize::try_from(ALLOWANCE.bytes).unwrap();
-        let entering = world.ask(Enter { class: "a", bytes, needs_setup: false });
+        let entering = testbed.ask(Enter { class: "a", bytes, needs_setup: false });
         advance(Duration::from_secs(2) - TICK).await;
         assert!(!entering.is_finished());
         advance(2 * TICK).await;

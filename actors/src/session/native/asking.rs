@@ -44,13 +44,13 @@ impl NativeSession {
     pub(super) fn answered(&mut self, id: u64, answer: Answer, context: &mut Context<Self>) {
         let bytes = answer.weight();
         self.conversation.settle(OutboundMessage { id, answer }, bytes);
-        self.speak(context);
+        self.flush(context);
         self.listen(context);
     }
 
     fn get(&mut self, id: u64, key: ConfigKey, context: &mut Context<Self>) {
         self.conversation.begin();
-        let reader = self.setup.neighbours.get.clone();
+        let reader = self.shared.deps.get.clone();
         let reading = async move { ask(&reader, Get { key }, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
             let answer = match answer {
@@ -67,7 +67,7 @@ impl NativeSession {
 
     fn list(&mut self, id: u64, listing: Box<Listing>, context: &mut Context<Self>) {
         self.conversation.begin();
-        let store = self.setup.neighbours.list.clone();
+        let store = self.shared.deps.list.clone();
         // One more than asked for tells whether there is a next page.
         let (filter, after, limit) = (listing.filter.clone(), listing.after.clone(), listing.limit + 1);
         let question = ListConfigs { filter, after, limit };
@@ -91,8 +91,8 @@ impl NativeSession {
         unit.origin.client_id = self.conversation.client().map(|client| client.id.0.to_string());
         let (request_id, key) = (unit.request_id.clone(), unit.items.first().map(|item| item.key.clone()));
         let (reply, outcome) = oneshot::channel();
-        self.setup.neighbours.publish.do_send(Publish { unit: Arc::new(unit), reply });
-        let waiting = tokio::time::timeout(self.setup.limits.publish, outcome);
+        self.shared.deps.publish.do_send(Publish { unit: Arc::new(unit), reply });
+        let waiting = tokio::time::timeout(self.shared.options.publish, outcome);
         context.spawn(wrap_future(waiting).map(move |outcome, session: &mut Self, context| {
             let outcome = outcome.ok().and_then(Result::ok);
             let answer = match (settled(outcome, request_id), key) {

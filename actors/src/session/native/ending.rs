@@ -24,7 +24,7 @@ impl NativeSession {
         }
         self.count_end(counts_as);
         self.give_up_later(context);
-        self.speak(context);
+        self.flush(context);
     }
 
     /// The client is gone.
@@ -36,7 +36,7 @@ impl NativeSession {
     }
 
     fn count_end(&self, reason: &'static str) {
-        self.setup.session.ended.get_or_create(&EndLabel { reason }).inc();
+        self.shared.session.ended.get_or_create(&EndLabel { reason }).inc();
     }
 
     /// Says where else to go, answers what is under way, and closes when the client does not.
@@ -44,7 +44,7 @@ impl NativeSession {
         if !self.conversation.send_away(OutboundMessage { id: 0, answer: Answer::GoAway(elsewhere) }) {
             return;
         }
-        self.speak(context);
+        self.flush(context);
         self.give_up_later(context);
     }
 
@@ -56,7 +56,7 @@ impl NativeSession {
                 Linger::Stop => return context.stop(),
                 Linger::Close => {
                     session.count_end(DRAINED);
-                    session.speak(context);
+                    session.flush(context);
                 }
                 Linger::Wait => {}
             }
@@ -65,19 +65,19 @@ impl NativeSession {
     }
 
     /// Closes the connection once the last word was said.
-    pub(super) fn close(&mut self, mut mouth: Box<dyn MessageWriter>, context: &mut Context<Self>) {
-        let closing = async move { mouth.close().await };
+    pub(super) fn close(&mut self, mut writer: Box<dyn MessageWriter>, context: &mut Context<Self>) {
+        let closing = async move { writer.close().await };
         context.spawn(wrap_future(closing).map(|(), _: &mut Self, context: &mut Context<Self>| context.stop()));
     }
 
-    /// Gives the seat back. What was pushed and not answered is lost.
+    /// Disconnects from the coordinator. What was pushed and not answered is lost.
     pub(super) fn leave(&mut self) {
         let Some((client, pushes)) = self.conversation.lost() else { return };
         for (key, version) in pushes.unanswered() {
             self.report_of(client, key.clone(), version, PushStep::Lost);
         }
-        // A coordinator that is gone has no seat to give back.
-        self.setup.neighbours.coordinator.do_send(Disconnect(self.number));
+        // A coordinator that is gone has no connection to end.
+        self.shared.deps.coordinator.do_send(Disconnect(self.number));
     }
 }
 

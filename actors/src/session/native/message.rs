@@ -1,5 +1,5 @@
-//! What a native session hears and says, and the two ends of its connection. Words only: their form on the wire is made
-//! by whoever hands the ends in.
+//! What a native session receives and sends, and the two ends of its connection. Words only: their form on the wire is
+//! made by whoever hands the ends in.
 
 use std::io;
 use std::sync::Arc;
@@ -231,17 +231,17 @@ pub enum Broken {
     Form(ErrorCode, String),
 }
 
-/// The end of a connection on which the client is heard.
+/// The end of a connection from which messages of the client are read.
 pub trait MessageReader {
     /// The next message; `None` when the client has closed.
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>>;
+    fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>>;
 }
 
-/// The end of a connection on which the client is spoken to.
+/// The end of a connection to which messages for the client are written.
 pub trait MessageWriter {
-    /// Says all of it, in order. An error when the client takes nothing for too long, or the connection fails: nothing
-    /// more can be said then.
-    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>>;
+    /// Sends all of it, in order. An error when the client takes nothing for too long, or the connection fails: nothing
+    /// more can be sent then.
+    fn send(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>>;
 
     /// Closes the connection in good order.
     fn close(&mut self) -> LocalBoxFuture<'_, ()>;

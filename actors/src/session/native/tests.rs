@@ -128,23 +128,23 @@ impl Handler<Publish> for FakeStore {
 }
 
 /// Hears what the test says.
-struct FakeEar(mpsc::UnboundedReceiver<InboundMessage>);
+struct FakeReader(mpsc::UnboundedReceiver<InboundMessage>);
 
-impl MessageReader for FakeEar {
-    fn hear(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
+impl MessageReader for FakeReader {
+    fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         self.0.recv().map(|heard| heard.map(Ok)).boxed_local()
     }
 }
 
 /// Says it to the test, when that lets it.
-struct FakeMouth {
+struct FakeWriter {
     said: mpsc::UnboundedSender<String>,
     is_stuck: Rc<Cell<bool>>,
     go: Rc<Notify>,
 }
 
-impl MessageWriter for FakeMouth {
-    fn say(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
+impl MessageWriter for FakeWriter {
+    fn send(&mut self, said: Vec<OutboundMessage>) -> LocalBoxFuture<'_, io::Result<()>> {
         async move {
             while self.is_stuck.get() {
                 self.go.notified().await;
@@ -179,7 +179,7 @@ fn in_short(answer: &Answer) -> String {
     }
 }
 
-struct World {
+struct Testbed {
     stored: Rc<Stored>,
     metrics: Metrics,
     bus: Addr<EventBus>,
@@ -191,10 +191,10 @@ struct World {
     session: Addr<NativeSession>,
 }
 
-fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Testbed) -> F) {
     System::new().block_on(async {
         tokio::time::pause();
-        test(World::start()).await;
+        test(Testbed::start()).await;
     });
 }
 
@@ -212,19 +212,19 @@ fn watch(data_id: &str) -> Request {
     Request::Watch(vec![Selector::of_key(&key(data_id))])
 }
 
-impl World {
+impl Testbed {
     fn start() -> Self {
         let (registry, metrics, stored) = (Registry::new(), Metrics::default(), Rc::new(Stored::default()));
         let counts = metrics.push.clone();
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            let limits = coordinator::Limits { watches: 10, session_watches: 10 };
-            Coordinator::new(from.clone(), limits, NodeId("n1".into()))
+            let capacity = coordinator::Capacity { watches: 10, session_watches: 10 };
+            Coordinator::new(from.clone(), capacity, NodeId("n1".into()))
         });
         let store = FakeStore(Rc::clone(&stored)).start();
-        let setup = Setup {
-            limits: Limits {
+        let shared = Shared {
+            options: Options {
                 idle: IDLE,
                 hello: HELLO,
                 watches: 2,
@@ -234,7 +234,7 @@ impl World {
                 publish: Duration::from_secs(1),
                 versions: Versions { min: 1, max: 1 },
             },
-            neighbours: Deps {
+            deps: Deps {
                 coordinator: coordinator.clone(),
                 get: store.clone().recipient(),
                 get_many: store.clone().recipient(),
@@ -248,18 +248,18 @@ impl World {
             push: metrics.push.clone(),
             session: metrics.session.clone(),
         };
-        let ((client, ear), (mouth, said)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let ((client, reader), (writer, said)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let (is_stuck, go) = (Rc::new(Cell::new(false)), Rc::new(Notify::new()));
-        let mouth = FakeMouth { said: mouth, is_stuck: Rc::clone(&is_stuck), go: Rc::clone(&go) };
+        let writer = FakeWriter { said: writer, is_stuck: Rc::clone(&is_stuck), go: Rc::clone(&go) };
         let connection = Connection {
             number: SessionNumber(1),
             kind: ClientKind::Tcp,
-            ear: Box::new(FakeEar(ear)),
-            mouth: Box::new(mouth),
+            reader: Box::new(FakeReader(reader)),
+            writer: Box::new(writer),
             guard: Box::new(()),
         };
         let spec = Spec::new(&registry, "native_session");
-        let session = start_once(&spec, move |_| NativeSession::new(Arc::new(setup), connection));
+        let session = start_once(&spec, move |_| NativeSession::new(Arc::new(shared), connection));
         Self { stored, metrics, bus, coordinator, client, said: RefCell::new(said), is_stuck, go, session }
     }
 
@@ -267,7 +267,7 @@ impl World {
     async fn welcomed(&self) {
         self.settle().await;
         self.ask(1, hello());
-        assert_eq!(self.hear().await, ["1: welcome 1"]);
+        assert_eq!(self.received().await, ["1: welcome 1"]);
     }
 
     fn ask(&self, id: u64, request: Request) {
@@ -294,7 +294,7 @@ impl World {
     }
 
     /// All that was said.
-    async fn hear(&self) -> Vec<String> {
+    async fn received(&self) -> Vec<String> {
         self.settle().await;
         std::iter::from_fn(|| self.said.borrow_mut().try_recv().ok()).collect()
     }
@@ -302,7 +302,7 @@ impl World {
     /// Lets time pass; what was said meanwhile.
     async fn wait(&self, time: Duration) -> Vec<String> {
         tokio::time::sleep(time).await;
-        self.hear().await
+        self.received().await
     }
 
     fn ended(&self, reason: &'static str) -> u64 {
@@ -312,155 +312,155 @@ impl World {
 
 #[test]
 fn a_client_that_says_nothing_is_let_go_in_time() {
-    run(async |world| {
-        assert_eq!(world.wait(HELLO - Duration::from_millis(1)).await, [""; 0]);
-        assert_eq!(world.wait(Duration::from_millis(2)).await, ["0: failed: HelloLate", "closed"]);
-        assert_eq!((world.ended("hello_late"), world.session.connected()), (1, false));
+    run(async |testbed| {
+        assert_eq!(testbed.wait(HELLO - Duration::from_millis(1)).await, [""; 0]);
+        assert_eq!(testbed.wait(Duration::from_millis(2)).await, ["0: failed: HelloLate", "closed"]);
+        assert_eq!((testbed.ended("hello_late"), testbed.session.connected()), (1, false));
     });
 }
 
 #[test]
 fn a_client_that_asks_before_it_says_who_it_is_is_let_go() {
-    run(async |world| {
-        world.ask(1, Request::Get(key("a")));
-        assert_eq!(world.hear().await, ["0: failed: HelloExpected", "closed"]);
+    run(async |testbed| {
+        testbed.ask(1, Request::Get(key("a")));
+        assert_eq!(testbed.received().await, ["0: failed: HelloExpected", "closed"]);
     });
 }
 
 #[test]
 fn a_second_hello_is_refused_and_the_session_goes_on() {
-    run(async |world| {
-        world.welcomed().await;
-        world.ask(2, hello());
-        let refused = world.hear().await;
+    run(async |testbed| {
+        testbed.welcomed().await;
+        testbed.ask(2, hello());
+        let refused = testbed.received().await;
         assert!(refused.len() == 1 && refused[0].starts_with("2: failed: Form(UnknownRequest,"), "{refused:?}");
-        world.ask(0, hello());
-        world.ask(3, Request::Ping(7));
-        assert_eq!(world.hear().await, ["3: pong 7"]);
-        assert!(world.wait(HELLO).await.iter().all(|said| said.starts_with("0: ping")), "hello was said in time");
+        testbed.ask(0, hello());
+        testbed.ask(3, Request::Ping(7));
+        assert_eq!(testbed.received().await, ["3: pong 7"]);
+        assert!(testbed.wait(HELLO).await.iter().all(|said| said.starts_with("0: ping")), "hello was said in time");
     });
 }
 
 #[test]
 fn a_silent_client_is_pinged_twice_and_then_let_go() {
-    run(async |world| {
-        world.welcomed().await;
-        assert_eq!(world.wait(IDLE).await, ["0: ping 1", "0: ping 2"]);
-        assert_eq!(world.wait(Duration::from_secs(1)).await, ["0: failed: Idle", "closed"]);
-        assert_eq!(world.ended("session_idle"), 1);
+    run(async |testbed| {
+        testbed.welcomed().await;
+        assert_eq!(testbed.wait(IDLE).await, ["0: ping 1", "0: ping 2"]);
+        assert_eq!(testbed.wait(Duration::from_secs(1)).await, ["0: failed: Idle", "closed"]);
+        assert_eq!(testbed.ended("session_idle"), 1);
     });
 }
 
 #[test]
 fn a_watch_is_registered_first_and_read_second() {
-    run(async |world| {
-        world.store("a", 3);
-        world.welcomed().await;
-        world.stored.is_slow.set(true);
-        world.ask(2, watch("a"));
-        assert_eq!(world.hear().await, [""; 0]);
+    run(async |testbed| {
+        testbed.store("a", 3);
+        testbed.welcomed().await;
+        testbed.stored.is_slow.set(true);
+        testbed.ask(2, watch("a"));
+        assert_eq!(testbed.received().await, [""; 0]);
         // It was read already, and is old by now.
-        world.publish("a", 4);
-        assert_eq!(world.hear().await, ["0: push a at 4"]);
-        world.stored.is_slow.set(false);
-        world.stored.go.notify_waiters();
-        assert_eq!(world.hear().await, ["2: watching"]);
+        testbed.publish("a", 4);
+        assert_eq!(testbed.received().await, ["0: push a at 4"]);
+        testbed.stored.is_slow.set(false);
+        testbed.stored.go.notify_waiters();
+        assert_eq!(testbed.received().await, ["2: watching"]);
     });
 }
 
 #[test]
 fn a_slow_connection_gets_the_newest_state_only() {
-    run(async |world| {
-        world.welcomed().await;
-        world.ask(2, watch("a"));
-        assert_eq!(world.hear().await, ["2: watching"]);
-        world.is_stuck.set(true);
+    run(async |testbed| {
+        testbed.welcomed().await;
+        testbed.ask(2, watch("a"));
+        assert_eq!(testbed.received().await, ["2: watching"]);
+        testbed.is_stuck.set(true);
         for version in 1..20 {
-            world.publish("a", version);
-            world.settle().await;
+            testbed.publish("a", version);
+            testbed.settle().await;
         }
-        world.is_stuck.set(false);
-        world.go.notify_waiters();
-        assert_eq!(world.hear().await, ["0: push a at 1", "0: push a at 19"]);
+        testbed.is_stuck.set(false);
+        testbed.go.notify_waiters();
+        assert_eq!(testbed.received().await, ["0: push a at 1", "0: push a at 19"]);
     });
 }
 
 #[test]
 fn what_no_event_told_is_found_when_the_session_looks_again() {
-    run(async |world| {
-        world.welcomed().await;
-        world.ask(2, watch("a"));
-        assert_eq!(world.hear().await, ["2: watching"]);
-        world.store("a", 1);
-        world.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
-        assert_eq!(world.hear().await, ["0: push a at 1"]);
+    run(async |testbed| {
+        testbed.welcomed().await;
+        testbed.ask(2, watch("a"));
+        assert_eq!(testbed.received().await, ["2: watching"]);
+        testbed.store("a", 1);
+        testbed.bus.do_send(event_bus::Publish(ConfigEvent::Recheck));
+        assert_eq!(testbed.received().await, ["0: push a at 1"]);
     });
 }
 
 #[test]
 fn no_more_is_read_than_may_be_under_way() {
-    run(async |world| {
-        world.store("a", 1);
-        world.welcomed().await;
-        world.stored.is_slow.set(true);
-        world.ask(2, Request::Get(key("a")));
-        world.ask(3, Request::Get(key("a")));
-        world.ask(4, Request::Ping(1));
-        assert_eq!(world.hear().await, [""; 0]);
-        world.stored.is_slow.set(false);
-        world.stored.go.notify_waiters();
-        assert_eq!(world.hear().await, ["2: a at 1", "3: a at 1", "4: pong 1"]);
+    run(async |testbed| {
+        testbed.store("a", 1);
+        testbed.welcomed().await;
+        testbed.stored.is_slow.set(true);
+        testbed.ask(2, Request::Get(key("a")));
+        testbed.ask(3, Request::Get(key("a")));
+        testbed.ask(4, Request::Ping(1));
+        assert_eq!(testbed.received().await, [""; 0]);
+        testbed.stored.is_slow.set(false);
+        testbed.stored.go.notify_waiters();
+        assert_eq!(testbed.received().await, ["2: a at 1", "3: a at 1", "4: pong 1"]);
     });
 }
 
 #[test]
 fn a_node_that_stops_says_where_to_go_and_answers_what_is_under_way() {
-    run(async |world| {
-        world.store("a", 1);
-        world.welcomed().await;
-        world.stored.is_slow.set(true);
-        world.ask(2, Request::Get(key("a")));
-        world.settle().await;
-        world.coordinator.do_send(coordinator::Drain(Arc::from(["n2:8850".to_owned()])));
-        assert_eq!(world.hear().await, ["0: go to n2:8850"]);
-        assert_eq!(world.wait(LINGER * 2).await, [""; 0], "an answer is owed");
-        world.stored.is_slow.set(false);
-        world.stored.go.notify_waiters();
-        assert_eq!(world.hear().await, ["2: a at 1"]);
-        assert_eq!(world.wait(LINGER).await, ["closed"]);
-        assert_eq!((world.ended("drained"), world.session.connected()), (1, false));
+    run(async |testbed| {
+        testbed.store("a", 1);
+        testbed.welcomed().await;
+        testbed.stored.is_slow.set(true);
+        testbed.ask(2, Request::Get(key("a")));
+        testbed.settle().await;
+        testbed.coordinator.do_send(coordinator::Drain(Arc::from(["n2:8850".to_owned()])));
+        assert_eq!(testbed.received().await, ["0: go to n2:8850"]);
+        assert_eq!(testbed.wait(LINGER * 2).await, [""; 0], "an answer is owed");
+        testbed.stored.is_slow.set(false);
+        testbed.stored.go.notify_waiters();
+        assert_eq!(testbed.received().await, ["2: a at 1"]);
+        assert_eq!(testbed.wait(LINGER).await, ["closed"]);
+        assert_eq!((testbed.ended("drained"), testbed.session.connected()), (1, false));
     });
 }
 
 #[test]
 fn an_answer_that_comes_while_the_session_closes_is_not_said() {
-    run(async |world| {
-        world.store("a", 1);
-        world.welcomed().await;
-        world.stored.is_slow.set(true);
-        world.ask(2, Request::Get(key("a")));
-        world.settle().await;
-        world.is_stuck.set(true);
+    run(async |testbed| {
+        testbed.store("a", 1);
+        testbed.welcomed().await;
+        testbed.stored.is_slow.set(true);
+        testbed.ask(2, Request::Get(key("a")));
+        testbed.settle().await;
+        testbed.is_stuck.set(true);
         let malformed = Fault::Form(ErrorCode::MalformedRequest, "a test".to_owned());
-        world.client.send(InboundMessage { id: 0, bytes: 1, request: Err(malformed) }).unwrap();
-        world.settle().await;
-        world.stored.is_slow.set(false);
-        world.stored.go.notify_waiters();
-        world.settle().await;
-        world.is_stuck.set(false);
-        world.go.notify_waiters();
-        assert_eq!(world.hear().await, ["0: failed: Form(MalformedRequest, \"a test\")", "closed"]);
+        testbed.client.send(InboundMessage { id: 0, bytes: 1, request: Err(malformed) }).unwrap();
+        testbed.settle().await;
+        testbed.stored.is_slow.set(false);
+        testbed.stored.go.notify_waiters();
+        testbed.settle().await;
+        testbed.is_stuck.set(false);
+        testbed.go.notify_waiters();
+        assert_eq!(testbed.received().await, ["0: failed: Form(MalformedRequest, \"a test\")", "closed"]);
     });
 }
 
 #[test]
 fn a_client_that_closes_gives_its_seat_and_its_watches_back() {
-    run(async |world| {
-        let World { client, coordinator, session, said, .. } = {
-            world.welcomed().await;
-            world.ask(2, watch("a"));
-            assert_eq!(world.hear().await, ["2: watching"]);
-            world
+    run(async |testbed| {
+        let Testbed { client, coordinator, session, said, .. } = {
+            testbed.welcomed().await;
+            testbed.ask(2, watch("a"));
+            assert_eq!(testbed.received().await, ["2: watching"]);
+            testbed
         };
         let watches = async || coordinator.send(coordinator::CountWatches).await.unwrap();
         assert_eq!(watches().await, 1);

@@ -30,7 +30,7 @@ impl NativeSession {
                         pushes.watch(id, &selectors);
                     }
                     session.look(context);
-                    session.speak(context);
+                    session.flush(context);
                     session.listen(context);
                 }
                 Err(fault) => session.answered(id, Answer::Failed(fault), context),
@@ -60,11 +60,11 @@ impl NativeSession {
         selectors: Vec<Selector>,
         context: &Context<Self>,
     ) -> impl actix::ActorFuture<Self, Output = Registered> + use<> {
-        let (coordinator, events) = (self.setup.neighbours.coordinator.clone(), context.address().recipient());
-        let seat = Some(self.number);
+        let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
+        let connection = Some(self.number);
         wrap_future(async move {
             let registering = selectors.into_iter().map(|selector| {
-                let watch = Watch { selector: selector.clone(), session: events.clone(), seat };
+                let watch = Watch { selector: selector.clone(), session: events.clone(), connection };
                 let asking = ask(&coordinator, watch, ASK_DEADLINE);
                 async move { (selector, asking.await.map(|watching| watching.map(|watching| watching.id))) }
             });
@@ -98,7 +98,7 @@ impl NativeSession {
     fn take_back(&self, watches: Vec<WatchId>) {
         for id in watches {
             // A coordinator that is gone has no watch to take back.
-            self.setup.neighbours.coordinator.do_send(Unwatch(id));
+            self.shared.deps.coordinator.do_send(Unwatch(id));
         }
     }
 
@@ -113,7 +113,7 @@ impl NativeSession {
         let read = self.conversation.pushes_mut().and_then(Pushes::next_read);
         match read {
             Some(Read::Keys(keys)) => {
-                let reader = self.setup.neighbours.get_many.clone();
+                let reader = self.shared.deps.get_many.clone();
                 let reading = async move { ask(&reader, GetMany { keys }, ASK_DEADLINE).await };
                 context.spawn(wrap_future(reading).map(|answer, session: &mut Self, context| {
                     let Some(pushes) = session.conversation.pushes_mut() else { return };
@@ -132,7 +132,7 @@ impl NativeSession {
     }
 
     fn look_at_prefix(&mut self, selector: Selector, context: &mut Context<Self>) {
-        let (store, limit) = (self.setup.neighbours.snapshot.clone(), self.setup.limits.keys);
+        let (store, limit) = (self.shared.deps.snapshot.clone(), self.shared.options.keys);
         let question = GetSnapshot { selector, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
         let reading = async move { ask(&store, question, ASK_DEADLINE).await };
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
@@ -165,8 +165,8 @@ impl NativeSession {
     /// Says what is new, unless there is more of it than the client may hear of.
     pub(super) fn after_news(&mut self, context: &mut Context<Self>) {
         if self.conversation.pushes().is_some_and(Pushes::overflowed) {
-            return self.end(Fault::TooManyKeys(self.setup.limits.keys), context);
+            return self.end(Fault::TooManyKeys(self.shared.options.keys), context);
         }
-        self.speak(context);
+        self.flush(context);
     }
 }

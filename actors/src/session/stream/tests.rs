@@ -12,7 +12,7 @@ use callboard_protocol::write_request::{Origin, RequestId, Source};
 use super::*;
 use crate::cache::ReadFailure;
 use crate::coordinator::connections::ListClients;
-use crate::coordinator::{CountWatches, Drain, Limits};
+use crate::coordinator::{Capacity, CountWatches, Drain};
 use crate::event_bus::{self, ConfigEvent, EventBus};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start};
@@ -23,7 +23,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const MAX_KEYS: usize = 3;
 const TIMELINE: Timeline = Timeline(1);
 
-struct World {
+struct Testbed {
     registry: Registry,
     metrics: Metrics,
     bus: Addr<EventBus>,
@@ -40,7 +40,7 @@ struct ClientStream {
 
 impl ClientStream {
     /// All that comes.
-    async fn hear(&mut self) -> Vec<String> {
+    async fn received(&mut self) -> Vec<String> {
         let mut heard = Vec::new();
         settle().await;
         while let Ok(frame) = self.frames.try_recv() {
@@ -106,7 +106,7 @@ fn page(revision: u64, states: &[(&str, u64)]) -> Feed {
     }
 }
 
-impl World {
+impl Testbed {
     /// A thread where so many streams may be held.
     async fn start(watches: usize) -> Self {
         let (registry, metrics) = (Registry::new(), Metrics::default());
@@ -114,7 +114,7 @@ impl World {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let from = bus.clone();
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
-            Coordinator::new(from.clone(), Limits { watches, session_watches: 0 }, NodeId("n1".into()))
+            Coordinator::new(from.clone(), Capacity { watches, session_watches: 0 }, NodeId("n1".into()))
         });
         let ((snapshot, snapshots), (get_feed, feed)) = (Desk::open(), Desk::open());
         let deps = Deps { coordinator, snapshot, feed: get_feed, metrics: metrics.push.clone() };
@@ -146,7 +146,7 @@ impl World {
     async fn opened(&mut self, room: usize, revision: u64, states: &[(&str, u64)]) -> ClientStream {
         let mut stream = self.open(room, None);
         self.snapshots.answer(|_| Ok(snapshot(revision, states))).await;
-        assert_eq!(stream.hear().await.first().unwrap(), "opened");
+        assert_eq!(stream.received().await.first().unwrap(), "opened");
         stream
     }
 
@@ -183,76 +183,76 @@ impl World {
 #[test]
 fn the_present_states_come_first_and_then_each_change() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.open(8, None);
-        let (asked, reply) = world.snapshots.next().await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(8, None);
+        let (asked, reply) = testbed.snapshots.next().await;
         assert_eq!(asked.limit, 3);
-        assert_eq!(world.watches().await, 1, "registered before it is read");
-        assert_eq!(stream.hear().await, ["opened"]);
+        assert_eq!(testbed.watches().await, 1, "registered before it is read");
+        assert_eq!(stream.received().await, ["opened"]);
         reply.send(Ok(snapshot(5, &[("b", 5), ("a", 3)]))).unwrap();
-        assert_eq!(stream.hear().await, ["a at 3", "b at 5"]);
-        world.publish(&[("c", 6)]).await;
-        world.publish(&[("a", 7)]).await;
-        assert_eq!(stream.hear().await, ["c at 6", "a at 7"]);
-        assert_eq!(world.metrics.push.sent.get(), 4);
-        let clients = world.clients().await;
+        assert_eq!(stream.received().await, ["a at 3", "b at 5"]);
+        testbed.publish(&[("c", 6)]).await;
+        testbed.publish(&[("a", 7)]).await;
+        assert_eq!(stream.received().await, ["c at 6", "a at 7"]);
+        assert_eq!(testbed.metrics.push.sent.get(), 4);
+        let clients = testbed.clients().await;
         assert_eq!(clients[0].prefixes, [("public".to_owned(), Some("g".to_owned()), String::new())]);
-        world.snapshots.none().await;
+        testbed.snapshots.none().await;
     });
 }
 
 #[test]
 fn a_change_that_is_told_while_the_states_are_read_comes_once_and_in_order() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.open(8, None);
-        let (_, reply) = world.snapshots.next().await;
-        world.publish(&[("a", 6)]).await;
-        world.publish(&[("c", 7)]).await;
-        assert_eq!(stream.hear().await, ["opened"]);
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(8, None);
+        let (_, reply) = testbed.snapshots.next().await;
+        testbed.publish(&[("a", 6)]).await;
+        testbed.publish(&[("c", 7)]).await;
+        assert_eq!(stream.received().await, ["opened"]);
         reply.send(Ok(snapshot(6, &[("a", 6), ("b", 5)]))).unwrap();
-        assert_eq!(stream.hear().await, ["b at 5", "a at 6", "c at 7"]);
-        world.publish(&[("c", 7)]).await;
-        assert_eq!(stream.hear().await, [""; 0], "it was told");
+        assert_eq!(stream.received().await, ["b at 5", "a at 6", "c at 7"]);
+        testbed.publish(&[("c", 7)]).await;
+        assert_eq!(stream.received().await, [""; 0], "it was told");
     });
 }
 
 #[test]
 fn a_write_of_several_keys_is_resumed_after_only_when_all_of_it_came() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 5, &[]).await;
-        world.publish(&[("a", 6), ("b", 6)]).await;
-        assert_eq!(stream.hear().await, ["a at 6, resume after 5", "b at 6"]);
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 5, &[]).await;
+        testbed.publish(&[("a", 6), ("b", 6)]).await;
+        assert_eq!(stream.received().await, ["a at 6, resume after 5", "b at 6"]);
     });
 }
 
 #[test]
 fn a_slow_connection_gets_only_the_newest_of_each_key() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(1, 1, &[]).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(1, 1, &[]).await;
         for version in 2..10 {
-            world.publish(&[("a", version)]).await;
+            testbed.publish(&[("a", version)]).await;
         }
-        world.publish(&[("b", 10)]).await;
-        world.publish(&[("a", 11)]).await;
+        testbed.publish(&[("b", 10)]).await;
+        testbed.publish(&[("a", 11)]).await;
         // One lies in the connection, and one waits for room in it.
-        assert_eq!(stream.hear().await, ["a at 2", "a at 3", "b at 10", "a at 11"]);
+        assert_eq!(stream.received().await, ["a at 2", "a at 3", "b at 10", "a at 11"]);
     });
 }
 
 #[test]
 fn a_connection_that_is_too_slow_for_so_many_keys_is_ended() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(1, 1, &[]).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(1, 1, &[]).await;
         for (data_id, version) in [("a", 2), ("b", 3), ("c", 4), ("d", 5), ("e", 6)] {
-            world.publish(&[(data_id, version)]).await;
+            testbed.publish(&[(data_id, version)]).await;
         }
         assert!(stream.session.connected(), "as many wait as may");
-        world.publish(&[("f", 7)]).await;
-        assert_eq!(stream.hear().await, ["a at 2"]);
+        testbed.publish(&[("f", 7)]).await;
+        assert_eq!(stream.received().await, ["a at 2"]);
         assert!(stream.is_over());
     });
 }
@@ -260,45 +260,45 @@ fn a_connection_that_is_too_slow_for_so_many_keys_is_ended() {
 #[test]
 fn a_connection_on_which_nothing_happens_is_told_that_it_lives() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 1, &[]).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 1, &[]).await;
         advance(HEARTBEAT - Duration::from_millis(1)).await;
-        assert_eq!(stream.hear().await, [""; 0]);
+        assert_eq!(stream.received().await, [""; 0]);
         advance(Duration::from_millis(1)).await;
-        assert_eq!(stream.hear().await, ["heartbeat"]);
+        assert_eq!(stream.received().await, ["heartbeat"]);
         advance(HEARTBEAT).await;
-        assert_eq!(stream.hear().await, ["heartbeat"]);
+        assert_eq!(stream.received().await, ["heartbeat"]);
     });
 }
 
 #[test]
 fn heartbeats_do_not_queue_behind_what_waits_for_room() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.open(1, None);
-        world.snapshots.answer(|_| Ok(snapshot(3, &[("a", 2), ("b", 3)]))).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(1, None);
+        testbed.snapshots.answer(|_| Ok(snapshot(3, &[("a", 2), ("b", 3)]))).await;
         for _ in 0..3 {
             advance(HEARTBEAT).await;
         }
-        assert_eq!(stream.hear().await, ["opened", "a at 2", "b at 3"]);
+        assert_eq!(stream.received().await, ["opened", "a at 2", "b at 3"]);
     });
 }
 
 #[test]
 fn a_client_that_resumes_gets_only_what_came_after() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.open(8, Some(4));
-        let asked = world.feed.answer(|_| Ok(Feed { complete: false, ..page(9, &[("a", 5), ("b", 7)]) })).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(8, Some(4));
+        let asked = testbed.feed.answer(|_| Ok(Feed { complete: false, ..page(9, &[("a", 5), ("b", 7)]) })).await;
         assert_eq!(asked.after, Version(4));
         assert_eq!(asked.selector, Some(Selector::prefix("public", Some("g"), "").unwrap()));
-        assert_eq!(stream.hear().await, ["opened", "a at 5", "b at 7"], "a page is told before the next one comes");
-        world.publish(&[("d", 10)]).await;
-        assert_eq!(stream.hear().await, [""; 0]);
-        world.read(7, page(9, &[("c", 9)])).await;
-        assert_eq!(stream.hear().await, ["c at 9", "d at 10"]);
-        world.snapshots.none().await;
-        world.feed.none().await;
+        assert_eq!(stream.received().await, ["opened", "a at 5", "b at 7"], "a page is told before the next one comes");
+        testbed.publish(&[("d", 10)]).await;
+        assert_eq!(stream.received().await, [""; 0]);
+        testbed.read(7, page(9, &[("c", 9)])).await;
+        assert_eq!(stream.received().await, ["c at 9", "d at 10"]);
+        testbed.snapshots.none().await;
+        testbed.feed.none().await;
     });
 }
 
@@ -306,14 +306,14 @@ fn a_client_that_resumes_gets_only_what_came_after() {
 fn a_client_whose_point_lies_too_far_back_or_ahead_begins_anew() {
     for foreign in [Feed { floor: Version(5), ..page(9, &[]) }, page(3, &[])] {
         run(async || {
-            let mut world = World::start(10).await;
-            let mut stream = world.open(8, Some(4));
-            world.read(4, foreign).await;
-            assert_eq!(stream.hear().await, ["opened", "reset"]);
-            world.snapshots.answer(|_| Ok(snapshot(9, &[("a", 2)]))).await;
-            assert_eq!(stream.hear().await, ["a at 2"]);
-            world.publish(&[("a", 10)]).await;
-            assert_eq!(stream.hear().await, ["a at 10"]);
+            let mut testbed = Testbed::start(10).await;
+            let mut stream = testbed.open(8, Some(4));
+            testbed.read(4, foreign).await;
+            assert_eq!(stream.received().await, ["opened", "reset"]);
+            testbed.snapshots.answer(|_| Ok(snapshot(9, &[("a", 2)]))).await;
+            assert_eq!(stream.received().await, ["a at 2"]);
+            testbed.publish(&[("a", 10)]).await;
+            assert_eq!(stream.received().await, ["a at 10"]);
         });
     }
 }
@@ -321,37 +321,37 @@ fn a_client_whose_point_lies_too_far_back_or_ahead_begins_anew() {
 #[test]
 fn a_database_that_lost_commits_resets_the_client() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 5, &[("a", 5)]).await;
-        world.tell(ConfigEvent::Recheck);
-        world.read(5, page(5, &[])).await;
-        assert_eq!(stream.hear().await, [""; 0], "nothing was lost");
-        world.tell(ConfigEvent::Recheck);
-        world.read(5, Feed { timeline: Timeline(2), ..page(9, &[("a", 7)]) }).await;
-        assert_eq!(stream.hear().await, ["reset"]);
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 5, &[("a", 5)]).await;
+        testbed.tell(ConfigEvent::Recheck);
+        testbed.read(5, page(5, &[])).await;
+        assert_eq!(stream.received().await, [""; 0], "nothing was lost");
+        testbed.tell(ConfigEvent::Recheck);
+        testbed.read(5, Feed { timeline: Timeline(2), ..page(9, &[("a", 7)]) }).await;
+        assert_eq!(stream.received().await, ["reset"]);
         let anew = Snapshot { timeline: Timeline(2), ..snapshot(9, &[("a", 4)]) };
-        world.snapshots.answer(|_| Ok(anew)).await;
-        assert_eq!(stream.hear().await, ["a at 4"], "what is there, although it is older");
+        testbed.snapshots.answer(|_| Ok(anew)).await;
+        assert_eq!(stream.received().await, ["a at 4"], "what is there, although it is older");
     });
 }
 
 #[test]
 fn what_the_event_bus_dropped_is_read() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 1, &[]).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 1, &[]).await;
         // More than the bus keeps for a subscriber, before that has a turn.
         for version in 2..=3_000 {
-            world.tell(ConfigEvent::Changed(Arc::from([made("a", version)])));
+            testbed.tell(ConfigEvent::Changed(Arc::from([made("a", version)])));
         }
         settle().await;
-        assert!(world.metrics.push.lagged.get() > 0);
+        assert!(testbed.metrics.push.lagged.get() > 0);
         advance(Duration::from_millis(2)).await;
-        let before = stream.hear().await;
-        let (asked, reply) = world.feed.next().await;
+        let before = stream.received().await;
+        let (asked, reply) = testbed.feed.next().await;
         assert!(asked.after < Version(3_000) && !before.contains(&"a at 3000".to_owned()), "{asked:?}");
         reply.send(Ok(page(3_000, &[("a", 3_000)]))).unwrap();
-        let heard = stream.hear().await;
+        let heard = stream.received().await;
         assert_eq!(heard.last().unwrap(), "a at 3000", "{heard:?}");
     });
 }
@@ -359,45 +359,45 @@ fn what_the_event_bus_dropped_is_read() {
 #[test]
 fn a_store_that_is_away_is_asked_again() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.open(8, None);
-        world.snapshots.answer(|_| Err(ReadFailure::TimedOut)).await;
-        world.snapshots.none().await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(8, None);
+        testbed.snapshots.answer(|_| Err(ReadFailure::TimedOut)).await;
+        testbed.snapshots.none().await;
         advance(RETRY).await;
-        world.snapshots.answer(|_| Ok(snapshot(5, &[("a", 5)]))).await;
-        assert_eq!(stream.hear().await, ["opened", "a at 5"]);
-        world.tell(ConfigEvent::Recheck);
-        world.feed.answer(|_| Err(ReadFailure::TimedOut)).await;
-        world.feed.none().await;
+        testbed.snapshots.answer(|_| Ok(snapshot(5, &[("a", 5)]))).await;
+        assert_eq!(stream.received().await, ["opened", "a at 5"]);
+        testbed.tell(ConfigEvent::Recheck);
+        testbed.feed.answer(|_| Err(ReadFailure::TimedOut)).await;
+        testbed.feed.none().await;
         advance(RETRY).await;
-        world.read(5, page(6, &[("a", 6)])).await;
-        assert_eq!(stream.hear().await, ["a at 6"]);
+        testbed.read(5, page(6, &[("a", 6)])).await;
+        assert_eq!(stream.received().await, ["a at 6"]);
     });
 }
 
 #[test]
 fn a_stream_for_which_there_is_no_room_is_refused() {
     run(async || {
-        let mut world = World::start(1).await;
+        let mut testbed = Testbed::start(1).await;
         let (session, _told) = Witness::start();
         let selector = Selector::of_key(&key("a"));
-        query(&world.deps.coordinator, Watch { selector, session, seat: None }).await.unwrap();
-        let mut stream = world.open(8, None);
-        assert_eq!(stream.hear().await, ["refused: Full"]);
+        query(&testbed.deps.coordinator, Watch { selector, session, connection: None }).await.unwrap();
+        let mut stream = testbed.open(8, None);
+        assert_eq!(stream.received().await, ["refused: Full"]);
         assert!(stream.is_over());
-        assert_eq!((world.clients().await, world.watches().await), (Vec::new(), 1));
-        world.snapshots.none().await;
+        assert_eq!((testbed.clients().await, testbed.watches().await), (Vec::new(), 1));
+        testbed.snapshots.none().await;
     });
 }
 
 #[test]
 fn a_stream_of_more_keys_than_may_be_is_refused() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.open(8, None);
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(8, None);
         let some = Snapshot { complete: false, ..snapshot(5, &[("a", 1), ("b", 2), ("c", 3)]) };
-        world.snapshots.answer(|_| Ok(some)).await;
-        assert_eq!(stream.hear().await, ["opened", "refused: Full"]);
+        testbed.snapshots.answer(|_| Ok(some)).await;
+        assert_eq!(stream.received().await, ["opened", "refused: Full"]);
         assert!(stream.is_over());
     });
 }
@@ -405,13 +405,13 @@ fn a_stream_of_more_keys_than_may_be_is_refused() {
 #[test]
 fn a_node_that_stops_ends_its_streams_and_refuses_others() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 1, &[]).await;
-        assert_eq!(query(&world.deps.coordinator, Drain(Arc::from([]))).await, 1);
-        assert_eq!(stream.hear().await, [""; 0]);
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 1, &[]).await;
+        assert_eq!(query(&testbed.deps.coordinator, Drain(Arc::from([]))).await, 1);
+        assert_eq!(stream.received().await, [""; 0]);
         assert!(stream.is_over());
-        let mut late = world.open(8, None);
-        assert_eq!(late.hear().await, ["refused: Stopping"]);
+        let mut late = testbed.open(8, None);
+        assert_eq!(late.received().await, ["refused: Stopping"]);
         assert!(late.is_over());
     });
 }
@@ -419,39 +419,39 @@ fn a_node_that_stops_ends_its_streams_and_refuses_others() {
 #[test]
 fn a_connection_that_is_gone_ends_the_stream_and_its_watch() {
     run(async || {
-        let mut world = World::start(10).await;
-        let ClientStream { session, frames } = world.opened(8, 1, &[]).await;
-        assert_eq!((world.clients().await.len(), world.watches().await, world.held()), (1, 1, 1));
+        let mut testbed = Testbed::start(10).await;
+        let ClientStream { session, frames } = testbed.opened(8, 1, &[]).await;
+        assert_eq!((testbed.clients().await.len(), testbed.watches().await, testbed.held()), (1, 1, 1));
         drop(frames);
         settle().await;
         assert!(!session.connected());
-        assert_eq!((world.clients().await.len(), world.watches().await, world.held()), (0, 0, 0));
+        assert_eq!((testbed.clients().await.len(), testbed.watches().await, testbed.held()), (0, 0, 0));
     });
 }
 
 #[test]
 fn a_coordinator_that_was_rebuilt_is_told_again_and_what_it_missed_is_read() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 5, &[("a", 5)]).await;
-        rebuild(&world.deps.coordinator).await;
-        let (asked, reply) = world.feed.next().await;
-        assert_eq!((asked.after, world.watches().await), (Version(5), 1));
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 5, &[("a", 5)]).await;
+        rebuild(&testbed.deps.coordinator).await;
+        let (asked, reply) = testbed.feed.next().await;
+        assert_eq!((asked.after, testbed.watches().await), (Version(5), 1));
         reply.send(Ok(page(6, &[("a", 6)]))).unwrap();
-        assert_eq!(stream.hear().await, ["a at 6"], "it was opened before");
-        assert_eq!(world.clients().await.len(), 1);
+        assert_eq!(stream.received().await, ["a at 6"], "it was opened before");
+        assert_eq!(testbed.clients().await.len(), 1);
     });
 }
 
 #[test]
 fn a_session_that_was_rebuilt_goes_on_where_the_one_before_stopped() {
     run(async || {
-        let mut world = World::start(10).await;
-        let mut stream = world.opened(8, 5, &[("a", 5)]).await;
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.opened(8, 5, &[("a", 5)]).await;
         rebuild(&stream.session).await;
-        world.read(5, page(6, &[("a", 6)])).await;
-        assert_eq!(stream.hear().await, ["opened", "a at 6"]);
-        assert_eq!((world.watches().await, world.held()), (1, 1));
-        world.snapshots.none().await;
+        testbed.read(5, page(6, &[("a", 6)])).await;
+        assert_eq!(stream.received().await, ["opened", "a at 6"]);
+        assert_eq!((testbed.watches().await, testbed.held()), (1, 1));
+        testbed.snapshots.none().await;
     });
 }

@@ -17,7 +17,7 @@ use sea_orm::{FromQueryResult, Iden as _, Value};
 use super::super::dialect::{self, Backend, Sql, names};
 use super::super::error::Fault;
 use super::super::rows;
-use super::super::schema::{Column, FACTS, KEY};
+use super::super::schema::{ATTRIBUTES, Column, KEY};
 use super::super::transaction::Transaction;
 use super::{CHANGE_COLUMNS, ConfigRow, JUDGED, MemberRow, PublisherRow, STATE_COLUMNS, change_values, result_of};
 
@@ -27,7 +27,7 @@ const STATE_SOURCES: [(Column, Column); 2] = [(Column::Version, Column::Rev), (C
 /// The meta row with each member, and the rows of keys: one text and one plan, whatever their number. A condition with
 /// each key in it takes longer to plan than to run.
 static READ: LazyLock<String> = LazyLock::new(|| {
-    let of_config: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(FACTS).collect();
+    let of_config: Vec<Column> = KEY.into_iter().chain(JUDGED).chain(ATTRIBUTES).collect();
     let absent = |column: &Column| format!("NULL::{} AS {}", Kind::of(*column).name(), column.unquoted());
     let present = |column: &Column| format!("c.{}", column.unquoted());
     format!(
@@ -111,7 +111,7 @@ impl Kind {
 
 /// What is sent of a change; after it goes a mark whether its state is the newest of its key.
 fn columns() -> Vec<Column> {
-    KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).chain([Column::Deleted]).collect()
+    KEY.into_iter().chain(CHANGE_COLUMNS).chain(ATTRIBUTES).chain([Column::Deleted]).collect()
 }
 
 fn of_changes() -> String {
@@ -129,8 +129,8 @@ fn of_changes() -> String {
         };
         columns.iter().map(source).collect::<Vec<_>>().join(", ")
     };
-    let change: Vec<Column> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(FACTS).collect();
-    let others: Vec<Column> = STATE_COLUMNS.into_iter().chain(FACTS).collect();
+    let change: Vec<Column> = KEY.into_iter().chain(CHANGE_COLUMNS).chain(ATTRIBUTES).collect();
+    let others: Vec<Column> = STATE_COLUMNS.into_iter().chain(ATTRIBUTES).collect();
     let state: Vec<Column> = KEY.into_iter().chain(others.iter().copied()).collect();
     format!(
         "sent AS (SELECT * FROM UNNEST({arrays}, ${newest}::bool[]) AS s ({sent}, is_newest)), \

@@ -15,11 +15,11 @@ use callboard_protocol::write_request::{
     Condition, Effect, Expected, MAX_NOTE, MAX_ORIGIN_TEXT, MAX_REQUEST_ID, Origin, Refusal, WriteOutcome, WriteRequest,
 };
 
-use super::ground::{
-    Ground, Kind, NOON, content, done, key, options, origin, put, put_edited, put_if, remove, request, unit, unit_as,
+use super::on_every_database;
+use super::testbed::{
+    Kind, NOON, Testbed, content, done, key, options, origin, put, put_edited, put_if, remove, request, unit, unit_as,
     written,
 };
-use super::on_every_database;
 use crate::store::{CommitRequest, open};
 
 on_every_database!(
@@ -39,7 +39,7 @@ on_every_database!(
     nothing_is_written_for_an_empty_batch,
 );
 
-async fn contents_come_back_byte_for_byte(ground: Arc<Ground>) {
+async fn contents_come_back_byte_for_byte(testbed: Arc<Testbed>) {
     let longest: String = ('!'..='~').cycle().take(MAX_CONTENT).collect();
     for (name, text) in [
         ("nul", "a\0b"),
@@ -49,18 +49,18 @@ async fn contents_come_back_byte_for_byte(ground: Arc<Ground>) {
         ("quotes", r#"'";--\ \' %_ ${x} ?"#),
         ("longest", &longest),
     ] {
-        let version = ground.publish(&key(name), text).await;
-        let state = ground.state(&key(name)).await;
+        let version = testbed.publish(&key(name), text).await;
+        let state = testbed.state(&key(name)).await;
         assert!(state.formal == Some(content(text)), "{name} differs");
         assert_eq!((state.version, state.created_at, state.modified_at), (version, NOON, NOON));
-        let entry = ground.reader.history_entry(&key(name), version).await.unwrap().unwrap();
+        let entry = testbed.reader.history_entry(&key(name), version).await.unwrap().unwrap();
         assert!(entry.content == Some(content(text)), "{name} differs in the history");
         assert_eq!(entry.size, text.len() as u64);
         assert_eq!(entry.origin, origin());
     }
 }
 
-async fn the_longest_texts_fit(ground: Arc<Ground>) {
+async fn the_longest_texts_fit(testbed: Arc<Testbed>) {
     let wide = |length: usize| "😀".repeat(length);
     let name = |length: usize| "n".repeat(length);
     let key = ConfigKey::new(&name(MAX_NAMESPACE), &name(MAX_GROUP), &name(MAX_DATA_ID)).unwrap();
@@ -84,33 +84,33 @@ async fn the_longest_texts_fit(ground: Arc<Ground>) {
     };
     let long = long.checked().unwrap();
     let plain = unit_as(&name(MAX_REQUEST_ID), vec![put_edited(&key, "x", edit.clone())]);
-    ground.commit(vec![Arc::new(WriteRequest { origin: long.clone(), ..WriteRequest::clone(&plain) })]).await;
+    testbed.commit(vec![Arc::new(WriteRequest { origin: long.clone(), ..WriteRequest::clone(&plain) })]).await;
     let metadata = edit.applied_to(&callboard_protocol::config::Metadata::default(), false);
-    assert_eq!(ground.state(&key).await.metadata, metadata);
-    let entry = ground.reader.history(&key, None, 1).await.unwrap().remove(0);
+    assert_eq!(testbed.state(&key).await.metadata, metadata);
+    let entry = testbed.reader.history(&key, None, 1).await.unwrap().remove(0);
     assert_eq!((entry.metadata, entry.origin, entry.request_id), (metadata, long, plain.request_id.clone()));
 }
 
-async fn keys_are_case_sensitive(ground: Arc<Ground>) {
+async fn keys_are_case_sensitive(testbed: Arc<Testbed>) {
     let names = ["a.b", "A.B", "A.b", "a-b", "a_b", "a:b", "a.b.c", "Z", "z", "0"];
     for (index, name) in names.iter().enumerate() {
-        assert_eq!(ground.publish(&key(name), name).await, Version(index as u64 + 1));
+        assert_eq!(testbed.publish(&key(name), name).await, Version(index as u64 + 1));
     }
     let mut keys: Vec<ConfigKey> = names.iter().map(|name| key(name)).collect();
-    for state in &ground.reader.fill(&keys).await.unwrap().states {
+    for state in &testbed.reader.fill(&keys).await.unwrap().states {
         assert_eq!(state.formal, Some(content(state.key.data_id())));
     }
     keys.sort();
     let filter = crate::store::ListFilter { namespace: "public".to_owned(), ..Default::default() };
-    let listed = ground.reader.list(&filter, None, 100).await.unwrap();
+    let listed = testbed.reader.list(&filter, None, 100).await.unwrap();
     assert_eq!(listed.into_iter().map(|summary| summary.key).collect::<Vec<_>>(), keys);
 }
 
-async fn a_refused_unit_leaves_nothing_and_the_others_go_on(ground: Arc<Ground>) {
+async fn a_refused_unit_leaves_nothing_and_the_others_go_on(testbed: Arc<Testbed>) {
     let (a, b, c) = (key("a"), key("b"), key("c"));
-    let first = ground.publish(&b, "old").await;
+    let first = testbed.publish(&b, "old").await;
     let stale = Condition::Matches(vec![Expected::Version(Version(99))]);
-    let writes = ground
+    let writes = testbed
         .commit(vec![
             unit(vec![put(&a, "1")]),
             unit(vec![put(&c, "never"), put_if(&b, "never", stale)]),
@@ -123,13 +123,13 @@ async fn a_refused_unit_leaves_nothing_and_the_others_go_on(ground: Arc<Ground>)
     assert_eq!(writes.outcomes[1], WriteOutcome::Refused(conflict));
     assert_eq!(done(&writes.outcomes[2])[0].version, Version(3));
     assert_eq!(writes.outcomes[3], WriteOutcome::Refused(Refusal::NotFound { key: key("missing") }));
-    let filled = ground.reader.fill(&[a, b, c]).await.unwrap();
+    let filled = testbed.reader.fill(&[a, b, c]).await.unwrap();
     let contents: Vec<_> = filled.states.iter().map(|state| state.formal.clone()).collect();
     assert_eq!(contents, [Some(content("1")), Some(content("new")), None]);
     assert_eq!(filled.revision, Version(3));
 }
 
-async fn the_same_key_twice_in_a_batch_is_ordered(ground: Arc<Ground>) {
+async fn the_same_key_twice_in_a_batch_is_ordered(testbed: Arc<Testbed>) {
     let a = key("a");
     let batch = vec![
         unit(vec![put_if(&a, "1", Condition::Absent)]),
@@ -138,87 +138,87 @@ async fn the_same_key_twice_in_a_batch_is_ordered(ground: Arc<Ground>) {
         unit(vec![remove(&a)]),
         unit(vec![put(&a, "5")]),
     ];
-    let writes = ground.commit(batch).await;
+    let writes = testbed.commit(batch).await;
     assert!(matches!(writes.outcomes[2], WriteOutcome::Refused(Refusal::Conflict { version: Version(2), .. })));
-    let state = ground.state(&a).await;
+    let state = testbed.state(&a).await;
     assert_eq!((state.version, state.formal.clone()), (Version(4), Some(content("5"))));
-    let history = ground.reader.history(&a, None, 10).await.unwrap();
+    let history = testbed.reader.history(&a, None, 10).await.unwrap();
     let seen: Vec<_> = history.iter().map(|entry| (entry.version.0, entry.operation)).collect();
     let expected = [(4, Operation::Create), (3, Operation::Remove), (2, Operation::Update), (1, Operation::Create)];
     assert_eq!(seen, expected);
 }
 
-async fn a_repeated_request_is_answered_as_the_first_time(ground: Arc<Ground>) {
+async fn a_repeated_request_is_answered_as_the_first_time(testbed: Arc<Testbed>) {
     let a = key("a");
-    let first = ground.commit(vec![unit_as("once", vec![put(&a, "1")])]).await;
-    ground.publish(&a, "2").await;
-    let commits = ground.commits_of_nothing().await;
-    let again = ground.commit(vec![unit_as("once", vec![put(&a, "1")]), unit_as("once", vec![put(&a, "x")])]).await;
+    let first = testbed.commit(vec![unit_as("once", vec![put(&a, "1")])]).await;
+    testbed.publish(&a, "2").await;
+    let commits = testbed.commits_of_nothing().await;
+    let again = testbed.commit(vec![unit_as("once", vec![put(&a, "1")]), unit_as("once", vec![put(&a, "x")])]).await;
     // What it tells of as done is durable: where it need not be yet, it is made so.
-    assert_eq!(ground.commits_of_nothing().await - commits, i64::from(ground.kind == Kind::MySql));
+    assert_eq!(testbed.commits_of_nothing().await - commits, i64::from(testbed.kind == Kind::MySql));
     let replayed = WriteOutcome::Done { items: done(&first.outcomes[0]).to_vec(), replayed: true };
     assert_eq!(again.outcomes[0], replayed);
     assert!(matches!(again.outcomes[1], WriteOutcome::Refused(Refusal::RequestIdReused { .. })));
     assert!(again.is_empty());
-    assert_eq!(ground.state(&a).await.formal, Some(content("2")));
-    let twice = ground.commit(vec![unit_as("two", vec![put(&a, "3")]), unit_as("two", vec![put(&a, "3")])]).await;
+    assert_eq!(testbed.state(&a).await.formal, Some(content("2")));
+    let twice = testbed.commit(vec![unit_as("two", vec![put(&a, "3")]), unit_as("two", vec![put(&a, "3")])]).await;
     assert!(matches!(twice.outcomes[1], WriteOutcome::Done { replayed: true, .. }));
-    assert_eq!(ground.revision().await, Version(3));
+    assert_eq!(testbed.revision().await, Version(3));
 }
 
-async fn identical_content_makes_no_version_and_no_history(ground: Arc<Ground>) {
+async fn identical_content_makes_no_version_and_no_history(testbed: Arc<Testbed>) {
     let a = key("a");
-    let version = ground.publish(&a, "same").await;
-    let writes = ground.commit(vec![unit_as("same-again", vec![put(&a, "same")])]).await;
+    let version = testbed.publish(&a, "same").await;
+    let writes = testbed.commit(vec![unit_as("same-again", vec![put(&a, "same")])]).await;
     let outcome = done(&writes.outcomes[0])[0];
     assert_eq!((outcome.version, outcome.effect), (version, Effect::Unchanged));
-    assert_eq!(ground.revision().await, version);
-    assert_eq!(ground.reader.history(&a, None, 10).await.unwrap().len(), 1);
-    let landed = ground.reader.look(&[super::ground::request_id("same-again")]).await.unwrap();
+    assert_eq!(testbed.revision().await, version);
+    assert_eq!(testbed.reader.history(&a, None, 10).await.unwrap().len(), 1);
+    let landed = testbed.reader.look(&[super::testbed::request_id("same-again")]).await.unwrap();
     assert_eq!((landed.units.len(), landed.states.len()), (1, 0));
 }
 
-async fn metadata_alone_makes_a_version(ground: Arc<Ground>) {
+async fn metadata_alone_makes_a_version(testbed: Arc<Testbed>) {
     let a = key("a");
-    let before = ground.publish(&a, "same").await;
+    let before = testbed.publish(&a, "same").await;
     let edit = MetadataEdit { description: Some("new".to_owned()), ..MetadataEdit::default() };
-    let writes = ground.commit(vec![unit(vec![put_edited(&a, "same", edit)])]).await;
+    let writes = testbed.commit(vec![unit(vec![put_edited(&a, "same", edit)])]).await;
     assert_eq!(done(&writes.outcomes[0])[0].version, before.next());
-    let state = ground.state(&a).await;
+    let state = testbed.state(&a).await;
     assert_eq!(state.metadata.description.as_deref(), Some("new"));
     assert_eq!((state.version, state.formal.clone()), (before.next(), Some(content("same"))));
 }
 
-async fn versions_rise_over_removal_and_recreation(ground: Arc<Ground>) {
+async fn versions_rise_over_removal_and_recreation(testbed: Arc<Testbed>) {
     let a = key("a");
-    ground.publish(&a, "1").await;
-    let writes = ground.commit(vec![unit(vec![remove(&a)])]).await;
+    testbed.publish(&a, "1").await;
+    let writes = testbed.commit(vec![unit(vec![remove(&a)])]).await;
     assert_eq!(done(&writes.outcomes[0])[0].effect, Effect::Removed);
-    let gone = ground.state(&a).await;
+    let gone = testbed.state(&a).await;
     assert!(gone.is_absent());
     assert_eq!(gone.version, Version(2));
-    assert_eq!(ground.publish(&a, "1").await, Version(3));
-    assert_eq!(ground.state(&a).await.version, Version(3));
+    assert_eq!(testbed.publish(&a, "1").await, Version(3));
+    assert_eq!(testbed.state(&a).await.version, Version(3));
 }
 
-async fn a_unit_of_many_keys_takes_one_revision(ground: Arc<Ground>) {
+async fn a_unit_of_many_keys_takes_one_revision(testbed: Arc<Testbed>) {
     let keys: Vec<ConfigKey> = (0..300).map(|index| key(&format!("k{index:03}"))).collect();
-    let writes = ground.commit(vec![unit(keys.iter().map(|key| put(key, key.data_id())).collect())]).await;
+    let writes = testbed.commit(vec![unit(keys.iter().map(|key| put(key, key.data_id())).collect())]).await;
     assert_eq!(writes.revision, Version(1));
-    let filled = ground.reader.fill(&keys).await.unwrap();
+    let filled = testbed.reader.fill(&keys).await.unwrap();
     assert!(filled.states.iter().all(|state| state.version == Version(1) && !state.is_absent()));
     assert_eq!(filled.states.iter().map(|state| state.key.clone()).collect::<Vec<_>>(), keys);
 }
 
-async fn another_timeline_writes_nothing(ground: Arc<Ground>) {
+async fn another_timeline_writes_nothing(testbed: Arc<Testbed>) {
     let commit = CommitRequest { timeline: Timeline(7), ..request(vec![unit(vec![put(&key("a"), "1")])]) };
-    assert_eq!(ground.writer.commit(commit).await.unwrap(), Decision::TimelineChanged(Timeline(1)));
-    assert_eq!(ground.revision().await, Version::ZERO);
+    assert_eq!(testbed.writer.commit(commit).await.unwrap(), Decision::TimelineChanged(Timeline(1)));
+    assert_eq!(testbed.revision().await, Version::ZERO);
 }
 
-async fn committers_side_by_side_leave_no_gap(ground: Arc<Ground>) {
+async fn committers_side_by_side_leave_no_gap(testbed: Arc<Testbed>) {
     const EACH: u64 = 40;
-    let (other, _) = open(options(&ground.url)).await.unwrap();
+    let (other, _) = open(options(&testbed.url)).await.unwrap();
     let publisher = |writer: crate::store::Writer, name: &'static str| {
         tokio::spawn(async move {
             let mut versions = Vec::new();
@@ -233,30 +233,30 @@ async fn committers_side_by_side_leave_no_gap(ground: Arc<Ground>) {
             versions
         })
     };
-    let (left, right) = (publisher(ground.writer.clone(), "left"), publisher(other.clone(), "right"));
+    let (left, right) = (publisher(testbed.writer.clone(), "left"), publisher(other.clone(), "right"));
     let mut versions = left.await.unwrap();
     versions.extend(right.await.unwrap());
     versions.sort();
     assert_eq!(versions, (1..=4 * EACH).map(Version).collect::<Vec<_>>());
-    assert_eq!(ground.revision().await, Version(4 * EACH));
+    assert_eq!(testbed.revision().await, Version(4 * EACH));
     other.close().await;
 }
 
-async fn an_abandoned_commit_leaves_the_connection_usable(ground: Arc<Ground>) {
+async fn an_abandoned_commit_leaves_the_connection_usable(testbed: Arc<Testbed>) {
     for turn in 0..60_u64 {
         let units = (0..20).map(|index| unit(vec![put(&key(&format!("k{index}")), &turn.to_string())])).collect();
         // Abandoned at another point each time; whether it got as far as the commit does not matter here.
         let patience = Duration::from_micros(50 * turn);
-        if let Ok(outcome) = tokio::time::timeout(patience, ground.writer.commit(request(units))).await {
+        if let Ok(outcome) = tokio::time::timeout(patience, testbed.writer.commit(request(units))).await {
             outcome.unwrap();
         }
     }
     // Under the lock: a commit that was abandoned while it ran may still come to its end.
-    let before = ground.writer.look_locked(&[]).await.unwrap().revision;
-    assert_eq!(ground.publish(&key("last"), "1").await, before.next());
+    let before = testbed.writer.look_locked(&[]).await.unwrap().revision;
+    assert_eq!(testbed.publish(&key("last"), "1").await, before.next());
     assert_eq!(before.0 % 20, 0, "a batch is written as a whole or not at all");
 }
 
-async fn nothing_is_written_for_an_empty_batch(ground: Arc<Ground>) {
-    assert!(ground.commit(Vec::new()).await.is_empty());
+async fn nothing_is_written_for_an_empty_batch(testbed: Arc<Testbed>) {
+    assert!(testbed.commit(Vec::new()).await.is_empty());
 }

@@ -7,9 +7,9 @@ use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::Version;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeRow, Timeline};
 
-use super::ground::{Ground, Kind, acked, key, put, request_id, unit, unit_as, written};
 use super::members::{join, life, member, node};
 use super::on_every_database;
+use super::testbed::{Kind, Testbed, acked, key, put, request_id, unit, unit_as, written};
 use crate::store::CommitRequest;
 use crate::store::batch;
 
@@ -36,84 +36,84 @@ fn commit_of(name: &str, acks: Vec<Ack>) -> CommitRequest {
     CommitRequest { standing: Standing::Member(node(name)), ..acked(units, acks) }
 }
 
-async fn a_renewal_moves_the_number_of_its_own_life_only(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", "one").await;
-    assert!(ground.writer.renew(&node("one"), one).await.unwrap());
-    assert!(!ground.writer.renew(&node("one"), life()).await.unwrap());
-    assert!(!ground.writer.renew(&node("two"), one).await.unwrap());
-    let seen = ground.writer.for_leases().observe().await.unwrap();
+async fn a_renewal_moves_the_number_of_its_own_life_only(testbed: Arc<Testbed>) {
+    let (one, _) = join(&testbed, "one", "one").await;
+    assert!(testbed.writer.renew(&node("one"), one).await.unwrap());
+    assert!(!testbed.writer.renew(&node("one"), life()).await.unwrap());
+    assert!(!testbed.writer.renew(&node("two"), one).await.unwrap());
+    let seen = testbed.writer.for_leases().observe().await.unwrap();
     assert_eq!((seen.rows.len(), seen.rows[0].renew_seq, seen.rows[0].revoked), (1, 2, false));
     assert_eq!((seen.revision, seen.timeline), (Version::ZERO, Timeline(1)));
     assert_eq!(seen.rows[0].address, "127.0.0.1:8851");
 }
 
-async fn a_revoked_row_is_never_renewed_again(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", "one").await;
-    assert!(!ground.writer.revoke(&node("one"), life()).await.unwrap());
+async fn a_revoked_row_is_never_renewed_again(testbed: Arc<Testbed>) {
+    let (one, _) = join(&testbed, "one", "one").await;
+    assert!(!testbed.writer.revoke(&node("one"), life()).await.unwrap());
     for _ in 0..2 {
-        assert!(ground.writer.revoke(&node("one"), one).await.unwrap());
-        assert!(!ground.writer.renew(&node("one"), one).await.unwrap());
+        assert!(testbed.writer.revoke(&node("one"), one).await.unwrap());
+        assert!(!testbed.writer.renew(&node("one"), one).await.unwrap());
     }
-    assert!(ground.writer.observe().await.unwrap().rows[0].revoked);
+    assert!(testbed.writer.observe().await.unwrap().rows[0].revoked);
     // It still counts until it is given back: its cache may still answer.
-    let decision = ground.writer.commit(commit_of("one", vec![])).await.unwrap();
+    let decision = testbed.writer.commit(commit_of("one", vec![])).await.unwrap();
     let row = NodeRow { node: node("one"), incarnation: one, ack_floor: AckNo(0) };
     assert_eq!(decision, Decision::NeedAcks(vec![row]));
 }
 
-async fn a_fence_takes_a_row_that_stood_still_and_no_other(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", "one").await;
-    ground.writer.renew(&node("one"), one).await.unwrap();
-    assert!(!ground.writer.fence(&node("one"), one, 1).await.unwrap(), "it was renewed");
-    assert!(!ground.writer.fence(&node("one"), life(), 2).await.unwrap(), "another life");
-    assert!(ground.writer.fence(&node("one"), one, 2).await.unwrap());
-    assert!(!ground.writer.renew(&node("one"), one).await.unwrap(), "fenced");
-    assert!(ground.writer.observe().await.unwrap().rows.is_empty());
+async fn a_fence_takes_a_row_that_stood_still_and_no_other(testbed: Arc<Testbed>) {
+    let (one, _) = join(&testbed, "one", "one").await;
+    testbed.writer.renew(&node("one"), one).await.unwrap();
+    assert!(!testbed.writer.fence(&node("one"), one, 1).await.unwrap(), "it was renewed");
+    assert!(!testbed.writer.fence(&node("one"), life(), 2).await.unwrap(), "another life");
+    assert!(testbed.writer.fence(&node("one"), one, 2).await.unwrap());
+    assert!(!testbed.writer.renew(&node("one"), one).await.unwrap(), "fenced");
+    assert!(testbed.writer.observe().await.unwrap().rows.is_empty());
 }
 
-async fn a_fence_waits_for_a_renewal_and_finds_the_row_moved(ground: Arc<Ground>) {
-    if ground.kind == Kind::Sqlite {
+async fn a_fence_waits_for_a_renewal_and_finds_the_row_moved(testbed: Arc<Testbed>) {
+    if testbed.kind == Kind::Sqlite {
         // One writer at a time: nothing can be under way.
         return;
     }
-    let (one, _) = join(&ground, "one", "one").await;
+    let (one, _) = join(&testbed, "one", "one").await;
     // The renewal as a transaction that is still open.
-    let renewal = ground.writer.begin().await.unwrap();
+    let renewal = testbed.writer.begin().await.unwrap();
     let mut sql = renewal.sql("UPDATE cc_node SET renew_seq = renew_seq + 1 WHERE node = ");
     sql.bind("one");
     assert_eq!(renewal.run(sql).await.unwrap(), 1);
-    let (janitor, victim) = (ground.writer.for_leases(), node("one"));
+    let (janitor, victim) = (testbed.writer.for_leases(), node("one"));
     let mut fencing = tokio::spawn(async move { janitor.fence(&victim, one, 1).await });
     assert!(tokio::time::timeout(MOMENT, &mut fencing).await.is_err(), "the fence did not wait");
     renewal.commit().await.unwrap();
     assert!(!fencing.await.unwrap().unwrap(), "a row that was renewed was fenced");
-    assert_eq!(ground.writer.observe().await.unwrap().rows[0].renew_seq, 2);
+    assert_eq!(testbed.writer.observe().await.unwrap().rows[0].renew_seq, 2);
 }
 
-async fn renewals_do_not_wait_for_a_commit(ground: Arc<Ground>) {
-    if ground.kind == Kind::Sqlite {
+async fn renewals_do_not_wait_for_a_commit(testbed: Arc<Testbed>) {
+    if testbed.kind == Kind::Sqlite {
         return;
     }
-    let (one, _) = join(&ground, "one", "one").await;
-    let commit = ground.writer.begin().await.unwrap();
+    let (one, _) = join(&testbed, "one", "one").await;
+    let commit = testbed.writer.begin().await.unwrap();
     batch::read(&commit, &[unit(vec![put(&key("a"), "1")])]).await.unwrap();
-    let leases = ground.writer.for_leases();
+    let leases = testbed.writer.for_leases();
     let member = node("one");
     let renewing = tokio::time::timeout(Duration::from_secs(2), leases.renew(&member, one));
     assert!(renewing.await.expect("the renewal waited for the commit").unwrap());
     commit.roll_back().await;
 }
 
-async fn a_join_comes_wholly_before_or_wholly_after_a_commit(ground: Arc<Ground>) {
-    if ground.kind == Kind::Sqlite {
+async fn a_join_comes_wholly_before_or_wholly_after_a_commit(testbed: Arc<Testbed>) {
+    if testbed.kind == Kind::Sqlite {
         return;
     }
-    let (one, _) = join(&ground, "one", "one").await;
+    let (one, _) = join(&testbed, "one", "one").await;
     // After: the commit has read the members; the join waits and begins above its revision.
-    let commit = ground.writer.begin().await.unwrap();
+    let commit = testbed.writer.begin().await.unwrap();
     let snapshot = batch::read(&commit, &[]).await.unwrap();
     assert_eq!(snapshot.nodes.len(), 1);
-    let joiner = Arc::clone(&ground);
+    let joiner = Arc::clone(&testbed);
     let mut joining = tokio::spawn(async move { join(&joiner, "two", "two").await });
     assert!(tokio::time::timeout(MOMENT, &mut joining).await.is_err(), "the join did not wait");
     let sql = commit.sql("UPDATE cc_meta SET rev = rev + 1 WHERE id = 1");
@@ -122,11 +122,11 @@ async fn a_join_comes_wholly_before_or_wholly_after_a_commit(ground: Arc<Ground>
     let (two, joined) = joining.await.unwrap();
     assert_eq!(member(joined).revision, Version(1));
     // Before: a commit that waited for the join sees its row, though it began earlier.
-    let open = ground.writer.begin().await.unwrap();
+    let open = testbed.writer.begin().await.unwrap();
     let mut sql = open.sql("UPDATE cc_node SET ack_floor = 4 WHERE node = ");
     sql.bind("two");
     open.run(sql).await.unwrap();
-    let committer = ground.writer.clone();
+    let committer = testbed.writer.clone();
     let request = commit_of("one", vec![ack("one", one, 1), ack("two", two, 3)]);
     let mut committing = tokio::spawn(async move { committer.commit(request).await });
     assert!(tokio::time::timeout(MOMENT, &mut committing).await.is_err(), "the commit did not wait");
@@ -136,19 +136,19 @@ async fn a_join_comes_wholly_before_or_wholly_after_a_commit(ground: Arc<Ground>
 }
 
 /// A commit whose publisher gave up on it: the floor shuts it out, however late it comes.
-async fn a_commit_that_comes_after_the_floor_is_refused(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", "one").await;
+async fn a_commit_that_comes_after_the_floor_is_refused(testbed: Arc<Testbed>) {
+    let (one, _) = join(&testbed, "one", "one").await;
     let zombie = commit_of("one", vec![ack("one", one, 7)]);
-    let landed = ground.writer.raise_floor(&node("one"), one, AckNo(7), &[request_id("u")]).await.unwrap().unwrap();
+    let landed = testbed.writer.raise_floor(&node("one"), one, AckNo(7), &[request_id("u")]).await.unwrap().unwrap();
     assert!(landed.units.is_empty());
     let row = NodeRow { node: node("one"), incarnation: one, ack_floor: AckNo(8) };
-    assert_eq!(ground.writer.commit(zombie).await.unwrap(), Decision::NeedAcks(vec![row]));
-    assert_eq!(ground.revision().await, Version::ZERO);
-    written(ground.writer.commit(commit_of("one", vec![ack("one", one, 8)])).await.unwrap());
+    assert_eq!(testbed.writer.commit(zombie).await.unwrap(), Decision::NeedAcks(vec![row]));
+    assert_eq!(testbed.revision().await, Version::ZERO);
+    written(testbed.writer.commit(commit_of("one", vec![ack("one", one, 8)])).await.unwrap());
     // And one that was before the floor in line is found by the look under the same lock.
-    if ground.kind != Kind::Sqlite {
-        let open = ground.writer.begin().await.unwrap();
-        let raiser = Arc::clone(&ground);
+    if testbed.kind != Kind::Sqlite {
+        let open = testbed.writer.begin().await.unwrap();
+        let raiser = Arc::clone(&testbed);
         let raising =
             tokio::spawn(
                 async move { raiser.writer.raise_floor(&node("one"), one, AckNo(8), &[request_id("z")]).await },
@@ -165,14 +165,14 @@ async fn a_commit_that_comes_after_the_floor_is_refused(ground: Arc<Ground>) {
     }
 }
 
-async fn a_database_that_lost_commits_begins_a_new_timeline(ground: Arc<Ground>) {
-    let (one, _) = join(&ground, "one", "one").await;
-    assert!(!ground.writer.begin_timeline(Timeline(1), Version::ZERO).await.unwrap(), "nothing is lost");
-    assert!(ground.writer.begin_timeline(Timeline(1), Version(5)).await.unwrap());
-    assert!(!ground.writer.begin_timeline(Timeline(1), Version(5)).await.unwrap(), "somebody did already");
-    let seen = ground.writer.observe().await.unwrap();
+async fn a_database_that_lost_commits_begins_a_new_timeline(testbed: Arc<Testbed>) {
+    let (one, _) = join(&testbed, "one", "one").await;
+    assert!(!testbed.writer.begin_timeline(Timeline(1), Version::ZERO).await.unwrap(), "nothing is lost");
+    assert!(testbed.writer.begin_timeline(Timeline(1), Version(5)).await.unwrap());
+    assert!(!testbed.writer.begin_timeline(Timeline(1), Version(5)).await.unwrap(), "somebody did already");
+    let seen = testbed.writer.observe().await.unwrap();
     assert_eq!((seen.timeline, seen.revision, seen.rows.len()), (Timeline(2), Version(1_000_005), 0));
-    assert!(!ground.writer.renew(&node("one"), one).await.unwrap());
-    let decision = ground.writer.commit(commit_of("one", vec![])).await.unwrap();
+    assert!(!testbed.writer.renew(&node("one"), one).await.unwrap());
+    let decision = testbed.writer.commit(commit_of("one", vec![])).await.unwrap();
     assert_eq!(decision, Decision::TimelineChanged(Timeline(2)));
 }

@@ -8,8 +8,8 @@ use callboard_protocol::config::Version;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::ground::{Ground, Kind, administer, key, options, put, request, unit};
 use super::on_every_database;
+use super::testbed::{Kind, Testbed, administer, key, options, put, request, unit};
 use crate::store::{Cause, CommitError, OpenError, OpenOptions, ReadError, open};
 
 on_every_database!(
@@ -19,47 +19,47 @@ on_every_database!(
 );
 
 /// Ends every session that the store has on the server. SQLite has none.
-async fn end_sessions(ground: &Ground) {
-    match ground.kind {
+async fn end_sessions(testbed: &Testbed) {
+    match testbed.kind {
         Kind::Sqlite => {}
         Kind::Postgres => {
             let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                           WHERE datname = current_database() AND pid <> pg_backend_pid()";
-            ground.administer(others).await;
+            testbed.administer(others).await;
         }
         Kind::MySql => {
             let others = "BEGIN NOT ATOMIC FOR s IN (SELECT id FROM information_schema.processlist \
                           WHERE db = DATABASE() AND id <> CONNECTION_ID()) DO KILL s.id; END FOR; END";
-            ground.administer(others).await;
+            testbed.administer(others).await;
         }
     }
 }
 
-async fn sessions_ended_by_the_server_are_replaced(ground: Arc<Ground>) {
+async fn sessions_ended_by_the_server_are_replaced(testbed: Arc<Testbed>) {
     for turn in 1..=3_u64 {
         // Several sessions in each pool.
-        let (one, two, three) = tokio::join!(ground.reader.probe(), ground.reader.probe(), ground.reader.probe());
+        let (one, two, three) = tokio::join!(testbed.reader.probe(), testbed.reader.probe(), testbed.reader.probe());
         one.and(two).and(three).unwrap();
-        end_sessions(&ground).await;
-        assert_eq!(ground.publish(&key("a"), &turn.to_string()).await, Version(turn));
-        assert_eq!(ground.state(&key("a")).await.version, Version(turn));
+        end_sessions(&testbed).await;
+        assert_eq!(testbed.publish(&key("a"), &turn.to_string()).await, Version(turn));
+        assert_eq!(testbed.state(&key("a")).await.version, Version(turn));
     }
 }
 
-async fn a_transaction_whose_session_ends_is_aborted(ground: Arc<Ground>) {
-    if ground.kind == Kind::Sqlite {
+async fn a_transaction_whose_session_ends_is_aborted(testbed: Arc<Testbed>) {
+    if testbed.kind == Kind::Sqlite {
         return;
     }
-    let transaction = ground.writer.begin().await.unwrap();
-    end_sessions(&ground).await;
+    let transaction = testbed.writer.begin().await.unwrap();
+    end_sessions(&testbed).await;
     let fault = transaction.run(transaction.sql("UPDATE cc_meta SET rev = 77 WHERE id = 1")).await.unwrap_err();
     assert!(matches!(CommitError::from(fault), CommitError::Aborted { cause: Cause::Unreachable, .. }));
     drop(transaction);
-    let transaction = ground.writer.begin().await.unwrap();
+    let transaction = testbed.writer.begin().await.unwrap();
     transaction.run(transaction.sql("UPDATE cc_meta SET rev = 77 WHERE id = 1")).await.unwrap();
-    end_sessions(&ground).await;
+    end_sessions(&testbed).await;
     assert!(matches!(transaction.commit().await, Err(CommitError::Unknown { .. })));
-    assert_eq!(ground.publish(&key("a"), "1").await, Version(1));
+    assert_eq!(testbed.publish(&key("a"), "1").await, Version(1));
 }
 
 /// Passes bytes on between the store and its server until it is stopped.
@@ -98,11 +98,11 @@ impl Line {
     }
 }
 
-async fn an_outage_is_survived_without_opening_again(ground: Arc<Ground>) {
-    if ground.kind == Kind::Sqlite {
+async fn an_outage_is_survived_without_opening_again(testbed: Arc<Testbed>) {
+    if testbed.kind == Kind::Sqlite {
         return;
     }
-    let (before, rest) = ground.url.split_once('@').unwrap();
+    let (before, rest) = testbed.url.split_once('@').unwrap();
     let (server, database) = rest.split_once('/').unwrap();
     let mut line = Line::begin("127.0.0.1:0", server.to_owned()).await;
     let url = format!("{before}@{}/{database}", line.place);
@@ -125,5 +125,5 @@ async fn an_outage_is_survived_without_opening_again(ground: Arc<Ground>) {
     assert_eq!(reader.fill(&[key("a")]).await.unwrap().revision, Version(2));
     line.cut().await;
     drop((writer, reader));
-    administer(ground.kind, &ground.url, "UPDATE cc_meta SET rev = rev WHERE id = 1").await;
+    administer(testbed.kind, &testbed.url, "UPDATE cc_meta SET rev = rev WHERE id = 1").await;
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use callboard_migration::MIGRATION_TABLE;
 use sea_orm::{ConnectionTrait, Iden as _, Statement};
 
-use super::ground::{Ground, Kind, key, options, play_on_empty, put, request, unit};
 use super::on_every_database;
+use super::testbed::{Kind, Testbed, key, options, play_on_empty, put, request, unit};
 use crate::store::dialect::Sql;
 use crate::store::schema::Table;
 use crate::store::{Cause, CommitError, OpenError, ReadError, open};
@@ -123,33 +123,33 @@ async fn addresses_that_can_not_work_are_refused_without_their_password() {
     assert!(!format!("{:?}", options("mysql://ann:secret@db/cc")).contains("secret"));
 }
 
-async fn a_newer_schema_is_refused(ground: Arc<Ground>) {
-    ground.administer("INSERT INTO cc_migration (version, applied_at) VALUES ('m9999_later', 0)").await;
-    let refused = open(options(&ground.url)).await.unwrap_err();
+async fn a_newer_schema_is_refused(testbed: Arc<Testbed>) {
+    testbed.administer("INSERT INTO cc_migration (version, applied_at) VALUES ('m9999_later', 0)").await;
+    let refused = open(options(&testbed.url)).await.unwrap_err();
     assert!(matches!(refused, OpenError::TooNew { .. }), "{refused}");
 }
 
-async fn a_row_that_nobody_wrote_is_reported(ground: Arc<Ground>) {
-    ground.publish(&key("a"), "1").await;
-    ground.publish(&key("b"), "1").await;
-    ground.administer("UPDATE cc_config SET kind = 'sonnet' WHERE data_id = 'a'").await;
-    assert!(matches!(ground.reader.fill(&[key("a")]).await, Err(ReadError::Broken { .. })));
-    let aborted = ground.writer.commit(request(vec![unit(vec![put(&key("a"), "2")])])).await;
+async fn a_row_that_nobody_wrote_is_reported(testbed: Arc<Testbed>) {
+    testbed.publish(&key("a"), "1").await;
+    testbed.publish(&key("b"), "1").await;
+    testbed.administer("UPDATE cc_config SET kind = 'sonnet' WHERE data_id = 'a'").await;
+    assert!(matches!(testbed.reader.fill(&[key("a")]).await, Err(ReadError::Broken { .. })));
+    let aborted = testbed.writer.commit(request(vec![unit(vec![put(&key("a"), "2")])])).await;
     assert!(matches!(aborted, Err(CommitError::Aborted { cause: Cause::Damaged, .. })), "{aborted:?}");
     let filter = crate::store::ListFilter { namespace: "public".to_owned(), ..Default::default() };
-    assert_eq!(ground.reader.list(&filter, None, 10).await.unwrap().len(), 1);
+    assert_eq!(testbed.reader.list(&filter, None, 10).await.unwrap().len(), 1);
 }
 
-async fn a_held_lock_is_not_waited_for_for_ever(ground: Arc<Ground>) {
+async fn a_held_lock_is_not_waited_for_for_ever(testbed: Arc<Testbed>) {
     let statement_timeout = Duration::from_secs(1);
-    let impatient = crate::store::OpenOptions { statement_timeout, ..options(&ground.url) };
+    let impatient = crate::store::OpenOptions { statement_timeout, ..options(&testbed.url) };
     let (other, reader) = open(impatient).await.unwrap();
-    let held = ground.writer.begin().await.unwrap();
+    let held = testbed.writer.begin().await.unwrap();
     let late = other.commit(request(vec![unit(vec![put(&key("a"), "2")])])).await;
     assert!(matches!(late, Err(CommitError::Aborted { cause: Cause::Contention, .. })), "{late:?}");
     assert_eq!(reader.fill(&[key("a")]).await.unwrap().states.len(), 1, "reads wait for no lock");
     held.roll_back().await;
-    ground.publish(&key("a"), "2").await;
+    testbed.publish(&key("a"), "2").await;
     other.close().await;
     reader.close().await;
 }

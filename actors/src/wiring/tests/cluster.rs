@@ -17,8 +17,8 @@ use callboard_protocol::write_request::WriteOutcome;
 
 use uuid::Uuid;
 
-use super::world::{World, text};
-use crate::lease_keeper::Leave;
+use super::testbed::{Testbed, text};
+use crate::lease_keeper::ReleaseMembership;
 use crate::metrics::NodeLabel;
 use crate::runtime::ask;
 use crate::transport::{FromPeer, PeerMessage, Subscribing, Transport};
@@ -80,7 +80,7 @@ impl Transport for Wire {
     }
 }
 
-async fn two_nodes(hub: &Hub) -> [World; 2] {
+async fn two_nodes(hub: &Hub) -> [Testbed; 2] {
     let directory = Rc::new(tempfile::tempdir().unwrap());
     // Short, so that what has to be waited for is waited for quickly.
     let lease = lease::Options {
@@ -93,27 +93,27 @@ async fn two_nodes(hub: &Hub) -> [World; 2] {
     };
     // Longer than it takes to give a silent member up, as it is by default.
     let pending = receiver::Options { pending_timeout: Duration::from_secs(2), ..receiver::Options::default() };
-    let mut worlds = Vec::new();
+    let mut testbeds = Vec::new();
     for name in ["a", "b"] {
         let wire = {
             let (hub, me) = (hub.clone(), NodeId(name.into()));
             move || -> Box<dyn Transport> { Box::new(Wire { hub: hub.clone(), me: me.clone() }) }
         };
-        let world =
-            World::start_on(Rc::clone(&directory), name, (lease.clone(), pending.clone()), Way::By(Box::new(wire)))
+        let testbed =
+            Testbed::start_on(Rc::clone(&directory), name, (lease.clone(), pending.clone()), Way::By(Box::new(wire)))
                 .await;
-        worlds.push(world);
+        testbeds.push(testbed);
     }
-    worlds.try_into().ok().unwrap()
+    testbeds.try_into().ok().unwrap()
 }
 
 /// Publishes rising numbers on both nodes in turn, and reads both the moment each publish has returned.
-async fn agree(worlds: &[World; 2], rounds: std::ops::Range<u32>) {
+async fn agree(testbeds: &[Testbed; 2], rounds: std::ops::Range<u32>) {
     for round in rounds {
         let number = round.to_string();
-        worlds[round as usize % 2].settle("k", &number).await;
-        for world in worlds {
-            let state = world.get("k").await;
+        testbeds[round as usize % 2].settle("k", &number).await;
+        for testbed in testbeds {
+            let state = testbed.get("k").await;
             let read: u32 = text(&state).unwrap().parse().unwrap();
             assert!(read >= round, "{read} was read after {round} had been published");
         }
@@ -127,10 +127,10 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 #[test]
 fn what_one_node_published_every_node_serves_from_memory() {
     run(async || {
-        let worlds = two_nodes(&Hub::new(|_, _| 1)).await;
-        agree(&worlds, 0..40).await;
-        for world in &worlds {
-            assert!(world.node.metrics.cache.hits.get() > 0, "memory never answered");
+        let testbeds = two_nodes(&Hub::new(|_, _| 1)).await;
+        agree(&testbeds, 0..40).await;
+        for testbed in &testbeds {
+            assert!(testbed.node.metrics.cache.hits.get() > 0, "memory never answered");
         }
     });
 }
@@ -139,16 +139,16 @@ fn what_one_node_published_every_node_serves_from_memory() {
 fn lost_repeated_and_missing_messages_change_nothing_but_the_speed() {
     run(async || {
         let hub = Hub::new(|_, number| [1, 0, 2][(number % 3) as usize]);
-        let worlds = two_nodes(&hub).await;
-        agree(&worlds, 0..12).await;
+        let testbeds = two_nodes(&hub).await;
+        agree(&testbeds, 0..12).await;
         // No commit event and no abort arrives: the marks end by the word of the database.
         hub.change(|message, _| usize::from(!matches!(message, PeerMessage::Commit(_) | PeerMessage::Abort(_))));
-        agree(&worlds, 12..20).await;
+        agree(&testbeds, 12..20).await;
         let served = Cell::new(false);
         for _ in 0..200 {
-            let before = worlds[0].node.metrics.cache.hits.get();
-            worlds[0].get("k").await;
-            served.set(served.get() || worlds[0].node.metrics.cache.hits.get() > before);
+            let before = testbeds[0].node.metrics.cache.hits.get();
+            testbeds[0].get("k").await;
+            served.set(served.get() || testbeds[0].node.metrics.cache.hits.get() > before);
             if served.get() {
                 break;
             }
@@ -162,18 +162,18 @@ fn lost_repeated_and_missing_messages_change_nothing_but_the_speed() {
 fn a_node_that_acknowledges_nothing_loses_its_row_and_serves_no_old_value() {
     run(async || {
         let hub = Hub::new(|_, _| 1);
-        let worlds = two_nodes(&hub).await;
-        agree(&worlds, 0..2).await;
+        let testbeds = two_nodes(&hub).await;
+        agree(&testbeds, 0..2).await;
         hub.change(|_, _| 0);
-        let outcome = worlds[0].put("k", "2").await;
+        let outcome = testbeds[0].put("k", "2").await;
         assert!(matches!(outcome, PublishOutcome::Settled(WriteOutcome::Done { .. })), "{outcome:?}");
         assert_eq!(
-            text(&*worlds[1].get("k").await).as_deref(),
+            text(&*testbeds[1].get("k").await).as_deref(),
             Some("2"),
             "the node that was cut off served an old value"
         );
         hub.change(|_, _| 1);
-        agree(&worlds, 3..8).await;
+        agree(&testbeds, 3..8).await;
     });
 }
 
@@ -181,13 +181,13 @@ fn a_node_that_acknowledges_nothing_loses_its_row_and_serves_no_old_value() {
 fn acks_are_counted_by_the_names_of_members_alone() {
     run(async || {
         let hub = Hub::new(|_, _| 1);
-        let worlds = two_nodes(&hub).await;
-        let acks = &worlds[0].node.metrics.lease.acks;
+        let testbeds = two_nodes(&hub).await;
+        let acks = &testbeds[0].node.metrics.lease.acks;
         let counts = |node: &str| acks.get(&NodeLabel { node: node.to_owned() }).is_some();
         let until = async |is_reached: &dyn Fn() -> bool| {
             let publishing = async {
                 while !is_reached() {
-                    worlds[0].settle("k", "1").await;
+                    testbeds[0].settle("k", "1").await;
                 }
             };
             tokio::time::timeout(Duration::from_secs(20), publishing).await.unwrap();
@@ -201,7 +201,7 @@ fn acks_are_counted_by_the_names_of_members_alone() {
             listener.send(FromPeer(PeerMessage::Ack { batch, ack })).await.unwrap();
         }
         assert!(counts("b") && !counts("stranger"));
-        ask(&worlds[1].node.lease_keeper, Leave, Duration::from_secs(5)).await.unwrap();
+        ask(&testbeds[1].node.lease_keeper, ReleaseMembership, Duration::from_secs(5)).await.unwrap();
         until(&|| !counts("b")).await;
         assert!(counts("a"));
     });
@@ -210,12 +210,12 @@ fn acks_are_counted_by_the_names_of_members_alone() {
 #[test]
 fn a_node_that_leaves_delays_nobody() {
     run(async || {
-        let worlds = two_nodes(&Hub::new(|_, _| 1)).await;
-        agree(&worlds, 0..2).await;
-        ask(&worlds[1].node.lease_keeper, Leave, Duration::from_secs(5)).await.unwrap();
+        let testbeds = two_nodes(&Hub::new(|_, _| 1)).await;
+        agree(&testbeds, 0..2).await;
+        ask(&testbeds[1].node.lease_keeper, ReleaseMembership, Duration::from_secs(5)).await.unwrap();
         let began = std::time::Instant::now();
-        worlds[0].settle("k", "2").await;
+        testbeds[0].settle("k", "2").await;
         assert!(began.elapsed() < Duration::from_millis(900), "the publish waited for a node that had left");
-        assert_eq!(text(&*worlds[1].get("k").await).as_deref(), Some("2"));
+        assert_eq!(text(&*testbeds[1].get("k").await).as_deref(), Some("2"));
     });
 }

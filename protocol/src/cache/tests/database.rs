@@ -44,7 +44,7 @@ struct Load {
     brought: Option<Loaded>,
 }
 
-struct World {
+struct Testbed {
     shard: Shard<Map, Reader>,
     keys: Vec<ConfigKey>,
     now: u64,
@@ -61,7 +61,7 @@ struct World {
     hits: usize,
 }
 
-impl World {
+impl Testbed {
     fn new(broken: Option<Rule>) -> Self {
         let mut shard = Shard::new(Map::default());
         shard.rules = Rules::without(broken);
@@ -265,11 +265,11 @@ fn walk(broken: Option<Rule>, walks: u64) -> Result<usize, String> {
     let mut hits = 0;
     for seed in 1..=walks {
         let mut chance = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let mut world = World::new(broken);
+        let mut testbed = Testbed::new(broken);
         for step in 0..150 {
-            world.step(&mut chance).map_err(|broken| format!("seed {seed}, step {step}: {broken}"))?;
+            testbed.step(&mut chance).map_err(|broken| format!("seed {seed}, step {step}: {broken}"))?;
         }
-        hits += world.hits;
+        hits += testbed.hits;
     }
     Ok(hits)
 }

@@ -1,4 +1,4 @@
-//! Streams that come and go, seats that come late, and a node that stops.
+//! Streams that come and go, registrations that come late, and a node that stops.
 
 use super::*;
 

@@ -45,7 +45,7 @@ struct Commit {
     acks: Vec<Ack>,
 }
 
-struct World {
+struct Testbed {
     machine: Publisher,
     now: u64,
     rows: BTreeMap<&'static str, NodeRow>,
@@ -68,7 +68,7 @@ struct World {
     aborted: HashSet<BatchId>,
 }
 
-impl World {
+impl Testbed {
     fn new() -> Self {
         Self {
             machine: Publisher::new(Options { max_queued: 6, ..Options::default() }, Uuid::from_u128(FIRST)),
@@ -355,14 +355,14 @@ impl World {
 
 fn walk(seed: u64) -> Result<usize, String> {
     let mut chance = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let mut world = World::new();
-    world.shake(&mut chance);
-    world.observe()?;
+    let mut testbed = Testbed::new();
+    testbed.shake(&mut chance);
+    testbed.observe()?;
     for _ in 0..250 {
-        world.step(&mut chance)?;
+        testbed.step(&mut chance)?;
     }
-    world.settle(&mut chance)?;
-    Ok(world.landed.len())
+    testbed.settle(&mut chance)?;
+    Ok(testbed.landed.len())
 }
 
 #[test]

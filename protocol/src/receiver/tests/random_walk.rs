@@ -42,7 +42,7 @@ struct Batch {
     changes: Vec<CommittedChange>,
 }
 
-struct World {
+struct Testbed {
     machine: Receiver,
     now: u64,
     /// The row in the database: life and floor.
@@ -66,7 +66,7 @@ struct World {
     commits: usize,
 }
 
-impl World {
+impl Testbed {
     fn new() -> Self {
         Self {
             machine: Receiver::new(Options::default()),
@@ -329,13 +329,13 @@ impl World {
 
 fn walk(seed: u64) -> Result<usize, String> {
     let mut chance = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let mut world = World::new();
-    world.membership()?;
+    let mut testbed = Testbed::new();
+    testbed.membership()?;
     for _ in 0..300 {
-        world.step(&mut chance)?;
+        testbed.step(&mut chance)?;
     }
-    world.settle(&mut chance)?;
-    Ok(world.commits)
+    testbed.settle(&mut chance)?;
+    Ok(testbed.commits)
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn seating() -> Talk {
 
 fn open() -> Talk {
     let mut talk = seating();
-    assert_eq!(talk.seated(), Some((7, 2)));
+    assert_eq!(talk.connected(), Some((7, 2)));
     talk
 }
 
@@ -71,12 +71,12 @@ fn watch(talk: &mut Talk, id: u64, data_id: &str, version: u64) {
 
 /// What is said, without the contents.
 fn said(talk: &mut Talk) -> Vec<String> {
-    let words = talk.next_words().into_iter().map(|word| match word {
-        Word::Push(outgoing, _) => format!("{} at {}", outgoing.state.key.data_id(), outgoing.state.version),
-        Word::Watching(id) => format!("watching {id}"),
-        Word::Answer(answer) => answer.to_owned(),
+    let outbound = talk.next_outbound().into_iter().map(|message| match message {
+        Outbound::Push(outgoing, _) => format!("{} at {}", outgoing.state.key.data_id(), outgoing.state.version),
+        Outbound::Watching(id) => format!("watching {id}"),
+        Outbound::Answer(answer) => answer.to_owned(),
     });
-    words.collect()
+    outbound.collect()
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn a_hello_that_breaks_a_rule_leaves_the_conversation_where_it_was() {
 #[test]
 fn a_client_is_welcomed_once_however_often_it_takes_its_seat() {
     let mut talk = Talk::new(RULES);
-    assert_eq!(talk.seated(), None, "it has said nothing");
+    assert_eq!(talk.connected(), None, "it has said nothing");
     let mut talk = open();
-    assert_eq!((talk.seated(), talk.is_open()), (None, true));
+    assert_eq!((talk.connected(), talk.is_open()), (None, true));
     let mut talk = ended();
-    assert_eq!((talk.seated(), talk.is_ending()), (None, true));
+    assert_eq!((talk.connected(), talk.is_ending()), (None, true));
 }
 
 #[test]
@@ -220,8 +220,8 @@ fn a_client_that_goes_because_it_was_sent_away_counts_as_drained() {
     assert_eq!(open().gone("closed"), Some("closed"));
     assert_eq!(Talk::new(RULES).gone("broken"), Some("broken"));
     let mut talk = seating();
-    assert!(talk.send_away("go away"), "it has its seat, and was not welcomed yet");
-    assert_eq!((talk.seated(), said(&mut talk)), (Some((7, 2)), vec!["go away".to_owned()]));
+    assert!(talk.send_away("go away"), "it is connected, and was not welcomed yet");
+    assert_eq!((talk.connected(), said(&mut talk)), (Some((7, 2)), vec!["go away".to_owned()]));
     assert_eq!(talk.gone("closed"), Some(DRAINED));
 }
 
@@ -268,7 +268,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A conversation that is driven as its contract says, and what it has to keep in mind.
-struct World {
+struct Testbed {
     talk: Talk,
     under_way: usize,
     registering: Option<Vec<Selector>>,
@@ -277,13 +277,13 @@ struct World {
     last_words: usize,
 }
 
-impl World {
+impl Testbed {
     fn step(&mut self, step: Step) {
         let was_ending = self.talk.is_ending();
         match step {
             Step::Judge(message, is_numbered) => self.judge(message, is_numbered),
             Step::Connect => {
-                self.talk.seated();
+                self.talk.connected();
             }
             Step::Begin if self.talk.is_open() && self.talk.may_read() => {
                 self.talk.begin();
@@ -294,9 +294,13 @@ impl World {
                 self.talk.settle("answer", 1);
             }
             Step::Say => {
-                let words = self.talk.next_words();
-                self.last_words += words.iter().filter(|word| matches!(word, Word::Answer("last"))).count();
-                assert!(!was_ending || words.iter().all(|word| *word == Word::Answer("last")), "said after the end");
+                let outbound = self.talk.next_outbound();
+                self.last_words +=
+                    outbound.iter().filter(|message| matches!(message, Outbound::Answer("last"))).count();
+                assert!(
+                    !was_ending || outbound.iter().all(|message| *message == Outbound::Answer("last")),
+                    "said after the end"
+                );
             }
             Step::Watch(which) if self.talk.is_open() && self.talk.may_read() => {
                 self.registering = self.talk.begin_watch(&[of(["a", "b", "c"][which])]).ok().inspect(|_| {
@@ -353,12 +357,12 @@ proptest! {
     fn a_conversation_ends_once_and_keeps_no_watch_that_nobody_knows(steps in prop::collection::vec(step(), 1..80)) {
         let held = BTreeSet::new();
         let talk = Talk::new(RULES);
-        let mut world = World { talk, under_way: 0, registering: None, held, given: 0, last_words: 0 };
+        let mut testbed = Testbed { talk, under_way: 0, registering: None, held, given: 0, last_words: 0 };
         for step in steps {
-            world.step(step);
-            if !world.talk.is_ending() {
-                let (_, [watches, _, under_way, _]) = world.talk.standing();
-                prop_assert_eq!((watches, under_way), (world.held.len(), world.under_way));
+            testbed.step(step);
+            if !testbed.talk.is_ending() {
+                let (_, [watches, _, under_way, _]) = testbed.talk.standing();
+                prop_assert_eq!((watches, under_way), (testbed.held.len(), testbed.under_way));
                 prop_assert!(watches <= RULES.watches && under_way <= RULES.requests);
             }
         }

@@ -1,7 +1,7 @@
 //! What a session is pushed, move by move, and under chance against a database that also loses commits.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-mod world;
+mod random_walk;
 
 use std::sync::Arc;
 

@@ -82,12 +82,12 @@ fn a_number_is_as_good_as_its_digits() {
 
 #[test]
 fn an_acknowledgement_is_known_by_its_number_and_its_code() {
-    let word = |class: &str, body: serde_json::Value| read(body).word(class, "id", "10.0.0.9", "");
+    let stream_message = |class: &str, body: serde_json::Value| read(body).stream_message(class, "id", "10.0.0.9", "");
     let good = json!({ "requestId": "7", "resultCode": 200, "success": false });
-    assert!(matches!(word("NotifySubscriberResponse", good.clone()), Word::Acknowledged(7, true)));
+    assert!(matches!(stream_message("NotifySubscriberResponse", good.clone()), StreamMessage::Acknowledged(7, true)));
     assert!(matches!(
-        word("AnythingResponse", json!({ "requestId": "7", "resultCode": 500 })),
-        Word::Acknowledged(7, false)
+        stream_message("AnythingResponse", json!({ "requestId": "7", "resultCode": 500 })),
+        StreamMessage::Acknowledged(7, false)
     ));
     for (class, body) in [
         ("ConfigQueryRequest", good),
@@ -95,7 +95,7 @@ fn an_acknowledgement_is_known_by_its_number_and_its_code() {
         ("XResponse", json!({ "requestId": "7" })),
         ("XResponse", json!({ "resultCode": 200 })),
     ] {
-        assert!(matches!(word(class, body), Word::Other), "{class}");
+        assert!(matches!(stream_message(class, body), StreamMessage::Other), "{class}");
     }
 }
 
@@ -106,7 +106,8 @@ fn a_client_is_known_by_what_it_says_within_limits() {
         "labels": { "AppName": "shop", "Vipserver-Tag": "blue", "zone": "a", "long": "x".repeat(100), "none": null },
         "abilityTable": {},
     });
-    let Word::SetUp { client, wants_ready } = read(setup).word("ConnectionSetupRequest", "id", "10.0.0.9", "10.1.2.3")
+    let StreamMessage::SetUp { client, wants_ready } =
+        read(setup).stream_message("ConnectionSetupRequest", "id", "10.0.0.9", "10.1.2.3")
     else {
         panic!("it sets up")
     };
@@ -115,8 +116,8 @@ fn a_client_is_known_by_what_it_says_within_limits() {
     assert_eq!((client.identity.tag.as_deref(), client.software.as_str()), (Some("blue"), "Nacos-Go-Client:v2.3.5"));
     assert_eq!(client.identity.labels.len(), 3, "{:?}", client.identity.labels);
     assert!(client.clone().checked().is_ok());
-    let Word::SetUp { client, wants_ready } =
-        read(json!({ "abilityTable": null })).word("ConnectionSetupRequest", "id", "10.0.0.9", "")
+    let StreamMessage::SetUp { client, wants_ready } =
+        read(json!({ "abilityTable": null })).stream_message("ConnectionSetupRequest", "id", "10.0.0.9", "")
     else {
         panic!("it sets up")
     };
@@ -176,8 +177,10 @@ fn try_all(bytes: &[u8]) {
     drop(body().map(Body::listens));
     drop(body().map(|body| body.watching().is_ok()));
     for class in ["ConnectionSetupRequest", "ConfigChangeNotifyResponse", ""] {
-        if let Ok(Word::SetUp { client, .. }) = body().map(|body| body.word(class, "id", "10.0.0.9", "somewhere")) {
-            assert!(client.checked().is_ok(), "what is kept of a client is within its limits");
+        if let Ok(StreamMessage::SetUp { client, .. }) =
+            body().map(|body| body.stream_message(class, "id", "10.0.0.9", "somewhere"))
+        {
+            assert!(client.checked().is_ok(), "what is kept of a client is within its options");
         }
     }
 }

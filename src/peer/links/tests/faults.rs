@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::peer::frame::Sealer;
 use crate::peer::handshake;
-use crate::peer::links::tests::world::{
-    DEADLINE, Plan, TestNode, abort, link, listener, node, number, say_until_heard,
+use crate::peer::links::tests::testbed::{
+    DEADLINE, Plan, TestNode, abort, link, listener, node, number, send_until_received,
 };
 
 #[actix_rt::test]
@@ -26,7 +26,7 @@ async fn a_node_that_was_killed_is_linked_again_when_it_is_back() {
     let mut b = Plan::of("b").start_at(std::net::TcpListener::bind(address).unwrap()).await;
     b.set_peers(&[("a", a.address)]);
     a.reaches(&["b"]).await;
-    say_until_heard(&a, &mut b, 2).await;
+    send_until_received(&a, &mut b, 2).await;
     assert_eq!(a.metrics.reconnects.get(), 1);
 }
 
@@ -69,7 +69,7 @@ async fn a_black_hole_is_noticed_within_seconds() {
     switch.send(true).unwrap();
     a.reaches(&["b"]).await;
     b.reaches(&["a"]).await;
-    say_until_heard(&a, &mut b, 1).await;
+    send_until_received(&a, &mut b, 1).await;
 }
 
 /// A peer that holds the key and does what it likes.

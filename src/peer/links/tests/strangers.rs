@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::peer::key::{ClusterKey, ClusterKeys};
 use crate::peer::links::pending_handshakes::{PendingHandshakes, SLOTS};
-use crate::peer::links::tests::world::{DEADLINE, Plan, TestNode, link, say_until_heard};
+use crate::peer::links::tests::testbed::{DEADLINE, Plan, TestNode, link, send_until_received};
 
 /// What a stranger reads until the connection ends.
 async fn told(stream: &mut TcpStream) -> usize {
@@ -90,7 +90,7 @@ async fn strangers_in_large_numbers_keep_no_peer_out() {
     assert_eq!(told(&mut crowd[0]).await, 0);
     assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     a.set_peers(&[("b", b.address)]);
-    say_until_heard(&a, &mut b, 1).await;
+    send_until_received(&a, &mut b, 1).await;
 }
 
 #[actix_rt::test]
@@ -98,10 +98,10 @@ async fn the_lobby_has_so_many_seats_and_a_leaver_gives_his_back() {
     let (lobby, mut tasks) = (PendingHandshakes::default(), Vec::new());
     for _ in 0..SLOTS + 10 {
         let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        lobby.admit(|seat| async move {
+        lobby.admit(|slot| async move {
             // Ends when the test lets go of the other half.
             drop(end.await);
-            drop(seat);
+            drop(slot);
         });
         tasks.push(ended);
     }
@@ -126,6 +126,6 @@ async fn strangers_do_not_disturb_a_link() {
     link(&mut nodes).await;
     let [a, mut b] = nodes;
     let _crowd = [stranger(b.address, b"").await, stranger(b.address, &[0; 57]).await];
-    say_until_heard(&a, &mut b, 1).await;
+    send_until_received(&a, &mut b, 1).await;
     assert_eq!(a.metrics.reconnects.get(), 0);
 }

@@ -89,7 +89,7 @@ impl Plan {
             PeerLinks::new(id.clone(), Box::new(dialer.clone()), counts.clone())
         });
         listen(&arbiter.handle(), listener, config, links.clone(), metrics.clone()).unwrap();
-        let ((messages, heard), (changes, reach), (queries, asked)) = (ear(), ear(), ear());
+        let ((messages, heard), (changes, reach), (queries, asked)) = (inbox(), inbox(), inbox());
         let held = vec![
             links.send(SubscribeMessages(messages)).await.unwrap(),
             links.send(SubscribeReach(changes)).await.unwrap(),
@@ -163,9 +163,9 @@ pub(super) async fn link(nodes: &mut [TestNode]) {
 }
 
 /// Says something again and again, as publishers do, until the other hears it.
-pub(super) async fn say_until_heard(from: &TestNode, to: &mut TestNode, word: u128) {
+pub(super) async fn send_until_received(from: &TestNode, to: &mut TestNode, word: u128) {
     let mut pause = tokio::time::interval(Duration::from_millis(20));
-    let saying = async {
+    let sending = async {
         loop {
             tokio::select! {
                 heard = to.heard.recv() => if number(&heard.unwrap().0) == Some(word) { return },
@@ -173,7 +173,7 @@ pub(super) async fn say_until_heard(from: &TestNode, to: &mut TestNode, word: u1
             }
         }
     };
-    tokio::time::timeout(DEADLINE, saying).await.expect("it is not heard");
+    tokio::time::timeout(DEADLINE, sending).await.expect("it is not heard");
 }
 
 /// Passes on what it is told.
@@ -195,7 +195,7 @@ impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for MessageReader<M> 
     }
 }
 
-fn ear<M>() -> (Recipient<M>, mpsc::UnboundedReceiver<M>)
+fn inbox<M>() -> (Recipient<M>, mpsc::UnboundedReceiver<M>)
 where
     M: Message<Result = ()> + Send + Unpin + 'static,
 {

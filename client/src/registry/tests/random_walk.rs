@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-struct World {
+struct Testbed {
     registry: Registry,
     watch: u64,
     version: u64,
@@ -64,11 +64,11 @@ fn key() -> ConfigKey {
     ConfigKey::public("shop", "a")
 }
 
-impl World {
+impl Testbed {
     fn new() -> Self {
         let mut registry = Registry::new();
         let watch = registry.add_watch(&key().into());
-        let mut world = Self {
+        let mut testbed = Self {
             registry,
             watch,
             version: 0,
@@ -80,8 +80,8 @@ impl World {
             taken: None,
             later: Vec::new(),
         };
-        world.reconnect();
-        world
+        testbed.reconnect();
+        testbed
     }
 
     fn reconnect(&mut self) {
@@ -188,11 +188,11 @@ impl World {
 proptest! {
     #[test]
     fn invariant_a_watch_rises_and_ends_at_the_newest(steps in prop::collection::vec(step(), 0..60)) {
-        let mut world = World::new();
+        let mut testbed = Testbed::new();
         for step in steps {
-            world.act(step);
+            testbed.act(step);
         }
-        world.settle();
-        prop_assert_eq!(world.taken, Some(world.version));
+        testbed.settle();
+        prop_assert_eq!(testbed.taken, Some(testbed.version));
     }
 }

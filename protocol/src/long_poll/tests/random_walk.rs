@@ -1,4 +1,4 @@
-//! A random world: publishers change keys, changes are heard late, twice and out of order, polls come, read, go away
+//! A random walk: publishers change keys, changes are heard late, twice and out of order, polls come, read, go away
 //! and run out of time; a naive list of polls says what each must be answered.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Naive {
     id: PollId,
     records: Vec<(&'static str, &'static str)>,
-    /// The newest state seen of each key, by read or by ear.
+    /// The newest state seen of each key, by read or by change.
     seen: BTreeMap<&'static str, SharedState>,
     read: Option<Vec<SharedState>>,
     is_compared: bool,
@@ -80,7 +80,7 @@ impl Naive {
 }
 
 #[derive(Default)]
-struct World {
+struct Testbed {
     polls: Polls<u32>,
     naive: BTreeMap<u32, Naive>,
     now: u64,
@@ -90,7 +90,7 @@ struct World {
     next: u32,
 }
 
-impl World {
+impl Testbed {
     fn pick(&self, which: usize) -> Option<u32> {
         self.naive.keys().copied().nth(which % self.naive.len().max(1))
     }
@@ -216,11 +216,11 @@ proptest! {
 
     #[test]
     fn every_poll_is_answered_what_a_naive_list_says(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::default();
+        let mut testbed = Testbed::default();
         for step in steps {
-            world.step(step);
-            world.invariant_counts();
+            testbed.step(step);
+            testbed.invariant_counts();
         }
-        world.finish();
+        testbed.finish();
     }
 }

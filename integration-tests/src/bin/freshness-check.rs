@@ -1,14 +1,14 @@
-//! `hammer`: reads and publishes a few keys as fast as it can against a tiny cache, and exits 1 if any read was stale
-//! or any subscriber misled.
+//! `freshness-check`: reads and publishes a few keys as fast as it can against a tiny cache, and exits 1 if any read
+//! was stale or any subscriber misled.
 
 use std::time::Duration;
 
 use callboard_integration_tests::binary;
-use callboard_integration_tests::hammer::{Plan, run};
+use callboard_integration_tests::freshness::{Plan, run};
 use clap::Parser;
 
-/// Hammers 8 hot keys of a node whose cache is far too small for them, while subscribers listen, and checks the whole
-/// recording.
+/// Reads and publishes 8 hot keys of a node whose cache is far too small for them, while subscribers listen, and checks
+/// the whole recording.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How long.

@@ -1,4 +1,4 @@
-//! `crash-proof`: kills a node amid publishers, again and again, or lets its storage fail, and exits 1 if it ever
+//! `crash-check`: kills a node amid publishers, again and again, or lets its storage fail, and exits 1 if it ever
 //! forgot what it said.
 
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ async fn kill(arguments: Arguments, seed: u64) -> anyhow::Result<usize> {
     let publishers = arguments.publishers.unwrap_or(64);
     println!("{} rounds, {publishers} publishers, seed {seed}", arguments.rounds);
     println!("node: {}", binary::up_to_date()?.display());
-    let plan = Plan { rounds: arguments.rounds, publishers, seed, setup: node::Setup::new() };
+    let plan = Plan { rounds: arguments.rounds, publishers, seed, setup: node::NodeOptions::new() };
     println!("{}", Round::HEAD);
     let rounds = prove(&plan, |round| println!("{round}")).await?;
     let violations: usize = rounds.iter().map(|round| round.violations.len()).sum();

@@ -11,7 +11,7 @@ use super::rnacos::Rnacos;
 use super::{NODES, wrk};
 use crate::cluster::{Cluster, Member, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options, Reach};
-use crate::node::Setup;
+use crate::node::NodeOptions;
 use crate::process;
 
 /// How long the nodes are loaded before it counts.
@@ -142,7 +142,7 @@ pub async fn compare(plan: &Plan, mut progress: impl FnMut(&str, &Figures)) -> a
 async fn measure_ours(plan: &Plan, way: Way) -> anyhow::Result<Figures> {
     let options = Options { tls: way == Way::Near(Reach::Tls), ..Options::default() };
     let server = DatabaseServer::start_with(plan.engine, options).await?;
-    let setup = Setup::new().flag("log-filter", "warn");
+    let setup = NodeOptions::new().flag("log-filter", "warn");
     let wiring = match way {
         Way::Near(reach) => Wiring::DirectBy(reach),
         Way::Distant(round_trip) => Wiring::Distant(round_trip),

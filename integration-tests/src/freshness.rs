@@ -1,7 +1,7 @@
-//! The freshness proof: readers and publishers hammer a few keys while the cache is far too small for them and is
-//! compared with the database all the time; subscribers of every kind listen. Afterwards the whole recording must keep
-//! the rules of [`crate::checker`]. Owns the plan, the stage and the report; what each client does stands in
-//! `hammer/clients.rs`.
+//! The freshness check: readers and publishers use a few keys as fast as they can while the cache is far too small for
+//! them and is compared with the database all the time; subscribers of every kind listen. Afterwards the whole
+//! recording must keep the rules of [`crate::checker`]. Owns the plan, the testbed and the report; what each client
+//! does stands in `freshness/clients.rs`.
 
 mod clients;
 
@@ -21,9 +21,9 @@ use crate::checker::{self, Rule, Violation};
 use crate::client::Client;
 use crate::heard::Newest;
 use crate::history::{Clock, History, Record, Stored, What};
-use crate::node::{Node, Setup};
+use crate::node::{Node, NodeOptions};
 
-const GROUP: &str = "hammer";
+const GROUP: &str = "freshness";
 const HOT_KEYS: usize = 8;
 const COLD_KEYS: usize = 24;
 
@@ -39,14 +39,14 @@ pub struct Plan {
     /// Chooses keys and pauses.
     pub seed: u64,
     /// The node.
-    pub setup: Setup,
+    pub setup: NodeOptions,
 }
 
 impl Plan {
     /// A node whose cache holds a fraction of the keys and is compared with the database twenty times a second.
     #[must_use]
-    pub fn tiny_cache() -> Setup {
-        Setup::new().flag("cache-max-bytes", "4KiB").flag("cache-refresh-interval", "50ms")
+    pub fn tiny_cache() -> NodeOptions {
+        NodeOptions::new().flag("cache-max-bytes", "4KiB").flag("cache-refresh-interval", "50ms")
     }
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
 
 /// What all clients share.
 #[derive(Clone)]
-struct Stage {
+struct Testbed {
     client: Client,
     clock: Clock,
     hot: Arc<Vec<ConfigKey>>,
@@ -105,7 +105,7 @@ struct Stage {
     newest: watch::Receiver<Newest>,
 }
 
-impl Stage {
+impl Testbed {
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -125,7 +125,7 @@ async fn run_on(node: &Node, plan: &Plan) -> anyhow::Result<Report> {
     let (tell_newest, newest) = watch::channel(None);
     let named =
         |prefix: &str, count| (0..count).map(|n| ConfigKey::new("public", GROUP, &format!("{prefix}-{n}"))).collect();
-    let stage = Stage {
+    let testbed = Testbed {
         client: node.client(),
         clock: Clock::start(),
         hot: Arc::new(Result::from_iter::<Vec<_>>(named("hot", HOT_KEYS))?),
@@ -134,36 +134,36 @@ async fn run_on(node: &Node, plan: &Plan) -> anyhow::Result<Report> {
         newest,
     };
     let mut history = History::default();
-    for key in stage.hot.iter().chain(stage.cold.iter()) {
-        history.records.push(clients::publish(&stage, key, 200).await?);
+    for key in testbed.hot.iter().chain(testbed.cold.iter()) {
+        history.records.push(clients::publish(&testbed, key, 200).await?);
     }
     let mut rng = Rng::with_seed(plan.seed);
-    let mut subscribers = subscribers(&stage, &mut rng, &mut history);
+    let mut subscribers = subscribers(&testbed, &mut rng, &mut history);
     let mut clients = JoinSet::new();
     for _ in 0..plan.publishers {
-        clients.spawn(clients::keep_publishing(stage.clone(), rng.fork()));
+        clients.spawn(clients::keep_publishing(testbed.clone(), rng.fork()));
     }
     for _ in 0..plan.readers {
-        clients.spawn(clients::keep_reading(stage.clone(), rng.fork()));
+        clients.spawn(clients::keep_reading(testbed.clone(), rng.fork()));
     }
     tokio::time::sleep(plan.duration).await;
-    stage.stopped.store(true, Ordering::Relaxed);
+    testbed.stopped.store(true, Ordering::Relaxed);
     while let Some(records) = clients.join_next().await {
         history.records.extend(records??);
     }
     let cpu = node.cpu_time()?;
-    tell_newest.send_replace(Some(Arc::new(newest_versions(&stage, &mut history).await?)));
+    tell_newest.send_replace(Some(Arc::new(newest_versions(&testbed, &mut history).await?)));
     while let Some(records) = subscribers.join_next().await {
         history.records.extend(records??);
     }
-    history.stored = stored(&stage).await?;
+    history.stored = stored(&testbed).await?;
     let mut report = judge(&history);
-    (report.cpu, report.duration, report.cache) = (cpu, plan.duration, cache_metrics(&stage.client).await?);
+    (report.cpu, report.duration, report.cache) = (cpu, plan.duration, cache_metrics(&testbed.client).await?);
     Ok(report)
 }
 
 /// Starts every kind of subscriber and notes who must end on the newest state of what.
-fn subscribers(stage: &Stage, rng: &mut Rng, history: &mut History) -> JoinSet<anyhow::Result<Vec<Record>>> {
+fn subscribers(testbed: &Testbed, rng: &mut Rng, history: &mut History) -> JoinSet<anyhow::Result<Vec<Record>>> {
     let mut running = JoinSet::new();
     let mut next = 0;
     let mut number = |keys: &[ConfigKey]| {
@@ -171,28 +171,30 @@ fn subscribers(stage: &Stage, rng: &mut Rng, history: &mut History) -> JoinSet<a
         history.subscriptions.extend(keys.iter().map(|key| (next, key.clone())));
         next
     };
-    for key in stage.hot.iter() {
+    for key in testbed.hot.iter() {
         let one = vec![key.clone()];
         let query = format!("namespace=public&group={GROUP}&dataId={}", key.data_id());
         for reconnects in [None, Some(40)] {
             let stream =
                 clients::Stream { subscriber: number(&one), keys: one.clone(), query: query.clone(), reconnects };
-            running.spawn(stream.keep_listening(stage.clone(), rng.fork()));
+            running.spawn(stream.keep_listening(testbed.clone(), rng.fork()));
         }
-        running.spawn(clients::keep_waiting(stage.clone(), number(&one), key.clone()));
+        running.spawn(clients::keep_waiting(testbed.clone(), number(&one), key.clone()));
     }
-    for (group, reconnects) in [("", None), ("&group=hammer", None), ("", Some(100)), ("&group=hammer", Some(20))] {
+    for (group, reconnects) in [("", None), ("&group=freshness", None), ("", Some(100)), ("&group=freshness", Some(20))]
+    {
         let query = format!("namespace=public{group}&prefix=hot-");
-        let stream = clients::Stream { subscriber: number(&stage.hot), keys: stage.hot.to_vec(), query, reconnects };
-        running.spawn(stream.keep_listening(stage.clone(), rng.fork()));
+        let stream =
+            clients::Stream { subscriber: number(&testbed.hot), keys: testbed.hot.to_vec(), query, reconnects };
+        running.spawn(stream.keep_listening(testbed.clone(), rng.fork()));
     }
     running
 }
 
-async fn newest_versions(stage: &Stage, history: &mut History) -> anyhow::Result<BTreeMap<ConfigKey, u64>> {
+async fn newest_versions(testbed: &Testbed, history: &mut History) -> anyhow::Result<BTreeMap<ConfigKey, u64>> {
     let mut newest = BTreeMap::new();
-    for key in stage.hot.iter() {
-        let record = clients::read(stage, key).await?;
+    for key in testbed.hot.iter() {
+        let record = clients::read(testbed, key).await?;
         if let What::Read { version, .. } = record.what {
             newest.insert(key.clone(), version);
         }
@@ -201,10 +203,10 @@ async fn newest_versions(stage: &Stage, history: &mut History) -> anyhow::Result
     Ok(newest)
 }
 
-async fn stored(stage: &Stage) -> anyhow::Result<Vec<Stored>> {
+async fn stored(testbed: &Testbed) -> anyhow::Result<Vec<Stored>> {
     let mut stored = Vec::new();
-    for key in stage.hot.iter().chain(stage.cold.iter()) {
-        for row in stage.client.whole_history(key).await? {
+    for key in testbed.hot.iter().chain(testbed.cold.iter()) {
+        for row in testbed.client.whole_history(key).await? {
             stored.push(Stored::from_row(key, &row)?);
         }
     }

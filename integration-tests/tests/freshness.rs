@@ -1,9 +1,9 @@
-//! Five seconds of the freshness proof; `hammer` runs longer.
+//! Five seconds of the freshness check; `freshness-check` runs longer.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use callboard_integration_tests::hammer::{Plan, run};
+use callboard_integration_tests::freshness::{Plan, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_is_stale_and_no_subscriber_misled_under_a_tiny_cache() -> Result<()> {

@@ -1,4 +1,4 @@
-//! A random world: publishers commit, live changes arrive late, twice, out of order or never, reads and feed polls
+//! A random walk: publishers commit, live changes arrive late, twice, out of order or never, reads and feed polls
 //! happen at any time, and the subscriber loses its connection and comes back with the last event id it saw.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +59,7 @@ struct Read {
     in_order: bool,
 }
 
-struct World {
+struct Testbed {
     selector: Selector,
     /// Every change, in commit order; the index of a commit is its revision - 1.
     commits: Vec<Vec<SharedState>>,
@@ -96,7 +96,7 @@ impl Client {
     }
 }
 
-impl World {
+impl Testbed {
     fn new() -> Self {
         let mut outbox = Outbox::new(Version::ZERO, DATA_IDS.len());
         assert!(outbox.begin_read());
@@ -267,15 +267,15 @@ proptest! {
 
     #[test]
     fn a_subscriber_misses_nothing_repeats_nothing_and_never_goes_back(steps in prop::collection::vec(step(), 0..120)) {
-        let mut world = World::new();
+        let mut testbed = Testbed::new();
         for step in steps {
-            world.take(step);
+            testbed.take(step);
         }
         // A read that is under way may have begun before changes were lost; the second one has not.
         let read = [Step::StartRead, Step::FinishRead];
         for step in read.clone().into_iter().chain(read).chain([Step::PollFeed, Step::Send(usize::MAX)]) {
-            world.take(step);
+            testbed.take(step);
         }
-        world.invariant_the_client_holds_the_newest();
+        testbed.invariant_the_client_holds_the_newest();
     }
 }

@@ -1,12 +1,12 @@
-//! `hammer-cluster`: publishes on every node of a cluster and reads every node the moment a publish returns; exits 1 if
-//! a read was stale. With `--measure`, how fast it publishes and at what cost, beside r-nacos.
+//! `cluster-freshness-check`: publishes on every node of a cluster and reads every node the moment a publish returns;
+//! exits 1 if a read was stale. With `--measure`, how fast it publishes and at what cost, beside r-nacos.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use callboard_integration_tests::binary;
-use callboard_integration_tests::cluster_hammer::measure::{self, Way};
-use callboard_integration_tests::cluster_hammer::{self, Generator};
+use callboard_integration_tests::cluster_freshness::measure::{self, Way};
+use callboard_integration_tests::cluster_freshness::{self, Generator};
 use callboard_integration_tests::database_server::{Engine, Reach};
 use clap::{Parser, ValueEnum};
 
@@ -23,7 +23,7 @@ enum By {
     Socket,
 }
 
-/// Hammers three nodes on a database server of its own.
+/// Checks three nodes on a database server of its own.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How long; with --measure, how long each measure takes.
@@ -73,8 +73,8 @@ async fn main() -> anyhow::Result<()> {
     }
     for by in arguments.reach {
         println!("database by {by:?}");
-        let plan = cluster_hammer::Plan { engine, reach: reach(by), duration, publishers: arguments.publishers };
-        let report = cluster_hammer::run(&plan).await?;
+        let plan = cluster_freshness::Plan { engine, reach: reach(by), duration, publishers: arguments.publishers };
+        let report = cluster_freshness::run(&plan).await?;
         print!("{report}");
         if report.stale > 0 || report.failed > 0 {
             std::process::exit(1);

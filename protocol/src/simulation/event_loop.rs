@@ -1,5 +1,5 @@
-//! The world: true time, the queue of what happens next, and the way of everything that is sent. Goes from event to
-//! event; whatever is decided is decided by the machines.
+//! The event loop: true time, the queue of what happens next, and the way of everything that is sent. Goes from event
+//! to event; whatever is decided is decided by the machines.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -65,8 +65,8 @@ const MOST_EVENTS: u32 = 2_000;
 /// How long after the faults everything may take to settle.
 const SETTLES_WITHIN: u64 = 120 * SECOND;
 
-/// The world.
-pub(super) struct World {
+/// A run.
+pub(super) struct Simulation {
     pub(super) plan: Plan,
     pub(super) chance: Rng,
     pub(super) broken: Broken,
@@ -100,7 +100,7 @@ pub(super) struct World {
     log: Option<Vec<String>>,
 }
 
-impl World {
+impl Simulation {
     pub(super) fn new(seed: u64, broken: Broken, logs: bool) -> Self {
         let mut chance = Rng::new(seed);
         let plan = Plan::new(&mut chance);
@@ -114,7 +114,7 @@ impl World {
             .collect();
         let mut db = Database::new(nodes.iter().map(|node| node.name.clone()).collect(), &keys);
         db.laxity = broken.laxity();
-        let mut world = Self {
+        let mut simulation = Self {
             now: 0,
             act: Act::Chaos,
             healed_at: 0,
@@ -143,9 +143,9 @@ impl World {
             chance,
             broken,
         };
-        world.log(|world| format!("{:?}", world.plan));
-        world.prepare();
-        world
+        simulation.log(|simulation| format!("{:?}", simulation.plan));
+        simulation.prepare();
+        simulation
     }
 
     fn prepare(&mut self) {

@@ -59,7 +59,7 @@ struct Node {
     seeds: Vec<SocketAddr>,
 }
 
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) now: Mono,
     pub(super) loss: f64,
     /// The side of each node; datagrams stay on their side.
@@ -72,7 +72,7 @@ pub(super) struct World {
     sent: u64,
 }
 
-impl World {
+impl Testbed {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             now: Mono(Duration::from_secs(1)),
@@ -88,16 +88,16 @@ impl World {
 
     /// `nodes` nodes that know of each other.
     pub(super) fn settled(seed: u64, nodes: usize) -> Self {
-        let mut world = Self::new(seed);
+        let mut testbed = Self::new(seed);
         for index in 0..nodes {
-            world.start(index);
+            testbed.start(index);
         }
-        let complete = world.until(Duration::from_secs(5), |world| world.all_see(Life::Alive));
+        let complete = testbed.until(Duration::from_secs(5), |testbed| testbed.all_see(Life::Alive));
         assert!(complete.is_some(), "seed {seed}: no complete cluster of {nodes}");
         // So that the phases of the probes differ.
-        let pause = world.chance.random_range(1_000..4_000);
-        world.run(Duration::from_millis(pause));
-        world
+        let pause = testbed.chance.random_range(1_000..4_000);
+        testbed.run(Duration::from_millis(pause));
+        testbed
     }
 
     /// Starts or restarts a node, whose generation is its wall clock.

@@ -1,4 +1,4 @@
-//! What every highly available database of the proof can do: be broken, and be made whole. Owns the words; breaks
+//! What every highly available database of the proof can do: be broken, and be made whole. Owns the trait; breaks
 //! nothing itself.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::database_server::Engine;
 pub(super) const DATABASE: &str = "callboard_ha";
 
 /// A database of several servers.
-pub(super) trait Ground {
+pub(super) trait ReplicatedDatabase {
     /// Its kind.
     fn engine(&self) -> Engine;
 
@@ -21,7 +21,7 @@ pub(super) trait Ground {
     /// Breaks it, or moves it, and gives the moment from which on it took writes again, seen from outside the nodes.
     async fn strike(&mut self, round: u32, cluster: &Cluster) -> anyhow::Result<Struck>;
 
-    /// Brings back what [`Ground::strike`] left broken, amid the load.
+    /// Brings back what [`ReplicatedDatabase::strike`] left broken, amid the load.
     async fn mend(&mut self) -> anyhow::Result<()>;
 
     /// Copies the servers' logs into a directory.

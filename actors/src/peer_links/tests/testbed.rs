@@ -58,7 +58,7 @@ impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for MessageReader<M> 
     }
 }
 
-pub(super) fn ear<M>() -> (Recipient<M>, mpsc::UnboundedReceiver<M>)
+pub(super) fn inbox<M>() -> (Recipient<M>, mpsc::UnboundedReceiver<M>)
 where
     M: Message<Result = ()> + Send + Unpin + 'static,
 {
@@ -75,7 +75,7 @@ impl Dialer for FakeDialer {
     }
 }
 
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) links: Addr<PeerLinks>,
     pub(super) transport: LinkTransport,
     pub(super) metrics: PeerMetrics,
@@ -91,7 +91,7 @@ pub(super) struct Wire {
     version: u16,
 }
 
-impl World {
+impl Testbed {
     /// The links of node `me`, on paused time.
     pub(super) fn start() -> Self {
         tokio::time::pause();
@@ -142,7 +142,7 @@ impl World {
     }
 
     pub(super) async fn reach(&self) -> mpsc::UnboundedReceiver<ReachChanged> {
-        let (recipient, heard) = ear();
+        let (recipient, heard) = inbox();
         // The subscription is held by the actor; its loss is looked at by another test.
         drop(self.links.send(SubscribeReach(recipient)).await.unwrap());
         heard
@@ -164,13 +164,13 @@ impl Wire {
     pub(super) async fn next_word(&mut self) -> Frame {
         loop {
             match self.next().await {
-                Frame::Ping(number) => self.say(&Frame::Pong(number)).await,
+                Frame::Ping(number) => self.send(&Frame::Pong(number)).await,
                 frame => return frame,
             }
         }
     }
 
-    pub(super) async fn say(&self, frame: &Frame) {
+    pub(super) async fn send(&self, frame: &Frame) {
         self.say_bytes(frame.encode(self.version).unwrap()).await;
     }
 

@@ -27,7 +27,7 @@ pub(super) enum Kind {
     MySql,
 }
 
-pub(super) struct Ground {
+pub(super) struct Testbed {
     pub(super) kind: Kind,
     pub(super) url: String,
     pub(super) writer: Writer,
@@ -35,18 +35,18 @@ pub(super) struct Ground {
 }
 
 /// Runs `scenario` on a fresh database, if there is a server for it.
-pub(super) async fn play<F>(kind: Kind, scenario: fn(Arc<Ground>) -> F)
+pub(super) async fn play<F>(kind: Kind, scenario: fn(Arc<Testbed>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     play_on_empty(kind, async move |url| {
         callboard_migration::run(&url, Duration::from_secs(10)).await.unwrap();
         let (writer, reader) = open(options(&url)).await.unwrap();
-        let ground = Arc::new(Ground { kind, url, writer, reader });
-        let scenario = tokio::time::timeout(Duration::from_secs(60), scenario(Arc::clone(&ground)));
+        let testbed = Arc::new(Testbed { kind, url, writer, reader });
+        let scenario = tokio::time::timeout(Duration::from_secs(60), scenario(Arc::clone(&testbed)));
         let ended = tokio::spawn(async move { scenario.await.unwrap() }).await;
-        ground.reader.close().await;
-        ground.writer.close().await;
+        testbed.reader.close().await;
+        testbed.writer.close().await;
         ended
     })
     .await;
@@ -205,7 +205,7 @@ pub(super) fn done(outcome: &WriteOutcome) -> &[callboard_protocol::write_reques
     }
 }
 
-impl Ground {
+impl Testbed {
     pub(super) async fn commit(&self, units: Vec<Arc<WriteRequest>>) -> Writes {
         written(self.writer.commit(request(units)).await.unwrap())
     }

@@ -34,7 +34,7 @@ use crate::conf_manager::Publish;
 use crate::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use crate::long_poll::{Hold, PollAnswer};
 use crate::runtime::{Spec, ask, start, start_once};
-use crate::session::grpc::message::{Notice, OpenStream, Told, Word};
+use crate::session::grpc::message::{InboundMessage, Notice, OpenStream, StreamMessage};
 use crate::session::grpc::{self, GrpcSession};
 use crate::session::stream::{self, Frame, Outlet, StreamRequest, StreamSession};
 use crate::store;
@@ -42,7 +42,7 @@ use crate::wiring::{Node, NodeOptions, Threads, Way, Worker};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-pub(super) struct World {
+pub(super) struct Testbed {
     pub(super) node: Node,
     pub(super) workers: Vec<Worker>,
     published: Cell<usize>,
@@ -70,13 +70,13 @@ pub(super) async fn next_state(frames: &mut mpsc::Receiver<Frame>) -> (String, V
 }
 
 /// Follows one key by long polls, as a client does, until it has this content.
-pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
+pub(super) async fn poll_until(testbed: Rc<Testbed>, data_id: String, end: &str) {
     let mut held: Option<Md5> = None;
     while held != Some(Md5::of(end.as_bytes())) {
-        match world.poll(&data_id, held, Duration::from_secs(60)).await {
+        match testbed.poll(&data_id, held, Duration::from_secs(60)).await {
             Ok(PollAnswer::Changed(records)) => {
                 assert_eq!(records, [0]);
-                held = world.get(&data_id).await.formal.as_ref().map(Content::md5);
+                held = testbed.get(&data_id).await.formal.as_ref().map(Content::md5);
             }
             // An actor on the way is being rebuilt.
             Ok(PollAnswer::Failed(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -86,22 +86,22 @@ pub(super) async fn poll_until(world: Rc<World>, data_id: String, end: &str) {
 }
 
 /// Publishes rising numbers to one key until told to stop.
-pub(super) async fn publish_until(world: Rc<World>, data_id: String, stop: Rc<Cell<bool>>) {
+pub(super) async fn publish_until(testbed: Rc<Testbed>, data_id: String, stop: Rc<Cell<bool>>) {
     let mut last = Version::ZERO;
     for n in 0.. {
         if stop.get() {
             return;
         }
-        let version = world.settle(&data_id, &n.to_string()).await;
+        let version = testbed.settle(&data_id, &n.to_string()).await;
         assert!(version > last, "a later publish got an older version");
         last = version;
-        let state = world.get(&data_id).await;
+        let state = testbed.get(&data_id).await;
         assert!(state.version >= version, "a read is older than a publish that returned");
-        world.published.set(world.published.get() + 1);
+        testbed.published.set(testbed.published.get() + 1);
     }
 }
 
-impl World {
+impl Testbed {
     /// A node that is alone.
     pub(super) async fn start() -> Self {
         let directory = Rc::new(tempfile::tempdir().unwrap());
@@ -233,14 +233,14 @@ impl World {
             }),
             since: WallMillis::default(),
         };
-        let neighbours = stream::Deps {
+        let deps = stream::Deps {
             coordinator: self.workers[1].coordinator.clone(),
             snapshot: self.workers[1].store.clone().recipient(),
             feed: self.workers[1].store.clone().recipient(),
             metrics: self.node.metrics.push.clone(),
         };
         let spec = Spec::new(&self.node.registry, "stream");
-        start(&spec, move |_| StreamSession::new(request.clone(), neighbours.clone()));
+        start(&spec, move |_| StreamSession::new(request.clone(), deps.clone()));
         frames
     }
 
@@ -248,8 +248,8 @@ impl World {
     /// answer drops.
     pub(super) async fn nacos_client(&self) -> (Addr<GrpcSession>, mpsc::Receiver<Box<Notice>>, oneshot::Receiver<()>) {
         let worker = &self.workers[1];
-        let setup = Arc::new(grpc::Setup {
-            limits: grpc::Limits {
+        let shared = Arc::new(grpc::Shared {
+            options: grpc::Options {
                 listens: 100,
                 allowance: Allowance { frames: 1_000_000, bytes: 1 << 40 },
                 write: DEADLINE,
@@ -257,7 +257,7 @@ impl World {
                 publish: DEADLINE,
                 serve_stale: false,
             },
-            neighbours: worker.neighbours(),
+            deps: worker.deps(),
             clock: self.node.clock.clone(),
             push: self.node.metrics.push.clone(),
             grpc: self.node.metrics.grpc.clone(),
@@ -265,7 +265,7 @@ impl World {
         let number = SessionNumber(self.streams.replace(self.streams.get() + 1));
         let (closing, closed) = oneshot::channel();
         let spec = Spec::new(&self.node.registry, "nacos");
-        let session = start_once(&spec, move |_| GrpcSession::new(setup, number, closing));
+        let session = start_once(&spec, move |_| GrpcSession::new(shared, number, closing));
         let (outlet, notices) = mpsc::channel(4);
         let stream = ask(&session, OpenStream(outlet), DEADLINE).await.unwrap();
         let client = Box::new(Client {
@@ -274,7 +274,11 @@ impl World {
             identity: ClientIdentity::default(),
             software: String::new(),
         });
-        session.do_send(Told { stream, bytes: 0, word: Word::SetUp { client, wants_ready: false } });
+        session.do_send(InboundMessage {
+            stream,
+            bytes: 0,
+            message: StreamMessage::SetUp { client, wants_ready: false },
+        });
         (session, notices, closed)
     }
 

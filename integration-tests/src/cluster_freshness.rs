@@ -1,4 +1,4 @@
-//! The freshness proof of a cluster: publishers on distinct keys over all nodes, each publish followed at once by a
+//! The freshness check of a cluster: publishers on distinct keys over all nodes, each publish followed at once by a
 //! read of every node. A read that gives an older version than the one just acknowledged is stale. Owns the plan and
 //! the counts; the comparison of speeds stands in [`measure`].
 
@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::cluster::{Cluster, Wiring};
 use crate::database_server::{DatabaseServer, Engine, Options, Reach};
 use crate::metrics::CacheReads;
-use crate::node::Setup;
+use crate::node::NodeOptions;
 
 /// Nodes of every cluster here.
 const NODES: u8 = 3;
@@ -105,14 +105,15 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let options = Options { tls: plan.reach == Reach::Tls, ..Options::default() };
     let server = DatabaseServer::start_with(plan.engine, options).await?;
     let cluster =
-        Cluster::start(&server, NODES, Wiring::DirectBy(plan.reach), Setup::new().flag("log-filter", "warn")).await?;
+        Cluster::start(&server, NODES, Wiring::DirectBy(plan.reach), NodeOptions::new().flag("log-filter", "warn"))
+            .await?;
     let nodes = Arc::new(cluster.clients());
     let before = CacheReads::of(&nodes).await?;
     let begin = Instant::now();
     let stopped = Arc::new(AtomicBool::new(false));
     let mut publishers = JoinSet::new();
     for place in 0..plan.publishers {
-        let key = ConfigKey::new("public", "hammer", &format!("k{place}"))?;
+        let key = ConfigKey::new("public", "freshness", &format!("k{place}"))?;
         publishers.spawn(publish_and_read(nodes.clone(), place, key, stopped.clone()));
     }
     tokio::time::sleep(plan.duration).await;

@@ -35,7 +35,7 @@ pub(super) struct Target {
 
 /// What all clients share.
 #[derive(Debug, Clone)]
-pub(super) struct Stage {
+pub(super) struct Testbed {
     pub(super) clock: Clock,
     pub(super) keys: Arc<Vec<ConfigKey>>,
     /// The group of all keys of the round.
@@ -45,21 +45,21 @@ pub(super) struct Stage {
     stopped: Arc<AtomicBool>,
 }
 
-/// The other end of a [`Stage`].
+/// The other end of a [`Testbed`].
 #[derive(Debug)]
-pub(super) struct Director {
+pub(super) struct Controller {
     nodes: watch::Sender<Arc<Vec<Target>>>,
     newest: watch::Sender<Newest>,
     stopped: Arc<AtomicBool>,
 }
 
-impl Director {
-    /// A stage for the keys of `group`, and its director.
-    pub(super) fn open(cluster: &Cluster, group: &str, keys: Vec<ConfigKey>) -> (Self, Stage) {
+impl Controller {
+    /// A testbed for the keys of `group`, and its controller.
+    pub(super) fn open(cluster: &Cluster, group: &str, keys: Vec<ConfigKey>) -> (Self, Testbed) {
         let (nodes, nodes_seen) = watch::channel(targets(cluster));
         let (newest, newest_seen) = watch::channel(None);
         let stopped = Arc::new(AtomicBool::new(false));
-        let stage = Stage {
+        let testbed = Testbed {
             clock: Clock::start(),
             keys: Arc::new(keys),
             group: group.into(),
@@ -67,7 +67,7 @@ impl Director {
             nodes: nodes_seen,
             stopped: stopped.clone(),
         };
-        (Self { nodes, newest, stopped }, stage)
+        (Self { nodes, newest, stopped }, testbed)
     }
 
     /// Tells clients of nodes that came or went.
@@ -149,7 +149,7 @@ pub(super) enum Attempt {
     Open,
 }
 
-impl Stage {
+impl Testbed {
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }

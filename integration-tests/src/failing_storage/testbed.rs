@@ -14,7 +14,7 @@ use super::kind::Kind;
 use super::shim::Shim;
 use crate::client::Client;
 use crate::database_server::{DatabaseServer, Engine, Options, free_port};
-use crate::node::{Node, Setup};
+use crate::node::{Node, NodeOptions};
 use crate::volume::Volume;
 
 const DATABASE: &str = "storage";
@@ -33,17 +33,17 @@ const LEAST_LIMIT: u64 = 48 * 1024;
 
 /// What is tried.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Testbed {
     pub(super) node: Node,
     pub(super) database: Option<DatabaseServer>,
     shim: Shim,
 }
 
-impl Stage {
+impl Testbed {
     /// Starts a node on SQLite, or a database server and a node on it.
     pub(super) async fn open(server: Option<Engine>) -> anyhow::Result<Self> {
-        let mut setup = Setup::new().flag("publish-timeout", PUBLISH_TIMEOUT);
-        for fix in [Setup::serve_on, Setup::sessions_on, Setup::grpc_on] {
+        let mut setup = NodeOptions::new().flag("publish-timeout", PUBLISH_TIMEOUT);
+        for fix in [NodeOptions::serve_on, NodeOptions::sessions_on, NodeOptions::grpc_on] {
             setup = fix(setup, SocketAddr::from(([127, 0, 0, 1], free_port()?)));
         }
         let Some(engine) = server else {
@@ -84,7 +84,7 @@ impl Stage {
         self.database.as_ref().map_or_else(|| self.node.volume(), DatabaseServer::volume)
     }
 
-    /// Lets the storage fail until [`Stage::mend`].
+    /// Lets the storage fail until [`Testbed::mend`].
     pub(super) fn fail(&self, kind: Kind, next: u64, rng: &mut Rng) -> anyhow::Result<()> {
         let orders = kind.orders(next, rng);
         self.note(&format!("{kind}: {orders:?}"))?;
@@ -139,7 +139,7 @@ impl Stage {
         self.node.kill()
     }
 
-    /// As [`Stage::restart_database`] while the server's storage may fail: it need not start.
+    /// As [`Testbed::restart_database`] while the server's storage may fail: it need not start.
     pub(super) async fn restart_failing_database(&mut self) -> anyhow::Result<()> {
         if let Err(error) = self.restart_database().await {
             self.note(&format!("the database server did not start: {error:#}"))?;

@@ -46,7 +46,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 0..80)
 }
 
-struct World {
+struct Testbed {
     pushes: Pushes,
     line: u64,
     log: Vec<SharedState>,
@@ -58,7 +58,7 @@ struct World {
     lost_commits: bool,
 }
 
-impl World {
+impl Testbed {
     fn new() -> Self {
         let mut pushes = Pushes::new(client(), 100);
         pushes.watch(1, &[exact("b"), prefix("a")]);
@@ -184,10 +184,10 @@ proptest! {
 
     #[test]
     fn the_client_ends_at_what_is_there_and_goes_back_only_after_a_loss(moves in moves()) {
-        let mut world = World::new();
+        let mut testbed = Testbed::new();
         for step in moves {
-            world.step(step)?;
+            testbed.step(step)?;
         }
-        world.settle()?;
+        testbed.settle()?;
     }
 }
