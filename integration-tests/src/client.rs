@@ -53,6 +53,17 @@ impl Client {
         Self::by(base, reqwest::Client::new())
     }
 
+    /// A client of the node at `base` that shows this in `Authorization`.
+    ///
+    /// # Panics
+    /// It is no header.
+    #[must_use]
+    pub fn showing(base: String, authorization: &str) -> Self {
+        let value = reqwest::header::HeaderValue::from_str(authorization).expect("a header");
+        let headers = HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, value)]);
+        Self::by(base, reqwest::Client::builder().default_headers(headers).build().expect("a client"))
+    }
+
     /// A client of the node at `base` that speaks HTTP so.
     #[must_use]
     pub fn by(base: String, http: reqwest::Client) -> Self {

@@ -28,6 +28,7 @@ pub struct NodeOptions {
     http: Option<SocketAddr>,
     tcp: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
+    authorization: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     volume: Option<u32>,
@@ -73,6 +74,13 @@ impl NodeOptions {
     #[must_use]
     pub fn logs_to(mut self, file: &Path) -> Self {
         self.log = Some(file.to_owned());
+        self
+    }
+
+    /// Its own clients show this in `Authorization`.
+    #[must_use]
+    pub fn asked_with(mut self, authorization: &str) -> Self {
+        self.authorization = Some(authorization.to_owned());
         self
     }
 
@@ -238,7 +246,10 @@ impl Node {
     /// A client of this node. It stays with the present port.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(self.http())
+        match &self.setup.authorization {
+            Some(shown) => Client::showing(self.http(), shown),
+            None => Client::new(self.http()),
+        }
     }
 
     /// The base of its URLs, such as `http://127.0.0.1:40123`.

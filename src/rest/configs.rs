@@ -57,7 +57,12 @@ pub(super) async fn read(call: Call) -> Answer {
             break;
         }
         let watched = Watched { key: key.clone(), held: held.clone().into() };
-        let end = until_different(&call.state, watched, left, client.clone().into_owned()).await?;
+        let end = tokio::select! {
+            end = until_different(&call.state, watched, left, client.clone().into_owned()) => end?,
+            () = call.caller.changed(&call.state) => {
+                return Err(ApiError::new(ErrorCode::Forbidden, "what you may do has changed; ask again"));
+            }
+        };
         reading = later(reading, stale::read(&call.state, key.clone()).await?);
         // What changed may be as before again.
         if end == WaitEnd::Over {

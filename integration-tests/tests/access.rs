@@ -1,0 +1,257 @@
+//! Authentication on a cluster of three: a log-in of one node is taken by all, who is shut out is cut off everywhere on
+//! every kind of connection within five seconds, and nobody else notices. On PostgreSQL; where it is not installed the
+//! tests say so and pass; with `CALLBOARD_TEST_REQUIRE_DATABASES=1` they fail.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::panic, reason = "a failed expectation is a failed test")]
+
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use callboard_integration_tests::client::{Client, Watch};
+use callboard_integration_tests::cluster::{Cluster, Wiring};
+use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
+use callboard_integration_tests::nacos::{CONFIGS, LISTENER, form};
+use callboard_integration_tests::node::{Node, NodeOptions};
+use callboard_integration_tests::poll;
+use callboard_integration_tests::session::{self, Session};
+use callboard_proto::session as proto;
+use callboard_protocol::key::ConfigKey;
+use reqwest::Method;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+/// The password of the first administrator, and what shows it.
+const PASSWORD: &str = "the first password";
+const SHOWN: &str = "Basic YWRtaW46dGhlIGZpcnN0IHBhc3N3b3Jk";
+/// By when everybody goes by a change.
+const CUT: Duration = Duration::from_secs(5);
+
+fn key(data_id: &str) -> ConfigKey {
+    ConfigKey::new("public", "app", data_id).unwrap()
+}
+
+/// Nodes whose administrator is known.
+fn guarded(directory: &TempDir) -> Result<NodeOptions> {
+    let path = directory.path().join("password");
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    std::io::Write::write_all(&mut &file, PASSWORD.as_bytes())?;
+    let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
+    Ok(options.flag("auth-admin-password-file", &path.display().to_string()))
+}
+
+async fn json(client: &Client, method: Method, path: &str, body: serde_json::Value, status: u16) -> Result<()> {
+    client.request(method, path).json(&body).send().await?.expect(status).map(drop)
+}
+
+/// Makes a user who may read and write, and logs him in.
+async fn user(administrator: &Client, name: &str) -> Result<String> {
+    let role = json!({ "grants": [{ "namespace": "public", "actions": ["read", "write"] }] });
+    json(administrator, Method::PUT, "/api/v1/roles/team", role, 200).await?;
+    let password = format!("{name} has a password");
+    let user = json!({ "name": name, "password": password, "roles": ["team"] });
+    json(administrator, Method::POST, "/api/v1/users", user, 201).await?;
+    log_in(administrator, name, &password).await
+}
+
+async fn log_in(client: &Client, name: &str, password: &str) -> Result<String> {
+    let shown = json!({ "user": name, "password": password });
+    let answer = client.request(Method::POST, "/api/v1/auth/login").json(&shown).send().await?.expect(200)?;
+    Ok(answer.json()?["token"].as_str().context("a token")?.to_owned())
+}
+
+/// Waits until a node goes by what a token is worth.
+async fn until_answered(node: &Node, token: &str, status: u16) -> Result<()> {
+    let client = Client::showing(node.http(), &format!("Bearer {token}"));
+    poll::until("the node goes by the change", CUT, async || {
+        let answer = client.get(&key("a")).send().await?;
+        Ok((answer.status == status).then_some(()))
+    })
+    .await
+}
+
+/// Everything that somebody has open at a node.
+struct Open {
+    stream: Watch,
+    session: Session,
+    waiting: tokio::task::JoinHandle<Result<u16>>,
+    polling: tokio::task::JoinHandle<Result<u16>>,
+}
+
+impl Open {
+    async fn at(node: &Node, sessions: SocketAddr, token: &str) -> Result<Self> {
+        let client = Client::showing(node.http(), &format!("Bearer {token}"));
+        let version = client.get(&key("a")).send().await?.expect(200)?.version().context("a version")?;
+        let stream = client.watch("namespace=public&group=app&dataId=a", None).await?;
+        let mut session = Session::connect(sessions).await?;
+        let hello = session::hello("client");
+        session.greet(proto::Hello { credentials: format!("Bearer {token}"), ..hello }).await?;
+        session.watch(session::watch(&["a"])).await?;
+        let waits = client.wait(&key("a"), version, 60).limit(Duration::from_secs(90));
+        let waiting = tokio::spawn(async move { Ok(waits.send().await?.status) });
+        let digest = callboard_integration_tests::grpc::md5("0");
+        let held = form(&[("Listening-Configs", &format!("a\u{2}app\u{2}{digest}\u{1}")), ("accessToken", token)]);
+        let polls = Client::new(node.http()).request(Method::POST, LISTENER).header("Long-Pulling-Timeout", "60000");
+        let polls = polls.header("Content-Type", "application/x-www-form-urlencoded").body(held);
+        let polls = polls.limit(Duration::from_secs(90));
+        let polling = tokio::spawn(async move { Ok(polls.send().await?.status) });
+        Ok(Self { stream, session, waiting, polling })
+    }
+
+    /// All of it ends.
+    async fn ends(mut self) -> Result<()> {
+        timeout(CUT, self.waiting).await.context("a read goes on waiting")???;
+        timeout(CUT, self.polling).await.context("a poll is still held")???;
+        let stream = async { while self.stream.next(CUT).await.is_ok_and(|event| event.is_some()) {} };
+        timeout(CUT, stream).await.context("a stream goes on")?;
+        ensure!(self.stream.next(Duration::from_millis(1)).await.is_err(), "the stream has not ended");
+        let word = timeout(CUT, self.session.last_word()).await.context("a session goes on")??;
+        ensure!(word.code == "forbidden", "{word:?}");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_shut_out_is_cut_off_everywhere_and_nobody_else_is() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
+    let cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(&secrets)?).await?;
+    let members: Vec<_> = cluster.members().collect();
+    let administrator = members[0].node.client();
+    administrator.put(&key("a"), "0").send().await?.expect(201)?;
+    let (ann, bob) = (user(&administrator, "ann").await?, user(&administrator, "bob").await?);
+    let (mut of_ann, mut of_bob) = (Vec::new(), Vec::new());
+    for member in &members {
+        let sessions = member.node.session_address();
+        for token in [&ann, &bob] {
+            until_answered(&member.node, token, 200).await?;
+        }
+        of_ann.push(Open::at(&member.node, sessions, &ann).await?);
+        of_bob.push(Open::at(&member.node, sessions, &bob).await?);
+    }
+    let shut_out = json!({ "enabled": false });
+    json(&members[2].node.client(), Method::PUT, "/api/v1/users/ann/enabled", shut_out, 204).await?;
+    for open in of_ann {
+        open.ends().await?;
+    }
+    for member in &members {
+        until_answered(&member.node, &ann, 401).await?;
+    }
+    administrator.put(&key("a"), "1").send().await?.expect(200)?;
+    for mut open in of_bob {
+        let event = loop {
+            let event = open.stream.expect().await?;
+            if event.subject().is_some_and(|(_, version)| version > 1) {
+                break event;
+            }
+        };
+        ensure!(event.subject().is_some(), "{event:?}");
+        while open.session.push().await?.content.as_deref() != Some("1") {}
+        ensure!(timeout(poll::SOON, open.waiting).await??? == 200, "a waiting read of another user was disturbed");
+        ensure!(timeout(poll::SOON, open.polling).await??? == 200, "a poll of another user was disturbed");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_changed_under_load_and_nobody_has_to_log_in_again() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
+    let cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(&secrets)?).await?;
+    let members: Vec<_> = cluster.members().collect();
+    let administrator = members[0].node.client();
+    administrator.put(&key("a"), "0").send().await?.expect(201)?;
+    let first = user(&administrator, "ann").await?;
+    for member in &members {
+        until_answered(&member.node, &first, 200).await?;
+    }
+    let clients: Vec<_> =
+        members.iter().map(|member| Client::showing(member.node.http(), &format!("Bearer {first}"))).collect();
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let load = tokio::spawn(async move {
+        let mut count = 0_u64;
+        while !*stopped.borrow_and_update() {
+            for client in &clients {
+                client.get(&key("a")).send().await?.expect(200)?;
+                count += 1;
+            }
+        }
+        anyhow::Ok(count)
+    });
+    let keys = async || -> Result<usize> {
+        let listed = administrator.get_path("/api/v1/auth/keys").send().await?.expect(200)?.json()?;
+        Ok(listed["items"].as_array().context("a list")?.len())
+    };
+    let before = keys().await?;
+    administrator.request(Method::POST, "/api/v1/auth/keys").send().await?.expect(201)?;
+    ensure!(keys().await? == before + 1, "there is no new key");
+    // A log-in of any node is taken by all, whichever key signs it.
+    let signed_by = |token: &str| token.split('.').nth(1).map(str::to_owned);
+    let second = poll::until("the new key signs", Duration::from_secs(20), async || {
+        let token = log_in(&members[1].node.client(), "ann", "ann has a password").await?;
+        Ok((signed_by(&token) != signed_by(&first)).then_some(token))
+    })
+    .await?;
+    for member in &members {
+        for token in [&first, &second] {
+            let client = Client::showing(member.node.http(), &format!("Bearer {token}"));
+            client.get(&key("a")).send().await?.expect(200)?;
+        }
+    }
+    stop.send(true)?;
+    ensure!(load.await?? > 0, "there was no load");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_ends_log_ins_and_wrong_ones_delay_nobody() -> Result<()> {
+    let secrets = tempfile::tempdir()?;
+    let node = Node::start(guarded(&secrets)?).await?;
+    let administrator = node.client();
+    administrator.put(&key("a"), "0").send().await?.expect(201)?;
+    let ann = user(&administrator, "ann").await?;
+    let wrong = json!({ "user": "ann", "password": "not her password" });
+    let anybody = Client::new(node.http());
+    let mut last = 0;
+    for _ in 0..8 {
+        last = anybody.request(Method::POST, "/api/v1/auth/login").json(&wrong).send().await?.status;
+    }
+    ensure!(last == 429, "wrong passwords are looked at for ever: {last}");
+    until_answered(&node, &ann, 200).await?;
+    let new = json!({ "password": "another password" });
+    json(&administrator, Method::PUT, "/api/v1/users/ann/password", new, 204).await?;
+    until_answered(&node, &ann, 401).await?;
+    for (name, password, status) in [("bob", "short", 400), ("bob", "password", 400), ("ann", "good enough", 409)] {
+        let user = json!({ "name": name, "password": password });
+        json(&administrator, Method::POST, "/api/v1/users", user, status).await?;
+    }
+    // What Nacos's clients show in a form counts there, and nowhere else.
+    let shown =
+        form(&[("dataId", "a"), ("group", "app"), ("content", "1"), ("username", "admin"), ("password", PASSWORD)]);
+    let publish = |path: &str| {
+        let request = anybody.request(Method::POST, path).header("Content-Type", "application/x-www-form-urlencoded");
+        request.body(shown.clone())
+    };
+    publish(CONFIGS).send().await?.expect(200)?;
+    let elsewhere = anybody.get(&key("a")).query("username", "admin").query("password", PASSWORD);
+    elsewhere.send().await?.expect(401)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_with_two_slashes_is_another_path() -> Result<()> {
+    let secrets = tempfile::tempdir()?;
+    let node = Node::start(guarded(&secrets)?).await?;
+    let anybody = Client::new(node.http());
+    for path in ["//api/v1/users", "//metrics", "/./metrics", "//nacos/v1/cs/configs?dataId=a&group=app"] {
+        let status = anybody.get_path(path).send().await?.status;
+        ensure!(!(200..300).contains(&status), "{path}: {status}");
+    }
+    Ok(())
+}
