@@ -216,7 +216,12 @@ fn settings() -> Vec<Arg> {
 
 fn setting(key: &'static Key) -> Arg {
     let usage = format!("Allowed: {}\n[default: {}] [env: {}]", key.allowed(), key.default(), key.variable());
-    let alias = (key.path() == "cluster.seeds").then_some("seeds");
+    let alias = match key.path() {
+        "cluster.seeds" => Some("seeds"),
+        "auth.mode" => Some("auth"),
+        "auth.admin_password_file" => Some("admin-password-file"),
+        _ => None,
+    };
     let flag = Arg::new(key.path())
         .long(key.flag())
         .visible_aliases(alias)
