@@ -26,7 +26,8 @@ pub struct Options {
     pub application: String,
     /// What else is known of it, such as zone and version; at most 16.
     pub labels: BTreeMap<String, String>,
-    /// What proves who it is; never shown.
+    /// What proves who it is: `Bearer TOKEN`, `Basic BASE64` of `user:password`, or a token as it is. Never shown.
+    /// When a node does not take it, the client tries no further: see [`Error::Denied`](crate::Error::Denied).
     pub credentials: Credentials,
     /// The namespace of [`Client::key`](crate::Client::key) and of listings that name none; `public` by default.
     pub namespace: String,
