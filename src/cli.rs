@@ -202,7 +202,11 @@ fn config_commands(node_command: impl Fn(&'static str, &'static str) -> clap::Co
 /// The commands that ask a running cluster, without the settings of a node.
 fn client_commands() -> Vec<clap::Command> {
     let all = Request::augment_subcommands(clap::Command::new("client"));
-    all.get_subcommands().map(|command| command.clone().after_help(EXIT_CODES)).collect()
+    all.get_subcommands().cloned().map(with_exit_codes).collect()
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
 }
 
 fn settings() -> Vec<Arg> {
