@@ -22,7 +22,7 @@ use callboard_actors::session::grpc::{Options, Shared};
 use callboard_protocol::session::pace::Allowance;
 
 use self::transport::Door;
-pub(crate) use self::transport::serve;
+pub(crate) use self::transport::{needs_tls, serve};
 use crate::api::memory::MemoryBudget;
 use crate::api::state::State;
 use crate::settings::Settings;
@@ -33,6 +33,12 @@ const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 const READ: Duration = Duration::from_millis(2_500);
 /// How long a publish may take until its outcome counts as unknown. Clients give up after three seconds.
 const PUBLISH: Duration = Duration::from_millis(2_500);
+
+/// Every class of request, and what it needs.
+#[cfg(test)]
+pub(crate) fn accesses() -> Vec<(&'static str, crate::api::access::Access)> {
+    access::TABLE.iter().map(|row| (row.class, row.access)).collect()
+}
 
 /// What the worker thread of `state` has for clients of Nacos. `memory` is that of the node.
 pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) -> Door {
