@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::arguments::{Credentials, NewPassword};
 use super::failure::Failure;
 use super::logins::{self, Logins};
+use super::preferences::Preferences;
 
 /// The variable with a token.
 const TOKEN_VARIABLE: &str = "CALLBOARD_CLIENT_TOKEN";
@@ -63,7 +64,7 @@ impl Shown {
     /// [`Failure::Usage`]: a file can't be read, or there is no password and nobody to ask for it.
     pub(crate) fn load(
         given: &Credentials,
-        nodes: &[String],
+        preferences: &Preferences,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Failure> {
         if let Some(token) = &given.token {
@@ -79,7 +80,8 @@ impl Shown {
             return Ok(Self::Token(token));
         }
         let logins = Logins::load(logins::path(&environment))?;
-        Ok(logins.find(nodes, logins::now()).map_or(Self::Nothing, |login| Self::Token(login.token.clone())))
+        let kept = logins.find(&preferences.nodes, preferences.trust.is_some(), logins::now());
+        Ok(kept.map_or(Self::Nothing, |login| Self::Token(login.token.clone())))
     }
 
     /// A user, with the password from the file, else from the environment, else from whoever sits at the terminal.

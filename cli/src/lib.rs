@@ -68,7 +68,7 @@ pub fn run(request: Request) -> Result<(), Failure> {
     let preferences = Preferences::load(common, namespace, environment)?;
     let shown = match &request {
         Request::Login(_) => login::who(common, environment)?,
-        _ => Shown::load(&common.credentials, &preferences.nodes, environment)?,
+        _ => Shown::load(&common.credentials, &preferences, environment)?,
     };
     let setting = Setting { preferences, shown, timeout: common.timeout };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

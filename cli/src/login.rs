@@ -61,7 +61,8 @@ pub(super) async fn log_in(setting: &Setting) -> Result<(), Failure> {
     }
     let nodes = setting.preferences.nodes.iter().chain(rest.nodes()).cloned().collect();
     let expires = logins::now().saturating_add(lifetime);
-    let login = Login { nodes, user: user.clone(), token: token.into(), expires };
+    let secure = setting.preferences.trust.is_some();
+    let login = Login { nodes, secure, user: user.clone(), token: token.into(), expires };
     let mut logins = Logins::load(logins::path(|name| std::env::var_os(name)))?;
     let path = logins.keep(login)?.display();
     let left = humantime::format_duration(std::time::Duration::from_secs(lifetime));

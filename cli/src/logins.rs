@@ -24,6 +24,8 @@ const FILE: &str = "callboard/credentials.toml";
 pub(crate) struct Login {
     /// Where the nodes of the cluster are reached.
     pub(crate) nodes: Vec<String>,
+    /// It came by TLS, and is shown by TLS alone.
+    pub(crate) secure: bool,
     pub(crate) user: String,
     pub(crate) token: Secret,
     /// Until when it is taken, in seconds since 1970.
@@ -74,9 +76,10 @@ impl Logins {
         Ok(Self { path, kept })
     }
 
-    /// The log-in at one of the nodes, as long as it is taken.
-    pub(crate) fn find(&self, nodes: &[String], now: u64) -> Option<&Login> {
-        self.kept.login.iter().find(|login| login.is_at(nodes) && now < login.expires)
+    /// The log-in at one of the nodes, as long as it is taken; over clear text only what came so.
+    pub(crate) fn find(&self, nodes: &[String], is_secure: bool, now: u64) -> Option<&Login> {
+        let is_fit = |login: &&Login| login.is_at(nodes) && now < login.expires && (is_secure || !login.secure);
+        self.kept.login.iter().find(is_fit)
     }
 
     /// Keeps a log-in, in place of others at its nodes. Says where.

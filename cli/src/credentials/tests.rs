@@ -6,16 +6,19 @@ use std::fs;
 use std::path::Path;
 
 use super::{Secret, Shown};
-use crate::arguments::{Credentials, NewPassword};
+use crate::arguments::{Credentials, Format, NewPassword};
 use crate::failure::Failure;
 use crate::logins::{Login, Logins, now, path};
+use crate::preferences::Preferences;
 
 fn load(home: &Path, variables: &[(&str, &str)], given: &Credentials) -> Result<Shown, Failure> {
     let environment = |name: &str| match name {
         "HOME" => Some(home.as_os_str().to_owned()),
         _ => variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)),
     };
-    Shown::load(given, &["n1".to_owned()], environment)
+    let (nodes, namespace) = (vec!["n1".to_owned()], "public".to_owned());
+    let preferences = Preferences { nodes, trust: None, namespace, output: Format::Table };
+    Shown::load(given, &preferences, environment)
 }
 
 fn token(text: &str) -> Shown {
@@ -30,8 +33,10 @@ fn flags_win_over_variables_and_these_over_a_log_in_that_was_kept() {
 
     let file = path(|name| (name == "HOME").then(|| home.path().into())).unwrap();
     let mut logins = Logins::load(Some(file)).unwrap();
-    let kept =
-        |expires| Login { nodes: vec!["n1:8850".to_owned()], user: "ann".to_owned(), token: "kept".into(), expires };
+    let kept = |expires| {
+        let (nodes, user) = (vec!["n1:8850".to_owned()], "ann".to_owned());
+        Login { nodes, secure: false, user, token: "kept".into(), expires }
+    };
     logins.keep(kept(now() + 60)).unwrap();
     assert_eq!(load(home.path(), &[], &none).unwrap(), token("kept"));
     assert_eq!(load(home.path(), &[("CALLBOARD_CLIENT_TOKEN", "set")], &none).unwrap(), token("set"));

@@ -9,12 +9,12 @@ use super::{Login, Logins};
 
 fn login(user: &str, nodes: &[&str]) -> Login {
     let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
-    Login { nodes, user: user.to_owned(), token: "secret".into(), expires: 100 }
+    Login { nodes, secure: false, user: user.to_owned(), token: "secret".into(), expires: 100 }
 }
 
 fn user_at(path: &Path, node: &str, now: u64) -> Option<String> {
     let logins = Logins::load(Some(path.to_owned())).unwrap();
-    logins.find(&[node.to_owned()], now).map(|login| login.user.clone())
+    logins.find(&[node.to_owned()], false, now).map(|login| login.user.clone())
 }
 
 #[test]
@@ -35,6 +35,15 @@ fn each_cluster_has_a_log_in_until_it_expires_or_is_forgotten() {
     assert_eq!(logins.forget(&["n2".to_owned()]).unwrap().as_deref(), Some("eve"));
     assert_eq!(logins.forget(&["n2".to_owned()]).unwrap(), None);
     assert_eq!(user_at(&path, "other:1", 99).as_deref(), Some("bob"));
+}
+
+#[test]
+fn what_came_by_tls_is_shown_by_tls_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let mut logins = Logins::load(Some(home.path().join("credentials.toml"))).unwrap();
+    logins.keep(Login { secure: true, ..login("ann", &["n1"]) }).unwrap();
+    assert!(logins.find(&["n1".to_owned()], true, 99).is_some());
+    assert!(logins.find(&["n1".to_owned()], false, 99).is_none());
 }
 
 #[test]
