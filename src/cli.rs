@@ -222,7 +222,11 @@ fn config_commands(node_command: impl Fn(&'static str, &'static str) -> clap::Co
 /// The commands that ask a running cluster, without the settings of a node.
 fn client_commands() -> Vec<clap::Command> {
     let all = Request::augment_subcommands(clap::Command::new("client"));
-    all.get_subcommands().map(|command| command.clone().after_help(EXIT_CODES)).collect()
+    all.get_subcommands().cloned().map(with_exit_codes).collect()
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
 }
 
 fn settings() -> Vec<Arg> {
@@ -236,7 +240,12 @@ fn settings() -> Vec<Arg> {
 
 fn setting(key: &'static Key) -> Arg {
     let usage = format!("Allowed: {}\n[default: {}] [env: {}]", key.allowed(), key.default(), key.variable());
-    let alias = (key.path() == "cluster.seeds").then_some("seeds");
+    let alias = match key.path() {
+        "cluster.seeds" => Some("seeds"),
+        "auth.mode" => Some("auth"),
+        "auth.admin_password_file" => Some("admin-password-file"),
+        _ => None,
+    };
     let flag = Arg::new(key.path())
         .long(key.flag())
         .visible_aliases(alias)

@@ -1,12 +1,18 @@
 //! What can be asked of a running cluster on the command line, and which values are refused at once. Opens no
 //! connection and reads no file.
 
+mod access;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+pub use self::access::{
+    Area, Credentials, GrantOptions, KeyCommand, LogoutOptions, Membership, NewPassword, NewRole, NewToken, NewUser,
+    Nothing, OneName, OneToken, PasswordOptions, RevokeOptions, RoleCommand, TokenCommand, UserCommand,
+};
 use super::preferences;
 
 /// The group of a configuration when nobody names one; the same as in Nacos.
@@ -19,8 +25,10 @@ Exit codes:
   1  the server failed, or no node could be reached
   2  wrong usage: nothing was done
   3  there is no such thing
-  4  the condition does not hold: nothing was written
-  5  it is not known whether the change was made; standard error has the idempotency key to ask again with";
+  4  the condition does not hold, or what is there forbids it: nothing was written
+  5  it is not known whether the change was made; standard error says how to go on, for a configuration by the
+     idempotency key to ask again with
+  6  not logged in, or not allowed: nothing was done";
 
 /// A client command: something asked of a running cluster.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
@@ -48,6 +56,28 @@ pub enum Request {
     Nodes(NodesOptions),
     /// List the actors of a node, or look at one
     Actors(ActorsOptions),
+    /// Log in with a password, and keep what it gives for the commands that follow
+    Login(Nothing),
+    /// Forget what `callboard login` kept
+    Logout(LogoutOptions),
+    /// See who you are at a node, and what you may do
+    Whoami(Nothing),
+    /// Look after users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Look after roles: what users may do
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Add to what a role allows
+    Grant(GrantOptions),
+    /// Take from what a role allows
+    Revoke(RevokeOptions),
+    /// Look after tokens: what programs show instead of a password
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Look after the keys that sign log-ins
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// Where to ask, and how to print the answer.
@@ -80,6 +110,9 @@ pub struct Common {
     /// The file is ~/.config/callboard.toml, with the keys nodes, ca, namespace and output.
     #[arg(long, short, value_enum, value_name = "FORMAT", hide_possible_values = false)]
     pub output: Option<Format>,
+    /// Who asks.
+    #[command(flatten)]
+    pub credentials: Credentials,
 }
 
 /// How an answer is printed.

@@ -47,6 +47,15 @@ pub enum Failure {
         /// The idempotency key of the request.
         request_id: String,
     },
+    /// What is there already, or can't be changed, forbids it. Nothing was written.
+    #[error("{0}")]
+    Conflict(String),
+    /// A change of users, roles or tokens may have been made.
+    #[error("it is not known whether this was done: {0}\nLook at the list to see.")]
+    ChangeUnknown(String),
+    /// Nobody is logged in, or what is shown is not taken, or not for this. Nothing was done.
+    #[error("{0}")]
+    Denied(String),
     /// A node refused, or what it said makes no sense. No change was made.
     #[error("{0}")]
     Server(String),
@@ -65,15 +74,28 @@ impl Failure {
             Self::Unreachable { .. } | Self::Server(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
-            Self::Condition { .. } => 4,
-            Self::OutcomeUnknown { .. } => 5,
+            Self::Condition { .. } | Self::Conflict(_) => 4,
+            Self::OutcomeUnknown { .. } | Self::ChangeUnknown(_) => 5,
+            Self::Denied(_) => 6,
         }
+    }
+
+    /// A node does not let the caller in (`unauthenticated`), or do this (`forbidden`).
+    pub(crate) fn denied(code: &str, message: &str) -> Self {
+        let remedy = match code {
+            "unauthenticated" => {
+                "Log in by `callboard login`, or show a token by --token-file, --token or CALLBOARD_CLIENT_TOKEN."
+            }
+            _ => "`callboard whoami` says what is allowed; an administrator allows more by `callboard grant`.",
+        };
+        Self::Denied(format!("{}\n{remedy}", printable(message)))
     }
 
     /// A request failed that changes nothing.
     pub(crate) fn of_read(error: Error, nodes: &[String]) -> Self {
         match error {
             Error::Unreachable { reason } => Self::Unreachable { nodes: nodes.join(", "), reason: printable(&reason) },
+            Error::Denied { code, message } => Self::denied(&code, &message),
             // A node that does not know a request is older than this program; that is no fault of its user.
             Error::Invalid { code, message } if code != "unknown_request" => Self::Usage(printable(&message)),
             other => Self::Server(printable(&other.to_string())),

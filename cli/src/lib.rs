@@ -1,10 +1,10 @@
-//! The client commands, `callboard get|put|rm|ls|watch|history|clients|pushes|nodes|actors`: what people and scripts
-//! ask of a running cluster.
+//! The client commands, `callboard get|put|rm|ls|watch|history|clients|pushes|nodes|actors` and those about who may do
+//! what: what people and scripts ask of a running cluster.
 //!
-//! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `failure` (the exit
-//! codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`, `watch` (over the session) · `rest` (the
-//! way to that node's REST interface) · `history`, `clients`, `pushes`, `nodes`, `actors` (over it) · `table`, `output`
-//! (what is printed).
+//! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `credentials`,
+//! `logins` (who asks) · `failure` (the exit codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`,
+//! `watch` (over the session) · `rest` (the way to that node's REST interface) · `history`, `clients`, `pushes`,
+//! `nodes`, `actors`, `login`, `users`, `roles`, `tokens` (over it) · `table`, `output` (what is printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer
 //! and nothing else; what else there is to say goes to standard error.
@@ -15,10 +15,13 @@
 mod actors;
 mod arguments;
 mod clients;
+mod credentials;
 mod failure;
 mod get;
 mod history;
 mod list;
+mod login;
+mod logins;
 mod nodes;
 mod output;
 mod preferences;
@@ -26,25 +29,32 @@ mod pushes;
 mod put;
 mod remove;
 mod rest;
+mod roles;
 mod session;
 mod table;
+mod tokens;
+mod users;
 mod watch;
 
 use std::time::Duration;
 
 pub use arguments::{
-    ActorsOptions, Bound, ClientFilter, ClientsOptions, Common, EXIT_CODES, Format, GetOptions, HistoryOptions,
-    ListOptions, Named, Namespace, NodesOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions,
-    Request, WatchOptions,
+    ActorsOptions, Area, Bound, ClientFilter, ClientsOptions, Common, Credentials, EXIT_CODES, Format, GetOptions,
+    GrantOptions, HistoryOptions, KeyCommand, ListOptions, LogoutOptions, Membership, Named, Namespace, NewPassword,
+    NewRole, NewToken, NewUser, NodesOptions, Nothing, OneName, OneToken, PasswordOptions, PushesOptions, PutCondition,
+    PutOptions, Record, RemoveOptions, Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand, WatchOptions,
 };
+pub use credentials::Secret;
 pub use failure::Failure;
 
+use credentials::Shown;
 use preferences::Preferences;
 
 /// What a command needs besides its own options.
 #[derive(Debug)]
 struct Setting {
     preferences: Preferences,
+    shown: Shown,
     timeout: Duration,
 }
 
@@ -54,8 +64,13 @@ struct Setting {
 /// [`Failure`] has the exit code, and says what to do.
 pub fn run(request: Request) -> Result<(), Failure> {
     let (common, namespace) = request.shared();
-    let preferences = Preferences::load(common, namespace, |name| std::env::var_os(name))?;
-    let setting = Setting { preferences, timeout: common.timeout };
+    let environment = |name: &str| std::env::var_os(name);
+    let preferences = Preferences::load(common, namespace, environment)?;
+    let shown = match &request {
+        Request::Login(_) => login::who(common, environment)?,
+        _ => Shown::load(&common.credentials, &preferences, environment)?,
+    };
+    let setting = Setting { preferences, shown, timeout: common.timeout };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Server(format!("cannot start: {error}")))?;
     runtime.block_on(carry_out(request, &setting))
@@ -73,6 +88,15 @@ async fn carry_out(request: Request, setting: &Setting) -> Result<(), Failure> {
         Request::Pushes(options) => pushes::run(&options, setting).await,
         Request::Nodes(_) => nodes::run(setting).await,
         Request::Actors(options) => actors::run(&options, setting).await,
+        Request::Login(_) => login::log_in(setting).await,
+        Request::Logout(options) => login::log_out(&options, setting).await,
+        Request::Whoami(_) => login::who_am_i(setting).await,
+        Request::User(command) => users::run(&command, setting).await,
+        Request::Role(command) => roles::run(&command, setting).await,
+        Request::Grant(options) => roles::grant(&options, setting).await,
+        Request::Revoke(options) => roles::revoke(&options, setting).await,
+        Request::Token(command) => tokens::run(&command, setting).await,
+        Request::Key(command) => tokens::keys(&command, setting).await,
     }
 }
 
@@ -90,6 +114,14 @@ impl Request {
             Self::Pushes(options) => (&options.common, Some(&options.named.namespace)),
             Self::Nodes(options) => (&options.common, None),
             Self::Actors(options) => (&options.common, None),
+            Self::Login(options) | Self::Whoami(options) => (&options.common, None),
+            Self::Logout(options) => (&options.common, None),
+            Self::User(command) => (command.common(), None),
+            Self::Role(command) => (command.common(), None),
+            Self::Grant(options) => (&options.common, None),
+            Self::Revoke(options) => (&options.common, None),
+            Self::Token(command) => (command.common(), None),
+            Self::Key(command) => (command.common(), None),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use callboard_client::ConfigKey;
 use serde_json::{Map, Value, json};
 
+use super::Setting;
+use super::arguments::Format;
 use super::failure::Failure;
 use super::table::printable;
 
@@ -18,6 +20,14 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Writes a document over several lines.
 pub(super) fn print_json(document: &Value) -> Result<(), Failure> {
     print(&format!("{document:#}\n"))
+}
+
+/// Answers that something was done: a line for people, a document for programs.
+pub(super) fn tell(setting: &Setting, line: &str, document: &Value) -> Result<(), Failure> {
+    match setting.preferences.output {
+        Format::Table => print(&format!("{line}\n")),
+        Format::Json => print_json(document),
+    }
 }
 
 /// Tells people something that is no part of the answer.

@@ -80,7 +80,7 @@ impl Preferences {
         namespace: Option<&Namespace>,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Failure> {
-        let kept = path(&environment).map_or(Ok(Kept::default()), |path| read(&path))?;
+        let kept = directory(&environment).map_or(Ok(Kept::default()), |directory| read(&directory.join(FILE)))?;
         let nodes = if common.nodes.is_empty() { from_variable(&environment)? } else { Some(common.nodes.clone()) };
         let nodes = nodes.or(kept.nodes).unwrap_or_else(|| vec![DEFAULT_NODE.to_owned()]);
         let named = environment(CA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -126,11 +126,10 @@ fn from_variable(environment: &impl Fn(&str) -> Option<OsString>) -> Result<Opti
     nodes(text.split(',')).map(Some).map_err(refused)
 }
 
-/// `$XDG_CONFIG_HOME/callboard.toml`, else `~/.config/callboard.toml`; `None` for a user without a home.
-fn path(environment: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+/// Where a user has such files: `$XDG_CONFIG_HOME`, else `~/.config`; `None` for a user without a home.
+pub(crate) fn directory(environment: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let named = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let directory = named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")))?;
-    Some(directory.join(FILE))
+    named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")))
 }
 
 fn read(path: &Path) -> Result<Kept, Failure> {

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::arguments::Bound;
@@ -21,13 +22,15 @@ pub(super) struct Rest {
     base: Url,
     /// Under which id the session was known that found the node.
     own_id: String,
+    /// Where native sessions of the nodes of its cluster are reached.
+    nodes: Vec<String>,
 }
 
 impl Rest {
     /// Finds a node by a short session.
     ///
     /// # Errors
-    /// [`Failure::Unreachable`]; [`Failure::Server`] when the node does not say where it serves HTTP.
+    /// [`Failure::Unreachable`]; [`Failure::Denied`]; [`Failure::Server`] when the node does not say where it serves HTTP.
     pub(super) async fn find(setting: &Setting) -> Result<Self, Failure> {
         let (client, node) = session::connect(setting).await?;
         let own_id = client.id().to_owned();
@@ -45,11 +48,17 @@ impl Rest {
         })?;
         // Nodes are asked directly, whatever proxy the environment names.
         let mut http = reqwest::Client::builder().no_proxy().timeout(setting.timeout);
+        http = http.default_headers(authorization(setting)?);
         if let Some(trust) = trust {
             http = http.use_preconfigured_tls((*trust.tls()?.config()).clone());
         }
         let http = http.build().map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))?;
-        Ok(Self { http, base, own_id })
+        Ok(Self { http, base, own_id, nodes: node.nodes })
+    }
+
+    /// Where native sessions of the nodes of the cluster are reached, as the node that was found names them.
+    pub(super) fn nodes(&self) -> &[String] {
+        &self.nodes
     }
 
     /// The id of the session that found the node; it has ended, but the cluster may not have noticed yet.
@@ -62,17 +71,38 @@ impl Rest {
     /// # Errors
     /// What the node refuses as the failure that it means; [`Failure::Unreachable`].
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
-        let url = self.url(path, query)?;
-        let unreachable = |error: reqwest::Error| Failure::Unreachable {
-            nodes: self.base.authority().to_owned(),
-            reason: printable(&reason(&error)),
+        self.ask(self.http.get(self.url(path, query)?), false).await
+    }
+
+    /// Makes a change below `/api/v1`, with a body unless it is null. What has no answer answers null.
+    ///
+    /// # Errors
+    /// Those of [`Rest::get`]; [`Failure::ChangeUnknown`].
+    pub(super) async fn change(&self, method: Method, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        let request = self.http.request(method, self.url(path, &[])?);
+        self.ask(if body.is_null() { request } else { request.json(body) }, true).await
+    }
+
+    /// Removes what path and query name.
+    ///
+    /// # Errors
+    /// Those of [`Rest::change`].
+    pub(super) async fn remove(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
+        self.ask(self.http.delete(self.url(path, query)?), true).await
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder, is_change: bool) -> Result<Value, Failure> {
+        let unanswered = |error: reqwest::Error| match printable(&reason(&error)) {
+            reason if is_change && !error.is_connect() => Failure::ChangeUnknown(reason),
+            reason => Failure::Unreachable { nodes: self.base.authority().to_owned(), reason },
         };
-        let answer = self.http.get(url).send().await.map_err(unreachable)?;
+        let answer = request.send().await.map_err(unanswered)?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(unreachable)?;
+        let body = answer.bytes().await.map_err(unanswered)?;
         let document: Option<Value> = serde_json::from_slice(&body).ok();
         match document {
             Some(document) if status.is_success() => Ok(document),
+            None if status.is_success() && body.is_empty() => Ok(Value::Null),
             Some(problem) => Err(refused(&problem, status.as_u16())),
             None => Err(Failure::Server(format!("{} answered {status} without JSON", self.base.authority()))),
         }
@@ -133,6 +163,20 @@ impl Bound {
     }
 }
 
+/// What tells a node who asks.
+fn authorization(setting: &Setting) -> Result<HeaderMap, Failure> {
+    let text = setting.shown.text();
+    let mut headers = HeaderMap::new();
+    if !text.is_empty() {
+        // What the error would say holds the secret.
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|_secret| Failure::Usage("the token holds letters that no token has".to_owned()))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
 /// Where HTTP is reached: as the node says, unless that is every address of its machine; then it is where its sessions
 /// are.
 fn authority(http: &str, session: &str) -> String {
@@ -168,9 +212,12 @@ fn refused(problem: &Value, status: u16) -> Failure {
     let (code, detail) = (text("code"), text("detail"));
     match code.as_str() {
         "not_found" => Failure::NotFound(detail),
+        "unauthenticated" | "forbidden" => Failure::denied(&code, &detail),
+        "outcome_unknown" => Failure::ChangeUnknown(detail),
         // What the node does not know, it is too old for.
         "no_such_route" => Failure::Server(format!("the node can't be asked for that: {detail}")),
         _ if status == 400 => Failure::Usage(detail),
+        _ if status == 409 => Failure::Conflict(detail),
         _ => Failure::Server(format!("the node refused ({code}, {status}): {detail}")),
     }
 }

@@ -21,7 +21,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Begins a session with one of the nodes.
 ///
 /// # Errors
-/// [`Failure::Unreachable`]; [`Failure::Usage`] for something that no session can be had with.
+/// [`Failure::Unreachable`]; [`Failure::Denied`]; [`Failure::Usage`] for something that no session can be had with.
 pub(super) async fn connect(setting: &Setting) -> Result<(Client, Node), Failure> {
     let preferences = &setting.preferences;
     let mut options = Options::new(preferences.nodes.iter().cloned());
@@ -30,40 +30,41 @@ pub(super) async fn connect(setting: &Setting) -> Result<(Client, Node), Failure
     options.tls = preferences.trust.as_ref().map(Trust::tls).transpose()?;
     options.connect_timeout = setting.timeout.min(CONNECT);
     options.request_timeout = setting.timeout;
+    options.credentials = setting.shown.text().into();
     let client = Client::connect(options).map_err(|error| Failure::Usage(error.to_string()))?;
-    match connected(&client, setting).await {
-        Ok(node) => Ok((client, node)),
-        Err(reason) => Err(Failure::Unreachable { nodes: preferences.nodes.join(", "), reason }),
-    }
+    let node = connected(&client, setting).await?;
+    Ok((client, node))
 }
 
 /// Waits for the first session. The client tells of failures one by one once the first round is over, or takes too
 /// long; with as many of them as there are nodes, each was tried.
-async fn connected(client: &Client, setting: &Setting) -> Result<Node, String> {
+async fn connected(client: &Client, setting: &Setting) -> Result<Node, Failure> {
     let mut connection = client.connection();
     let mut reason = format!("no answer within {}", humantime::format_duration(setting.timeout));
     let mut failures = 0;
     let first = async {
         loop {
             match &*connection.borrow_and_update() {
-                Connection::Connected(node) => return Some(node.clone()),
+                Connection::Connected(node) => return Ok(Some(node.clone())),
+                Connection::Denied { code, message } => return Err(Failure::denied(code, message)),
                 Connection::Connecting => {}
                 Connection::Disconnected { reason: told, .. } => {
                     reason.clone_from(told);
                     failures += 1;
                     if failures >= setting.preferences.nodes.len() {
-                        return None;
+                        return Ok(None);
                     }
                 }
             }
             if connection.changed().await.is_err() {
-                return None;
+                return Ok(None);
             }
         }
     };
     match timeout(setting.timeout, first).await {
-        Ok(Some(node)) => Ok(node),
-        Ok(None) | Err(_) => Err(reason),
+        Ok(Ok(Some(node))) => Ok(node),
+        Ok(Err(denied)) => Err(denied),
+        Ok(Ok(None)) | Err(_) => Err(Failure::Unreachable { nodes: setting.preferences.nodes.join(", "), reason }),
     }
 }
 

@@ -138,7 +138,11 @@ fn tell(connection: &mut Receiver<Connection>, was_connected: &mut bool) {
             *was_connected = false;
             remark(&format!("the session is lost, trying again: {reason}"));
         }
-        Connection::Connected(_) | Connection::Disconnected { .. } | Connection::Connecting => {}
+        // What is denied ends the watch, which says so.
+        Connection::Connected(_)
+        | Connection::Disconnected { .. }
+        | Connection::Denied { .. }
+        | Connection::Connecting => {}
     }
 }
 

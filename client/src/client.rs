@@ -51,12 +51,14 @@ impl Client {
     /// Waits until a session is there, at most for so long, and says with which node.
     ///
     /// # Errors
-    /// [`Error::Unreachable`]. The client goes on trying.
+    /// [`Error::Unreachable`]: the client goes on trying. [`Error::Denied`]: it does not.
     pub async fn ready(&self, within: Duration) -> Result<Node, Error> {
         let mut connection = self.connection();
-        let connected = connection.wait_for(|connection| matches!(connection, Connection::Connected(_)));
+        let is_settled = |now: &Connection| matches!(now, Connection::Connected(_) | Connection::Denied { .. });
+        let connected = connection.wait_for(is_settled);
         match timeout(within, connected).await.map(|connected| connected.map(|connection| connection.clone())) {
             Ok(Ok(Connection::Connected(node))) => Ok(node),
+            Ok(Ok(Connection::Denied { .. })) => Err(self.shared.end()),
             Ok(_) | Err(_) => Err(Error::Unreachable { reason: why_not(&self.shared) }),
         }
     }
@@ -72,7 +74,7 @@ impl Client {
     pub fn node(&self) -> Option<Node> {
         match &*self.shared.connection.borrow() {
             Connection::Connected(node) => Some(node.clone()),
-            Connection::Connecting | Connection::Disconnected { .. } => None,
+            Connection::Connecting | Connection::Disconnected { .. } | Connection::Denied { .. } => None,
         }
     }
 
@@ -92,7 +94,7 @@ impl Client {
     /// that does not exist is an answer as well.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Unreachable`], [`Error::Refused`].
+    /// [`Error::Invalid`], [`Error::Unreachable`], [`Error::Denied`], [`Error::Refused`].
     pub async fn get(&self, key: &ConfigKey) -> Result<Config, Error> {
         let get = Kind::Get(wire::Get { key: Some(key.to_wire()) });
         match ask(&self.shared, get, None).await? {
@@ -109,7 +111,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Unreachable`] when nothing is known of the key and nobody to ask is reached in time, as long as a
-    /// request may take; [`Error::Invalid`], [`Error::Refused`] when a node refuses to watch it.
+    /// request may take; [`Error::Invalid`], [`Error::Denied`], [`Error::Refused`] when a node refuses to watch it.
     pub async fn get_cached(&self, key: &ConfigKey) -> Result<Cached, Error> {
         if let Recall::Known(cached) = self.recall(key) {
             return Ok(cached);
@@ -153,7 +155,8 @@ impl Client {
     /// the time is up: it is carried out once at most.
     ///
     /// # Errors
-    /// [`Error::ConditionFailed`], [`Error::Invalid`], [`Error::Refused`], [`Error::Unreachable`]: nothing was written.
+    /// [`Error::ConditionFailed`], [`Error::Invalid`], [`Error::Denied`], [`Error::Refused`], [`Error::Unreachable`]: nothing
+    /// was written.
     /// [`Error::OutcomeUnknown`]: it may have been.
     pub async fn publish(&self, publish: Publish) -> Result<Published, Error> {
         let key = publish.key().clone();
@@ -180,7 +183,7 @@ impl Client {
     /// Lists configurations, one page of them.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Unreachable`], [`Error::Refused`].
+    /// [`Error::Invalid`], [`Error::Unreachable`], [`Error::Denied`], [`Error::Refused`].
     pub async fn list(&self, list: &List) -> Result<Page, Error> {
         let namespace = if list.namespace.is_empty() { &self.shared.options.namespace } else { &list.namespace };
         let message = wire::List {

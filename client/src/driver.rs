@@ -11,11 +11,12 @@ use tracing::{debug, info, warn};
 
 use crate::backoff::Pauses;
 use crate::config::Config;
+use crate::error::{Error, is_denial};
 use crate::node::{Connection, Node};
 use crate::nodes::Nodes;
 use crate::registry::Registry;
 use crate::request::Request;
-use crate::session::{self, Ended};
+use crate::session::{self, Ended, OpenError};
 use crate::shared::Shared;
 use crate::snapshot::files;
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(
         () = saver.save_on_and_on() => {}
     }
     saver.save().await;
-    shared.change(Registry::close);
+    shared.change(|registry| registry.close(&Error::Closed));
     debug!("the client ended");
 }
 
@@ -74,6 +75,11 @@ async fn connect_on_and_on(
                         shared.disconnected(reason);
                     }
                 }
+            }
+            // Another node, or another try, would say the same of the same credentials.
+            Err(OpenError::Refused { code, message }) if is_denial(&code) => {
+                info!(node.address = %address, %code, "the credentials are not taken");
+                return shared.denied(code, message);
             }
             Err(error) => {
                 debug!(node.address = %address, %error, "no session began");

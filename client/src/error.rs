@@ -44,6 +44,15 @@ pub enum Error {
         /// What is known of it, for people.
         reason: String,
     },
+    /// A node does not take the credentials (`unauthenticated`), or they are not for this (`forbidden`). Nothing was
+    /// done. When it is the session that is refused, the client is at its end: it tries no further.
+    #[error("{message} ({code})")]
+    Denied {
+        /// What programs look at.
+        code: String,
+        /// For people.
+        message: String,
+    },
     /// A node refused, for a reason that is no fault of the request. No change was made, unless the code is
     /// `internal`: then it is not known.
     #[error("the node refused ({code}): {message}")]
@@ -102,8 +111,14 @@ pub(crate) fn judge(error: wire::Error) -> Verdict {
             let error = Error::OutcomeUnknown { request_id: text(&error.request_id) };
             Verdict::Again { after, nothing_was_done: false, error }
         }
+        _ if is_denial(&code) => Verdict::Final(Error::Denied { code, message }),
         _ => Verdict::Final(Error::Refused { code, message }),
     }
+}
+
+/// True of what the same credentials are told again each time.
+pub(crate) fn is_denial(code: &str) -> bool {
+    matches!(code, "unauthenticated" | "forbidden")
 }
 
 /// A text of a node, cut to what is kept of it.

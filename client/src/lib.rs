@@ -90,6 +90,7 @@ pub use config::{Cached, Config, Freshness, List, Page, Summary};
 pub use error::Error;
 pub use key::{ConfigKey, Prefix, Selection, Target};
 pub use node::{Connection, Node};
+pub use nodes::with_port;
 pub use options::{Credentials, Options, OptionsError};
 pub use subscription::Subscription;
 pub use tls::{Tls, TlsError};

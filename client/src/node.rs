@@ -53,4 +53,11 @@ pub enum Connection {
         /// Why the last session or try ended, for people.
         reason: String,
     },
+    /// No session is there, and none will be: a node does not take the credentials.
+    Denied {
+        /// What programs look at.
+        code: String,
+        /// For people.
+        message: String,
+    },
 }

@@ -87,7 +87,8 @@ impl Nodes {
 }
 
 /// `address`, with the default port when it has none.
-pub(crate) fn with_port(address: &str) -> String {
+#[must_use]
+pub fn with_port(address: &str) -> String {
     let address = address.trim();
     let has_port = match address.rsplit_once(':') {
         None => false,

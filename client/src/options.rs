@@ -27,7 +27,8 @@ pub struct Options {
     pub application: String,
     /// What else is known of it, such as zone and version; at most 16.
     pub labels: BTreeMap<String, String>,
-    /// What proves who it is; never shown.
+    /// What proves who it is: `Bearer TOKEN`, `Basic BASE64` of `user:password`, or a token as it is. Never shown.
+    /// When a node does not take it, the client tries no further: see [`Error::Denied`](crate::Error::Denied).
     pub credentials: Credentials,
     /// How all nodes are connected to securely, those that a node names included; without it they are connected to in
     /// clear text, which is the default.

@@ -92,6 +92,8 @@ pub(crate) struct Registry {
     dirty: HashSet<ConfigKey>,
     last_number: u64,
     refused_pushes: u64,
+    /// Why nothing will come any more.
+    closed: Option<Error>,
 }
 
 impl Registry {
@@ -108,6 +110,7 @@ impl Registry {
             dirty: HashSet::new(),
             last_number: 0,
             refused_pushes: 0,
+            closed: None,
         }
     }
 
@@ -220,6 +223,9 @@ impl Registry {
 
     /// What is known of a key that is to be cached from now on.
     pub(crate) fn recall(&mut self, key: &ConfigKey) -> Recall {
+        if let Some(reason) = &self.closed {
+            return self.recall_any(key).map_or_else(|| Recall::Refused(reason.clone()), Recall::Known);
+        }
         let target = Target::Key(key.clone());
         let watched = self.targets.want(&target);
         watched.is_cached = true;

@@ -73,7 +73,7 @@ pub(crate) async fn ask(shared: &Shared, message: Kind, idempotency_key: Option<
             Ok(None) => return Err(Error::Unexpected),
             Err(NoAnswer::Lost) => outcome_is_open |= was_sent,
             Err(NoAnswer::TimedOut) => return Err(give_up(outcome_is_open || was_sent, last)),
-            Err(NoAnswer::Closed) => return Err(Error::Closed),
+            Err(NoAnswer::Closed) => return Err(shared.end()),
         }
     }
 }
@@ -102,5 +102,6 @@ pub(crate) fn why_not(shared: &Shared) -> String {
         Connection::Connecting => "no session has begun yet".to_owned(),
         Connection::Connected(node) => format!("{} gave no answer", node.address),
         Connection::Disconnected { reason, .. } => reason.clone(),
+        Connection::Denied { message, .. } => message.clone(),
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 pub(crate) use self::ending::Rest;
-pub(crate) use self::opening::open;
+pub(crate) use self::opening::{OpenError, open};
 use crate::connection::{Reader, Writer};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::key::{ConfigKey, Target};

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tracing::info;
 
+use crate::error::Error;
 use crate::node::{Connection, Node};
 use crate::options::Options;
 use crate::registry::Registry;
@@ -92,10 +93,28 @@ impl Shared {
         self.connection.send_modify(|connection| {
             let since = match connection {
                 Connection::Disconnected { since, .. } => *since,
-                Connection::Connecting | Connection::Connected(_) => now,
+                Connection::Connecting | Connection::Connected(_) | Connection::Denied { .. } => now,
             };
             *connection = Connection::Disconnected { since, reason };
         });
+    }
+
+    /// No session will be there any more: a node does not take the credentials.
+    pub(crate) fn denied(&self, code: String, message: String) {
+        let error = Error::Denied { code: code.clone(), message: message.clone() };
+        self.change(|registry| {
+            registry.disconnected(SystemTime::now());
+            registry.close(&error);
+        });
+        self.connection.send_replace(Connection::Denied { code, message });
+    }
+
+    /// Why nothing can be asked, once the background task is gone.
+    pub(crate) fn end(&self) -> Error {
+        match &*self.connection.borrow() {
+            Connection::Denied { code, message } => Error::Denied { code: code.clone(), message: message.clone() },
+            Connection::Connecting | Connection::Connected(_) | Connection::Disconnected { .. } => Error::Closed,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {

@@ -2,6 +2,7 @@
 //! wrong.
 
 mod commands {
+    mod access;
     mod configurations;
     mod operators;
     mod terminal;

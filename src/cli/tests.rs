@@ -43,6 +43,18 @@ fn seeds_have_a_short_flag() {
 }
 
 #[test]
+fn authentication_has_short_flags() {
+    for (flag, path) in [
+        ("--auth", "auth.mode"),
+        ("--auth-mode", "auth.mode"),
+        ("--admin-password-file", "auth.admin_password_file"),
+        ("--auth-admin-password-file", "auth.admin_password_file"),
+    ] {
+        assert_eq!(given(&parsed(&format!("callboard serve {flag} on"))), [(path, "on")], "{flag}");
+    }
+}
+
+#[test]
 fn flags_are_taken_before_and_after_every_command() {
     for line in [
         "callboard --http-workers 3 --config a.toml",

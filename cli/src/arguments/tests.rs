@@ -23,6 +23,12 @@ fn every_kind_of_client_can_be_asked_for() {
 }
 
 #[test]
+fn every_action_can_be_granted() {
+    let known = callboard_protocol::access::grant::Action::ALL.map(|action| action.as_str());
+    assert_eq!(known, super::access::ACTIONS);
+}
+
+#[test]
 fn what_makes_no_sense_is_wrong_usage() {
     for line in [
         "get",
@@ -48,6 +54,27 @@ fn what_makes_no_sense_is_wrong_usage() {
         "pushes",
         "nodes n1",
         "actors a b",
+        "get a --password secret",
+        "get a --token t --token-file f",
+        "get a --token t --user ann",
+        "get a --password-file f",
+        "get a --user ann:secret",
+        "get a --token",
+        "login ann",
+        "logout ann",
+        "user",
+        "user add",
+        "user add ann --generate --new-password-file f",
+        "user add ann --generate --no-password",
+        "user show",
+        "role add",
+        "role give ann",
+        "grant shop",
+        "grant shop everything",
+        "revoke",
+        "token add --days 0",
+        "token rm",
+        "key",
     ] {
         let refused = parsed(line).err().map(|error| error.exit_code());
         assert_eq!(refused, Some(2), "{line}");
@@ -70,6 +97,38 @@ fn what_makes_sense_is_taken() {
         "pushes a --version 2 --state rejected",
         "nodes --nodes n1 --nodes n2:8850",
         "actors reader-0",
+        "get a --token t",
+        "get a --token-file f",
+        "get a --user ann --password-file f",
+        "login",
+        "login --user ann",
+        "logout --everywhere",
+        "whoami",
+        "user add ann --role shop --role app --generate",
+        "user add ann --new-password-file f --user admin --password-file g",
+        "user add robot --no-password",
+        "user ls",
+        "user show ann",
+        "user rm ann",
+        "user enable ann",
+        "user disable ann",
+        "user password",
+        "user password ann --generate",
+        "user logout ann",
+        "role add shop --description why",
+        "role ls",
+        "role rm shop",
+        "role give ann shop",
+        "role take ann shop",
+        "grant shop read write -n dev -g shop --data-id feature-*",
+        "revoke shop -n dev",
+        "revoke shop read",
+        "token add",
+        "token add read -n dev --for robot --days 30 --description ci",
+        "token ls",
+        "token rm 0011",
+        "key ls",
+        "key rotate",
     ] {
         assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line));
     }

@@ -24,6 +24,10 @@ fn invalid(code: &str) -> Error {
     Error::Invalid { code: code.to_owned(), message: "no".to_owned() }
 }
 
+fn denied(code: &str) -> Error {
+    Error::Denied { code: code.to_owned(), message: "no".to_owned() }
+}
+
 #[test]
 fn every_failure_has_its_exit_code() {
     let unreachable = || Error::Unreachable { reason: "refused".to_owned() };
@@ -33,6 +37,10 @@ fn every_failure_has_its_exit_code() {
         (of_read(refused("unavailable")), 1),
         (of_read(invalid("unknown_request")), 1),
         (of_read(invalid("invalid_name")), 2),
+        (of_read(denied("unauthenticated")), 6),
+        (of_change(denied("forbidden")), 6),
+        (Failure::Conflict("there is one".to_owned()), 4),
+        (Failure::ChangeUnknown("no answer".to_owned()), 5),
         (of_change(unreachable()), 1),
         (of_change(refused("shutting_down")), 1),
         (of_change(invalid("too_large")), 2),
@@ -59,6 +67,10 @@ fn messages_say_what_to_do() {
     for said in ["n1:8850, n2", "refused", "--nodes", "CALLBOARD_CLIENT_NODES"] {
         assert!(message.contains(said), "{message}");
     }
+    let message = of_read(denied("unauthenticated")).to_string();
+    assert!(message.contains("callboard login") && message.contains("--token-file"), "{message}");
+    let message = of_read(denied("forbidden")).to_string();
+    assert!(message.contains("callboard whoami") && message.contains("callboard grant"), "{message}");
     let message = of_change(Error::OutcomeUnknown { request_id: String::new() }).to_string();
     assert!(message.contains("--idempotency-key request-7"), "{message}");
 }

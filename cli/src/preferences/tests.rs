@@ -7,12 +7,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Preferences, Trust, node, parse};
-use crate::arguments::{Common, Format, Namespace};
+use crate::arguments::{Common, Credentials, Format, Namespace};
 use crate::failure::Failure;
 
 fn common(nodes: &[&str], output: Option<Format>) -> Common {
     let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
-    Common { nodes, ca: None, client_certificate: None, client_key: None, timeout: Duration::from_secs(1), output }
+    Common {
+        nodes,
+        ca: None,
+        client_certificate: None,
+        client_key: None,
+        timeout: Duration::from_secs(1),
+        output,
+        credentials: Credentials::default(),
+    }
 }
 
 fn load(home: &Path, variable: Option<&str>, common: &Common, namespace: Option<&str>) -> Result<Preferences, Failure> {

@@ -16,8 +16,8 @@ fn http_is_asked_where_the_node_says_unless_that_is_everywhere() {
 
 #[test]
 fn names_in_a_path_are_escaped_and_never_another_path() {
-    let rest =
-        Rest { http: reqwest::Client::new(), base: Url::parse("http://n1:8848/").unwrap(), own_id: String::new() };
+    let base = Url::parse("http://n1:8848/").unwrap();
+    let rest = Rest { http: reqwest::Client::new(), base, own_id: String::new(), nodes: Vec::new() };
     let url = rest.url(&["actors", "a/b?c"], &[("limit", "3".to_owned())]).unwrap();
     assert_eq!(url.as_str(), "http://n1:8848/api/v1/actors/a%2Fb%3Fc?limit=3");
     for name in ["", ".", ".."] {
@@ -41,5 +41,10 @@ fn refusals_have_exit_codes() {
     assert_eq!(code("no_such_route", 404), 1);
     assert_eq!(code("invalid_name", 400), 2);
     assert_eq!(code("unavailable", 503), 1);
+    assert_eq!(code("access_exists", 409), 4);
+    assert_eq!(code("outcome_unknown", 503), 5);
+    assert_eq!(code("unauthenticated", 401), 6);
+    assert_eq!(code("forbidden", 403), 6);
+    assert_eq!(code("foreign_origin", 403), 1);
     assert_eq!(refused(&Value::Null, 502).exit_code(), 1);
 }

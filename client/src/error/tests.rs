@@ -25,6 +25,13 @@ fn an_unknown_outcome_is_asked_again_and_stays_unknown() {
 }
 
 #[test]
+fn what_the_credentials_are_not_for_is_final() {
+    for code in ["unauthenticated", "forbidden"] {
+        assert!(matches!(judge(error(code)), Verdict::Final(Error::Denied { .. })), "{code}");
+    }
+}
+
+#[test]
 fn what_breaks_a_rule_is_final() {
     for code in ["invalid_name", "too_large", "idempotency_key_reused", "unknown_request"] {
         assert!(matches!(judge(error(code)), Verdict::Final(Error::Invalid { .. })), "{code}");

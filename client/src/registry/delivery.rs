@@ -27,10 +27,11 @@ impl Registry {
         self.watchers.get(&watch)?.mailbox.ended().cloned()
     }
 
-    /// Ends every watch: nothing will come any more.
-    pub(crate) fn close(&mut self) {
+    /// Ends every watch, and each that begins later: nothing will come any more. The first reason stays.
+    pub(crate) fn close(&mut self, reason: &Error) {
+        let reason = self.closed.get_or_insert_with(|| reason.clone());
         for watcher in self.watchers.values_mut() {
-            watcher.mailbox.end(Error::Closed);
+            watcher.mailbox.end(reason.clone());
         }
     }
 

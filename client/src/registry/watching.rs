@@ -14,7 +14,11 @@ impl Registry {
     pub(crate) fn add_watch(&mut self, selection: &Selection) -> u64 {
         let watch = self.next_number();
         let targets = selection.targets().to_vec();
-        self.watchers.insert(watch, Watcher { targets: targets.clone(), mailbox: Mailbox::default() });
+        let mut mailbox = Mailbox::default();
+        if let Some(reason) = &self.closed {
+            mailbox.end(reason.clone());
+        }
+        self.watchers.insert(watch, Watcher { targets: targets.clone(), mailbox });
         let mut unasked = Vec::new();
         for target in targets {
             let watched = self.targets.want(&target);

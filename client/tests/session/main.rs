@@ -2,6 +2,7 @@
 
 mod fake;
 
+mod denied;
 mod disconnected;
 mod moving;
 mod requests;

@@ -15,8 +15,21 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::terminal::{Terminal, to_end};
 
 /// Every command, as somebody would type it.
-const COMMANDS: [&str; 10] =
-    ["get a", "put a -", "rm a", "ls", "watch a", "history a", "clients", "pushes a", "nodes", "actors"];
+const COMMANDS: [&str; 13] = [
+    "get a",
+    "put a -",
+    "rm a",
+    "ls",
+    "watch a",
+    "history a",
+    "clients",
+    "pushes a",
+    "nodes",
+    "actors",
+    "whoami",
+    "grant a read",
+    "revoke a",
+];
 
 /// An address at which nobody listens.
 fn closed() -> Result<SocketAddr> {
