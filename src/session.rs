@@ -137,5 +137,11 @@ impl Door {
     }
 }
 
+/// Every kind of message, and what it needs.
+#[cfg(test)]
+pub(crate) fn accesses() -> Vec<(&'static str, crate::api::access::Access)> {
+    access::TABLE.iter().map(|row| (row.kind, row.access)).collect()
+}
+
 /// Both ends of a connection.
 type Ends = (Box<dyn MessageReader>, Box<dyn MessageWriter>);

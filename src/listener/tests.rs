@@ -1,6 +1,7 @@
 //! A node in this process, over SQLite in a directory of its own, asked through the routes.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::path::Path;
 use std::pin::Pin;
 
 use actix_rt::Arbiter;
@@ -21,9 +22,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::api::auth::Authenticator;
+use crate::api::auth::{Authenticator, Secrets};
 use crate::api::state::Options;
 
+mod access;
 mod routes;
 
 const CONFIG: &str = "/api/v1/namespaces/public/groups/app/configs/a";
@@ -44,8 +46,25 @@ impl Rig {
         Self::waiting_for_publishes(|options| options.publish_wait).await
     }
 
+    /// A node where callers have to be known.
+    async fn guarded() -> Self {
+        Self::with(
+            |options| options.publish_wait,
+            |node| {
+                let secrets = Secrets::of_node(&Settings::default(), Path::new(""), vec![[1; 32]]).unwrap();
+                let (known, clock) = (node.access.clone(), Arc::new(SystemClock));
+                Arc::new(Authenticator::new((true, SOON), known, secrets, clock).unwrap())
+            },
+        )
+        .await
+    }
+
     /// A node whose callers wait for publishes for as long as `wait` makes of its limits.
     async fn waiting_for_publishes(wait: fn(&Options) -> Duration) -> Self {
+        Self::with(wait, |_| Authenticator::off()).await
+    }
+
+    async fn with(wait: fn(&Options) -> Duration, auth: fn(&Node) -> Arc<Authenticator>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::default();
         let url = settings.database.sqlite_url(dir.path());
@@ -84,7 +103,7 @@ impl Rig {
         let draining = Draining::new(Arc::clone(&admission));
         let address = settings.http.addr;
         let told = ClientAddresses { http: address, tcp: address, grpc: address };
-        let mut shared = Shared::new(&node, &settings, address, (admission, draining.clone()), Authenticator::off());
+        let mut shared = Shared::new(&node, &settings, address, (admission, draining.clone()), auth(&node));
         shared.options.publish_wait = wait(&shared.options);
         let shared = Arc::new(shared);
         let data = web::Data::new(State::start(&node, 0, &shared));

@@ -34,6 +34,12 @@ const READ: Duration = Duration::from_millis(2_500);
 /// How long a publish may take until its outcome counts as unknown. Clients give up after three seconds.
 const PUBLISH: Duration = Duration::from_millis(2_500);
 
+/// Every class of request, and what it needs.
+#[cfg(test)]
+pub(crate) fn accesses() -> Vec<(&'static str, crate::api::access::Access)> {
+    access::TABLE.iter().map(|row| (row.class, row.access)).collect()
+}
+
 /// What the worker thread of `state` has for clients of Nacos. `memory` is that of the node.
 pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) -> Door {
     let (worker, session) = (&state.worker, &settings.session);

@@ -219,8 +219,8 @@ pub(super) async fn remove_token(call: Call) -> Answer {
     let own = call.caller.principal().operator();
     let directory = directory(&call.state)?;
     let is_own = directory.tokens.get(&id).is_some_and(|token| Some(&token.user) == own.as_ref());
-    if !is_own {
-        call.caller.require(&Demand::Cluster(Action::Admin))?;
+    if !is_own && !call.caller.may(&Demand::Cluster(Action::Admin)) {
+        return Err(ApiError::new(ErrorCode::NotFound, format!("there is no token '{id}' of yours")));
     }
     change(&call.state, Change::RemoveToken { id }).await?;
     users::nothing()

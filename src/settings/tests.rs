@@ -199,10 +199,7 @@ fn values_out_of_range_are_refused_with_the_range() {
 #[test]
 fn an_address_that_others_can_reach_needs_the_insecure_flag() {
     let message = from_flag("http-addr", "0.0.0.0:8848").refusal();
-    assert_says(
-        &message,
-        &["http.addr", "flag --http-addr", "authentication does not exist yet", "--insecure-no-auth"],
-    );
+    assert_says(&message, &["http.addr", "flag --http-addr", "authentication is off", "--insecure-no-auth"]);
     let flags = vec![("http-addr", "0.0.0.0:8848"), ("insecure-no-auth", "true")];
     assert!(Sources { flags, ..Sources::default() }.load().is_ok());
     assert!(from_flag("http-addr", "[::1]:0").load().is_ok());
