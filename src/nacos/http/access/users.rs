@@ -97,14 +97,15 @@ pub(in crate::nacos::http) async fn search(call: Call) -> Answer {
 
 /// `POST` of the first administrator, from this machine and while there is none.
 pub(in crate::nacos::http) async fn make_administrator(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let is_v3 = is_v3(call.request.path());
+    // Anybody may ask: what he sends is not read for nothing.
     if directory(&call.state)?.administrators().next().is_some() {
         return conflict(is_v3);
     }
     if !call.request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
         return Err(ApiError::new(ErrorCode::Forbidden, "the first administrator is made from the node itself").into());
     }
+    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let given = parameters.filled("password").map(str::to_owned);
     let password = given.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     let password_hash = hash(&call.state, FIRST, &password).await?;
