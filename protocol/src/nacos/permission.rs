@@ -1,5 +1,5 @@
-//! Permissions as Nacos writes them, a resource `namespace:group:config/dataId` with `*` and the letters `r` and `w`, as
-//! grants and back. Owns the form, and that what can't be told in it is refused or left out; decides nothing about
+//! Permissions as Nacos writes them, a resource `namespace:group:config/dataId` with `*` and the letters `r` and `w`,
+//! as grants and back. Owns the form, and that what can't be told in it is refused or left out; decides nothing about
 //! access.
 
 use std::collections::BTreeSet;
