@@ -14,6 +14,7 @@ use clap::{Arg, ArgAction, ArgMatches, FromArgMatches as _, Subcommand as _};
 pub use clap_complete::Shell;
 
 use crate::settings::{Flags, Key};
+use crate::tls::trial;
 
 /// The command under `bench` that serves what `bench static` measures.
 const FIXED_ANSWER: &str = "static-server";
@@ -36,6 +37,8 @@ pub enum Command {
     FixedAnswer,
     /// Print a new cluster key. Takes no settings.
     ClusterKey,
+    /// Make certificates for a trial. Takes no settings.
+    Certificates(trial::Request),
     /// Take the row of a dead node out of the database.
     RemoveNode {
         /// Its id.
@@ -115,6 +118,7 @@ fn takes_settings(command: &Command) -> bool {
         Command::Bench(_)
         | Command::FixedAnswer
         | Command::ClusterKey
+        | Command::Certificates(_)
         | Command::Client(_)
         | Command::Completions(_)
         | Command::Manual => false,
@@ -162,6 +166,7 @@ fn grammar(with: WithSettings) -> clap::Command {
         .subcommand(clap::Command::new("cluster").about("Prepare a cluster").subcommand_required(true).subcommand(
             clap::Command::new("key").about("Print a new cluster key, the line of a file for --cluster-key-file"),
         ))
+        .subcommand(certificate_command())
         .subcommand(
             node_command("node", "Look after the nodes of a cluster").subcommand_required(true).subcommand(
                 node_command("rm", "Take the row of a dead node out of the database, when no node is left to do it")
@@ -184,6 +189,21 @@ fn grammar(with: WithSettings) -> clap::Command {
             ),
         )
         .subcommand(clap::Command::new("man").about("Print the manual page; read it by: callboard man | man -l -"))
+}
+
+fn certificate_command() -> clap::Command {
+    let out = Arg::new("out").long("out").required(true).value_name("DIR").value_parser(clap::value_parser!(PathBuf));
+    let name = Arg::new("name").long("name").value_name("HOST").action(ArgAction::Append);
+    let client = Arg::new("client").long("client").value_name("USER").required_unless_present("name");
+    clap::Command::new("cert")
+        .about("Make certificates for a trial: an authority, and what it signs")
+        .long_about(
+            "Make certificates for a trial: an authority, ca.pem and ca-key.pem, and what it signs for a node and for a \
+             client. An authority that is in the directory signs once more. No file is overwritten.",
+        )
+        .arg(out.help("The directory of the files, made when it is missing"))
+        .arg(name.help("Name or IP address under which clients reach the node; may be given several times"))
+        .arg(client.help("Name of a user, for a certificate that a client shows"))
 }
 
 fn file_argument() -> Arg {
@@ -238,6 +258,11 @@ fn command_of(matches: &ArgMatches) -> Result<Command, clap::Error> {
         Some(("restore", restore)) => Command::Restore { file: file_of(restore) },
         Some(("restored", _)) => Command::Restored,
         Some(("cluster", _)) => Command::ClusterKey,
+        Some(("cert", cert)) => {
+            let names = cert.get_many::<String>("name").into_iter().flatten().cloned().collect();
+            let out = cert.get_one::<PathBuf>("out").cloned().unwrap_or_default();
+            Command::Certificates(trial::Request { out, names, client: cert.get_one::<String>("client").cloned() })
+        }
         Some(("node", node)) => {
             let id = node.subcommand().and_then(|(_, remove)| remove.get_one::<String>("id")).cloned();
             Command::RemoveNode { id: id.unwrap_or_default() }

@@ -11,6 +11,7 @@ mod waiting;
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
@@ -25,6 +26,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 use callboard_actors::wiring::Node;
 use callboard_protocol::gray::ClientIdentity;
+use futures_util::future::LocalBoxFuture;
 
 pub(crate) use self::bind::{Sockets, bind};
 pub(crate) use self::stop::stop;
@@ -35,9 +37,10 @@ use crate::api::auth::Authenticator;
 use crate::api::draining::Draining;
 use crate::api::memory::MemoryBudget;
 use crate::api::state::{Shared, State};
-use crate::http::connection::Connection;
+use crate::http::connection::{self, Connection};
 use crate::http::route::{self, Tables};
-use crate::settings::Settings;
+use crate::settings::{Settings, TlsDoor};
+use crate::tls::{Acceptor, ClientCertificate, Tls};
 use crate::{nacos, rest, session};
 
 /// How long a connection may be idle between two requests.
@@ -52,23 +55,27 @@ const ROUTES: Tables = Tables(&[&rest::ROUTES, &session::websocket::ROUTES, &nac
 type Open = fn(ServerBuilder, TcpListener, &Workers) -> io::Result<ServerBuilder>;
 
 /// Serves every door on its socket until the returned server is stopped through its handle. Signals are left to the
-/// caller. Each worker thread starts its own actors over `node`. Clients are told the addresses `told`.
+/// caller. Each worker thread starts its own actors over `node`. Clients are told the addresses `told`, and connect by
+/// `tls`.
 ///
 /// # Errors
 /// A listener can't be used.
 pub(crate) fn serve(
     sockets: Sockets,
-    told: ClientAddresses,
+    (told, tls): (ClientAddresses, Tls),
     node: Node,
     settings: &Settings,
     (admission, draining): (Arc<Admission>, Draining),
     auth: Arc<Authenticator>,
 ) -> io::Result<Server> {
     let address = sockets.http.local_addr()?;
-    let shared = Arc::new(Shared::new(&node, settings, address, (admission, draining), auth));
+    let mut shared = Shared::new(&node, settings, address, (admission, draining), auth);
+    tls.register(&mut shared.exposition);
+    let shared = Arc::new(shared);
     let workers = Workers {
         settings: Arc::new(settings.clone()),
         told,
+        tls,
         node,
         shared,
         memory: MemoryBudget::default(),
@@ -92,6 +99,7 @@ pub(crate) fn serve(
 struct Workers {
     settings: Arc<Settings>,
     told: ClientAddresses,
+    tls: Tls,
     node: Node,
     shared: Arc<Shared>,
     memory: MemoryBudget,
@@ -115,11 +123,17 @@ impl Workers {
 fn open_session(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
     let workers = workers.clone();
     server.listen("session", socket, move || {
-        let door = session::Door::new(&workers.here(), &workers.settings, workers.told);
-        fn_service(move |stream: TcpStream| {
-            session::tcp::serve(&door, stream);
-            // The session goes on by itself; what is counted here are connections that nobody serves yet.
-            std::future::ready(Ok::<_, DispatchError>(()))
+        let door = Rc::new(session::Door::new(&workers.here(), &workers.settings, workers.told));
+        let acceptor = workers.tls.acceptor(TlsDoor::Tcp, session::tcp::needs_tls);
+        fn_service(move |socket: TcpStream| {
+            let (door, acceptor) = (Rc::clone(&door), acceptor.clone());
+            async move {
+                if let Some(stream) = acceptor.accept(socket).await {
+                    session::tcp::serve(&door, stream);
+                }
+                // The session goes on by itself; what is counted here are connections that nobody serves yet.
+                Ok::<_, DispatchError>(())
+            }
         })
     })
 }
@@ -127,10 +141,16 @@ fn open_session(server: ServerBuilder, socket: TcpListener, workers: &Workers) -
 fn open_grpc(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
     let workers = workers.clone();
     server.listen("grpc", socket, move || {
-        let door = nacos::grpc::door(&workers.here(), &workers.settings, &workers.memory);
-        fn_service(move |stream: TcpStream| {
-            nacos::grpc::serve(&door, stream);
-            std::future::ready(Ok::<_, DispatchError>(()))
+        let door = Rc::new(nacos::grpc::door(&workers.here(), &workers.settings, &workers.memory));
+        let acceptor = workers.tls.acceptor(TlsDoor::Grpc, nacos::grpc::needs_tls);
+        fn_service(move |socket: TcpStream| {
+            let (door, acceptor) = (Rc::clone(&door), acceptor.clone());
+            async move {
+                if let Some(stream) = acceptor.accept(socket).await {
+                    nacos::grpc::serve(&door, stream);
+                }
+                Ok::<_, DispatchError>(())
+            }
         })
     })
 }
@@ -155,22 +175,36 @@ fn open_http(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> i
             .h1_allow_half_closed(true)
             .on_connect_ext(remember_client)
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(accept).and_then(http)
+        fn_service(accept(&workers.tls)).and_then(http)
     })
 }
 
-/// Takes a connection on: answers go out as soon as they are written.
-async fn accept(stream: TcpStream) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+/// What the framework takes a connection over HTTP as, or why it gets none.
+type Accepted = Result<(Connection, Protocol, Option<SocketAddr>), DispatchError>;
+
+/// Takes connections over HTTP on.
+fn accept(tls: &Tls) -> impl Fn(TcpStream) -> LocalBoxFuture<'static, Accepted> + Clone + use<> {
+    let acceptor: Acceptor = tls.acceptor(TlsDoor::Http, connection::needs_tls);
+    move |socket| {
+        let acceptor = acceptor.clone();
+        Box::pin(async move {
+            // Nobody is told: the client was, if it could be.
+            let stream = acceptor.accept(socket).await.ok_or(DispatchError::SlowRequestTimeout)?;
+            let peer = stream.peer_addr().ok();
+            Ok((Connection::new(stream), Protocol::Http1, peer))
+        })
     }
-    let peer = stream.peer_addr().ok();
-    Ok((Connection::new(stream), Protocol::Http1, peer))
 }
 
-/// Keeps who a connection is from with the connection, so that reads need not write it down each time.
+/// Keeps who a connection is from with the connection, so that reads need not write it down each time: its address, and
+/// whose certificate it showed.
 fn remember_client(connection: &Connection, data: &mut Extensions) {
     connection.remember(data);
+    let certificate: Option<ClientCertificate> = connection.stream().client_certificate();
+    if let Some(certificate) = certificate {
+        tracing::debug!(certificate.name = certificate.common_name, "a client showed its certificate");
+        data.insert(certificate);
+    }
     let Ok(peer) = connection.stream().peer_addr() else { return };
     data.insert(ClientIdentity { address: peer.ip().to_string(), ..ClientIdentity::default() });
 }

@@ -12,6 +12,7 @@ use callboard::cli::{self, Command, Invocation};
 use callboard::data_dir::DataDir;
 use callboard::peer::key::ClusterKey;
 use callboard::settings::{self, InForce};
+use callboard::tls::trial;
 use callboard::{backup, fixed_answer, logging, lossy, open_files, serve};
 
 /// Many small values live and die on several threads at once; the system's allocator spends a seventh of a publish on
@@ -54,6 +55,10 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
         Command::Completions(shell) => print(&cli::completions(shell)),
         Command::Manual => print(&cli::manual()?),
         Command::ClusterKey => print(format!("{}\n", ClusterKey::generate()?.to_line()).as_bytes()),
+        Command::Certificates(request) => {
+            let made: Vec<String> = trial::make(&request)?.iter().map(|file| format!("{}\n", file.display())).collect();
+            print(made.concat().as_bytes())
+        }
         Command::RemoveNode { id } => {
             let InForce { settings, .. } = in_force()?;
             logging::start(&settings.log)?;

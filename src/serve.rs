@@ -32,6 +32,7 @@ use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
 use crate::lossy::{print, remark};
 use crate::settings::{DatabaseKind, Settings};
+use crate::tls::Tls;
 use crate::{listener, peer};
 
 /// Watches that there is room for, for each session that may be open.
@@ -45,13 +46,13 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// When a part can't come up; nothing is left running or locked.
 pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let _survived = survive_full_files()?;
-    let (sockets, bound) = listener::bind(&settings)?;
+    let (tls, (sockets, bound)) = (Tls::open(&settings.tls)?, listener::bind(&settings)?);
     // Kept until the end: the node is the only one on this file.
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     // Outlives the connections, which lead through it.
     let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
     let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
-    let (writer, reader) = listener::until_open(&sockets.http, settings.database.start_timeout, async || {
+    let (writer, reader) = listener::until_open((&sockets.http, &tls), settings.database.start_timeout, async || {
         open_database(&settings, &database_way).await
     })
     .await?;
@@ -83,7 +84,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     auth::prepare(&settings, &node, &auth).await?;
     let admission = Arc::new(Admission::new(settings.session.max_sessions));
     let draining = Draining::new(Arc::clone(&admission));
-    let server = listener::serve(sockets, told, node.clone(), &settings, (admission, draining.clone()), auth)
+    let server = listener::serve(sockets, (told, tls), node.clone(), &settings, (admission, draining.clone()), auth)
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
     let handle = server.handle();
     let mut serving = actix_rt::spawn(server);

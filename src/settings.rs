@@ -1,7 +1,8 @@
 //! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
 //!
-//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session` (one options
-//! struct per section) · `keys` (names and texts of every key) · `sources` (file, environment, flags) · `error`.
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session`, `tls` (one
+//! options struct per section) · `keys` (names and texts of every key) · `sources` (file, environment, flags) ·
+//! `error`.
 //!
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
 //! `config/default.toml` is the manual. Nothing here reads the environment of the process or opens a socket.
@@ -18,6 +19,7 @@ mod process;
 mod serving;
 mod session;
 mod sources;
+mod tls;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,7 @@ pub use process::{DataOptions, InsecureOptions, LogFormat, LogOptions, NodeOptio
 pub use serving::{CacheOptions, HistoryOptions, PublishOptions, WatchOptions};
 pub use session::{GrpcOptions, SessionOptions, TcpOptions};
 pub use sources::{Flags, InForce, load};
+pub use tls::{ClientCertificates, TlsDoor, TlsMode, TlsOptions};
 
 /// All settings of a node, one field per section of the settings file (hence more fields than usual).
 ///
@@ -66,6 +69,8 @@ pub struct Settings {
     pub grpc: GrpcOptions,
     /// What a native session may do.
     pub session: SessionOptions,
+    /// How clients connect securely.
+    pub tls: TlsOptions,
     /// How long former versions are kept.
     pub history: HistoryOptions,
     /// Who has to be known.
@@ -97,6 +102,7 @@ impl Settings {
         self.tcp.validate()?;
         self.grpc.validate()?;
         self.session.validate()?;
+        self.tls.validate()?;
         self.history.validate()?;
         self.auth.validate()?;
         self.shutdown.validate()?;

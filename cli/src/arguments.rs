@@ -56,16 +56,28 @@ pub enum Request {
 pub struct Common {
     /// Nodes to ask, by the address of native sessions; one is enough
     ///
-    /// One of them is chosen at random; it names the others. The port is 8850 when none is given.
-    /// [env: CALLBOARD_CLIENT_NODES] [file: nodes] [default: 127.0.0.1:8850]
-    #[arg(long, value_name = "HOST[:PORT],...", value_delimiter = ',', value_parser = preferences::node)]
+    /// One of them is chosen at random; it names the others. The port is 8850 when none is given. With callboards://
+    /// before one of them, all are connected to by TLS. [env: CALLBOARD_CLIENT_NODES] [file: nodes] [default:
+    /// 127.0.0.1:8850]
+    #[arg(long, value_name = "[callboards://]HOST[:PORT],...", value_delimiter = ',', value_parser = preferences::node)]
     pub nodes: Vec<String>,
+    /// File with the authorities to trust, as PEM, instead of the public ones; nodes are connected to by TLS
+    ///
+    /// [env: CALLBOARD_CLIENT_CA] [file: ca]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File with a certificate to show to nodes, as PEM; nodes are connected to by TLS
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// File with the key of that certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    pub client_key: Option<PathBuf>,
     /// How long connecting may take, and then the request
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive)]
     pub timeout: Duration,
     /// How to print the answer [file: output] [default: table]
     ///
-    /// The file is ~/.config/callboard.toml, with the keys nodes, namespace and output.
+    /// The file is ~/.config/callboard.toml, with the keys nodes, ca, namespace and output.
     #[arg(long, short, value_enum, value_name = "FORMAT", hide_possible_values = false)]
     pub output: Option<Format>,
 }

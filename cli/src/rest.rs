@@ -32,15 +32,23 @@ impl Rest {
         let (client, node) = session::connect(setting).await?;
         let own_id = client.id().to_owned();
         session::close(client).await;
-        let authority = authority(&node.http, &node.address);
-        let base = Url::parse(&format!("http://{authority}/"));
+        let trust = &setting.preferences.trust;
+        let base = match (trust, node.http.rsplit_once(':')) {
+            // At the host by which the session was had, for that is in the node's certificate.
+            (Some(_), Some((_, port))) => format!("https://{}/", authority(&format!("0.0.0.0:{port}"), &node.address)),
+            _ => format!("http://{}/", authority(&node.http, &node.address)),
+        };
+        let base = Url::parse(&base);
         let base = base.map_err(|error| {
             let said = printable(&node.http);
             Failure::Server(format!("{} does not say where it serves HTTP ({said:?}): {error}", node.address))
         })?;
         // Nodes are asked directly, whatever proxy the environment names.
-        let http = reqwest::Client::builder().no_proxy().timeout(setting.timeout).build();
-        let http = http.map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))?;
+        let mut http = reqwest::Client::builder().no_proxy().timeout(setting.timeout);
+        if let Some(trust) = trust {
+            http = http.use_preconfigured_tls((*trust.tls()?.config()).clone());
+        }
+        let http = http.build().map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))?;
         Ok(Self { http, base, own_id })
     }
 

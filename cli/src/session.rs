@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::Setting;
 use super::arguments::Named;
 use super::failure::Failure;
+use super::preferences::Trust;
 
 /// What operators see as the application of a client command.
 const APPLICATION: &str = "callboard";
@@ -26,6 +27,7 @@ pub(super) async fn connect(setting: &Setting) -> Result<(Client, Node), Failure
     let mut options = Options::new(preferences.nodes.iter().cloned());
     APPLICATION.clone_into(&mut options.application);
     options.namespace.clone_from(&preferences.namespace);
+    options.tls = preferences.trust.as_ref().map(Trust::tls).transpose()?;
     options.connect_timeout = setting.timeout.min(CONNECT);
     options.request_timeout = setting.timeout;
     let client = Client::connect(options).map_err(|error| Failure::Usage(error.to_string()))?;

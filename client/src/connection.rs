@@ -1,14 +1,17 @@
-//! A TCP connection that carries messages. Owns the bytes that were read and are no frame yet, and those that wait to
-//! be written. Knows nothing of what the messages mean.
+//! A connection that carries messages, with TLS on it or without. Owns the bytes that were read and are no frame yet,
+//! and those that wait to be written. Knows nothing of what the messages mean.
 
+use std::fmt;
 use std::io;
 
 use bytes::BytesMut;
 use callboard_proto::frame::{self, FrameError};
 use callboard_proto::session::Envelope;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::TlsConnector;
+
+use crate::tls::{Tls, TlsError};
 
 /// Bytes waiting to be written from which on no further request is taken.
 const ENOUGH: usize = 256 * 1024;
@@ -27,6 +30,9 @@ pub(crate) enum Broken {
     /// The network failed.
     #[error("the connection failed: {0}")]
     Io(#[from] io::Error),
+    /// The node has no name that a certificate could be for.
+    #[error(transparent)]
+    Name(#[from] TlsError),
     /// What came is no message.
     #[error("the node sent what is no message: {0}")]
     Frame(#[from] FrameError),
@@ -37,19 +43,36 @@ pub(crate) enum Broken {
     Http,
 }
 
-/// Connects to `host:port`; each of its addresses is tried.
-pub(crate) async fn connect(address: &str) -> Result<(Reader, Writer), Broken> {
+/// Connects to `host:port`, by TLS if there is some; each of its addresses is tried.
+pub(crate) async fn connect(address: &str, tls: Option<&Tls>) -> Result<(Reader, Writer), Broken> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
-    Ok((Reader { half: read, buffer: BytesMut::new() }, Writer { half: write, waiting: BytesMut::new() }))
+    let Some(tls) = tls else {
+        let (read, write) = stream.into_split();
+        return Ok(ends(read, write));
+    };
+    let (read, write) = split(TlsConnector::from(tls.config()).connect(Tls::name_of(address)?, stream).await?);
+    Ok(ends(read, write))
+}
+
+fn ends(
+    read: impl AsyncRead + Send + Sync + Unpin + 'static,
+    write: impl AsyncWrite + Send + Sync + Unpin + 'static,
+) -> (Reader, Writer) {
+    let reader = Reader { half: Box::new(read), buffer: BytesMut::new() };
+    (reader, Writer { half: Box::new(write), waiting: BytesMut::new(), is_flushed: true })
 }
 
 /// The end that reads.
-#[derive(Debug)]
 pub(crate) struct Reader {
-    half: OwnedReadHalf,
+    half: Box<dyn AsyncRead + Send + Sync + Unpin>,
     buffer: BytesMut,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reader").field("buffered", &self.buffer.len()).finish_non_exhaustive()
+    }
 }
 
 impl Reader {
@@ -81,10 +104,17 @@ impl Reader {
 }
 
 /// The end that writes.
-#[derive(Debug)]
 pub(crate) struct Writer {
-    half: OwnedWriteHalf,
+    half: Box<dyn AsyncWrite + Send + Sync + Unpin>,
     waiting: BytesMut,
+    /// Under TLS, what was written may still be here.
+    is_flushed: bool,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Writer").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
 }
 
 impl Writer {
@@ -99,7 +129,7 @@ impl Writer {
 
     /// True when something waits.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.is_flushed
     }
 
     /// True when further requests may be taken.
@@ -109,9 +139,15 @@ impl Writer {
 
     /// Writes some of what waits. Nothing is lost, or written twice, when it is given up.
     pub(crate) async fn write(&mut self) -> Result<(), Broken> {
+        if self.waiting.is_empty() {
+            self.half.flush().await?;
+            self.is_flushed = true;
+            return Ok(());
+        }
         if self.half.write_buf(&mut self.waiting).await? == 0 {
             return Err(Broken::Closed);
         }
+        self.is_flushed = false;
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
             self.waiting = BytesMut::new();
         }

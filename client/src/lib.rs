@@ -56,8 +56,8 @@
 //! # Reading order
 //! Rules, without I/O: `held` (what is newer) · `mailbox`, `acknowledgements` (what a watch gets and answers) ·
 //! `registry` (all of these together) · `nodes`, `backoff`, `heartbeat` (which node, when, and whether it lives) ·
-//! `snapshot` (the form on the disk). Around them: `connection` (frames) · `session` (one node) · `driver` (one node
-//! after another) · `request` (repeating) · `client`, `watch`, `subscription` (what programs see).
+//! `snapshot` (the form on the disk). Around them: `tls`, `connection` (frames) · `session` (one node) · `driver` (one
+//! node after another) · `request` (repeating) · `client`, `watch`, `subscription` (what programs see).
 
 mod acknowledgements;
 mod backoff;
@@ -80,6 +80,7 @@ mod session;
 mod shared;
 mod snapshot;
 mod subscription;
+mod tls;
 mod watch;
 
 pub use backoff::BackOff;
@@ -91,4 +92,5 @@ pub use key::{ConfigKey, Prefix, Selection, Target};
 pub use node::{Connection, Node};
 pub use options::{Credentials, Options, OptionsError};
 pub use subscription::Subscription;
+pub use tls::{Tls, TlsError};
 pub use watch::{Change, Watch};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::backoff::BackOff;
 use crate::key::PUBLIC;
+use crate::tls::Tls;
 
 /// Longest client id, in bytes.
 const MAX_CLIENT_ID: usize = 128;
@@ -28,6 +29,9 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// What proves who it is; never shown.
     pub credentials: Credentials,
+    /// How all nodes are connected to securely, those that a node names included; without it they are connected to in
+    /// clear text, which is the default.
+    pub tls: Option<Tls>,
     /// The namespace of [`Client::key`](crate::Client::key) and of listings that name none; `public` by default.
     pub namespace: String,
     /// Where the states of what is watched are kept on the disk, so that a program can start while no node is
@@ -51,6 +55,7 @@ impl Options {
             application: String::new(),
             labels: BTreeMap::new(),
             credentials: Credentials::default(),
+            tls: None,
             namespace: PUBLIC.to_owned(),
             snapshot: None,
             connect_timeout: Duration::from_secs(3),

@@ -50,7 +50,13 @@ impl Client {
     /// A client of the node at `base`, such as `http://127.0.0.1:8848`.
     #[must_use]
     pub fn new(base: String) -> Self {
-        Self { base, http: reqwest::Client::new() }
+        Self::by(base, reqwest::Client::new())
+    }
+
+    /// A client of the node at `base` that speaks HTTP so.
+    #[must_use]
+    pub fn by(base: String, http: reqwest::Client) -> Self {
+        Self { base, http }
     }
 
     /// A request to any path (with its query) under the root. The path is sent as it stands.

@@ -11,6 +11,7 @@ use callboard_protocol::content::Md5;
 use futures_util::stream::poll_fn;
 use prost_types::Any;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -146,7 +147,15 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
-        let (methods, connection) = nacos_client::over(stream, format!("http://{address}").parse()?).await?;
+        Self::over(stream).await
+    }
+
+    /// Says nothing yet over a connection that is there.
+    ///
+    /// # Errors
+    /// It breaks.
+    pub async fn over(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> anyhow::Result<Self> {
+        let (methods, connection) = nacos_client::over(io, "http://localhost".parse()?).await?;
         drop(tokio::spawn(connection));
         Ok(Self { methods, stream: None })
     }
@@ -169,7 +178,15 @@ impl Connection {
     /// # Errors
     /// The server does not answer as the SDK needs it.
     pub async fn of(sdk: Sdk, address: SocketAddr) -> anyhow::Result<Self> {
-        let mut connection = Self::open(address).await?;
+        Self::open(address).await?.begin(sdk).await
+    }
+
+    /// Begins as this SDK does.
+    ///
+    /// # Errors
+    /// The server does not answer as the SDK needs it.
+    pub async fn begin(self, sdk: Sdk) -> anyhow::Result<Self> {
+        let mut connection = self;
         if sdk != Sdk::Rust {
             connection.check().await?;
         }

@@ -3,9 +3,9 @@
 //! What the tests and the proof programs share. Nothing here knows the inside of the server; only names, digests
 //! and limits come from the protocol crate, so that a test cannot disagree about them by accident.
 //!
-//! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`] and [`grpc`] (talking to it) · [`history`] and
-//! [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`], [`freshness`] and [`ha`]
-//! (proofs built from these).
+//! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`], [`grpc`] and [`tls`] (talking to it) ·
+//! [`history`] and [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`],
+//! [`freshness`] and [`ha`] (proofs built from these).
 
 pub mod binary;
 pub mod chaos;
@@ -30,4 +30,5 @@ pub mod proxy;
 pub mod raw;
 pub mod session;
 pub mod sse;
+pub mod tls;
 pub mod volume;

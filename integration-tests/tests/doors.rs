@@ -85,8 +85,8 @@ fn what_names_a_module_is_found() {
 /// The names of all error codes, read where they are made.
 fn error_codes() -> Vec<String> {
     let text = fs::read_to_string(workspace().join("protocol/src/error_code.rs")).unwrap();
-    let arms = text.lines().filter(|line| line.contains("=> \""));
-    arms.map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()
+    let variants = text.lines().filter(|line| line.contains(" = \""));
+    variants.map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -19,12 +19,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use actix_web::rt::net::TcpStream;
+use actix_web::body::MessageBody as _;
 use actix_web::{HttpMessage as _, HttpRequest};
+use callboard_protocol::error_code::ErrorCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use uuid::Uuid;
 
+use crate::api::error::ApiError;
 use crate::http::connection::framing::{Framing, end_of_line};
+use crate::http::problem;
+use crate::tls::Stream;
 
 /// How the requests begin whose line may be long.
 const BEGINNING: &[u8] = b"POST /nacos/v1/cs/configs";
@@ -88,7 +92,7 @@ struct Kept {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Connection<S = TcpStream> {
+pub(crate) struct Connection<S = Stream> {
     stream: S,
     framing: Framing,
     kept: Kept,
@@ -133,6 +137,19 @@ pub(crate) fn settle(request: &HttpRequest) {
 /// Takes the query of the request that was too long for its line.
 pub(crate) fn take_moved_query(request: &HttpRequest) -> Option<String> {
     request.extensions_mut().remove::<LongQuery>().map(|LongQuery(query)| query)
+}
+
+/// What a client is told that speaks HTTP in clear text where TLS is required.
+pub(crate) fn needs_tls() -> Vec<u8> {
+    let error = ApiError::new(ErrorCode::MalformedRequest, "this port takes TLS alone; use https://");
+    let answer = problem::response(error);
+    let status = answer.status();
+    // It is there as a whole.
+    let body = answer.into_body().try_into_bytes().unwrap_or_default();
+    let (kind, length) = (problem::PROBLEM, body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    [head.as_bytes(), &body].concat()
 }
 
 /// Takes the query out of a line that is long enough, up to its end. Gives the line that is left.

@@ -23,9 +23,10 @@ use super::openapi::Described;
 use super::query::Query;
 use super::{answer, client, connection, credentials, foreign, in_flight, problem};
 use crate::api::access::{self, Access, Principal};
-use crate::api::auth::Credentials;
+use crate::api::auth::{Credentials, Shown};
 use crate::api::error::ApiError;
 use crate::api::state::State;
+use crate::tls::ClientCertificate;
 
 /// A request on its way to its handler.
 pub(crate) struct Call {
@@ -295,6 +296,12 @@ async fn admit(row: &Route, request: &HttpRequest, state: &State) -> Result<Prin
         return Ok(Principal::Anonymous);
     }
     let shown = credentials::shown(request, row.family.takes_parameters)?;
+    if shown == Shown::Nothing
+        && let Some(certificate) = request.conn_data::<ClientCertificate>()
+        && let Some(principal) = state.shared.auth.certified(certificate.common_name.as_deref().unwrap_or_default())
+    {
+        return principal.admit(row.access).map(|()| principal);
+    }
     let principal = match state.shared.auth.recall(shown.credentials()) {
         Some(principal) => principal,
         None => state.shared.auth.authenticate(shown.credentials(), &client::address_or_none(request)).await?,

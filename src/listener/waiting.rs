@@ -4,26 +4,31 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, HttpResponse, web};
 use anyhow::Context as _;
 use callboard_actors::store::OpenError;
 use callboard_migration::MigrationError;
 use callboard_protocol::error_code::ErrorCode;
 
+use super::accept;
 use crate::api::error::ApiError;
 use crate::http::problem;
+use crate::tls::Tls;
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Does `open` until it succeeds, at most for `limit` as long as the database can't be reached or takes no writes. On
-/// `listener` the process says meanwhile that it lives and is not ready.
+/// `listener`, by `tls`, the process says meanwhile that it lives and is not ready.
 ///
 /// # Errors
 /// What `open` said last.
 pub(crate) async fn until_open<T>(
-    listener: &TcpListener,
+    (listener, tls): (&TcpListener, &Tls),
     limit: Duration,
     open: impl AsyncFn() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
@@ -53,7 +58,7 @@ pub(crate) async fn until_open<T>(
                 reason = format!("{error:#}"),
                 "the database can't be used; the start waits for it up to {limit}"
             );
-            stand_in = Some(StandIn::start(listener)?);
+            stand_in = Some(StandIn::start(listener, tls)?);
         }
         actix_rt::time::sleep(PAUSE).await;
     }
@@ -80,10 +85,16 @@ struct StandIn {
 }
 
 impl StandIn {
-    fn start(listener: &TcpListener) -> anyhow::Result<Self> {
+    fn start(listener: &TcpListener, tls: &Tls) -> anyhow::Result<Self> {
         let listener = listener.try_clone().context("cannot share the HTTP listener")?;
-        let app = || App::new().route("/healthz", web::get().to(lives)).default_service(web::to(waits));
-        let server: Server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+        let accept = accept(tls);
+        let serve = move || {
+            let app = App::new().route("/healthz", web::get().to(lives)).default_service(web::to(waits));
+            let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+            let http = HttpService::build().finish(map_config(app, |()| AppConfig::default()));
+            fn_service(accept.clone()).and_then(http)
+        };
+        let server = Server::build().workers(1).disable_signals().listen("http", listener, serve)?.run();
         Ok(Self { handle: server.handle(), running: actix_rt::spawn(server) })
     }
 

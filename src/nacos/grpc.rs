@@ -22,7 +22,7 @@ use callboard_actors::session::grpc::{Options, Shared};
 use callboard_protocol::session::pace::Allowance;
 
 use self::transport::Door;
-pub(crate) use self::transport::serve;
+pub(crate) use self::transport::{needs_tls, serve};
 use crate::api::memory::MemoryBudget;
 use crate::api::state::State;
 use crate::settings::Settings;

@@ -1,24 +1,30 @@
-//! Native sessions over TCP: frames in and out of a socket. Owns the two ends of a connection; both use the same
-//! socket, one to read and one to write. Decides nothing.
+//! Native sessions over TCP: frames in and out of a connection, with TLS on it or without. Owns the two ends of a
+//! connection; both use the same one, one to read and one to write. Decides nothing.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use bytes::BytesMut;
 use callboard_actors::session::native::message::{
     Answer, Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
 };
 use callboard_proto::frame::{self, FrameError};
+use callboard_proto::session::envelope::Kind;
+use callboard_proto::session::{Envelope, Error};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use futures_util::future::LocalBoxFuture;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
+use crate::tls::Stream;
 
 /// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
 const READ_BUFFER: usize = 256;
@@ -27,20 +33,27 @@ const LARGE: usize = 4 * 1024;
 /// How long what a client still sends is read and dropped, so that the last word reaches it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What a client is told that comes in clear text where TLS is required.
+pub(crate) fn needs_tls() -> Vec<u8> {
+    let code = ErrorCode::MalformedRequest.as_str().to_owned();
+    let error = Error { code, message: "this port takes TLS alone".to_owned(), ..Error::default() };
+    // A short message has a frame.
+    frame::encode(&Envelope { id: 0, kind: Some(Kind::Error(error)) }).map(Vec::from).unwrap_or_default()
+}
+
 /// Serves a connection that was accepted, on the present thread.
-pub(crate) fn serve(door: &Door, stream: TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a session goes on without TCP_NODELAY");
-    }
+pub(crate) fn serve(door: &Door, stream: Stream) {
     let Ok(address) = stream.peer_addr() else { return };
-    let peer = Peer::new(address.ip().to_string(), ClientKind::Tcp, door, None);
-    let (reader, writer) = stream.into_split();
+    let certificate = stream.client_certificate();
+    let certified = certificate.and_then(|shown| door.auth.certified(shown.common_name.as_deref()?));
+    let peer = Peer::new(address.ip().to_string(), ClientKind::Tcp, door, certified);
+    let stream = BothEnds(Rc::new(RefCell::new(stream)));
     let (welcome, patience) = (Arc::clone(&door.welcome), door.write_timeout);
-    let mut writer = TcpWriter { writer, welcome, patience };
+    let mut writer = TcpWriter { stream: stream.clone(), welcome, patience };
     let refusal = door.draining.refuse_new().is_err().then_some(Fault::Leaving);
     match (refusal, door.admission.admit()) {
         (None, Some(place)) => {
-            let reader = TcpReader { reader, buffer: BytesMut::new(), peer };
+            let reader = TcpReader { stream, buffer: BytesMut::new(), peer };
             door.start((ClientKind::Tcp, place), (Box::new(reader), Box::new(writer)));
         }
         (refusal, _) => {
@@ -54,8 +67,33 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
     }
 }
 
+/// A connection that one end reads and the other writes, on one thread. Neither keeps it from the other for longer than
+/// a call takes.
+#[derive(Clone)]
+struct BothEnds(Rc<RefCell<Stream>>);
+
+impl AsyncRead for BothEnds {
+    fn poll_read(self: Pin<&mut Self>, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(task, buffer)
+    }
+}
+
+impl AsyncWrite for BothEnds {
+    fn poll_write(self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(task, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(task)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(task)
+    }
+}
+
 struct TcpReader {
-    reader: OwnedReadHalf,
+    stream: BothEnds,
     buffer: BytesMut,
     peer: Peer,
 }
@@ -78,6 +116,8 @@ impl TcpReader {
             };
             match filled {
                 Ok(0) => return None,
+                // Under TLS, the end of a client that did not say that it closes.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
                 Ok(_) => {}
                 Err(error) => return Some(Err(Broken::Connection(error))),
             }
@@ -96,10 +136,10 @@ impl TcpReader {
     async fn fill(&mut self) -> io::Result<usize> {
         if self.buffer.is_empty() {
             // Room is made when there is something to read: a quiet connection has none.
-            self.reader.readable().await?;
+            poll_fn(|task| self.stream.0.borrow().poll_readable(task)).await?;
         }
         self.buffer.reserve(READ_BUFFER);
-        self.reader.read_buf(&mut self.buffer).await
+        self.stream.read_buf(&mut self.buffer).await
     }
 }
 
@@ -118,24 +158,22 @@ impl MessageReader for TcpReader {
 }
 
 struct TcpWriter {
-    writer: OwnedWriteHalf,
+    stream: BothEnds,
     welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
 }
 
 impl TcpWriter {
-    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.writer.try_write(bytes) {
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(self.patience, self.writer.writable()).await??;
-                }
-                Err(error) => return Err(error),
+            match timeout(self.patience, self.stream.write(bytes)).await?? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => bytes = bytes.get(written..).unwrap_or_default(),
             }
         }
-        Ok(())
+        // Under TLS what was written may still be here.
+        timeout(self.patience, self.stream.flush()).await?
     }
 
     async fn send_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
@@ -164,23 +202,15 @@ impl TcpWriter {
     }
 
     /// Ends the own direction and reads what still comes: closing at once would take the last word away.
-    async fn close_gently(&self) {
-        let stream: &TcpStream = self.writer.as_ref();
-        if rustix::net::shutdown(stream, rustix::net::Shutdown::Write).is_err() {
-            return;
-        }
+    async fn close_gently(&mut self) {
         let mut scratch = [0; 1024];
-        let draining = async {
-            while stream.readable().await.is_ok() {
-                match stream.try_read(&mut scratch) {
-                    Ok(0) => break,
-                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
-                    Ok(_) | Err(_) => {}
-                }
-            }
+        let closing = async {
+            self.stream.shutdown().await?;
+            while self.stream.read(&mut scratch).await? > 0 {}
+            io::Result::Ok(())
         };
         // A client that goes on sending is left to it.
-        drop(timeout(LINGER, draining).await);
+        drop(timeout(LINGER, closing).await);
     }
 }
 

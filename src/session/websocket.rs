@@ -29,6 +29,7 @@ use crate::http::route::{Answer, Call, Route, native};
 use crate::http::{client, credentials};
 use crate::session::websocket::frame_limit::FrameLimit;
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
+use crate::tls::ClientCertificate;
 
 /// The route on which a session opens.
 pub(crate) static ROUTES: [Route; 1] =
@@ -42,7 +43,10 @@ async fn open(mut call: Call) -> Answer {
     let address = client::address_or_none(&call.request);
     // What is shown here counts as well as what hello shows: scripts can do the one, browsers the other.
     let principal = match credentials::shown(&call.request, false)? {
-        Shown::Nothing => None,
+        Shown::Nothing => {
+            let certificate = call.request.conn_data::<ClientCertificate>();
+            certificate.and_then(|shown| door.auth.certified(shown.common_name.as_deref()?))
+        }
         shown => Some(door.auth.authenticate(shown.credentials(), &address).await?),
     };
     let place = door

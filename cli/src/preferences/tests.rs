@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Preferences, node, parse};
+use super::{Preferences, Trust, node, parse};
 use crate::arguments::{Common, Format, Namespace};
 use crate::failure::Failure;
 
 fn common(nodes: &[&str], output: Option<Format>) -> Common {
     let nodes = nodes.iter().map(|&node| node.to_owned()).collect();
-    Common { nodes, timeout: Duration::from_secs(1), output }
+    Common { nodes, ca: None, client_certificate: None, client_key: None, timeout: Duration::from_secs(1), output }
 }
 
 fn load(home: &Path, variable: Option<&str>, common: &Common, namespace: Option<&str>) -> Result<Preferences, Failure> {
@@ -73,7 +73,7 @@ fn the_directory_for_such_files_can_be_named() {
 #[test]
 fn a_wrong_file_is_named_with_its_key() {
     for (text, said) in [
-        ("nods = ['n1']", "nods: unknown key; known are nodes, namespace and output"),
+        ("nods = ['n1']", "nods: unknown key; known are nodes, ca, namespace and output"),
         ("nodes = 'n1'", "nodes: expected texts"),
         ("nodes = []", "nodes: expected at least one node"),
         ("nodes = ['http://n1']", "nodes: http://n1 is a URL"),
@@ -105,4 +105,21 @@ fn addresses_are_hosts_with_or_without_a_port() {
         assert!(node(address).is_err(), "{address:?}");
     }
     assert_eq!(parse("").unwrap(), super::Kept::default());
+}
+
+#[test]
+fn a_scheme_or_an_authority_connects_to_all_nodes_by_tls() {
+    let home = tempfile::tempdir().unwrap();
+    let preferences = load(home.path(), None, &common(&["n1", "n2:1"], None), None).unwrap();
+    assert_eq!(preferences.trust, None);
+    let preferences = load(home.path(), None, &common(&["callboards://n1", "n2:1"], None), None).unwrap();
+    assert_eq!(
+        (preferences.nodes, preferences.trust),
+        (vec!["n1".to_owned(), "n2:1".to_owned()], Some(Trust::default()))
+    );
+    let home = home_with("ca = '/etc/ca.pem'");
+    let preferences = load(home.path(), None, &common(&["n1"], None), None).unwrap();
+    let trust = preferences.trust.unwrap();
+    assert_eq!(trust, Trust { ca: Some("/etc/ca.pem".into()), identity: None });
+    assert!(trust.tls().unwrap_err().to_string().contains("cannot read /etc/ca.pem"));
 }

@@ -54,7 +54,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, address: &str) -> Result<(Session
 }
 
 async fn greet(shared: &Arc<Shared>, address: &str) -> Result<(Session, wire::Welcome), OpenError> {
-    let (mut reader, mut writer) = connect(address).await?;
+    let (mut reader, mut writer) = connect(address, shared.options.tls.as_ref()).await?;
     writer.push(&Envelope { id: HELLO_ID, kind: Some(Kind::Hello(hello(shared))) })?;
     writer.flush().await?;
     let welcome = loop {

@@ -84,6 +84,8 @@ pub(super) struct Peer {
     pub(super) id: String,
     /// The address at its other end, without the port.
     pub(super) from: String,
+    /// Who its certificate says it is.
+    certified: Option<Principal>,
     /// Those who listened to something here.
     listeners: Mutex<Vec<Arc<Identity>>>,
     /// Somebody came to them.
@@ -91,8 +93,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: String, from: String) -> Self {
-        Self { id, from, listeners: Mutex::default(), more: Notify::new() }
+    pub(super) fn new(id: String, from: String, certified: Option<Principal>) -> Self {
+        Self { id, from, certified, listeners: Mutex::default(), more: Notify::new() }
     }
 
     /// Comes to an end when one of those who listened here may no longer what he might then: the connection ends, and
@@ -222,7 +224,8 @@ impl Service {
         }
         let shown = shown(headers);
         let auth = &self.auth;
-        let principal = match auth.recall(shown) {
+        let certified = self.peer.certified.as_ref().filter(|_| shown == Credentials::None);
+        let principal = match certified.and_then(|known| auth.again(known)).or_else(|| auth.recall(shown)) {
             Some(principal) => principal,
             None => auth.authenticate(shown, &self.peer.from).await?,
         };

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use callboard_actors::runtime::{Spec, start_once};
 use callboard_actors::session::grpc::message::{ConnectionEnded, Stopping};
 use callboard_actors::session::grpc::{GrpcSession, Shared};
@@ -28,6 +27,7 @@ use crate::api::memory::MemoryBudget;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
 use crate::nacos::grpc::service::{Peer, Service};
+use crate::tls::Stream;
 
 /// Requests of one connection that may be under way.
 const MAX_STREAMS: u32 = 128;
@@ -97,24 +97,35 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
     }
 }
 
+/// What a client is told that comes in clear text where TLS is required: an empty SETTINGS frame, as every server
+/// begins, and GOAWAY (RFC 9113, sections 6.5 and 6.8) with `INADEQUATE_SECURITY`.
+pub(crate) fn needs_tls() -> Vec<u8> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GO_AWAY: u8 = 7;
+    const INADEQUATE_SECURITY: u8 = 12;
+    const WHY: &[u8; 25] = b"this port takes TLS alone";
+    // Its length, type, flags and stream, the last stream, the code.
+    let head = [0, 0, 8 + WHY.len() as u8, GO_AWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, INADEQUATE_SECURITY];
+    [SETTINGS.as_slice(), &head, WHY].concat()
+}
+
 /// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client
 /// can't be told why before it has asked something, and tries another node.
-pub(crate) fn serve(door: &Door, stream: TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
-    }
+pub(crate) fn serve(door: &Door, stream: Stream) {
     let Ok(peer) = stream.peer_addr() else { return };
     let Some(place) = door.admission.admit() else { return };
     let stopping = door.stopping.clone();
     if *stopping.borrow() {
         return;
     }
+    let certificate = stream.client_certificate();
+    let certified = certificate.and_then(|shown| door.auth.certified(shown.common_name.as_deref()?));
     let number = door.admission.number();
     let shared = Arc::clone(&door.shared);
     let id = format!("{}_{}_{}", shared.clock.wall().0, peer.ip(), peer.port());
     let (closing, closed) = oneshot::channel();
     let session = start_once(&door.spec, move |_| GrpcSession::new(shared, number, closing));
-    let peer = Arc::new(Peer::new(id, peer.ip().to_string()));
+    let peer = Arc::new(Peer::new(id, peer.ip().to_string(), certified));
     let auth = Arc::clone(&door.auth);
     let service = Service::new(session.clone(), Arc::clone(&peer), door.memory.clone(), Arc::clone(&auth));
     let methods = Methods::new(service, door);
@@ -128,7 +139,7 @@ pub(crate) fn serve(door: &Door, stream: TcpStream) {
 }
 
 async fn carry(
-    stream: TcpStream,
+    stream: Stream,
     methods: Methods,
     (mut closed, cut): (oneshot::Receiver<()>, impl Future<Output = ()>),
     mut stopping: watch::Receiver<bool>,

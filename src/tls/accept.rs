@@ -1,0 +1,106 @@
+//! A connection before it is served: whether it begins with TLS, the handshake, and the time that both may take. Runs
+//! on the thread that will serve it. What fails is counted, and logged for those who look for it alone: strangers must
+//! not be able to fill the log.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::files::Material;
+use super::metrics::{Metrics, Refused};
+use super::stream::Stream;
+use crate::settings::TlsDoor;
+
+/// How long a client may take until its connection can be served.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How a TLS connection begins: a record of a handshake, of some version 3 (RFC 8446, section 5.1). No other protocol
+/// that is spoken here begins so. A frame of a native session may be 22 bytes long, but no message in one begins with a
+/// 3.
+const BEGINNING: [u8; 2] = [0x16, 0x03];
+/// The pause before another look when one byte came alone. Clients write a hello at once.
+const ALONE: Duration = Duration::from_millis(20);
+/// How long what a refused client still sends is read and dropped, so that the answer reaches it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Takes connections of one door on; clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Acceptor {
+    door: TlsDoor,
+    /// `None` when there is no TLS at the door.
+    material: Option<watch::Receiver<Arc<Material>>>,
+    takes_plaintext: bool,
+    refusal: fn() -> Vec<u8>,
+    metrics: Metrics,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        door: TlsDoor,
+        material: Option<watch::Receiver<Arc<Material>>>,
+        takes_plaintext: bool,
+        refusal: fn() -> Vec<u8>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { door, material, takes_plaintext, refusal, metrics }
+    }
+
+    /// Makes a connection ready to be served; `None` when it is not to be. What is written to it goes out at once.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> Option<Stream> {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+        }
+        let Some(material) = &self.material else { return Some(Stream::Plain(socket)) };
+        let config = material.borrow().config(self.door)?;
+        let peer = socket.peer_addr();
+        let begun = timeout(HANDSHAKE, self.begin(socket, TlsAcceptor::from(config))).await;
+        match begun.unwrap_or(Err(Refused::Late)) {
+            Ok(stream) => {
+                self.metrics.accepted(self.door, stream.is_encrypted());
+                Some(stream)
+            }
+            Err(refused) => {
+                self.metrics.refused(self.door, &refused);
+                let (door, reason) = (self.door.name(), refused.reason());
+                tracing::debug!(door, client.address = ?peer.ok(), reason, error = %refused, "a connection was not taken on");
+                None
+            }
+        }
+    }
+
+    async fn begin(&self, socket: TcpStream, tls: TlsAcceptor) -> Result<Stream, Refused> {
+        let mut first = [0; 2];
+        let is_tls = loop {
+            match socket.peek(&mut first).await? {
+                0 => return Err(Refused::Closed),
+                1 if BEGINNING.starts_with(&first[..1]) => tokio::time::sleep(ALONE).await,
+                _ => break first == BEGINNING,
+            }
+        };
+        if is_tls {
+            return Ok(Stream::Tls(Box::new(tls.accept(socket).await?)));
+        }
+        if self.takes_plaintext {
+            return Ok(Stream::Plain(socket));
+        }
+        // A client that does not stay for the answer is refused all the same.
+        drop(answer(socket, &(self.refusal)()).await);
+        Err(Refused::Plaintext)
+    }
+}
+
+/// Says why, and closes. Closing at once would take the answer away from a client that still sends.
+async fn answer(mut socket: TcpStream, text: &[u8]) -> io::Result<()> {
+    socket.write_all(text).await?;
+    socket.shutdown().await?;
+    let mut scratch = [0; 1024];
+    let draining = async { while socket.read(&mut scratch).await.is_ok_and(|count| count > 0) {} };
+    // A client that goes on sending is left to it.
+    drop(timeout(LINGER, draining).await);
+    Ok(())
+}
