@@ -343,6 +343,23 @@ impl Connection {
         self.ask_bytes(class, body.to_string().as_bytes()).await?.with_context(|| format!("{class} {body}"))
     }
 
+    /// Asks, and shows these headers.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn ask_showing(
+        &mut self,
+        headers: &[(&str, &str)],
+        class: &str,
+        body: &Value,
+    ) -> anyhow::Result<Message> {
+        let mut asked = payload(class, body.to_string().as_bytes());
+        let shown = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        asked.metadata.get_or_insert_default().headers = shown.collect();
+        let asking = self.methods.unary.request(asked);
+        message(timeout(poll::SOON, asking).await.with_context(|| format!("{class} is not answered"))??.into_inner())
+    }
+
     /// Asks something that may be no JSON. The inner error is the status of a request that has no answer.
     ///
     /// # Errors

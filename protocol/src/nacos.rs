@@ -1,12 +1,13 @@
 //! What a client of Nacos is told over its stream, and when: the notices that its configurations changed, their
 //! acknowledgement and repetition ([`notices`]), what it holds of each configuration ([`listens`]), and the patterns it
-//! watches ([`fuzzy`]); and how far the conversation with it is ([`conversation`]). Owns these rules; reads nothing,
-//! sends nothing, and knows no form of a message.
+//! watches ([`fuzzy`]); how far the conversation with it is ([`conversation`]); and what a permission of Nacos grants
+//! ([`permission`]). Owns these rules; reads nothing, sends nothing, and knows no form of a message.
 
 pub mod conversation;
 pub mod fuzzy;
 pub mod listens;
 pub mod notices;
+pub mod permission;
 
 use crate::key::ConfigKey;
 

@@ -3,11 +3,13 @@
 //!
 //! Reading order: `routes` (every route, one row each) · `parameters` (reading a request) · `fault` (every refusal) ·
 //! `client` (who asks) · `configs`, `publishing` (one configuration) · `search`, `pages` · `listener` (long polling) ·
-//! `namespaces`, `node`, `front`, `login` · `answer` (forms that answers have in common).
+//! `namespaces`, `node`, `front`, `login` · `access` (users, roles, permissions; also version 3) · `answer` (forms that
+//! answers have in common).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
 //! actors, as those of the native interface. `""`, `public` and `null` are one namespace everywhere.
 
+mod access;
 mod answer;
 mod client;
 mod configs;

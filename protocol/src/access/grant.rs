@@ -118,8 +118,10 @@ impl Pattern {
     }
 }
 
-/// Compares with one step back to the last star: a text that fits is found by the shortest stretch for each.
-fn is_like(pattern: &[u8], text: &[u8]) -> bool {
+/// True when `text` is as `pattern` says, whose `*` stand for anything. Compares with one step back to the last star: a
+/// text that fits is found by the shortest stretch for each.
+#[must_use]
+pub fn is_like(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut place, mut last) = (0, 0, None);
     while let Some(byte) = text.get(place) {
         match pattern.get(at) {

@@ -21,6 +21,19 @@ struct RestResult<T> {
     data: T,
 }
 
+/// The envelope of version 3, and of a few answers of version 1.
+#[derive(Serialize)]
+struct Outcome<T> {
+    code: u16,
+    message: &'static str,
+    data: T,
+}
+
+/// Whether a path is of version 3.
+pub(super) fn is_v3(path: &str) -> bool {
+    path.starts_with("/nacos/v3/") || path.starts_with("/v3/")
+}
+
 /// An answer of 200 with `body` as it is.
 pub(super) fn word(media_type: &'static str, body: &'static str) -> HttpResponse {
     HttpResponse::Ok().insert_header((CONTENT_TYPE, HeaderValue::from_static(media_type))).body(body)
@@ -43,6 +56,11 @@ pub(super) fn bare<T: Serialize>(body: &T) -> Answer {
 /// An object in the envelope of version 1.
 pub(super) fn enveloped<T: Serialize>(data: T) -> Answer {
     bare(&RestResult { code: StatusCode::OK.as_u16(), message: None, data })
+}
+
+/// An object in the envelope of version 3.
+pub(super) fn outcome<T: Serialize>(data: T) -> Answer {
+    bare(&Outcome { code: 0, message: "success", data })
 }
 
 /// Says in every way there is that nobody may keep the answer.

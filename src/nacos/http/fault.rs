@@ -18,8 +18,11 @@ use serde_json::json;
 
 use crate::api::error::{ApiError, entry_of};
 use crate::http::answer::rfc3339;
-use crate::nacos::http::answer::{JSON, TEXT};
-use crate::nacos::refusal::access_refusal;
+use crate::nacos::http::answer::{JSON, TEXT, is_v3};
+use crate::nacos::refusal::{UNKNOWN, access_refusal};
+
+/// What version 3 says to who is not known.
+pub(super) const UNKNOWN_V3: &str = "User not found! Please check user exist or password is right!";
 
 /// A refusal on its way to the client: a code, whose status the table says, and the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,16 +141,28 @@ pub(super) fn broken() -> HttpResponse {
     Fault::from(ApiError::internal()).into_response("")
 }
 
+/// What is told of who asks: version 3 has words around it.
+fn access_message<'e>(error: &'e ApiError, path: &str) -> Option<Cow<'e, str>> {
+    let message = access_refusal(error)?;
+    if !is_v3(path) {
+        return Some(Cow::Borrowed(message));
+    }
+    let code = if error.code() == ErrorCode::Forbidden { 403 } else { 401 };
+    let message = if message == UNKNOWN { UNKNOWN_V3 } else { message };
+    Some(Cow::Owned(format!("Code: {code}, Message: {message}.")))
+}
+
 /// The error document of Nacos's framework, for a request that no route saw.
 pub(super) fn turned_away(error: ApiError, path: &str) -> HttpResponse {
-    let status = status(if access_refusal(&error).is_some() { error.entry().nacos_http } else { error.entry().http });
+    let refusal = access_message(&error, path);
+    let status = status(if refusal.is_some() { error.entry().nacos_http } else { error.entry().http });
     // Nacos writes the offset in digits.
     let now = rfc3339(SystemClock.wall()).replace('Z', "+00:00");
     let document = json!({
         "timestamp": now,
         "status": status.as_u16(),
         "error": status.canonical_reason().unwrap_or_default(),
-        "message": access_refusal(&error).unwrap_or(error.detail()),
+        "message": refusal.as_deref().unwrap_or(error.detail()),
         "path": path,
     });
     let mut answer = HttpResponse::build(status);

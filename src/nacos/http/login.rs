@@ -9,9 +9,11 @@ use serde_json::json;
 use crate::api::error::ApiError;
 use crate::http::client;
 use crate::http::route::Call;
-use crate::nacos::http::fault::Fault;
+use crate::nacos::http::answer::is_v3;
+use crate::nacos::http::fault::{Fault, UNKNOWN_V3};
 use crate::nacos::http::parameters::Parameters;
 use crate::nacos::http::{Answer, answer};
+use crate::nacos::refusal::UNKNOWN;
 
 /// What stands where a token would.
 const NO_TOKEN: &str = "AUTH_DISABLED";
@@ -30,14 +32,14 @@ pub(super) async fn login(mut call: Call) -> Answer {
     match auth.log_in(user, password, &client::address_or_none(&call.request)).await {
         Ok(login) if auth.is_on() => Ok(admitted(&login.token, login.lifetime.as_secs(), login.is_administrator, user)),
         Ok(_) => Ok(admitted(NO_TOKEN, LIFETIME, false, user)),
-        Err(denied) => Err(refused(denied)),
+        Err(denied) => Err(refused(denied, call.request.path())),
     }
 }
 
 /// A wrong name or password is told as a line of text, and not as other refusals of access are.
-fn refused(error: ApiError) -> Fault {
+fn refused(error: ApiError, path: &str) -> Fault {
     match error.code() {
-        ErrorCode::Unauthenticated => Fault::new(ErrorCode::Forbidden, "user not found!"),
+        ErrorCode::Unauthenticated => Fault::new(ErrorCode::Forbidden, if is_v3(path) { UNKNOWN_V3 } else { UNKNOWN }),
         _ => error.into(),
     }
 }

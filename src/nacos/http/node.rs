@@ -58,14 +58,17 @@ pub(super) async fn unready(state: &State) -> Option<String> {
 /// `GET` of what kind of server this is: a flat object of texts.
 pub(super) async fn state(call: Call) -> Answer {
     let mode = if call.state.worker.node.gossip.is_some() { "cluster" } else { "standalone" };
+    let auth = &call.state.shared.auth;
+    let known = call.state.worker.node.access.borrow().clone();
+    let wants_administrator = auth.is_on() && known.is_some_and(|known| known.administrators().next().is_none());
     bare(&json!({
         "version": VERSION,
         "startup_mode": mode,
         "function_mode": Value::Null,
         "server_port": call.state.shared.address.port().to_string(),
-        "auth_enabled": call.state.shared.auth.is_on().to_string(),
+        "auth_enabled": auth.is_on().to_string(),
         "auth_system_type": "nacos",
-        "auth_admin_request": "false",
+        "auth_admin_request": wants_administrator.to_string(),
         "login_page_enabled": "false",
         "console_ui_enabled": "false",
         "config_retention_days": (call.state.shared.options.history.as_secs() / DAY).to_string(),

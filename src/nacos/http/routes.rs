@@ -3,9 +3,10 @@
 
 use actix_web::http::Method;
 
+use super::access::{permissions, roles, users};
 use super::fault::{Fault, broken, turned_away};
 use super::{configs, front, listener, login, namespaces, node, publishing};
-use callboard_protocol::access::grant::Action::{Manage, Read, Write};
+use callboard_protocol::access::grant::Action::{Admin, Manage, Read, Write};
 
 use crate::api::access::Access::{Cluster, Known, Named, Public};
 use crate::http::route::{Family, Route};
@@ -13,13 +14,19 @@ use crate::http::route::{Family, Route};
 /// Plain text from a route, the error document of Nacos's framework where no route was reached.
 static NACOS: Family = Family { prefix: "/nacos", takes_parameters: true, turned_away, broken };
 
+/// The same for what Nacos serves at the port of its console.
+static CONSOLE: Family = Family { prefix: "/v3/auth", ..NACOS };
+
 macro_rules! nacos {
     ($method:ident $path:expr, $access:expr, $handler:path) => {
+        nacos!(NACOS, $method $path, $access, $handler)
+    };
+    ($family:ident, $method:ident $path:expr, $access:expr, $handler:path) => {
         Route {
             method: Method::$method,
             path: $path,
             access: $access,
-            family: &NACOS,
+            family: &$family,
             handler: |call| {
                 Box::pin(async {
                     let request = call.request.clone();
@@ -36,7 +43,7 @@ const NACOS_CONFIGS: &str = "/nacos/v1/cs/configs";
 const NACOS_NAMESPACES: &str = "/nacos/v1/console/namespaces";
 
 /// Every route of Nacos.
-pub(crate) static ROUTES: [Route; 24] = [
+pub(crate) static ROUTES: [Route; 67] = [
     nacos!(GET NACOS_CONFIGS, Named(Read), configs::get),
     nacos!(POST NACOS_CONFIGS, Named(Write), publishing::publish),
     nacos!(DELETE NACOS_CONFIGS, Named(Write), publishing::remove),
@@ -61,4 +68,47 @@ pub(crate) static ROUTES: [Route; 24] = [
     nacos!(GET "/nacos/v1/core/cluster/health", Cluster(Read), node::member_health),
     nacos!(POST "/nacos/v1/auth/login", Public, login::login),
     nacos!(POST "/nacos/v1/auth/users/login", Public, login::login),
+    nacos!(POST "/nacos/v1/auth/users", Cluster(Admin), users::create),
+    nacos!(PUT "/nacos/v1/auth/users", Known, users::set_password),
+    nacos!(DELETE "/nacos/v1/auth/users", Cluster(Admin), users::remove),
+    nacos!(GET "/nacos/v1/auth/users", Cluster(Admin), users::list),
+    nacos!(GET "/nacos/v1/auth/users/search", Cluster(Admin), users::search),
+    nacos!(POST "/nacos/v1/auth/users/admin", Public, users::make_administrator),
+    nacos!(POST "/nacos/v1/auth/roles", Cluster(Admin), roles::assign),
+    nacos!(DELETE "/nacos/v1/auth/roles", Cluster(Admin), roles::withdraw),
+    nacos!(GET "/nacos/v1/auth/roles", Cluster(Admin), roles::list),
+    nacos!(GET "/nacos/v1/auth/roles/search", Cluster(Admin), roles::search),
+    nacos!(POST "/nacos/v1/auth/permissions", Cluster(Admin), permissions::grant),
+    nacos!(DELETE "/nacos/v1/auth/permissions", Cluster(Admin), permissions::revoke),
+    nacos!(GET "/nacos/v1/auth/permissions", Cluster(Admin), permissions::get),
+    nacos!(POST "/nacos/v3/auth/user/login", Public, login::login),
+    nacos!(POST "/nacos/v3/auth/user/admin", Public, users::make_administrator),
+    nacos!(POST "/nacos/v3/auth/user", Cluster(Admin), users::create),
+    nacos!(PUT "/nacos/v3/auth/user", Known, users::set_password),
+    nacos!(DELETE "/nacos/v3/auth/user", Cluster(Admin), users::remove),
+    nacos!(GET "/nacos/v3/auth/user/list", Cluster(Admin), users::list),
+    nacos!(GET "/nacos/v3/auth/user/search", Cluster(Admin), users::search),
+    nacos!(POST "/nacos/v3/auth/role", Cluster(Admin), roles::assign),
+    nacos!(DELETE "/nacos/v3/auth/role", Cluster(Admin), roles::withdraw),
+    nacos!(GET "/nacos/v3/auth/role/list", Cluster(Admin), roles::list),
+    nacos!(GET "/nacos/v3/auth/role/search", Cluster(Admin), roles::search),
+    nacos!(POST "/nacos/v3/auth/permission", Cluster(Admin), permissions::grant),
+    nacos!(DELETE "/nacos/v3/auth/permission", Cluster(Admin), permissions::revoke),
+    nacos!(GET "/nacos/v3/auth/permission", Cluster(Admin), permissions::is_granted),
+    nacos!(GET "/nacos/v3/auth/permission/list", Cluster(Admin), permissions::list),
+    nacos!(CONSOLE, POST "/v3/auth/user/login", Public, login::login),
+    nacos!(CONSOLE, POST "/v3/auth/user/admin", Public, users::make_administrator),
+    nacos!(CONSOLE, POST "/v3/auth/user", Cluster(Admin), users::create),
+    nacos!(CONSOLE, PUT "/v3/auth/user", Known, users::set_password),
+    nacos!(CONSOLE, DELETE "/v3/auth/user", Cluster(Admin), users::remove),
+    nacos!(CONSOLE, GET "/v3/auth/user/list", Cluster(Admin), users::list),
+    nacos!(CONSOLE, GET "/v3/auth/user/search", Cluster(Admin), users::search),
+    nacos!(CONSOLE, POST "/v3/auth/role", Cluster(Admin), roles::assign),
+    nacos!(CONSOLE, DELETE "/v3/auth/role", Cluster(Admin), roles::withdraw),
+    nacos!(CONSOLE, GET "/v3/auth/role/list", Cluster(Admin), roles::list),
+    nacos!(CONSOLE, GET "/v3/auth/role/search", Cluster(Admin), roles::search),
+    nacos!(CONSOLE, POST "/v3/auth/permission", Cluster(Admin), permissions::grant),
+    nacos!(CONSOLE, DELETE "/v3/auth/permission", Cluster(Admin), permissions::revoke),
+    nacos!(CONSOLE, GET "/v3/auth/permission", Cluster(Admin), permissions::is_granted),
+    nacos!(CONSOLE, GET "/v3/auth/permission/list", Cluster(Admin), permissions::list),
 ];
