@@ -67,8 +67,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
     let (core_handle, lease_handle) = (core.handle(), lease.handle());
-    let database = (writer.clone(), reader.clone());
-    let threads = Threads { core: &core_handle, lease: &lease_handle };
+    let (database, threads) = ((writer.clone(), reader.clone()), Threads { core: &core_handle, lease: &lease_handle });
     let linked = |cluster: &peer::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
     let node = Node::start(threads, options, (writer, reader), way, Arc::new(LeaseClock::new(SystemClock)));
@@ -80,8 +79,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         cluster.listen(&core_handle, &node)?;
     }
     wait_until_ready(&node, settings.database.connect_timeout).await?;
-    let auth = authenticator(&settings, &data_dir, &node)?;
-    auth::prepare(&settings, &node, &auth).await?;
+    let auth = authenticator(&settings, &data_dir, &node).await?;
     let admission = Arc::new(Admission::new(settings.session.max_sessions));
     let draining = Draining::new(Arc::clone(&admission));
     let server = listener::serve(sockets, (told, tls), node.clone(), &settings, (admission, draining.clone()), auth)
@@ -112,8 +110,8 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What makes callers known on this node.
-fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> anyhow::Result<Arc<Authenticator>> {
+/// What makes callers known on this node, with what has to be there for that.
+async fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> anyhow::Result<Arc<Authenticator>> {
     let cluster = if settings.cluster.has_key() {
         let keys = peer::key::ClusterKeys::load(&settings.cluster.key_file)?;
         keys.iter().map(|key| key.derive("auth", &settings.cluster.name)).collect()
@@ -123,7 +121,9 @@ fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> anyhow
     let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
     let how = (settings.auth.is_on(), settings.auth.lifetime);
     let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
-    Ok(Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?))
+    let auth = Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?);
+    auth::prepare(settings, node, &auth).await?;
+    Ok(auth)
 }
 
 /// Brings the tables of the database to the form this version expects.

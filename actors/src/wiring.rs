@@ -172,11 +172,7 @@ impl Node {
         let scene = Scene::new(threads, &way, clock);
         let Scene { metrics, clock, .. } = &scene;
 
-        let (reads, counts) = (database.clone(), metrics.store.clone());
-        let reader = scene.start("store_reader-core", move |_| StoreReader::new(reads.clone(), counts.clone()));
-        let (counts, time) = (metrics.store.clone(), clock.clone());
-        let store_writer =
-            scene.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
+        let (reader, store_writer) = scene.start_store(writer, database.clone());
         let (access_directory, access) = scene.start_access_directory(&reader, &store_writer);
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
@@ -269,6 +265,16 @@ impl<'t> Scene<'t> {
         self.start("conf_manager", move |_| {
             ConfManager::new(publish.clone(), below.clone(), time.clone(), counts.clone())
         })
+    }
+
+    /// Starts both sides of the store.
+    fn start_store(&self, writer: store::Writer, database: store::ReadPool) -> (Addr<StoreReader>, Addr<StoreWriter>) {
+        let counts = self.metrics.store.clone();
+        let reader = self.start("store_reader-core", move |_| StoreReader::new(database.clone(), counts.clone()));
+        let (counts, time) = (self.metrics.store.clone(), self.clock.clone());
+        let writer =
+            self.start("store_writer", move |_| StoreWriter::new(writer.clone(), counts.clone(), time.clone()));
+        (reader, writer)
     }
 
     /// Starts the event bus, and the change feed above it.
