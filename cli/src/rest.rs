@@ -30,7 +30,8 @@ impl Rest {
     /// Finds a node by a short session.
     ///
     /// # Errors
-    /// [`Failure::Unreachable`]; [`Failure::Denied`]; [`Failure::Server`] when the node does not say where it serves HTTP.
+    /// [`Failure::Unreachable`]; [`Failure::Denied`]; [`Failure::Server`] when the node does not say where it serves
+    /// HTTP.
     pub(super) async fn find(setting: &Setting) -> Result<Self, Failure> {
         let (client, node) = session::connect(setting).await?;
         let own_id = client.id().to_owned();

@@ -155,8 +155,8 @@ impl Client {
     /// the time is up: it is carried out once at most.
     ///
     /// # Errors
-    /// [`Error::ConditionFailed`], [`Error::Invalid`], [`Error::Denied`], [`Error::Refused`], [`Error::Unreachable`]: nothing
-    /// was written.
+    /// [`Error::ConditionFailed`], [`Error::Invalid`], [`Error::Denied`], [`Error::Refused`], [`Error::Unreachable`]:
+    /// nothing was written.
     /// [`Error::OutcomeUnknown`]: it may have been.
     pub async fn publish(&self, publish: Publish) -> Result<Published, Error> {
         let key = publish.key().clone();
