@@ -87,6 +87,7 @@ const NOT_USED: &[&str] = &[
 
 /// Names that are right where they stand: file, name, reason.
 const ALLOWED: &[(&str, &str, &str)] = &[
+    ("protocol/src/access/grant.rs", "Grant", "what somebody may do, as everywhere where rights are spoken of"),
     ("actors/src/store/backup.rs", "Held", "a file that a copy holds open, no subscription"),
     ("src/http/connection.rs", "Held", "a request that is held: the setting says `max_held`"),
     ("src/nacos/http/search.rs", "Item", "Nacos calls a row of its answer so"),

@@ -230,7 +230,8 @@ impl Authenticator {
         self.remembered(&self.digest(credentials), &self.directory().ok()?).map(Principal::User)
     }
 
-    /// Who showed a certificate for `name`, which the door has verified: the user of this name. `None` for who has none.
+    /// Who showed a certificate for `name`, which the door has verified: the user of this name. `None` for who has
+    /// none.
     pub(crate) fn certified(&self, name: &str) -> Option<Principal> {
         if !self.is_on {
             return None;
