@@ -336,7 +336,7 @@ fn announce(settings: &Settings, data_dir: &DataDir, node: &NodeId, addresses: &
         node.id = %node,
         "callboard serves"
     );
-    if settings.insecure.no_auth {
+    if settings.insecure.no_auth && !settings.auth.is_on() {
         tracing::warn!(http = address, "insecure.no_auth: whoever reaches this address may read and change everything");
     }
 }

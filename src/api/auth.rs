@@ -23,6 +23,7 @@ use callboard_protocol::time::WallMillis;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use quick_cache::sync::Cache;
 use ring::rand::SystemRandom;
@@ -198,6 +199,9 @@ impl Authenticator {
 
     /// Adds what it counts.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        let required = Gauge::<i64>::default();
+        required.set(i64::from(self.is_on));
+        registry.register("callboard_auth_required", "1 where callers have to be known", required);
         registry.register("callboard_auth_checks", "Credentials that were looked at anew", self.outcomes.clone());
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Health {
 pub(super) struct Ready {
     /// `ready`.
     status: &'static str,
+    /// `on`, or `off` where whoever reaches the node may do everything.
+    authentication: &'static str,
     checks: Checks,
 }
 
@@ -63,7 +65,10 @@ pub(super) async fn ready(call: Call) -> Answer {
     let refusal = match (call.state.shared.draining.refuse_new(), readiness.refusal()) {
         (Err(stopping), _) => stopping,
         (Ok(()), Some(reason)) => ApiError::new(ErrorCode::Unavailable, reason),
-        (Ok(()), None) => return answer::json(StatusCode::OK, &Ready { status: "ready", checks }),
+        (Ok(()), None) => {
+            let authentication = if call.state.shared.auth.is_on() { "on" } else { "off" };
+            return answer::json(StatusCode::OK, &Ready { status: "ready", authentication, checks });
+        }
     };
     Err(refusal.with("checks", json!(checks)))
 }
