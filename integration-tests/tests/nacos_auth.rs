@@ -19,6 +19,7 @@ const LOGIN: &str = "/nacos/v1/auth/login";
 const USERS: &str = "/nacos/v1/auth/users";
 const ROLES: &str = "/nacos/v1/auth/roles";
 const PERMISSIONS: &str = "/nacos/v1/auth/permissions";
+const LIST: [(&str, &str); 3] = [("search", "accurate"), ("pageNo", "1"), ("pageSize", "9")];
 const UNKNOWN_V3: &str = "User not found! Please check user exist or password is right!";
 
 /// A node where callers have to be known, and the administrator's token.
@@ -91,6 +92,12 @@ fn refused(answer: &Answer, message: &str, path: &str) {
 #[track_caller]
 fn caused(answer: &Answer, message: &str) {
     assert_eq!((answer.status, answer.text()), (400, format!("caused: {message};")));
+}
+
+/// A page of version 1 that holds everything.
+fn page(rows: &Value) -> Value {
+    let total = rows.as_array().unwrap().len();
+    json!({ "totalCount": total, "pageNumber": 1, "pagesAvailable": 1, "pageItems": rows })
 }
 
 fn v1(text: &str) -> Value {
@@ -243,7 +250,7 @@ async fn a_password_is_made_up_for_a_first_administrator_without_one() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_and_roles_are_kept_in_the_forms_of_version_1() -> Result<()> {
+async fn users_are_kept_in_the_forms_of_version_1() -> Result<()> {
     let guarded = Guarded::start().await?;
     let ann = [("username", "ann"), ("password", "Secret-11")];
     assert_eq!(guarded.done(Method::POST, USERS, &ann).await?, v1("create user ok!"));
@@ -253,12 +260,10 @@ async fn users_and_roles_are_kept_in_the_forms_of_version_1() -> Result<()> {
     caused(&blank, "username is blank");
     let weak = by_admin(Method::POST, USERS, &[("username", "bob"), ("password", "short")]).await?;
     caused(&weak, "a password has at least 8 characters");
-    let page = |rows: Value| json!({ "totalCount": rows.as_array().unwrap().len(), "pageNumber": 1, "pagesAvailable": 1, "pageItems": rows });
     let shown = |name: &str| json!({ "username": name, "password": "***" });
-    let list = [("search", "accurate"), ("pageNo", "1"), ("pageSize", "9")];
-    assert_eq!(guarded.done(Method::GET, USERS, &list).await?, page(json!([shown("admin"), shown("ann")])));
+    assert_eq!(guarded.done(Method::GET, USERS, &LIST).await?, page(&json!([shown("admin"), shown("ann")])));
     let blur = [("search", "blur"), ("pageNo", "1"), ("pageSize", "9"), ("username", "an*")];
-    assert_eq!(guarded.done(Method::GET, USERS, &blur).await?, page(json!([shown("ann")])));
+    assert_eq!(guarded.done(Method::GET, USERS, &blur).await?, page(&json!([shown("ann")])));
     let second =
         guarded.done(Method::GET, USERS, &[("search", "accurate"), ("pageNo", "2"), ("pageSize", "1")]).await?;
     assert_eq!((&second["pagesAvailable"], &second["pageItems"]), (&json!(2), &json!([shown("ann")])));
@@ -270,7 +275,20 @@ async fn users_and_roles_are_kept_in_the_forms_of_version_1() -> Result<()> {
     let changed = guarded.done(Method::PUT, USERS, &[("username", "ann"), ("newPassword", "Secret-22")]).await?;
     assert_eq!(changed, v1("update user ok!"));
     log_in(&guarded.client, "ann", "Secret-22").await?;
+    for _ in 0..2 {
+        assert_eq!(guarded.done(Method::DELETE, USERS, &[("username", "ann")]).await?, v1("delete user ok!"));
+    }
+    caused(&by_admin(Method::DELETE, USERS, &[("username", "admin")]).await?, "cannot delete admin: admin");
+    let missing = by_admin(Method::DELETE, USERS, &[]).await?;
+    caused(&missing, "Required request parameter 'username' for method parameter type String is not present");
+    Ok(())
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_kept_in_the_forms_of_version_1() -> Result<()> {
+    let guarded = Guarded::start().await?;
+    guarded.done(Method::POST, USERS, &[("username", "ann"), ("password", "Secret-11")]).await?;
+    let by_admin = async |method, path, pairs: &[(&str, &str)]| guarded.by_admin(method, path, pairs).send().await;
     let role = [("role", "readers"), ("username", "ann")];
     assert_eq!(guarded.done(Method::POST, ROLES, &role).await?, v1("add role ok!"));
     caused(&by_admin(Method::POST, ROLES, &role).await?, "user 'ann' already bound to the role 'readers'!");
@@ -282,9 +300,9 @@ async fn users_and_roles_are_kept_in_the_forms_of_version_1() -> Result<()> {
     }
     let (admin, reader) =
         (json!({ "role": "ROLE_ADMIN", "username": "admin" }), json!({ "role": "readers", "username": "ann" }));
-    assert_eq!(guarded.done(Method::GET, ROLES, &list).await?, page(json!([admin, reader])));
-    let of_ann = [&list[..], &[("username", "ann")]].concat();
-    assert_eq!(guarded.done(Method::GET, ROLES, &of_ann).await?, page(json!([reader])));
+    assert_eq!(guarded.done(Method::GET, ROLES, &LIST).await?, page(&json!([admin, reader])));
+    let of_ann = [&LIST[..], &[("username", "ann")]].concat();
+    assert_eq!(guarded.done(Method::GET, ROLES, &of_ann).await?, page(&json!([reader])));
     let names = guarded.done(Method::GET, &format!("{ROLES}/search"), &[("role", "")]).await?;
     assert_eq!(names, json!(["ROLE_ADMIN", "readers"]));
     let last = [("role", "ROLE_ADMIN"), ("username", "admin")];
@@ -294,12 +312,6 @@ async fn users_and_roles_are_kept_in_the_forms_of_version_1() -> Result<()> {
         assert_eq!(guarded.done(Method::DELETE, ROLES, &role).await?, v1("delete role of user ann ok!"));
         assert_eq!(guarded.done(Method::DELETE, ROLES, &role[..1]).await?, v1("delete role of user  ok!"));
     }
-    for _ in 0..2 {
-        assert_eq!(guarded.done(Method::DELETE, USERS, &[("username", "ann")]).await?, v1("delete user ok!"));
-    }
-    caused(&by_admin(Method::DELETE, USERS, &[("username", "admin")]).await?, "cannot delete admin: admin");
-    let missing = by_admin(Method::DELETE, USERS, &[]).await?;
-    caused(&missing, "Required request parameter 'username' for method parameter type String is not present");
     Ok(())
 }
 
