@@ -122,7 +122,17 @@ async fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> 
     let how = (settings.auth.is_on(), settings.auth.lifetime);
     let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
     let auth = Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?);
-    auth::prepare(settings, node, &auth).await?;
+    if auth.is_on() {
+        auth::prepare(settings, node, &auth).await?;
+        return Ok(auth);
+    }
+    // Nobody needs it yet: a database that takes no writes at the moment keeps nobody from reading.
+    let (settings, node, later) = (settings.clone(), node.clone(), Arc::clone(&auth));
+    drop(actix_rt::spawn(async move {
+        if let Err(error) = auth::prepare(&settings, &node, &later).await {
+            tracing::warn!(error = %format_args!("{error:#}"), "log-ins can't be signed; it is tried at the next start");
+        }
+    }));
     Ok(auth)
 }
 
