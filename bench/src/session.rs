@@ -49,7 +49,10 @@ async fn run(options: &SessionOptions) -> anyhow::Result<Report> {
     };
     // Each goes on by itself, and reports what it hears, until it breaks.
     let mut sessions = JoinSet::new();
-    let open = |number| Session::open(address, number, key.clone(), ends.clone());
+    let open = |number| {
+        let opening = Session::open(address, number, key.clone(), ends.clone());
+        async move { opening.await.context("a session could not be opened") }
+    };
     open_all(&options.listening, open, |session: Session| drop(sessions.spawn(session.follow()))).await?;
     rounds.run(sessions, heard, || over.send_modify(|rounds| *rounds += 1)).await?;
     let [applied_p50_ms, applied_p99_ms, _] = rounds.then();

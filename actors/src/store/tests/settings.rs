@@ -57,7 +57,7 @@ async fn unmigrated_is_refused(kind: Kind) {
         }
         let refused = open(options(&url)).await.unwrap_err();
         assert!(matches!(refused, OpenError::NotMigrated { .. }), "{refused}");
-        assert_eq!(callboard_migration::pending(&url, PATIENCE).await.unwrap().len(), 3);
+        assert_eq!(callboard_migration::pending(&url, PATIENCE).await.unwrap().len(), 4);
         Ok(())
     })
     .await;
@@ -74,7 +74,7 @@ async fn side_by_side(kind: Kind) {
         for one in all {
             applied += one.await?;
         }
-        assert_eq!(applied, 3);
+        assert_eq!(applied, 4);
         let (writer, reader) = open(options(&url)).await.unwrap();
         reader.probe().await.unwrap();
         writer.close().await;
