@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use callboard_integration_tests::client::Client;
 use callboard_integration_tests::metrics::until_held;
 use callboard_integration_tests::nacos::{
     CONFIGS, LISTENER, NAMESPACES, asked, form, get, poll, posted, publish, record,
 };
 use callboard_integration_tests::node::{Node, NodeOptions};
+use callboard_integration_tests::poll::{SOON, until as poll_until};
 use callboard_integration_tests::raw::Connection;
 use callboard_protocol::content::Md5;
 use reqwest::Method;
@@ -567,6 +569,27 @@ async fn what_tools_look_at_first_is_there() -> Result<()> {
     Ok(())
 }
 
+/// Waits until every poll that is held was compared: one that was not is refused by a node that stops, as it must not
+/// say that nothing has changed.
+async fn until_compared(client: &Client) -> Result<()> {
+    let ask = async |path: String| client.get_path(&path).send().await?.expect(200)?.json();
+    poll_until("every poll was compared", SOON, async || {
+        let listed = ask("/api/v1/actors".to_owned()).await?;
+        for actor in listed["actors"].as_array().context("a list")? {
+            if actor["kind"] != "long_poll" {
+                continue;
+            }
+            let name = actor["name"].as_str().context("a name")?;
+            let one = ask(format!("/api/v1/actors/{name}")).await?;
+            if one["mailbox_depth"] != 0 || one["snapshot"]["unread"] != 0 || one["snapshot"]["reads"] != 0 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_poll_is_answered_when_the_node_stops() -> Result<()> {
     let mut node = Node::start(NodeOptions::new()).await?;
@@ -575,6 +598,7 @@ async fn a_held_poll_is_answered_when_the_node_stops() -> Result<()> {
         .map(|index| tokio::spawn(poll(&client, &record(&format!("k{index}"), "G", "", None), "30000").send()))
         .collect();
     until_held(&client, 50).await?;
+    until_compared(&client).await?;
     node.ask_to_stop()?;
     for answer in held {
         assert_eq!(answer.await??.expect(200)?.text(), "");
