@@ -158,8 +158,8 @@ pub(crate) struct Authenticator {
     secrets: Secrets,
     clock: SharedClock,
     passwords: Passwords,
-    /// By the digest of what was shown.
-    found: Cache<[u8; digest::SHA256_OUTPUT_LEN], Arc<Identity>>,
+    /// By the digest of what was shown: who it was, and until when that is not looked at again.
+    found: Cache<[u8; digest::SHA256_OUTPUT_LEN], (Arc<Identity>, WallMillis)>,
     digest_key: hmac::Key,
     throttle: Mutex<Throttle>,
     ring: Mutex<(Weak<Directory>, Arc<KeyRing>)>,
@@ -286,7 +286,7 @@ impl Authenticator {
         let identity = self.identify(Credentials::Password(user, password), address).await?;
         let directory = self.directory()?;
         let generation = directory.users.get(user).map(|user| user.generation).ok_or(Denial::Password)?;
-        let expires = WallMillis(self.clock.wall().0.saturating_add(millis(self.lifetime)));
+        let expires = self.after(self.lifetime);
         let claims = Claims { user: user.to_owned(), generation, expires };
         let token = self
             .key_ring(&directory)
@@ -331,7 +331,11 @@ impl Authenticator {
         };
         self.outcomes.get_or_create(&OutcomeLabel { outcome }).inc();
         let identity = looked.map(Arc::new)?;
-        self.found.insert(digest, Arc::clone(&identity));
+        let until = match credentials {
+            Credentials::Password(..) => self.after(REMEMBER_PASSWORD),
+            Credentials::None | Credentials::Token(_) => identity.expires,
+        };
+        self.found.insert(digest, (Arc::clone(&identity), until));
         Ok(identity)
     }
 
@@ -340,14 +344,14 @@ impl Authenticator {
         digest: &[u8; digest::SHA256_OUTPUT_LEN],
         directory: &Arc<Directory>,
     ) -> Option<Arc<Identity>> {
-        let identity = self.found.get(digest)?;
+        let (identity, until) = self.found.get(digest)?;
         let now = self.clock.wall();
-        if identity.is_of(directory) && now < identity.expires {
+        if identity.is_of(directory) && now < until {
             return Some(identity);
         }
-        let renewed = identity.renewed(directory, now).map(Arc::new);
+        let renewed = identity.renewed(directory, now).filter(|_| now < until).map(Arc::new);
         match &renewed {
-            Some(renewed) => self.found.insert(*digest, Arc::clone(renewed)),
+            Some(renewed) => self.found.insert(*digest, (Arc::clone(renewed), until)),
             None => drop(self.found.remove(digest)),
         }
         renewed
@@ -426,9 +430,13 @@ impl Authenticator {
             return Err(Denial::Password.into());
         };
         self.throttle().succeeded(user, address);
-        let expires = WallMillis(self.clock.wall().0.saturating_add(millis(REMEMBER_PASSWORD)));
-        let proof = Proof::Generation(present.generation);
+        // What is open goes on until the password or the rights change.
+        let (proof, expires) = (Proof::Generation(present.generation), WallMillis(i64::MAX));
         Ok(Identity { name: user.to_owned(), rights, proof, expires, directory: Arc::downgrade(directory) })
+    }
+
+    fn after(&self, time: Duration) -> WallMillis {
+        WallMillis(self.clock.wall().0.saturating_add(millis(time)))
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {

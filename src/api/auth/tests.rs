@@ -110,6 +110,18 @@ async fn a_change_of_others_ends_nothing() {
 }
 
 #[actix_rt::test]
+async fn what_is_open_by_a_password_goes_on_until_that_changes() {
+    let desk = Desk::begin().await;
+    let principal = desk.shows(Credentials::Password("root", RIGHT)).await.unwrap();
+    let Principal::User(identity) = &principal else { unreachable!("it is somebody") };
+    assert_eq!(identity.expires, WallMillis(i64::MAX));
+    let mut ends = Box::pin(desk.auth.until_changed(&principal));
+    assert!(futures_util::poll!(&mut ends).is_pending());
+    desk.change(Change::LogOut { name: "root".to_owned() });
+    tokio::time::timeout(Duration::from_secs(5), ends).await.unwrap();
+}
+
+#[actix_rt::test]
 async fn a_token_is_taken_until_it_is_removed() {
     let desk = Desk::begin().await;
     let (id, digest, shown) = new_token().unwrap();
