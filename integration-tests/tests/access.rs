@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use callboard_integration_tests::client::{Client, Watch};
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
+use callboard_integration_tests::grpc::{Connection, Sdk};
 use callboard_integration_tests::nacos::{CONFIGS, LISTENER, form};
 use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
@@ -72,10 +73,23 @@ async fn until_answered(node: &Node, token: &str, status: u16) -> Result<()> {
     .await
 }
 
+/// A client of Nacos who listens.
+async fn listen(node: &Node, token: &str) -> Result<Connection> {
+    let mut connection = Connection::of(Sdk::Java, node.grpc_address()).await?;
+    let digest = callboard_integration_tests::grpc::md5("0");
+    let context = json!({ "dataId": "a", "group": "app", "tenant": "", "md5": digest });
+    let body = json!({ "listen": true, "configListenContexts": [context] });
+    let shown = [("accessToken", token)];
+    let answer = connection.ask_showing(&shown, "ConfigBatchListenRequest", &body).await?;
+    ensure!(answer.is_good(), "{answer:?}");
+    Ok(connection)
+}
+
 /// Everything that somebody has open at a node.
 struct Open {
     stream: Watch,
     session: Session,
+    listening: Connection,
     waiting: tokio::task::JoinHandle<Result<u16>>,
     polling: tokio::task::JoinHandle<Result<u16>>,
 }
@@ -89,6 +103,7 @@ impl Open {
         let hello = session::hello("client");
         session.greet(proto::Hello { credentials: format!("Bearer {token}"), ..hello }).await?;
         session.watch(session::watch(&["a"])).await?;
+        let listening = listen(node, token).await?;
         let waits = client.wait(&key("a"), version, 60).limit(Duration::from_secs(90));
         let waiting = tokio::spawn(async move { Ok(waits.send().await?.status) });
         let digest = callboard_integration_tests::grpc::md5("0");
@@ -97,13 +112,14 @@ impl Open {
         let polls = polls.header("Content-Type", "application/x-www-form-urlencoded").body(held);
         let polls = polls.limit(Duration::from_secs(90));
         let polling = tokio::spawn(async move { Ok(polls.send().await?.status) });
-        Ok(Self { stream, session, waiting, polling })
+        Ok(Self { stream, session, listening, waiting, polling })
     }
 
     /// All of it ends.
     async fn ends(mut self) -> Result<()> {
         timeout(CUT, self.waiting).await.context("a read goes on waiting")???;
         timeout(CUT, self.polling).await.context("a poll is still held")???;
+        self.listening.ended(CUT).await.context("a client of Nacos goes on listening")?;
         let stream = async { while self.stream.next(CUT).await.is_ok_and(|event| event.is_some()) {} };
         timeout(CUT, stream).await.context("a stream goes on")?;
         ensure!(self.stream.next(Duration::from_millis(1)).await.is_err(), "the stream has not ended");
@@ -150,6 +166,8 @@ async fn who_is_shut_out_is_cut_off_everywhere_and_nobody_else_is() -> Result<()
             }
         };
         ensure!(event.subject().is_some(), "{event:?}");
+        let told = open.listening.next().await?;
+        ensure!(told.body["dataId"] == "a", "{told:?}");
         while open.session.push().await?.content.as_deref() != Some("1") {}
         ensure!(timeout(poll::SOON, open.waiting).await??? == 200, "a waiting read of another user was disturbed");
         ensure!(timeout(poll::SOON, open.polling).await??? == 200, "a poll of another user was disturbed");

@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::pin::Pin;
 
+use actix_http::Request;
 use actix_rt::Arbiter;
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
-use actix_web::dev::ServiceResponse;
+use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
 use callboard_actors::cache::CacheOptions;
@@ -118,11 +119,15 @@ impl Rig {
         headers: &[(&str, &str)],
         body: &'static str,
     ) -> ServiceResponse<BoxBody> {
+        ask(&self.app().await, method, path, headers, body).await
+    }
+
+    /// Every route, as a worker serves it.
+    async fn app(
+        &self,
+    ) -> impl Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error> + use<> {
         let app = App::new().app_data(self.data.clone()).app_data(self.sessions.clone());
-        let app = init_service(app.configure(|services| route::register(ROUTES, services))).await;
-        let request = TestRequest::default().method(method).uri(path).set_payload(body);
-        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
-        tokio::time::timeout(SOON, call_service(&app, request.to_request())).await.unwrap()
+        init_service(app.configure(|services| route::register(ROUTES, services))).await
     }
 
     async fn get(&self, path: &str) -> ServiceResponse<BoxBody> {
@@ -134,6 +139,19 @@ impl Rig {
         assert!(response.status().is_success(), "{}", response.status());
         body(response).await["version"].as_u64().unwrap()
     }
+}
+
+/// Asks for a path.
+async fn ask(
+    app: &impl Service<Request, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &'static str,
+) -> ServiceResponse<BoxBody> {
+    let request = TestRequest::default().method(method).uri(path).set_payload(body);
+    let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+    tokio::time::timeout(SOON, call_service(app, request.to_request())).await.unwrap()
 }
 
 impl Drop for Rig {

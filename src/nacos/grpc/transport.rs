@@ -159,7 +159,8 @@ async fn carry(
                 return;
             }
             _ = &mut closed => break,
-            () = cut.as_mut() => break,
+            // At once: what is told meanwhile would be told to somebody who may not hear it.
+            () = cut.as_mut() => return,
             _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_stopping => {
                 is_stopping = true;
                 session.do_send(Stopping);
