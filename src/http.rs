@@ -14,6 +14,8 @@ pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod headers;
 mod in_flight;
 pub(crate) mod openapi;

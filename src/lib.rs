@@ -17,6 +17,8 @@ pub mod cli;
 pub mod data_dir;
 mod database_link;
 pub mod fixed_answer;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod listener;
 pub mod logging;

@@ -7,6 +7,8 @@
 
 pub mod datagram;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 pub mod key;
 pub mod links;

@@ -10,6 +10,8 @@
 mod accept;
 mod client;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod metrics;
 mod reload;
 mod stream;

@@ -7,6 +7,8 @@
 mod announcement;
 mod config;
 mod engine;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod identity;
 mod overtaking;
 mod timers;

@@ -6,6 +6,8 @@
 //! delivery (loss is counted, and repaired by the publish protocol) and decides nothing about publishes.
 
 mod answer;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod link_queue;
 mod message;
 mod peer;

@@ -5,6 +5,8 @@
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
 //! log-in gives) · `setup` (the first administrator and the first key).
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod passwords;
 mod setup;
 mod shown;

@@ -11,6 +11,8 @@
 mod access;
 mod answer;
 mod counted;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod request;
 mod service;
 mod transport;

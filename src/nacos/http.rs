@@ -15,6 +15,8 @@ mod client;
 mod configs;
 mod fault;
 mod front;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod listener;
 mod login;
 mod namespaces;

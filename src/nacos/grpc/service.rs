@@ -120,13 +120,13 @@ impl Peer {
 }
 
 /// The parts of a message: its class, its body, and the address that the sender takes for its own.
-fn parts(payload: Payload) -> (String, Vec<u8>, String) {
+pub(super) fn parts(payload: Payload) -> (String, Vec<u8>, String) {
     let Metadata { r#type, client_ip, .. } = payload.metadata.unwrap_or_default();
     (r#type, payload.body.map(|body| body.value).unwrap_or_default(), client_ip)
 }
 
 /// What the headers of a message show. `Authorization` counts before `accessToken`, and that before a password.
-fn shown(headers: &HashMap<String, String>) -> Credentials<'_> {
+pub(super) fn shown(headers: &HashMap<String, String>) -> Credentials<'_> {
     let filled = |name: &str| {
         let named = headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).find(|value| !value.is_empty())

@@ -71,7 +71,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// What they show of who asks.
-    fn shown(&self) -> Credentials<'_> {
+    pub(super) fn shown(&self) -> Credentials<'_> {
         let filled = |name| self.get(name).filter(|value| !value.is_empty());
         match (filled("accessToken"), filled("username"), filled("password")) {
             (Some(token), _, _) => Credentials::Token(token),
@@ -80,7 +80,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    async fn add_form(&mut self, form: Form, body: Bytes) -> Result<(), Fault> {
+    pub(super) async fn add_form(&mut self, form: Form, body: Bytes) -> Result<(), Fault> {
         match form {
             Form::None => Ok(()),
             Form::Encoded => self.add_owned(std::str::from_utf8(&body).map_err(|_not_utf8| not_encoded())?),
@@ -124,7 +124,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// Adds what `text` says, `name=value` pairs parted by `&`.
-    fn add(&mut self, text: &'a str) -> Result<(), Fault> {
+    pub(super) fn add(&mut self, text: &'a str) -> Result<(), Fault> {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             self.leave_room()?;
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -188,7 +188,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// Nacos's parameter checker. Blank values pass here, and so do the names of a search that need not be whole ones.
-    fn check_names(&self) -> Result<(), Fault> {
+    pub(super) fn check_names(&self) -> Result<(), Fault> {
         let is_blur = self.get("search") == Some("blur");
         for (name, value) in &self.given {
             match name.as_ref() {
@@ -249,7 +249,7 @@ fn not_encoded() -> Fault {
 
 /// What a body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// No form: it is not read.
     None,
     /// Pairs, percent-encoded: it says so, in whatever charset, or says nothing.
