@@ -202,6 +202,7 @@ impl Cluster {
         };
         let seeds: Vec<String> = (1..=SEEDS).map(|seed| self.advertised(seed).to_string()).collect();
         let setup = self.setup.clone().serve_on(self.run.http(number)).sessions_on(self.run.session(number));
+        let setup = setup.grpc_on(self.run.grpc(number));
         let setup = setup.variable("CALLBOARD_DATABASE_URL", &url);
         setup
             .flag("node-id", id)
@@ -253,6 +254,19 @@ impl Cluster {
             ended(number, begin.elapsed());
             member.node.start_again().await?;
             self.settled(poll::SOON * 2).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the nodes otherwise, each from its next start on.
+    ///
+    /// # Errors
+    /// None that a node which is there causes.
+    pub fn set_up(&mut self, setup: NodeOptions) -> anyhow::Result<()> {
+        self.setup = setup;
+        for number in self.numbers() {
+            let setup = self.setup_of(number);
+            self.member_mut(number)?.node.set_up(setup);
         }
         Ok(())
     }

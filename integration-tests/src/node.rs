@@ -33,6 +33,7 @@ pub struct NodeOptions {
     environment: Vec<(String, String)>,
     volume: Option<u32>,
     log: Option<PathBuf>,
+    program: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -81,6 +82,13 @@ impl NodeOptions {
     #[must_use]
     pub fn asked_with(mut self, authorization: &str) -> Self {
         self.authorization = Some(authorization.to_owned());
+        self
+    }
+
+    /// Runs this program instead of the one under test.
+    #[must_use]
+    pub fn by(mut self, program: Option<PathBuf>) -> Self {
+        self.program = program;
         self
     }
 
@@ -208,7 +216,7 @@ impl Node {
         }
         let log =
             OpenOptions::new().create(true).append(true).open(self.setup.log.clone().unwrap_or_else(|| self.log()))?;
-        let mut command = command(self.home.path())?;
+        let mut command = command_of(self.setup.program.as_deref(), self.home.path())?;
         let http = self.setup.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let tcp = self.setup.tcp.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let grpc = self.setup.grpc.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -440,7 +448,12 @@ pub async fn run_to_end(arguments: &[&str], environment: &[(&str, &str)]) -> any
 
 /// The program without any settings from this environment, working in `directory`.
 fn command(directory: &Path) -> anyhow::Result<Command> {
-    let mut command = Command::new(binary::path()?);
+    command_of(None, directory)
+}
+
+fn command_of(program: Option<&Path>, directory: &Path) -> anyhow::Result<Command> {
+    let program = program.map_or_else(binary::path, |program| Ok(program.to_owned()))?;
+    let mut command = Command::new(program);
     command.current_dir(directory);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CALLBOARD_") {

@@ -78,6 +78,12 @@ impl Run {
         self.address(node, self.port + 2)
     }
 
+    /// Where a node serves clients of Nacos over gRPC.
+    #[must_use]
+    pub fn grpc(&self, node: u8) -> SocketAddr {
+        self.address(node, self.port + 3)
+    }
+
     /// Where the proxy listens for a node's peers.
     #[must_use]
     pub fn public_peer(&self, node: u8) -> SocketAddr {

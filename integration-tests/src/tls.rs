@@ -111,6 +111,7 @@ pub async fn connect(address: SocketAddr, tls: &Tls, protocols: &[&[u8]]) -> any
 /// # Errors
 /// It can't be made.
 pub fn client(node: &Node, tls: &Tls) -> anyhow::Result<Client> {
-    let http = reqwest::Client::builder().use_preconfigured_tls((*tls.config()).clone()).build()?;
+    let http = reqwest::Client::builder().use_preconfigured_tls((*tls.config()).clone());
+    let http = http.resolve(HOST, node.address()).build()?;
     Ok(Client::by(format!("https://{HOST}:{}", node.address().port()), http))
 }

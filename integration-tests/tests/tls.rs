@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use callboard_client::{Client as SessionClient, Options, Publish, Tls};
 use callboard_integration_tests::client::Client;
+use callboard_integration_tests::cluster::{Cluster, Wiring};
+use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk, md5};
 use callboard_integration_tests::metrics::{sum, until_held};
 use callboard_integration_tests::node::{Node, NodeOptions, run_to_end};
@@ -20,6 +22,7 @@ use callboard_integration_tests::tls::{Authority, HOST, client, connect};
 use callboard_integration_tests::{poll, tls};
 use callboard_proto::session::Hello;
 use callboard_proto::session::envelope::Kind;
+use futures_util::future::try_join_all;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -326,5 +329,77 @@ async fn the_commands_ask_over_tls() -> Result<()> {
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let distrusted = run_to_end(&["get", "a", "--nodes", &nodes, "--timeout", "2s"], &[]).await?;
     assert_eq!(distrusted.status.code(), Some(1), "{}", String::from_utf8_lossy(&distrusted.stderr));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_session_goes_over_tls() -> Result<()> {
+    let authority = Authority::make().await?;
+    let node = Node::start(authority.node()).await?;
+    let mut stream = connect(node.address(), &authority.trusted(None)?, &[b"http/1.1"]).await?;
+    let upgrade = format!(
+        "GET /api/v1/session HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    // A whole text, masked with zeros, which change nothing.
+    let hello = br#"{"id":1,"hello":{"clientId":"c"}}"#;
+    let frame = [&[0x81, 0x80 | hello.len() as u8, 0, 0, 0, 0][..], hello].concat();
+    stream.write_all(&[upgrade.as_bytes(), &frame].concat()).await?;
+    let mut told = Vec::new();
+    let welcome = async {
+        while !String::from_utf8_lossy(&told).contains("welcome") {
+            anyhow::ensure!(stream.read_buf(&mut told).await? > 0, "{}", told.escape_ascii());
+        }
+        Ok(())
+    };
+    timeout(poll::SOON, welcome).await??;
+    assert!(told.starts_with(b"HTTP/1.1 101"), "{}", told.escape_ascii());
+    Ok(())
+}
+
+/// Publishes over HTTP and reads on one connection over gRPC until it is over. Nothing may fail.
+async fn undisturbed(node: &Node, tls: &Tls, is_over: &AtomicBool) -> Result<usize> {
+    let (http, mut grpc) = (client(node, tls)?, over_grpc(node, tls).await?);
+    let mut turns = 0;
+    while !is_over.load(Ordering::Acquire) {
+        http.request(Method::PUT, CONFIG).body(turns.to_string()).send().await?;
+        anyhow::ensure!(grpc.query("a").await?.is_good(), "a read over gRPC failed");
+        turns += 1;
+    }
+    Ok(turns)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_certificates_on_three_nodes_disturb_nobody() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let authority = Authority::make().await?;
+    authority.sign(&["--name", "127.0.0.1", "--name", HOST]).await?;
+    let server = DatabaseServer::start(Engine::Postgres).await?;
+    // The cluster is watched in clear text.
+    let options = authority.node().flag("tls-mode", "optional").flag("tls-reload-interval", "100ms");
+    let cluster = Cluster::start(&server, 3, Wiring::Direct, options).await?;
+    let (trusted, is_over) = (authority.trusted(None)?, AtomicBool::new(false));
+    let nodes: Vec<&Node> = cluster.members().map(|member| &member.node).collect();
+    client(nodes[0], &trusted)?.request(Method::PUT, CONFIG).body("first").send().await?.expect(201)?;
+    let new = authority.certificate("127.0.0.1.pem")?;
+    fs::copy(authority.file("127.0.0.1-key.pem"), authority.file("localhost-key.pem"))?;
+    fs::copy(authority.file("127.0.0.1.pem"), authority.file("localhost.pem"))?;
+    let changed = async {
+        for node in &nodes {
+            for address in [node.address(), node.session_address(), node.grpc_address()] {
+                poll::until("the new certificate is shown", poll::SOON, async || {
+                    Ok((shown(address, &trusted).await? == new.to_vec()).then_some(()))
+                })
+                .await?;
+            }
+        }
+        is_over.store(true, Ordering::Release);
+        anyhow::Ok(())
+    };
+    let load = try_join_all(nodes.iter().map(|node| undisturbed(node, &trusted, &is_over)));
+    let (turns, ()) = tokio::try_join!(load, changed)?;
+    assert!(turns.iter().all(|turns| *turns > 0), "there was no load: {turns:?}");
     Ok(())
 }
