@@ -34,6 +34,12 @@ pub type Known = Option<Arc<Directory>>;
 #[rtype(result = "()")]
 struct LookTick;
 
+/// Looks at once, for somebody who showed what is not known here: it may have been made a moment ago, elsewhere.
+/// Answered when it was looked.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookNow;
+
 /// Makes a change. Answered when this node goes by it; the others follow within two seconds or so.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), ChangeFailure>")]
@@ -69,13 +75,15 @@ pub struct AccessDirectory {
     known: Arc<watch::Sender<Known>>,
     /// Looks since everything was read.
     looks: u32,
+    /// What was read last, counted: what a look finds that began before is not taken.
+    taken: u64,
 }
 
 impl AccessDirectory {
     /// Publishes what it reads to `known`.
     #[must_use]
     pub fn new(deps: Deps, clock: SharedClock, known: Arc<watch::Sender<Known>>) -> Self {
-        Self { deps, clock, known, looks: READ_ANYWAY }
+        Self { deps, clock, known, looks: READ_ANYWAY, taken: 0 }
     }
 
     fn revision(&self) -> Option<u64> {
@@ -85,6 +93,7 @@ impl AccessDirectory {
     /// Goes by `read`, unless it is what is known.
     fn take(&mut self, read: Directory) {
         self.looks = 0;
+        self.taken += 1;
         self.known.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(&read);
             if is_new {
@@ -92,6 +101,18 @@ impl AccessDirectory {
             }
             is_new
         });
+    }
+
+    /// Looks whether something was changed, and goes by it.
+    fn look(&mut self) -> ResponseActFuture<Self, ()> {
+        self.looks += 1;
+        let looking = look(self.deps.clone(), self.revision(), self.looks >= READ_ANYWAY);
+        let taken = self.taken;
+        Box::pin(wrap_future(looking).map(move |read, actor: &mut Self, _| match read {
+            Ok(Some(read)) if actor.taken == taken => actor.take(read),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "users and roles could not be read; what was known stays"),
+        }))
     }
 }
 
@@ -132,16 +153,18 @@ impl Handler<LookTick> for AccessDirectory {
     type Result = ();
 
     fn handle(&mut self, LookTick: LookTick, context: &mut Context<Self>) {
-        self.looks += 1;
-        let looking = look(self.deps.clone(), self.revision(), self.looks >= READ_ANYWAY);
-        context.spawn(wrap_future(looking).map(|read, actor: &mut Self, context| {
-            match read {
-                Ok(Some(read)) => actor.take(read),
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "users and roles could not be read; what was known stays"),
-            }
+        let look = self.look();
+        context.spawn(look.map(|(), _, context: &mut Context<Self>| {
             context.notify_later(LookTick, INTERVAL);
         }));
+    }
+}
+
+impl Handler<LookNow> for AccessDirectory {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, LookNow: LookNow, _: &mut Context<Self>) -> Self::Result {
+        self.look()
     }
 }
 

@@ -12,7 +12,7 @@ use callboard_protocol::access::directory::Directory;
 use callboard_protocol::time::WallMillis;
 use tokio::sync::watch;
 
-use super::{AccessDirectory, ChangeAccess, ChangeFailure, Deps, Known};
+use super::{AccessDirectory, ChangeAccess, ChangeFailure, Deps, Known, LookNow};
 use crate::clock::SystemClock;
 use crate::runtime::{Registry, Spec, start};
 use crate::store::WriteError;
@@ -96,6 +96,22 @@ async fn what_was_read_is_published_and_changes_elsewhere_are_seen() {
     }
     known.changed().await.unwrap();
     assert_eq!(users(&known.borrow_and_update()), ["ann"]);
+}
+
+#[actix_rt::test]
+async fn who_asks_for_a_look_has_not_to_wait_for_the_next_one() {
+    tokio::time::pause();
+    let rows = Rows::new(Mutex::new(Some(Directory::default())));
+    let (actor, mut known) = begin(&rows);
+    known.changed().await.unwrap();
+    let began = tokio::time::Instant::now();
+    if let Some(directory) = rows.lock().unwrap().as_mut() {
+        decide(directory, add("ann"), WallMillis(0)).unwrap().into_iter().for_each(|row| put(directory, row));
+        directory.revision += 1;
+    }
+    actor.send(LookNow).await.unwrap();
+    assert_eq!(users(&known.borrow_and_update()), ["ann"]);
+    assert!(began.elapsed() < super::INTERVAL, "{:?}", began.elapsed());
 }
 
 #[actix_rt::test]
