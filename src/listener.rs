@@ -8,6 +8,7 @@ mod bind;
 mod stop;
 mod waiting;
 
+use crate::api::access::Principal;
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -164,6 +165,7 @@ fn open_http(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> i
         let app = app.configure(|services| route::register(ROUTES, services));
         let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let stopping = stopping.clone();
+        let nobody = workers.shared.auth.nobody();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -173,7 +175,9 @@ fn open_http(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> i
             .client_request_timeout(workers.settings.http.read_timeout)
             .client_disconnect_timeout(LINGER)
             .h1_allow_half_closed(true)
-            .on_connect_ext(remember_client)
+            .on_connect_ext(move |connection: &Connection, data: &mut Extensions| {
+                remember_client(connection, data, &nobody);
+            })
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(accept(&workers.tls)).and_then(http)
     })
@@ -198,7 +202,7 @@ fn accept(tls: &Tls) -> impl Fn(TcpStream) -> LocalBoxFuture<'static, Accepted> 
 
 /// Keeps who a connection is from with the connection, so that reads need not write it down each time: its address, and
 /// whose certificate it showed.
-fn remember_client(connection: &Connection, data: &mut Extensions) {
+fn remember_client(connection: &Connection, data: &mut Extensions, nobody: &Principal) {
     connection.remember(data);
     let certificate: Option<ClientCertificate> = connection.stream().client_certificate();
     if let Some(certificate) = certificate {
@@ -206,7 +210,11 @@ fn remember_client(connection: &Connection, data: &mut Extensions) {
         data.insert(certificate);
     }
     let Ok(peer) = connection.stream().peer_addr() else { return };
-    data.insert(ClientIdentity { address: peer.ip().to_string(), ..ClientIdentity::default() });
+    data.insert(ClientIdentity {
+        address: peer.ip().to_string(),
+        secrets: nobody.secrets(),
+        ..ClientIdentity::default()
+    });
 }
 
 #[cfg(test)]

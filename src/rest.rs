@@ -40,7 +40,7 @@ const NAMESPACES: &str = "/api/v1/namespaces";
 const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
 
 /// Every route of the native interface, but the one that opens a session.
-pub(crate) static ROUTES: [Route; 45] = [
+pub(crate) static ROUTES: [Route; 47] = [
     native!(GET CONFIG, Named(Read), configs::read, configs::describe),
     native!(PUT CONFIG, Named(Write), publishing::put, publishing::describe_put),
     native!(DELETE CONFIG, Named(Write), publishing::remove, publishing::describe_remove),
@@ -65,6 +65,8 @@ pub(crate) static ROUTES: [Route; 45] = [
     native!(PUT "/api/v1/auth/password", Known, auth::set_own_password, auth::describe_set_own_password),
     native!(GET "/api/v1/auth/keys", Cluster(Admin), auth::keys, auth::describe_keys),
     native!(POST "/api/v1/auth/keys", Cluster(Admin), auth::rotate, auth::describe_rotate),
+    native!(GET "/api/v1/secrets/keys", Cluster(Admin), auth::data_keys, auth::describe_data_keys),
+    native!(POST "/api/v1/secrets/keys", Cluster(Admin), auth::add_data_key, auth::describe_add_data_key),
     native!(GET "/api/v1/tokens", Known, auth::tokens, auth::describe_tokens),
     native!(POST "/api/v1/tokens", Known, auth::make_token, auth::describe_make_token),
     native!(DELETE "/api/v1/tokens/{token}", Known, auth::remove_token, auth::describe_remove_token),

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use actix_rt::Arbiter;
 use anyhow::Context as _;
 use callboard_actors::cache::CacheOptions;
-use callboard_actors::clock::{LeaseClock, SystemClock};
+use callboard_actors::clock::{LeaseClock, SharedClock, SystemClock};
 use callboard_actors::lease_keeper::{GetStanding, LeaseOptions, Standing};
 use callboard_actors::peer_links::PEER_VERSIONS;
 use callboard_actors::push_ledger::HasBegun;
 use callboard_actors::runtime::ask;
-use callboard_actors::store::{self, FileHold, OpenError};
+use callboard_actors::store::{self, FileHold, NoSeals, OpenError, Seals};
 use callboard_actors::store_writer::ProveWritable;
 use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, LeaseMode};
@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
 use crate::api::admission::Admission;
-use crate::api::auth::{self, Authenticator};
+use crate::api::auth::{self, Authenticator, ContentKeys};
 use crate::api::draining::Draining;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
@@ -52,8 +52,10 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     // Outlives the connections, which lead through it.
     let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
     let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
+    let clock: SharedClock = Arc::new(LeaseClock::new(SystemClock));
+    let content_keys = Arc::new(ContentKeys::new(auth::Secrets::of_contents(&settings)?, clock.clone()));
     let (writer, reader) = listener::until_open((&sockets.http, &tls), settings.database.start_timeout, async || {
-        open_database(&settings, &database_way).await
+        open_database(&settings, &database_way, content_keys.clone()).await
     })
     .await?;
     // The writer has its own.
@@ -70,7 +72,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let (database, threads) = ((writer.clone(), reader.clone()), Threads { core: &core_handle, lease: &lease_handle });
     let linked = |cluster: &peer::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
-    let node = Node::start(threads, options, (writer, reader), way, Arc::new(LeaseClock::new(SystemClock)));
+    let node = Node::start(threads, options, (writer, reader), way, clock);
     let mut addresses = BTreeMap::from(
         [("http", bound.http), ("tcp", bound.tcp), ("grpc", bound.grpc)].map(|(name, at)| (name.to_owned(), at)),
     );
@@ -79,7 +81,8 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         cluster.listen(&core_handle, &node)?;
     }
     wait_until_ready(&node, settings.database.connect_timeout).await?;
-    let auth = authenticator(&settings, &data_dir, &node).await?;
+    content_keys.prepare(&node, settings.database.connect_timeout).await?;
+    let auth = authenticator(&settings, &data_dir, &node, content_keys).await?;
     let admission = Arc::new(Admission::new(settings.session.max_sessions));
     let draining = Draining::new(Arc::clone(&admission));
     let server = listener::serve(sockets, (told, tls), node.clone(), &settings, (admission, draining.clone()), auth)
@@ -111,7 +114,12 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
 }
 
 /// What makes callers known on this node, with what has to be there for that.
-async fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> anyhow::Result<Arc<Authenticator>> {
+async fn authenticator(
+    settings: &Settings,
+    data_dir: &DataDir,
+    node: &Node,
+    content_keys: Arc<ContentKeys>,
+) -> anyhow::Result<Arc<Authenticator>> {
     let cluster = if settings.cluster.has_key() {
         let keys = peer::key::ClusterKeys::load(&settings.cluster.key_file)?;
         keys.iter().map(|key| key.derive("auth", &settings.cluster.name)).collect()
@@ -121,7 +129,8 @@ async fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> 
     let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
     let how = (settings.auth.is_on(), settings.auth.lifetime);
     let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
-    let auth = Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?);
+    let made = made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?;
+    let auth = Arc::new(made.with_content_keys(content_keys).with_directory(node.access_directory.clone().recipient()));
     if auth.is_on() {
         auth::prepare(settings, node, &auth).await?;
         return Ok(auth);
@@ -221,32 +230,37 @@ async fn release(hold: Option<FileHold>) {
     }
 }
 
-async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result<(store::Writer, store::ReadPool)> {
+async fn open_database(
+    settings: &Settings,
+    way: &DatabaseWay,
+    seals: Arc<dyn Seals>,
+) -> anyhow::Result<(store::Writer, store::ReadPool)> {
     let open = async || {
         let applied = callboard_migration::run(way.url(), settings.database.connect_timeout).await?;
         if applied > 0 {
             tracing::debug!(applied, "database migrated");
         }
-        anyhow::Ok(store::open(open_options(settings, way)).await?)
+        anyhow::Ok(store::open(open_options(settings, way, Arc::clone(&seals))).await?)
     };
     way.try_hosts(open).await
 }
 
-/// Opens a database as it is.
+/// Opens a database as it is, without the keys of secrets.
 pub(crate) async fn open_store(
     settings: &Settings,
     way: &DatabaseWay,
 ) -> anyhow::Result<(store::Writer, store::ReadPool)> {
-    way.try_hosts(async || anyhow::Ok(store::open(open_options(settings, way)).await?)).await
+    way.try_hosts(async || anyhow::Ok(store::open(open_options(settings, way, Arc::new(NoSeals))).await?)).await
 }
 
-fn open_options(settings: &Settings, way: &DatabaseWay) -> store::OpenOptions {
+fn open_options(settings: &Settings, way: &DatabaseWay, seals: Arc<dyn Seals>) -> store::OpenOptions {
     store::OpenOptions {
         url: way.url().to_owned(),
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
         on_refusal: way.on_refusal(),
+        seals,
     }
 }
 

@@ -64,8 +64,8 @@ impl Peer {
     /// One that has shown nothing, or before its session begins.
     fn new(address: String, kind: ClientKind, door: &Door, principal: Option<Principal>) -> Self {
         let auth = Arc::clone(&door.auth);
-        let nobody = || if auth.is_on() { Principal::Anonymous } else { Principal::Unrestricted };
-        Self { address, kind, principal: principal.unwrap_or_else(nobody), auth }
+        let principal = principal.unwrap_or_else(|| auth.nobody());
+        Self { address, kind, principal, auth }
     }
 }
 

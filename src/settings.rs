@@ -23,7 +23,7 @@ mod tls;
 
 use serde::{Deserialize, Serialize};
 
-pub use auth::{AuthMode, AuthOptions};
+pub use auth::{AuthMode, AuthOptions, SecretsOptions};
 pub use byte_size::{ByteSize, NotAByteSize};
 pub use cluster::{AdvertiseOptions, ClusterOptions, PeerOptions};
 pub(crate) use database::sqlite_url;
@@ -75,6 +75,8 @@ pub struct Settings {
     pub history: HistoryOptions,
     /// Who has to be known.
     pub auth: AuthOptions,
+    /// What seals the contents that are secrets.
+    pub secrets: SecretsOptions,
     /// What protection is switched off.
     pub insecure: InsecureOptions,
     /// How the node stops.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use callboard_actors::store::{CommitRequest, OnRefusal, OpenOptions, ReadPool, Writer, open};
+use callboard_actors::store::{CommitRequest, NoSeals, OnRefusal, OpenOptions, ReadPool, Writer, open};
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::MetadataEdit;
 use callboard_protocol::content::{Content, Md5};
@@ -37,6 +37,7 @@ async fn main() -> Outcome<()> {
         connect_timeout: patience,
         statement_timeout: patience,
         on_refusal: OnRefusal::default(),
+        seals: std::sync::Arc::new(NoSeals),
     };
     let (writer, reader) = open(options).await?;
     let mut turn = 0;

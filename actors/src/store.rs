@@ -6,10 +6,11 @@
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
 //! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`,
-//! `feed`, `history` · `namespaces`, `access`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `conditions`,
-//! `dialect`, `schema`, `error` below them · `open`.
+//! `feed`, `history` · `namespaces`, `access`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `seals`,
+//! `conditions`, `dialect`, `schema`, `error` below them · `open`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod access;
@@ -33,6 +34,7 @@ mod reader;
 mod refusals;
 mod rows;
 mod schema;
+mod seals;
 mod search;
 mod transaction;
 mod writer;
@@ -50,6 +52,7 @@ pub use open::{masked, open};
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, ReadPool};
 pub use refusals::OnRefusal;
+pub use seals::{NoSeals, SEAL, Seals};
 pub use search::{Found, Pattern, Search};
 pub use writer::{CommitRequest, Writer};
 
@@ -66,6 +69,8 @@ pub struct OpenOptions {
     pub statement_timeout: Duration,
     /// What to do when a new connection leads to a server that takes no writes.
     pub on_refusal: OnRefusal,
+    /// What seals secrets.
+    pub seals: Arc<dyn Seals>,
 }
 
 /// Shows the address without its password.

@@ -265,6 +265,7 @@ impl Database {
             connect_timeout: DEADLINE,
             statement_timeout: DEADLINE,
             on_refusal: store::OnRefusal::default(),
+            seals: std::sync::Arc::new(store::NoSeals),
         };
         let (writer, reader) = store::open(options).await.unwrap();
         Self { writer, reader, _directory: directory }

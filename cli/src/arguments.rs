@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+pub(crate) use self::access::Keys;
 pub use self::access::{
     Area, Credentials, GrantOptions, KeyCommand, LogoutOptions, Membership, NewPassword, NewRole, NewToken, NewUser,
     Nothing, OneName, OneToken, PasswordOptions, RevokeOptions, RoleCommand, TokenCommand, UserCommand,
@@ -185,6 +186,10 @@ pub struct PutOptions {
     /// Describes the configuration; unchanged when it is not given
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
+    /// Says whether the content is a secret: sealed in the database, shown by a grant for secrets alone; unchanged when
+    /// it is not given
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub secret: Option<bool>,
     /// For the history.
     #[command(flatten)]
     pub record: Record,

@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Publishes a configuration.
 pub(super) async fn run(options: PutOptions, setting: &Setting) -> Result<(), Failure> {
-    let PutOptions { named, file, kind, condition, description, record, .. } = options;
+    let PutOptions { named, file, kind, condition, description, secret, record, .. } = options;
     let content = read(file.as_deref())?;
     let key = setting.key(&named);
     let request_id = request_id(&record);
@@ -31,6 +31,9 @@ pub(super) async fn run(options: PutOptions, setting: &Setting) -> Result<(), Fa
     }
     if let Some(description) = description {
         publish = publish.description(description);
+    }
+    if let Some(secret) = secret {
+        publish = publish.secret(secret);
     }
     if let Some(note) = record.note {
         publish = publish.note(note);

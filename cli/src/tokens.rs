@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Setting;
-use super::arguments::{Format, KeyCommand, NewToken, TokenCommand};
+use super::arguments::{Format, KeyCommand, Keys, NewToken, TokenCommand};
 use super::failure::Failure;
 use super::output::{cell, items, print, print_json, tell};
 use super::rest::Rest;
@@ -58,11 +58,12 @@ fn limit(grant: &Value) -> String {
     format!("{actions} of {namespace}/{group}/{data_id}")
 }
 
-/// Looks after the keys that sign log-ins.
+/// Looks after the keys that sign log-ins, and those that seal secrets.
 pub(super) async fn keys(command: &KeyCommand, setting: &Setting) -> Result<(), Failure> {
+    let path = |keys: &Keys| if keys.secrets { ["secrets", "keys"] } else { ["auth", "keys"] };
     match command {
-        KeyCommand::Ls(_) => {
-            list(&["auth", "keys"], setting, |found| {
+        KeyCommand::Ls(keys) => {
+            list(&path(keys), setting, |found| {
                 let mut table = Table::new(&["KEY", "CREATED", "RETIRES"]);
                 for key in items(found, "items") {
                     table.row(["/id", "/created", "/retires"].map(|pointer| cell(key, pointer)));
@@ -71,9 +72,10 @@ pub(super) async fn keys(command: &KeyCommand, setting: &Setting) -> Result<(), 
             })
             .await
         }
-        KeyCommand::Rotate(_) => {
-            let made = Rest::find(setting).await?.change(Method::POST, &["auth", "keys"], &Value::Null).await?;
-            tell(setting, &format!("key {} signs log-ins in a few seconds", cell(&made, "/id")), &made)
+        KeyCommand::Rotate(keys) => {
+            let made = Rest::find(setting).await?.change(Method::POST, &path(keys), &Value::Null).await?;
+            let does = if keys.secrets { "seals secrets" } else { "signs log-ins" };
+            tell(setting, &format!("key {} {does} in a few seconds", cell(&made, "/id")), &made)
         }
     }
 }

@@ -37,6 +37,7 @@ pub struct Publish {
     idempotency_key: Option<String>,
     note: String,
     description: Option<String>,
+    secret: Option<bool>,
 }
 
 impl Publish {
@@ -51,6 +52,7 @@ impl Publish {
             idempotency_key: None,
             note: String::new(),
             description: None,
+            secret: None,
         }
     }
 
@@ -90,6 +92,13 @@ impl Publish {
         self
     }
 
+    /// Says whether the content is a secret.
+    #[must_use]
+    pub fn secret(mut self, is_secret: bool) -> Self {
+        self.secret = Some(is_secret);
+        self
+    }
+
     /// The message, and the idempotency key that is in it.
     pub(crate) fn into_wire(self, chosen: impl FnOnce() -> String) -> (wire::Publish, String) {
         let idempotency_key = self.idempotency_key.unwrap_or_else(chosen);
@@ -101,6 +110,7 @@ impl Publish {
             idempotency_key: idempotency_key.clone(),
             note: self.note,
             description: self.description,
+            secret: self.secret,
         };
         (message, idempotency_key)
     }

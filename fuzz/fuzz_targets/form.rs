@@ -1,5 +1,5 @@
-//! Arbitrary bytes as the query and the form of a request of Nacos's interface; the first two bytes say whether the form
-//! comes in parts, and where the query ends.
+//! Arbitrary bytes as the query and the form of a request of Nacos's interface; the first two bytes say whether the
+//! form comes in parts, and where the query ends.
 
 #![no_main]
 

@@ -15,6 +15,7 @@ mod database_member;
 mod first_schema;
 mod migrator;
 mod room_for_updates;
+mod sealed;
 
 pub use connection::masked;
 pub use migrator::{MIGRATION_TABLE, Migrator};

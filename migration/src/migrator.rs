@@ -9,6 +9,7 @@ use crate::access::Access;
 use crate::database_member::DatabaseMember;
 use crate::first_schema::FirstSchema;
 use crate::room_for_updates::RoomForUpdates;
+use crate::sealed::Sealed;
 
 /// The table in which the applied migrations are kept.
 pub const MIGRATION_TABLE: &str = "cc_migration";
@@ -20,7 +21,13 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(FirstSchema), Box::new(DatabaseMember), Box::new(RoomForUpdates), Box::new(Access)]
+        vec![
+            Box::new(FirstSchema),
+            Box::new(DatabaseMember),
+            Box::new(RoomForUpdates),
+            Box::new(Access),
+            Box::new(Sealed),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

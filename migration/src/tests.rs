@@ -45,7 +45,7 @@ fn an_engine_that_only_speaks_like_one_that_is_known_is_told_from_it() {
 async fn a_fresh_file_is_migrated_once() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/cc.db", directory.path().display());
-    assert_eq!(run(&url, PATIENCE).await.unwrap(), 4);
+    assert_eq!(run(&url, PATIENCE).await.unwrap(), 5);
     assert_eq!(run(&url, PATIENCE).await.unwrap(), 0);
     assert!(pending(&url, PATIENCE).await.unwrap().is_empty());
 }

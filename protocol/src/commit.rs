@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub requests: HashMap<RequestId, Recorded>,
     /// The keys of the batch that have a row, removed ones included.
     pub rows: HashMap<ConfigKey, Row>,
+    /// Whether there is a key to seal secrets with.
+    pub can_seal: bool,
 }
 
 /// A configuration's row, without its content.
@@ -105,6 +107,8 @@ pub struct RequestRow {
     pub revision: Version,
     /// What to answer to a repetition.
     pub recorded: Recorded,
+    /// It tells of a secret.
+    pub is_secret: bool,
 }
 
 /// What the transaction has to write, all of it or nothing.
@@ -187,6 +191,7 @@ struct Ledger {
     at: WallMillis,
     revision: Version,
     rows: HashMap<ConfigKey, Row>,
+    can_seal: bool,
     recorded: HashMap<RequestId, Recorded>,
     latest: HashMap<ConfigKey, usize>,
     changes: Vec<ChangeRow>,
@@ -199,6 +204,7 @@ impl Ledger {
             at,
             revision: snapshot.revision,
             rows: snapshot.rows,
+            can_seal: snapshot.can_seal,
             recorded: snapshot.requests,
             latest: HashMap::new(),
             changes: Vec::new(),
@@ -218,7 +224,11 @@ impl Ledger {
             if let Err(refusal) = admits(item, self.rows.get(&item.key)) {
                 return WriteOutcome::Refused(refusal);
             }
+            if !self.can_seal && self.makes_secret(item) {
+                return WriteOutcome::Refused(Refusal::NoKey { key: item.key.clone() });
+            }
         }
+        let is_secret = unit.items.iter().any(|item| self.makes_secret(item));
         let revision = self.revision.next();
         let changed_before = self.changes.len();
         let items: Vec<KeyOutcome> = unit.items.iter().map(|item| self.apply(unit, item, revision)).collect();
@@ -230,9 +240,16 @@ impl Ledger {
             let recorded = Recorded { fingerprint: unit.fingerprint, items: items.clone() };
             self.recorded.insert(unit.request_id.clone(), recorded.clone());
             let request_id = unit.request_id.clone();
-            self.requests.push(RequestRow { request_id, revision: self.revision, recorded });
+            self.requests.push(RequestRow { request_id, revision: self.revision, recorded, is_secret });
         }
         WriteOutcome::Done { items, replayed: false }
+    }
+
+    /// Whether what an item puts is a secret: it says so, or what is there is one.
+    fn makes_secret(&self, item: &KeyWrite) -> bool {
+        let Change::Put { edit, .. } = &item.change else { return false };
+        let present = self.rows.get(&item.key).filter(|row| !row.is_absent());
+        edit.is_secret.unwrap_or_else(|| present.is_some_and(|row| row.metadata.is_secret))
     }
 
     fn apply(&mut self, unit: &WriteRequest, item: &KeyWrite, revision: Version) -> KeyOutcome {
@@ -329,7 +346,8 @@ fn admits(item: &KeyWrite, row: Option<&Row>) -> Result<(), Refusal> {
         return Err(Refusal::Conflict {
             key: item.key.clone(),
             version: row.map_or(Version::ZERO, |row| row.version),
-            md5: formal_md5,
+            // The digest of a secret would tell who guesses it that he is right.
+            md5: formal_md5.filter(|_| present.is_some_and(|row| !row.metadata.is_secret)),
         });
     }
     if matches!(item.change, Change::Remove) && present.is_none() {

@@ -106,6 +106,10 @@ pub struct Metadata {
     pub schema: Option<String>,
     /// The data key of a content that its client encrypted.
     pub encrypted_data_key: Option<String>,
+    /// The content is a secret: it is sealed in the database, and shown to whom a grant for secrets allows it. Nodes do
+    /// not send each other what is one.
+    #[serde(skip)]
+    pub is_secret: bool,
 }
 
 /// What a publish says of the metadata. `None` keeps what is stored (of the data key, that of the same content alone);
@@ -128,6 +132,9 @@ pub struct MetadataEdit {
     pub schema: Option<String>,
     /// See [`Metadata::encrypted_data_key`].
     pub encrypted_data_key: Option<String>,
+    /// See [`Metadata::is_secret`].
+    #[serde(skip)]
+    pub is_secret: Option<bool>,
 }
 
 /// Most tags of one configuration.
@@ -239,6 +246,7 @@ impl MetadataEdit {
             effect: text(&self.effect, &stored.effect),
             schema: text(&self.schema, &stored.schema),
             encrypted_data_key: text(&self.encrypted_data_key, kept_key),
+            is_secret: self.is_secret.unwrap_or(stored.is_secret),
         }
     }
 }

@@ -252,6 +252,12 @@ pub enum Refusal {
         /// The key.
         key: ConfigKey,
     },
+    /// It is, or would be, a secret, and there is no key to seal it with.
+    #[error("{key} is a secret, and this node has no key to seal it with: set secrets.key_file on every node")]
+    NoKey {
+        /// The key.
+        key: ConfigKey,
+    },
     /// The request id was used before, for something else.
     #[error("request id {request_id} was used before for another request")]
     RequestIdReused {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::gray::Secrets;
+use callboard_protocol::key::ConfigKey;
 use callboard_protocol::watch::{Selector, What};
 
 use super::auth::Identity;
@@ -71,6 +73,15 @@ impl Principal {
         }
     }
 
+    /// Which secrets he may see.
+    pub(crate) fn secrets(&self) -> Secrets {
+        match self {
+            Self::Unrestricted => Secrets::Shown,
+            Self::Anonymous => Secrets::Hidden,
+            Self::User(identity) => Secrets::Granted(identity.rights.clone()),
+        }
+    }
+
     /// The name under which changes are recorded.
     pub(crate) fn operator(&self) -> Option<String> {
         match self {
@@ -93,6 +104,11 @@ pub(crate) fn require_selected(principal: &Principal, selector: &Selector) -> Re
             principal.require(&Demand::Area(Action::Read, Area { namespace: selector.namespace(), group, data_id }))
         }
     }
+}
+
+/// What is answered to who may read a configuration, and not the secret that it is.
+pub(crate) fn is_secret(key: &ConfigKey) -> ApiError {
+    ApiError::new(ErrorCode::Forbidden, refusal(&Demand::Key(Action::Secret, key)))
 }
 
 /// What was wanted, without telling whether it is there.

@@ -3,8 +3,9 @@
 //! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
 //!
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
-//! log-in gives) · `setup` (the first administrator and the first key).
+//! log-in gives) · `setup` (the first administrator and the first key) · `content_keys` (what seals secrets).
 
+mod content_keys;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod passwords;
@@ -13,9 +14,10 @@ mod shown;
 mod signing;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use callboard_actors::access_directory::Known;
+use actix::Recipient;
+use callboard_actors::access_directory::{Known, LookNow};
 use callboard_actors::clock::SharedClock;
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::access::grant::Rights;
@@ -32,6 +34,7 @@ use ring::rand::SystemRandom;
 use ring::{digest, hmac};
 use tokio::sync::watch;
 
+pub(crate) use self::content_keys::ContentKeys;
 use self::passwords::Passwords;
 pub(crate) use self::setup::{Secrets, add_key, prepare};
 pub(crate) use self::shown::{Credentials, Shown};
@@ -43,6 +46,9 @@ use super::error::ApiError;
 const REMEMBERED: usize = 10_000;
 /// How long a password that was right is not looked at again.
 const REMEMBER_PASSWORD: Duration = Duration::from_secs(300);
+/// Time between two looks for callers who are not known, and how long one may take.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_secs(1);
 /// What the secret of a token begins with.
 const TOKEN_PREFIX: &str = "cbt_";
 
@@ -158,6 +164,10 @@ pub(crate) struct Authenticator {
     lifetime: Duration,
     known: watch::Receiver<Known>,
     secrets: Secrets,
+    content_keys: Arc<ContentKeys>,
+    /// Who looks whether something was changed, and when it was looked last for somebody who was not known.
+    directory: Option<Recipient<LookNow>>,
+    looked: tokio::sync::Mutex<Option<Instant>>,
     clock: SharedClock,
     passwords: Passwords,
     /// By the digest of what was shown: who it was, and until when that is not looked at again.
@@ -184,6 +194,9 @@ impl Authenticator {
             lifetime,
             known,
             secrets,
+            content_keys: Arc::new(ContentKeys::new(None, clock.clone())),
+            directory: None,
+            looked: tokio::sync::Mutex::default(),
             clock,
             passwords: Passwords::new(),
             found: Cache::new(REMEMBERED),
@@ -194,9 +207,29 @@ impl Authenticator {
         })
     }
 
+    /// The same, where contents can be secrets.
+    pub(crate) fn with_content_keys(self, content_keys: Arc<ContentKeys>) -> Self {
+        Self { content_keys, ..self }
+    }
+
+    /// The same, which has `directory` look for those who are not known.
+    pub(crate) fn with_directory(self, directory: Recipient<LookNow>) -> Self {
+        Self { directory: Some(directory), ..self }
+    }
+
+    /// What seals the contents that are secrets.
+    pub(crate) fn content_keys(&self) -> &ContentKeys {
+        &self.content_keys
+    }
+
     /// Whether callers have to be known.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// Who has shown nothing.
+    pub(crate) fn nobody(&self) -> Principal {
+        if self.is_on { Principal::Anonymous } else { Principal::Unrestricted }
     }
 
     /// Adds what it counts.
@@ -321,11 +354,12 @@ impl Authenticator {
         if let Some(identity) = self.remembered(&digest, &directory) {
             return Ok(identity);
         }
-        let looked = match credentials {
-            Credentials::None => Err(Denial::Password.into()),
-            Credentials::Token(token) => self.look_at_token(token, &directory).map_err(ApiError::from),
-            Credentials::Password(user, password) => self.look_at_password((user, password), address, &directory).await,
-        };
+        let mut looked = self.look_at(credentials, address, &directory).await;
+        if looked.as_ref().is_err_and(|error| error.code() == ErrorCode::Unauthenticated)
+            && let Some(newer) = self.newer_than(&directory).await
+        {
+            looked = self.look_at(credentials, address, &newer).await;
+        }
         let outcome = match &looked {
             Ok(_) => "accepted",
             Err(error) if error.code() == ErrorCode::Unauthenticated => "denied",
@@ -339,6 +373,37 @@ impl Authenticator {
         };
         self.found.insert(digest, (Arc::clone(&identity), until));
         Ok(identity)
+    }
+
+    async fn look_at(
+        &self,
+        credentials: Credentials<'_>,
+        address: &str,
+        directory: &Arc<Directory>,
+    ) -> Result<Identity, ApiError> {
+        match credentials {
+            Credentials::None => Err(Denial::Password.into()),
+            Credentials::Token(token) => self.look_at_token(token, directory).map_err(ApiError::from),
+            Credentials::Password(user, password) => self.look_at_password((user, password), address, directory).await,
+        }
+    }
+
+    /// What is known when it was looked anew, if that is something else than `directory`: what somebody shows may have
+    /// been made on another node a moment ago. However many are not known, it is looked a few times a second.
+    async fn newer_than(&self, directory: &Arc<Directory>) -> Option<Arc<Directory>> {
+        let asked = self.directory.as_ref()?;
+        let came = Instant::now();
+        let mut looked = self.looked.lock().await;
+        if looked.is_none_or(|last| last < came) {
+            if let Some(last) = *looked {
+                tokio::time::sleep_until((last + BETWEEN_LOOKS).into()).await;
+            }
+            *looked = Some(Instant::now());
+            // One that can't be had leaves what is known.
+            drop(tokio::time::timeout(LOOK, asked.send(LookNow)).await);
+        }
+        drop(looked);
+        self.directory().ok().filter(|known| !Arc::ptr_eq(known, directory))
     }
 
     fn remembered(

@@ -285,6 +285,7 @@ impl From<Refusal> for ApiError {
                     .at(version)
             }
             Refusal::NotFound { key } => Self::new(ErrorCode::NotFound, format!("{key} does not exist")),
+            Refusal::NoKey { .. } => Self::new(ErrorCode::Rejected, refusal.to_string()),
             Refusal::RequestIdReused { .. } => {
                 let detail = "this idempotency key was used before, for another request; nothing was written";
                 Self::new(ErrorCode::IdempotencyKeyReused, detail)

@@ -5,12 +5,20 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 use callboard_protocol::gray::ClientIdentity;
 
-/// Who reads, for the choice among gray contents.
-pub(crate) fn identity(request: &HttpRequest) -> Cow<'_, ClientIdentity> {
-    match request.conn_data::<ClientIdentity>() {
+use crate::api::access::Principal;
+
+/// Who reads, for the choice among contents: at this end of the connection, and with the rights of `principal`.
+pub(crate) fn identity<'a>(request: &'a HttpRequest, principal: &Principal) -> Cow<'a, ClientIdentity> {
+    let client = match request.conn_data::<ClientIdentity>() {
         Some(client) => Cow::Borrowed(client),
         None => Cow::Owned(ClientIdentity { address: address(request).unwrap_or_default(), ..Default::default() }),
+    };
+    let secrets = principal.secrets();
+    // As it is for each request of a connection where nobody has to be known.
+    if client.secrets == secrets {
+        return client;
     }
+    Cow::Owned(ClientIdentity { secrets, ..client.into_owned() })
 }
 
 /// The address of the other end of the connection, or nothing.

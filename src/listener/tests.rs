@@ -76,6 +76,7 @@ impl Rig {
             connect_timeout: SOON,
             statement_timeout: SOON,
             on_refusal: store::OnRefusal::default(),
+            seals: std::sync::Arc::new(store::NoSeals),
         };
         let database = store::open(options).await.unwrap();
         let lease = LeaseOptions {

@@ -31,6 +31,8 @@ pub(super) fn edit<'a>(
         effect: text("effect"),
         schema: text("schema"),
         encrypted_data_key: data_key,
+        // Nacos knows no secrets: what is one stays one.
+        is_secret: None,
     };
     edit.checked().map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@
 use actix_web::http::StatusCode;
 use callboard_actors::clock::{Clock as _, SystemClock};
 use callboard_protocol::access::change::Change;
-use callboard_protocol::access::directory::Token;
+use callboard_protocol::access::directory::{DataKey, Token};
 use callboard_protocol::access::grant::{Action, Demand, Grant};
 use callboard_protocol::config::check_text;
 use callboard_protocol::error_code::ErrorCode;
@@ -249,6 +249,29 @@ pub(super) async fn rotate(call: Call) -> Answer {
     answer::json(StatusCode::CREATED, &MadeKey { id })
 }
 
+/// `GET` of the keys that seal secrets.
+pub(super) async fn data_keys(call: Call) -> Answer {
+    call.query(&[])?;
+    let directory = directory(&call.state)?;
+    let shown = |(id, key): (&String, &DataKey)| KeyShown {
+        id: id.clone(),
+        created: answer::rfc3339(key.created),
+        retires: None,
+    };
+    answer::json(StatusCode::OK, &Keys { items: directory.data_keys.iter().map(shown).collect() })
+}
+
+/// `POST`: a new key seals secrets from a few seconds on; what the others sealed stays readable.
+pub(super) async fn add_data_key(call: Call) -> Answer {
+    call.query(&[])?;
+    let made = call.state.shared.auth.content_keys().add(&call.state.worker.node).await;
+    let id = made.map_err(|error| {
+        tracing::warn!(%error, "a key for secrets could not be made");
+        ApiError::new(ErrorCode::Unavailable, "the key could not be made: is secrets.key_file set? The log says why")
+    })?;
+    answer::json(StatusCode::CREATED, &MadeKey { id })
+}
+
 fn is_limited(principal: &Principal) -> bool {
     matches!(principal, Principal::User(identity) if identity.rights.limit.is_some())
 }
@@ -325,6 +348,20 @@ pub(super) fn describe_keys() -> Described {
 /// The description of rotation.
 pub(super) fn describe_rotate() -> Described {
     Described::new("access", "rotateKeys", "Sign log-ins by a new key; what the old ones signed is taken for its time")
+        .json::<MadeKey>(201, "Made")
+        .refuses(&users::WRITE_REFUSALS)
+}
+
+/// The description of the keys that seal secrets.
+pub(super) fn describe_data_keys() -> Described {
+    Described::new("access", "listSecretKeys", "List the keys that seal secrets")
+        .json::<Keys>(200, "Every key, without its secret")
+        .refuses(&users::READ_REFUSALS)
+}
+
+/// The description of a new key for secrets.
+pub(super) fn describe_add_data_key() -> Described {
+    Described::new("access", "addSecretKey", "Seal secrets by a new key; what the old ones sealed stays readable")
         .json::<MadeKey>(201, "Made")
         .refuses(&users::WRITE_REFUSALS)
 }

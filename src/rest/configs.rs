@@ -22,6 +22,7 @@ use callboard_protocol::wire::{content_type, wait};
 use tokio::sync::oneshot;
 
 use crate::api::READ_DEADLINE;
+use crate::api::access::is_secret;
 use crate::api::error::ApiError;
 use crate::api::state::State;
 use crate::http::answer::{TYPE, VERSION};
@@ -47,7 +48,7 @@ pub(super) async fn read(call: Call) -> Answer {
     if wait.is_some() && held == ReadCondition::Nothing {
         return Err(ApiError::parameter("wait", "wait needs If-None-Match, which says what the client has"));
     }
-    let client = client::identity(&call.request);
+    let client = client::identity(&call.request, call.caller.principal());
     let mut reading = stale::read(&call.state, key.clone()).await?;
     let (begun, wait) = (Instant::now(), wait.unwrap_or_default());
     let _held = (!wait.is_zero()).then(|| connection::hold(&call.request));
@@ -123,6 +124,9 @@ async fn until_different(
 
 fn answer(state: &ConfigState, held: &ReadCondition, client: &ClientIdentity) -> Answer {
     let Some(content) = chosen(state, client) else {
+        if state.formal.is_some() {
+            return Err(is_secret(&state.key));
+        }
         let detail = format!("{} does not exist", state.key);
         return Err(ApiError::new(ErrorCode::NotFound, detail).at(state.version));
     };

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::READ_DEADLINE;
+use crate::api::access::is_secret;
 use crate::api::error::ApiError;
 use crate::api::paging::{MAX_PAGE, PAGE};
 use crate::http::answer;
@@ -32,7 +33,10 @@ pub(super) struct Change {
     version: u64,
     /// `create`, `update` or `remove`.
     operation: &'static str,
+    /// Null when the change removed the configuration, and of a secret that may not be seen.
     md5: Option<String>,
+    /// Whether the content is a secret.
+    secret: bool,
     r#type: &'static str,
     description: Option<String>,
     tags: Vec<String>,
@@ -57,12 +61,15 @@ pub(super) struct ChangeWithContent {
     content: Option<String>,
 }
 
-impl From<HistoryEntry> for Change {
-    fn from(entry: HistoryEntry) -> Self {
+impl Change {
+    /// What is shown of an entry: the digest of a secret only where its content is, too.
+    fn of(entry: HistoryEntry, shows_secrets: bool) -> Self {
+        let is_secret = entry.metadata.is_secret;
         Self {
             version: entry.version.0,
             operation: entry.operation.as_str(),
-            md5: entry.md5.map(|md5| md5.hex()),
+            md5: entry.md5.filter(|_| shows_secrets || !is_secret).map(|md5| md5.hex()),
+            secret: is_secret,
             r#type: entry.metadata.kind.as_str(),
             description: entry.metadata.description,
             tags: entry.metadata.tags,
@@ -88,11 +95,12 @@ pub(super) async fn list(call: Call) -> Answer {
     let rule = |_| ApiError::parameter("before", "before must be a version, such as the member `next` of a page");
     let before = query.get("before").map(cursor::decode_history).transpose().map_err(rule)?;
     // One more than asked for tells whether there is a next page.
+    let shows_secrets = call.caller.principal().may(&Demand::Key(Action::Secret, &key));
     let question = ListHistory { key, before, limit: limit + 1 };
     let found = ask(&call.state.worker.store, question, READ_DEADLINE).await??;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = found.len() > limit;
-    let items: Vec<Change> = found.into_iter().take(limit).map(Change::from).collect();
+    let items: Vec<Change> = found.into_iter().take(limit).map(|entry| Change::of(entry, shows_secrets)).collect();
     let next = items.last().filter(|_| more).map(|last| last.version);
     answer::json(StatusCode::OK, &HistoryPage { items, next })
 }
@@ -110,8 +118,12 @@ pub(super) async fn entry(call: Call) -> Answer {
         let detail = format!("the history of {key} has no version {version}");
         return Err(ApiError::new(ErrorCode::NotFound, detail));
     };
+    let shows_secrets = call.caller.principal().may(&Demand::Key(Action::Secret, &key));
+    if entry.metadata.is_secret && !shows_secrets {
+        return Err(is_secret(&key));
+    }
     let content = entry.content.take().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
-    answer::json(StatusCode::OK, &ChangeWithContent { change: entry.into(), content })
+    answer::json(StatusCode::OK, &ChangeWithContent { change: Change::of(entry, shows_secrets), content })
 }
 
 /// The description of the list.

@@ -38,7 +38,10 @@ pub(super) struct ConfigSummary {
     group: String,
     data_id: String,
     version: u64,
+    /// Null where the content is a secret.
     md5: Option<String>,
+    /// Whether the content is a secret.
+    secret: bool,
     r#type: &'static str,
     description: Option<String>,
     tags: Vec<String>,
@@ -57,6 +60,7 @@ impl From<Summary> for ConfigSummary {
             data_id: summary.key.data_id().to_owned(),
             version: summary.version.0,
             md5: summary.md5.map(|md5| md5.hex()),
+            secret: summary.is_secret,
             r#type: summary.kind.as_str(),
             description: summary.description,
             tags: summary.tags,

@@ -61,7 +61,7 @@ pub(super) enum EffectName {
 pub(super) async fn put(mut call: Call) -> Answer {
     let key = call.key()?;
     call.caller.require(&Demand::Key(Action::Write, &key))?;
-    let query = call.query(&["type", "description", "tags", "application", "note"])?;
+    let query = call.query(&["type", "description", "tags", "application", "secret", "note"])?;
     let note = query.text("note");
     let mut edit = edit(&query)?;
     let lines = call.request.headers();
@@ -96,8 +96,13 @@ fn edit(query: &Query<'_>) -> Result<MetadataEdit, ApiError> {
         Some(text) => Some(text.parse::<ConfigType>().map_err(|error| ApiError::parameter("type", error.to_string()))?),
     };
     let tags = query.get("tags").map(|tags| tags.split(',').map(str::to_owned).collect());
+    let is_secret = match query.get("secret") {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_other| ApiError::parameter("secret", "secret is true or false"))?),
+    };
     let edit = MetadataEdit {
         kind,
+        is_secret,
         description: query.text("description"),
         tags,
         application: query.text("application"),
@@ -169,6 +174,12 @@ pub(super) fn describe_put() -> Described {
             "Labels, comma-separated",
         )
         .query("application", schema::free(MAX_APPLICATION), "The application it belongs to")
+        .query(
+            "secret",
+            schema::text().enum_values(Some(["true", "false"])),
+            "Whether the content is a secret: sealed in the database, and shown by a grant for secrets alone; it stays \
+             what it was when nothing is said",
+        )
         .header("If-None-Match", schema::text().enum_values(Some(["*"])), "Create only")
         .body(&["text/plain", "application/octet-stream"], content, "The content: UTF-8, not blank, up to 10 MiB")
         .json::<Published>(200, "Updated, or unchanged")

@@ -48,7 +48,7 @@ pub(super) async fn watch(call: Call) -> Answer {
         .transpose()
         .map_err(|error| ApiError::new(ErrorCode::InvalidCursor, error.to_string()))?;
     call.state.shared.draining.refuse_new()?;
-    let client = client::identity(&call.request).into_owned();
+    let client = client::identity(&call.request, call.caller.principal()).into_owned();
     let mut coming = open(&call.state, selector, resume, client.clone());
     let first = match tokio::time::timeout(OPENING, coming.recv()).await {
         Ok(Some(Frame::Refused(refused))) => return Err(refused.into()),

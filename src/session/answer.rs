@@ -15,6 +15,7 @@ use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::write_request::Refusal;
 
+use crate::api::access::is_secret;
 use crate::api::cluster::elsewhere;
 use crate::api::error::ApiError;
 use crate::api::paging;
@@ -28,6 +29,7 @@ pub(super) async fn envelope(said: OutboundMessage, welcome: &Welcome) -> Envelo
     let OutboundMessage { id, answer } = said;
     let kind = match answer {
         Answer::Welcome(version) => Kind::Welcome(welcome_message(version, welcome).await),
+        Answer::Config(state, None) if state.formal.is_some() => Kind::Error(refused(&is_secret(&state.key))),
         Answer::Config(state, content) => Kind::Config(config(&state, content.as_ref())),
         Answer::Page(found, listing) => Kind::Page(page(found, &listing)),
         Answer::Published { key, outcome, replayed } => Kind::Published(proto::Published {
@@ -152,13 +154,14 @@ pub(super) fn error(fault: Fault) -> proto::Error {
         Fault::Unknown(id) => id.to_string(),
         _ => String::new(),
     };
-    let error = ApiError::from(fault);
+    proto::Error { version, md5: md5.unwrap_or_default(), request_id, ..refused(&ApiError::from(fault)) }
+}
+
+fn refused(error: &ApiError) -> proto::Error {
     proto::Error {
         code: error.code().as_str().to_owned(),
         message: error.detail().to_owned(),
-        version,
-        md5: md5.unwrap_or_default(),
-        request_id,
         retry_after_ms: error.entry().retry_after.unwrap_or_default() * 1_000,
+        ..proto::Error::default()
     }
 }

@@ -157,6 +157,7 @@ fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, ApiError> {
         application: Some(hello.application).filter(|application| !application.is_empty()),
         tag: None,
         labels: hello.labels.into_iter().collect(),
+        secrets: peer.principal.secrets(),
     };
     let id = ClientId::new(&hello.client_id).map_err(refused)?;
     let client = Client { id, kind: peer.kind, identity, software: hello.software }.checked().map_err(refused)?;
@@ -241,7 +242,9 @@ fn publish(publish: proto::Publish, peer: &Peer) -> Result<WriteRequest, ApiErro
         "" => None,
         text => Some(text.parse::<ConfigType>().map_err(|error| ApiError::parameter("type", error.to_string()))?),
     };
-    let edit = MetadataEdit { kind, description: publish.description, ..MetadataEdit::default() }.checked()?;
+    let said =
+        MetadataEdit { kind, description: publish.description, is_secret: publish.secret, ..MetadataEdit::default() };
+    let edit = said.checked()?;
     let content = Content::new(publish.content.into_bytes().into())?;
     let change = Change::Put { content, edit: Box::new(edit) };
     let item = KeyWrite { key: key(publish.key)?, condition: condition(publish.condition)?, change };

@@ -1,4 +1,4 @@
-//! Section `auth`: who has to be known. Reads no file.
+//! Sections `auth` and `secrets`: who has to be known, and what seals secrets. Reads no file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,4 +59,12 @@ impl AuthOptions {
     pub fn is_on(&self) -> bool {
         self.mode == AuthMode::On
     }
+}
+
+/// What seals the contents that are secrets.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsOptions {
+    /// The master key, the same on every node; empty where no content can be a secret.
+    pub key_file: PathBuf,
 }

@@ -20,6 +20,7 @@ const USER: &str = "user";
 const ROLE: &str = "role";
 const TOKEN: &str = "token";
 const KEY: &str = "key";
+const DATA_KEY: &str = "data-key";
 /// The row that counts the changes; it has no name.
 const REVISION: &str = "revision";
 
@@ -101,6 +102,7 @@ fn directory_of(rows: Vec<AccessRow>) -> Result<Directory, Fault> {
             ROLE => drop(directory.roles.insert(name, read(ROLE, &body)?)),
             TOKEN => drop(directory.tokens.insert(name, read(TOKEN, &body)?)),
             KEY => drop(directory.keys.insert(name, read(KEY, &body)?)),
+            DATA_KEY => drop(directory.data_keys.insert(name, read(DATA_KEY, &body)?)),
             // What a newer version knows of gives nobody a right here.
             _ => {}
         }
@@ -121,6 +123,7 @@ async fn store(transaction: &Transaction, row: Row, at: WallMillis) -> Result<()
         Row::Role(name, role) => ((ROLE, name), text(role.as_ref())?),
         Row::Token(id, token) => ((TOKEN, id), text(token.as_ref())?),
         Row::Key(id, key) => ((KEY, id), text(key.as_ref())?),
+        Row::DataKey(id, key) => ((DATA_KEY, id), text(key.as_ref())?),
     };
     replace(transaction, (kind, name), body, at).await
 }

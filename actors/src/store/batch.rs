@@ -16,6 +16,7 @@ use super::dialect::{self, Backend, names};
 use super::error::Fault;
 use super::rows::{self, AttributesRow, KeyRow};
 use super::schema::{ATTRIBUTES, Column, KEY};
+use super::seals::Seals;
 use super::transaction::Transaction;
 use crate::codec;
 
@@ -45,6 +46,7 @@ pub(super) async fn read(transaction: &Transaction, units: &[Arc<WriteRequest>])
         nodes,
         requests: requests(transaction, &ids).await?,
         rows: config_rows(transaction, &keys).await?,
+        can_seal: transaction.seals().can_seal(),
     })
 }
 
@@ -89,7 +91,7 @@ async fn requests(transaction: &Transaction, ids: &[&str]) -> Result<HashMap<Req
         let mut sql = transaction.sql("SELECT request_id, result FROM cc_request WHERE request_id IN ");
         sql.list(ids);
         for row in transaction.all::<rows::RequestRow>(sql).await? {
-            let (request_id, recorded) = row.recorded()?;
+            let (request_id, recorded) = row.recorded(transaction.seals())?;
             found.insert(request_id, recorded);
         }
     }
@@ -104,7 +106,7 @@ async fn config_rows(transaction: &Transaction, keys: &[ConfigKey]) -> Result<Ha
         let mut sql = transaction.sql(&text);
         sql.keys(keys);
         for row in transaction.all::<ConfigRow>(sql).await? {
-            let (key, row) = row.row()?;
+            let (key, row) = row.row(transaction.seals())?;
             found.insert(key, row);
         }
     }
@@ -126,10 +128,11 @@ struct ConfigRow {
 }
 
 impl ConfigRow {
-    fn row(self) -> Result<(ConfigKey, Row), Fault> {
-        let rows::Attributes { md5: formal_md5, gray, metadata } = self.attributes.attributes()?;
+    fn row(self, seals: &dyn Seals) -> Result<(ConfigKey, Row), Fault> {
+        let key = self.key.key()?;
+        let rows::Attributes { md5: formal_md5, gray, metadata } = self.attributes.attributes(&key, seals)?;
         let (version, created_at) = (rows::version(self.version)?, WallMillis(self.created_at));
-        Ok((self.key.key()?, Row { version, formal_md5, gray, metadata, created_at }))
+        Ok((key, Row { version, formal_md5, gray, metadata, created_at }))
     }
 }
 
@@ -152,19 +155,23 @@ const CHANGE_COLUMNS: [Column; 11] = [
 ];
 
 /// The values of a row of `cc_config`: [`KEY`], [`STATE_COLUMNS`] and [`ATTRIBUTES`].
-fn state_values(state: &SharedState) -> Result<impl Iterator<Item = Value>, Fault> {
+fn state_values(state: &SharedState, seals: &dyn Seals) -> Result<impl Iterator<Item = Value> + use<>, Fault> {
     let others: [Value; STATE_COLUMNS.len()] = [
         rows::signed(state.version.0).into(),
         state.is_absent().into(),
         state.created_at.0.into(),
         state.modified_at.0.into(),
-        rows::content_value(state),
+        rows::content_value(state, seals)?,
     ];
-    Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?))
+    Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state, seals)?))
 }
 
 /// The values of a row of `cc_change`: [`KEY`], [`CHANGE_COLUMNS`] and [`ATTRIBUTES`].
-fn change_values(change: &ChangeRow, at: WallMillis) -> Result<impl Iterator<Item = Value>, Fault> {
+fn change_values(
+    change: &ChangeRow,
+    at: WallMillis,
+    seals: &dyn Seals,
+) -> Result<impl Iterator<Item = Value> + use<>, Fault> {
     let (state, origin) = (&change.state, &change.origin);
     let others: [Value; CHANGE_COLUMNS.len()] = [
         rows::signed(state.version.0).into(),
@@ -177,14 +184,15 @@ fn change_values(change: &ChangeRow, at: WallMillis) -> Result<impl Iterator<Ite
         change.request_id.as_str().into(),
         state.created_at.0.into(),
         at.0.into(),
-        rows::content_value(state),
+        rows::content_value(state, seals)?,
     ];
-    Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state)?))
+    Ok(rows::key_values(&state.key).into_iter().chain(others).chain(rows::fact_values(state, seals)?))
 }
 
 /// How a request came out, as it is kept.
-fn result_of(request: &RequestRow) -> Result<Vec<u8>, Fault> {
-    codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))
+fn result_of(request: &RequestRow, seals: &dyn Seals) -> Result<Vec<u8>, Fault> {
+    let result = codec::encode(&request.recorded).map_err(|error| Fault::Broken(error.to_string()))?;
+    if request.is_secret { rows::sealed_result(&request.request_id, &result, seals) } else { Ok(result) }
 }
 
 /// Writes what was decided: in one statement where the database can, else in one each for states, changes, request ids
@@ -212,7 +220,7 @@ async fn write_states(transaction: &Transaction, states: &[SharedState]) -> Resu
     for run in dialect::runs(transaction.backend(), states, rows_at_once, |state| rows::state_bytes(state)) {
         let mut sql = transaction.sql(&insert);
         for (index, state) in run.iter().enumerate() {
-            sql.push(if index > 0 { ", " } else { "" }).tuple(state_values(state)?);
+            sql.push(if index > 0 { ", " } else { "" }).tuple(state_values(state, transaction.seals())?);
         }
         sql.push(&upsert);
         transaction.run(sql).await?;
@@ -228,7 +236,7 @@ async fn write_changes(transaction: &Transaction, writes: &Writes) -> Result<(),
     for run in dialect::runs(transaction.backend(), &writes.changes, rows_at_once, weight) {
         let mut sql = transaction.sql(&insert);
         for (index, change) in run.iter().enumerate() {
-            sql.push(if index > 0 { ", " } else { "" }).tuple(change_values(change, writes.at)?);
+            sql.push(if index > 0 { ", " } else { "" }).tuple(change_values(change, writes.at, transaction.seals())?);
         }
         transaction.run(sql).await?;
     }
@@ -244,7 +252,7 @@ async fn write_requests(transaction: &Transaction, writes: &Writes) -> Result<()
             let values: [Value; COLUMNS] = [
                 request.request_id.as_str().into(),
                 rows::signed(request.revision.0).into(),
-                result_of(request)?.into(),
+                result_of(request, transaction.seals())?.into(),
                 writes.at.0.into(),
             ];
             sql.push(if index > 0 { ", " } else { "" }).tuple(values);

@@ -19,6 +19,7 @@ use super::error::{Fault, ReadError};
 use super::reader::{self, ReadPool};
 use super::rows::{self, Head, OriginRow, StateRow};
 use super::schema::{ATTRIBUTES, Column, KEY, ORIGIN, Table};
+use super::seals::Seals;
 
 /// The present states of the selected keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +89,8 @@ impl ReadPool {
         reader::select_states(&mut select).left_join(Table::Config, is_wanted).limit(u64::from(limit) + 1);
         select.order_by_columns(KEY.map(|column| ((Table::Config, column), Order::Asc)));
         let (Head { revision, timeline, floor, .. }, found) = self.all_as_of::<StateRow>(&select).await?;
-        let mut states = found.into_iter().map(reader::present).collect::<Result<Vec<_>, _>>()?;
+        let mut states =
+            found.into_iter().map(|row| reader::present(row, self.seals().as_ref())).collect::<Result<Vec<_>, _>>()?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let complete = states.len() <= limit;
         states.truncate(limit);
@@ -133,7 +135,7 @@ impl ReadPool {
             select.limit(limit);
         }
         let (Head { revision, timeline, floor, .. }, found) = self.all_as_of::<ChangeRow>(&select).await?;
-        let changes = found.into_iter().map(ChangeRow::change).collect::<Result<_, _>>()?;
+        let changes = found.into_iter().map(|row| row.change(self.seals().as_ref())).collect::<Result<_, _>>()?;
         Ok(Feed { floor, revision, timeline, changes, complete: true })
     }
 }
@@ -149,8 +151,8 @@ struct ChangeRow {
 }
 
 impl ChangeRow {
-    fn change(self) -> Result<Change, Fault> {
-        let state = self.state.state()?;
+    fn change(self, seals: &dyn Seals) -> Result<Change, Fault> {
+        let state = self.state.state(seals)?;
         Ok(Change {
             operation: rows::operation(&self.op)?,
             at: state.modified_at,

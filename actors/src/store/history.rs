@@ -15,6 +15,7 @@ use super::error::{Fault, ReadError};
 use super::reader::ReadPool;
 use super::rows::{self, Attributes, AttributesRow, OriginRow};
 use super::schema::{ATTRIBUTES, Alias, Column, ORIGIN, Table};
+use super::seals::Seals;
 
 /// A change in the history of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,8 @@ impl ReadPool {
         select.and_where_option(before.map(|before| version().lt(rows::signed(before.0))));
         select.order_by_expr(version(), Order::Desc).limit(limit.into());
         let rows = self.all::<HistoryRow>(&select).await?;
-        Ok(rows.into_iter().map(|row| Ok(row.entry()?.0)).collect::<Result<_, Fault>>()?)
+        let seals = self.seals().as_ref();
+        Ok(rows.into_iter().map(|row| Ok(row.entry(key, seals)?.0)).collect::<Result<_, Fault>>()?)
     }
 
     /// The change that made version `version` of `key`, with its content.
@@ -67,8 +69,9 @@ impl ReadPool {
         select.column((Table::Change, Column::Content));
         select.and_where(Expr::col((Table::Change, Column::Rev)).eq(rows::signed(version.0)));
         let Some(row) = self.all::<HistoryRow>(&select).await?.into_iter().next() else { return Ok(None) };
-        let (entry, bytes) = row.entry()?;
-        let content = rows::content(bytes, entry.md5)?;
+        let seals = self.seals().as_ref();
+        let (entry, bytes) = row.entry(key, seals)?;
+        let content = rows::content(bytes, entry.md5, (key, entry.metadata.is_secret), seals)?;
         Ok(Some(HistoryEntry { content, ..entry }))
     }
 
@@ -99,13 +102,13 @@ struct HistoryRow {
 
 impl HistoryRow {
     /// The entry without its content, and what there is of that.
-    fn entry(self) -> Result<(HistoryEntry, Option<Vec<u8>>), Fault> {
-        let Attributes { md5, metadata, .. } = self.attributes.attributes()?;
+    fn entry(self, key: &ConfigKey, seals: &dyn Seals) -> Result<(HistoryEntry, Option<Vec<u8>>), Fault> {
+        let Attributes { md5, metadata, .. } = self.attributes.attributes(key, seals)?;
         let entry = HistoryEntry {
             version: rows::version(self.rev)?,
             operation: rows::operation(&self.op)?,
             md5,
-            size: rows::count(self.size)?,
+            size: rows::content_length(self.size, metadata.is_secret)?,
             metadata,
             origin: self.origin.origin()?,
             request_id: rows::request_id(&self.request_id)?,

@@ -37,8 +37,10 @@ pub struct Summary {
     pub key: ConfigKey,
     /// The revision of its last change.
     pub version: Version,
-    /// The digest of its formal content.
+    /// The digest of its formal content; that of a secret is not shown.
     pub md5: Option<Md5>,
+    /// Its content is a secret.
+    pub is_secret: bool,
     /// The kind of text.
     pub kind: ConfigType,
     /// For people.
@@ -140,9 +142,10 @@ impl NamespaceSummary {
 }
 
 /// What a summary has besides its key and its length.
-const SUMMARY: [Column; 8] = [
+const SUMMARY: [Column; 9] = [
     Column::Version,
     Column::Md5,
+    Column::Sealed,
     Column::Kind,
     Column::Description,
     Column::Tags,
@@ -157,6 +160,7 @@ struct SummaryRow {
     key: KeyRow,
     version: i64,
     md5: Option<String>,
+    sealed: Option<String>,
     kind: String,
     description: Option<String>,
     tags: String,
@@ -172,11 +176,12 @@ impl SummaryRow {
             key: self.key.key()?,
             version: rows::version(self.version)?,
             md5: rows::md5(self.md5.as_deref())?,
+            is_secret: self.sealed.is_some(),
             kind: rows::kind(&self.kind)?,
             description: self.description,
             tags: rows::tags(&self.tags)?,
             application: self.application,
-            size: rows::count(self.size)?,
+            size: rows::content_length(self.size, self.sealed.is_some())?,
             created_at: WallMillis(self.created_at),
             modified_at: WallMillis(self.modified_at),
         })

@@ -16,11 +16,14 @@ use super::membership::Landed;
 use super::reader::{self, ReadPool};
 use super::rows::{self, Head, KeyRow, RequestRow};
 use super::schema::{Column, KEY, Table};
+use super::seals::Seals;
 use super::transaction::Transaction;
 
 /// Something that answers statements: a reader, or a transaction that holds the lock.
 pub(super) trait Asked {
     fn backend(&self) -> Backend;
+    /// What seals secrets.
+    fn seals(&self) -> &dyn Seals;
     /// Every row that the statement answers with.
     async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault>;
     /// Of a statement made of [`Backend::head`]: an answer that is not behind what is known, and what it found by a
@@ -31,6 +34,10 @@ pub(super) trait Asked {
 impl Asked for Transaction {
     fn backend(&self) -> Backend {
         Transaction::backend(self)
+    }
+
+    fn seals(&self) -> &dyn Seals {
+        Transaction::seals(self)
     }
 
     async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault> {
@@ -47,6 +54,10 @@ impl Asked for Transaction {
 impl Asked for ReadPool {
     fn backend(&self) -> Backend {
         ReadPool::backend(self)
+    }
+
+    fn seals(&self) -> &dyn Seals {
+        ReadPool::seals(self).as_ref()
     }
 
     async fn all<T: FromQueryResult>(&self, select: &SelectStatement) -> Result<Vec<T>, Fault> {
@@ -88,7 +99,7 @@ pub(super) async fn look(asked: &impl Asked, request_ids: &[RequestId]) -> Resul
         head.get_or_insert((revision, timeline));
         for LandedRow { rev, request } in found {
             revisions.push(rev);
-            units.push(request.recorded()?);
+            units.push(request.recorded(asked.seals())?);
         }
     }
     let (revision, timeline) = head.ok_or_else(rows::no_meta)?;

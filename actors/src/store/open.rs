@@ -23,7 +23,7 @@ mod postgres;
 mod sqlite;
 
 /// The newest migration that this program needs.
-pub(super) const SCHEMA: &str = "m0004_access";
+pub(super) const SCHEMA: &str = "m0005_sealed";
 /// Connections for writes: commits take turns anyway, the others are for membership.
 const WRITE_CONNECTIONS: u32 = 4;
 /// Connections for joining and leaving, which take turns.
@@ -61,7 +61,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError>
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let timeouts = Timeouts { connect: options.connect_timeout, statement: options.statement_timeout };
     let patience = timeouts.connect + timeouts.statement;
-    let reader = ReadPool::new(reads, backend, options.read_connections.max(1), patience, outlook);
+    let reader = ReadPool::new((reads, backend), options.read_connections.max(1), patience, outlook, options.seals);
     Ok((
         Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, timeouts)
             .with_member(member),

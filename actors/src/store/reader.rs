@@ -21,6 +21,7 @@ use super::membership::Landed;
 use super::outlook::Outlook;
 use super::rows::{self, Head, HeadRow, KeyRow, StateRow};
 use super::schema::{ATTRIBUTES, Column, KEY, Table};
+use super::seals::Seals;
 use super::transaction::replacing_dead;
 
 /// Keys in one statement of a fill.
@@ -36,6 +37,7 @@ pub struct ReadPool {
     /// The longest that one statement may take, waiting for a connection included.
     patience: Duration,
     outlook: Outlook,
+    seals: Arc<dyn Seals>,
 }
 
 /// The states of some keys, as of one revision.
@@ -51,13 +53,18 @@ pub struct Filled {
 
 impl ReadPool {
     pub(super) fn new(
-        connection: DatabaseConnection,
-        backend: Backend,
+        (connection, backend): (DatabaseConnection, Backend),
         pool_size: u32,
         patience: Duration,
         outlook: Outlook,
+        seals: Arc<dyn Seals>,
     ) -> Self {
-        Self { connection, backend, pool_size, patience, outlook }
+        Self { connection, backend, pool_size, patience, outlook, seals }
+    }
+
+    /// What seals secrets.
+    pub(super) fn seals(&self) -> &Arc<dyn Seals> {
+        &self.seals
     }
 
     /// What the connections of this store know together.
@@ -95,12 +102,14 @@ impl ReadPool {
     pub async fn versions(&self, keys: &[ConfigKey]) -> Result<Vec<(ConfigKey, Version, Option<Md5>)>, ReadError> {
         let mut found = HashMap::with_capacity(keys.len());
         for chunk in keys.chunks(FILLED_AT_ONCE) {
-            let columns = KEY.into_iter().chain([Column::Version, Column::Md5]);
+            let columns = KEY.into_iter().chain([Column::Version, Column::Md5, Column::Sealed]);
             let mut select = Query::select();
             select.columns(columns.map(|column| (Table::Config, column))).from(Table::Config);
             select.cond_where(has_key(Table::Config, chunk));
             for row in self.all::<VersionRow>(&select).await? {
-                found.insert(row.key.key()?, (rows::version(row.version)?, rows::md5(row.md5.as_deref())?));
+                let key = row.key.key()?;
+                let md5 = rows::digest(row.md5.as_deref(), row.sealed.as_deref(), &key, self.seals().as_ref())?;
+                found.insert(key, (rows::version(row.version)?, md5));
             }
         }
         let answer = |key: &ConfigKey| {
@@ -184,6 +193,7 @@ struct VersionRow {
     key: KeyRow,
     version: i64,
     md5: Option<String>,
+    sealed: Option<String>,
 }
 
 /// See [`ReadPool::fill`]; a transaction fills in the same way.
@@ -196,7 +206,7 @@ pub(super) async fn fill(asked: &impl Asked, keys: &[ConfigKey]) -> Result<Fille
         select_states(&mut select).left_join(Table::Config, has_key(Table::Config, chunk));
         let (Head { revision, timeline, .. }, found) = asked.all_as_of::<StateRow>(&select).await?;
         head.get_or_insert((revision, timeline));
-        let found = found.into_iter().map(|row| present(row).map(|state| (state.key.clone(), state)));
+        let found = found.into_iter().map(|row| present(row, asked.seals()).map(|state| (state.key.clone(), state)));
         let found: HashMap<ConfigKey, SharedState> = found.collect::<Result<_, _>>()?;
         states.extend(chunk.iter().map(|key| {
             let absent = || Arc::new(ConfigState::absent(key.clone(), Version::ZERO));
@@ -215,7 +225,7 @@ pub(super) fn select_states(select: &mut SelectStatement) -> &mut SelectStatemen
 }
 
 /// A present state of a key; of one that was removed, without what it had.
-pub(super) fn present(row: StateRow) -> Result<SharedState, Fault> {
-    let state = row.state()?;
+pub(super) fn present(row: StateRow, seals: &dyn Seals) -> Result<SharedState, Fault> {
+    let state = row.state(seals)?;
     Ok(Arc::new(if state.is_absent() { ConfigState::absent(state.key, state.version) } else { state }))
 }

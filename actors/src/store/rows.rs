@@ -14,7 +14,11 @@ use sea_orm::{FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
 use super::error::Fault;
+use super::seals::{self, Purpose, SEAL, Seals};
 use crate::codec;
+
+/// What a result begins with that is sealed. What is not begins with a digest, which nobody makes come out so.
+const SEALED_RESULT: [u8; 16] = *b"sealed outcome 1";
 
 /// Reads one row.
 pub(super) fn read<T: FromQueryResult>(row: &QueryResult) -> Result<T, Fault> {
@@ -102,6 +106,7 @@ pub(super) struct AttributesRow {
     schema_text: Option<String>,
     encrypted_data_key: Option<String>,
     gray: Option<String>,
+    sealed: Option<String>,
 }
 
 /// [`AttributesRow`], understood.
@@ -112,8 +117,9 @@ pub(super) struct Attributes {
 }
 
 impl AttributesRow {
-    pub(super) fn attributes(self) -> Result<Attributes, Fault> {
-        let md5 = md5(self.md5.as_deref())?;
+    /// Those of a state of `key`.
+    pub(super) fn attributes(self, key: &ConfigKey, seals: &dyn Seals) -> Result<Attributes, Fault> {
+        let md5 = digest(self.md5.as_deref(), self.sealed.as_deref(), key, seals)?;
         if self.formal_present != md5.is_some() {
             return Err(digest_without_content());
         }
@@ -126,6 +132,7 @@ impl AttributesRow {
             effect: self.effect,
             schema: self.schema_text,
             encrypted_data_key: self.encrypted_data_key,
+            is_secret: self.sealed.is_some(),
         };
         let gray = self.gray.map_or_else(|| Ok(GrayRules::default()), |text| serde_json::from_str(&text));
         let gray = gray.map_err(|_inner| Fault::Broken("stored gray contents".to_owned()))?;
@@ -147,12 +154,14 @@ pub(super) struct StateRow {
 }
 
 impl StateRow {
-    pub(super) fn state(self) -> Result<ConfigState, Fault> {
-        let Attributes { md5, metadata, gray } = self.attributes.attributes()?;
+    pub(super) fn state(self, seals: &dyn Seals) -> Result<ConfigState, Fault> {
+        let key = self.key.key()?;
+        let Attributes { md5, metadata, gray } = self.attributes.attributes(&key, seals)?;
+        let formal = content(self.content, md5, (&key, metadata.is_secret), seals)?;
         Ok(ConfigState {
-            key: self.key.key()?,
+            key,
             version: version(self.version)?,
-            formal: content(self.content, md5)?,
+            formal,
             gray,
             metadata,
             created_at: WallMillis(self.created_at),
@@ -197,9 +206,13 @@ pub(super) struct RequestRow {
 }
 
 impl RequestRow {
-    pub(super) fn recorded(&self) -> Result<(RequestId, Recorded), Fault> {
+    pub(super) fn recorded(&self, seals: &dyn Seals) -> Result<(RequestId, Recorded), Fault> {
         let request_id = request_id(&self.request_id)?;
-        let recorded = codec::decode(&self.result)
+        let result = match self.result.strip_prefix(&SEALED_RESULT) {
+            Some(sealed) => seals::open(seals, Purpose::Outcome(&request_id), sealed)?,
+            None => self.result.clone(),
+        };
+        let recorded = codec::decode(&result)
             .map_err(|error| Fault::Broken(format!("the result kept for request {request_id}: {error}")))?;
         Ok((request_id, recorded))
     }
@@ -264,10 +277,32 @@ pub(super) fn md5(digits: Option<&str>) -> Result<Option<Md5>, Fault> {
     digits.map(|digits| Md5::parse(digits).ok_or_else(|| Fault::Broken("a stored digest".to_owned()))).transpose()
 }
 
-/// A content that belongs to `md5`.
-pub(super) fn content(bytes: Option<Vec<u8>>, md5: Option<Md5>) -> Result<Option<Content>, Fault> {
+/// The digest of a content of `key`: as it is, or sealed.
+pub(super) fn digest(
+    plain: Option<&str>,
+    sealed: Option<&str>,
+    key: &ConfigKey,
+    seals: &dyn Seals,
+) -> Result<Option<Md5>, Fault> {
+    match sealed {
+        Some(sealed) => seals::open_digest(seals, key, sealed).map(Some),
+        None => md5(plain),
+    }
+}
+
+/// A content that belongs to `md5`, sealed where it is a secret.
+pub(super) fn content(
+    bytes: Option<Vec<u8>>,
+    md5: Option<Md5>,
+    (key, is_secret): (&ConfigKey, bool),
+    seals: &dyn Seals,
+) -> Result<Option<Content>, Fault> {
     match (bytes, md5) {
         (None, None) => Ok(None),
+        (Some(sealed), Some(md5)) if is_secret => {
+            let bytes = seals::open(seals, Purpose::Content(key), &sealed)?;
+            Ok(Some(Content::stored(Bytes::from(bytes), md5)))
+        }
         (Some(bytes), Some(md5)) => Ok(Some(Content::stored(Bytes::from(bytes), md5))),
         _ => Err(digest_without_content()),
     }
@@ -286,17 +321,25 @@ pub(super) fn key_values(key: &ConfigKey) -> [Value; 3] {
     [key.namespace(), key.group(), key.data_id()].map(Value::from)
 }
 
+/// The length of a content whose row holds this many bytes.
+pub(super) fn content_length(stored: i64, is_secret: bool) -> Result<u64, Fault> {
+    Ok(count(stored)?.saturating_sub(if is_secret { SEAL as u64 } else { 0 }))
+}
+
 /// The values of the columns [`ATTRIBUTES`].
 ///
 /// [`ATTRIBUTES`]: super::schema::ATTRIBUTES
-pub(super) fn fact_values(state: &ConfigState) -> Result<[Value; 11], Fault> {
+pub(super) fn fact_values(state: &ConfigState, seals: &dyn Seals) -> Result<[Value; 12], Fault> {
     let metadata = &state.metadata;
+    let digest = state.formal.as_ref().map(Content::md5);
+    let (digest, secret) = if metadata.is_secret { (None, digest) } else { (digest, None) };
+    let sealed = secret.map(|digest| seals::seal_digest(seals, &state.key, digest)).transpose()?;
     let json = |_inner| Fault::Broken("tags or gray contents that can't be written".to_owned());
     let tags = serde_json::to_string(&metadata.tags).map_err(json)?;
     let gray = if state.gray.is_empty() { None } else { Some(serde_json::to_string(&state.gray).map_err(json)?) };
     Ok([
         state.formal.is_some().into(),
-        state.formal.as_ref().map(|content| content.md5().hex()).into(),
+        digest.map(|digest| digest.hex()).into(),
         metadata.kind.as_str().into(),
         metadata.description.clone().into(),
         tags.into(),
@@ -306,12 +349,22 @@ pub(super) fn fact_values(state: &ConfigState) -> Result<[Value; 11], Fault> {
         metadata.schema.clone().into(),
         metadata.encrypted_data_key.clone().into(),
         gray.into(),
+        sealed.into(),
     ])
 }
 
 /// The value of a content column.
-pub(super) fn content_value(state: &ConfigState) -> Value {
-    state.formal.as_ref().map(|content| content.bytes().to_vec()).into()
+pub(super) fn content_value(state: &ConfigState, seals: &dyn Seals) -> Result<Value, Fault> {
+    let stored = |content: &Content| match state.metadata.is_secret {
+        true => seals::seal(seals, Purpose::Content(&state.key), content.bytes()),
+        false => Ok(content.bytes().to_vec()),
+    };
+    Ok(state.formal.as_ref().map(stored).transpose()?.into())
+}
+
+/// How a request came out that told of a secret, as it is kept.
+pub(super) fn sealed_result(request_id: &RequestId, result: &[u8], seals: &dyn Seals) -> Result<Vec<u8>, Fault> {
+    Ok([&SEALED_RESULT[..], &seals::seal(seals, Purpose::Outcome(request_id), result)?].concat())
 }
 
 /// A revision as the database counts: it never comes near the end of 63 bits.

@@ -61,6 +61,7 @@ pub(super) enum Column {
     SchemaText,
     EncryptedDataKey,
     Gray,
+    Sealed,
     CreatedAt,
     ModifiedAt,
     Content,
@@ -96,7 +97,7 @@ pub(super) enum Alias {
 pub(super) const KEY: [Column; 3] = [Column::Tenant, Column::Grp, Column::DataId];
 
 /// The columns of `cc_config` and of `cc_change` that hold digest, metadata and gray contents.
-pub(super) const ATTRIBUTES: [Column; 11] = [
+pub(super) const ATTRIBUTES: [Column; 12] = [
     Column::FormalPresent,
     Column::Md5,
     Column::Kind,
@@ -108,6 +109,7 @@ pub(super) const ATTRIBUTES: [Column; 11] = [
     Column::SchemaText,
     Column::EncryptedDataKey,
     Column::Gray,
+    Column::Sealed,
 ];
 
 /// The columns of a change that say who asked.

@@ -11,6 +11,7 @@ mod leases;
 mod members;
 mod outages;
 mod reads;
+mod secrets;
 mod settings;
 mod storage;
 mod testbed;

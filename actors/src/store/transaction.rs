@@ -2,6 +2,7 @@
 //! [`Transaction::roll_back`]. Dropped half-way it rolls back, and its connection stays usable. Owns the time limits
 //! and the line between "certainly not written" and "not known"; knows nothing of what is written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
@@ -15,6 +16,7 @@ use super::error::{CommitError, Fault};
 use super::outlook::Outlook;
 use super::rows;
 use super::schema::{Column, Table};
+use super::seals::Seals;
 
 /// How long the parts of a transaction may take.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,7 @@ pub(super) struct Transaction {
     backend: Backend,
     timeouts: Timeouts,
     outlook: Outlook,
+    seals: Arc<dyn Seals>,
 }
 
 impl Transaction {
@@ -48,12 +51,15 @@ impl Transaction {
         backend: Backend,
         timeouts: Timeouts,
         (outlook, replacements): (&Outlook, u32),
+        seals: &Arc<dyn Seals>,
     ) -> Result<Self, Fault> {
         let mut left = replacements;
         loop {
             let begun = tokio::time::timeout(timeouts.connect + timeouts.body(), lock(connection, backend, timeouts));
             match begun.await.unwrap_or(Err(Fault::TimedOut)) {
-                Ok(inner) => return Ok(Self { inner, backend, timeouts, outlook: outlook.clone() }),
+                Ok(inner) => {
+                    return Ok(Self { inner, backend, timeouts, outlook: outlook.clone(), seals: Arc::clone(seals) });
+                }
                 Err(fault) => {
                     if fault.is_outage() {
                         outlook.distrust_writers();
@@ -79,6 +85,11 @@ impl Transaction {
 
     pub(super) fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// What seals secrets.
+    pub(super) fn seals(&self) -> &dyn Seals {
+        self.seals.as_ref()
     }
 
     /// The rows that a statement answers with, not read yet.

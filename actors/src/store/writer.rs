@@ -178,7 +178,7 @@ impl Writer {
     pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
         let begin = async || {
             let (backend, shared) = (self.backend(), (self.reader.outlook(), self.pool_size));
-            Transaction::begin(&self.connection, backend, self.timeouts, shared).await
+            Transaction::begin(&self.connection, backend, self.timeouts, shared, self.reader.seals()).await
         };
         match begin().await {
             Err(fault) if self.lost_its_role(fault.cause()) => begin().await,

@@ -204,7 +204,14 @@ fn a_nacos_client_hears_whatever_breaks_around_its_session() {
         let query = async || {
             let found = ask(
                 &session,
-                Entered { enter: enter(), asks: Query { key: testbed::key("a"), is_for_all: true } },
+                Entered {
+                    enter: enter(),
+                    asks: Query {
+                        key: testbed::key("a"),
+                        is_for_all: true,
+                        secrets: callboard_protocol::gray::Secrets::Hidden,
+                    },
+                },
                 deadline,
             )
             .await
@@ -248,7 +255,14 @@ fn a_node_that_stops_completes_the_stream_of_a_nacos_client_and_answers_what_it_
         let (session, mut notices, closed) = testbed.nacos_client().await;
         let query = || {
             let enter = Enter { class: "test", bytes: 0, needs_setup: true };
-            Entered { enter, asks: Query { key: testbed::key("a"), is_for_all: true } }
+            Entered {
+                enter,
+                asks: Query {
+                    key: testbed::key("a"),
+                    is_for_all: true,
+                    secrets: callboard_protocol::gray::Secrets::Hidden,
+                },
+            }
         };
         assert!(ask(&session, query(), deadline).await.unwrap().is_some(), "it is set up");
         let under_way = session.send(query());

@@ -265,13 +265,24 @@ pub struct OneToken {
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum KeyCommand {
     /// List the keys that sign log-ins
-    Ls(Nothing),
+    Ls(Keys),
     /// Sign log-ins by a new key; nobody has to log in again
-    Rotate(Nothing),
+    Rotate(Keys),
+}
+
+/// Options of `key ls` and `key rotate`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Keys {
+    /// The keys that seal secrets, not those that sign log-ins
+    #[arg(long)]
+    pub secrets: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// What can be allowed.
-pub(crate) const ACTIONS: [&str; 5] = ["read", "write", "gray", "manage", "admin"];
+pub(crate) const ACTIONS: [&str; 6] = ["read", "write", "gray", "secret", "manage", "admin"];
 
 impl UserCommand {
     /// Where to ask.

@@ -86,6 +86,8 @@ fn what_makes_sense_is_taken() {
     for line in [
         "get a --timeout 500ms",
         "put a -",
+        "put a --secret file",
+        "put a --secret=false file",
         "put a file --if-md5 0CC175B9C0F1B6A831C399E269772661",
         "rm a --if-version 3 --note why",
         "ls --prefix a -g shop --limit 7",

@@ -1,9 +1,9 @@
 //! What a change of users, roles, tokens or keys writes, or why it is refused: decided from the directory as the same
 //! transaction read it. Owns the rule that somebody is always left who may administer; stores nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::directory::{ADMIN_ROLE, Directory, Role, SigningKey, Token, User, check_name};
+use super::directory::{ADMIN_ROLE, DataKey, Directory, Role, SigningKey, Token, User, check_name};
 use super::grant::Grant;
 use crate::time::WallMillis;
 
@@ -108,6 +108,15 @@ pub enum Change {
         /// Until when the others count.
         retire: WallMillis,
     },
+    /// A new key for contents.
+    AddDataKey {
+        /// Its id.
+        id: String,
+        /// The key.
+        key: DataKey,
+    },
+    /// Keys for contents, sealed anew: the keys themselves stay.
+    SealDataKeys(BTreeMap<String, String>),
 }
 
 /// A row that is written: the new value, or `None` for one that goes.
@@ -121,6 +130,8 @@ pub enum Row {
     Token(String, Option<Token>),
     /// Of a signing key.
     Key(String, Option<SigningKey>),
+    /// Of a key for contents.
+    DataKey(String, Option<DataKey>),
 }
 
 /// Why a change is refused. Nothing is written.
@@ -204,6 +215,14 @@ pub fn decide(directory: &Directory, change: Change, now: WallMillis) -> Result<
             vec![Row::Token(id, None)]
         }
         Change::AddKey { id, key, retire } => add_key(directory, id, key, retire, now),
+        Change::AddDataKey { id, key } => vec![Row::DataKey(id, Some(key))],
+        Change::SealDataKeys(sealed) => {
+            let present = |(id, sealed): (String, String)| {
+                let key = directory.data_keys.get(&id).ok_or_else(|| missing("data key", &id))?;
+                Ok(Row::DataKey(id, Some(DataKey { sealed, ..key.clone() })))
+            };
+            sealed.into_iter().map(present).collect::<Result<_, Refusal>>()?
+        }
     };
     keep_an_administrator(directory, &rows)?;
     Ok(rows)
@@ -340,6 +359,7 @@ pub fn put(directory: &mut Directory, row: Row) {
         Row::Role(name, role) => set(&mut directory.roles, name, role),
         Row::Token(id, token) => set(&mut directory.tokens, id, token),
         Row::Key(id, key) => set(&mut directory.keys, id, key),
+        Row::DataKey(id, key) => set(&mut directory.data_keys, id, key),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The users, roles, tokens and signing keys of a cluster as one value: a node has the newest one that it read. Owns
+//! The users, roles, tokens and keys of a cluster as one value: a node has the newest one that it read. Owns
 //! who has which rights and the rules of names; holds hashes and sealed keys, never a password or a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,16 @@ pub struct SigningKey {
     pub retires: Option<WallMillis>,
 }
 
+/// A key that seals the contents that are secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataKey {
+    /// The key, sealed by the master key of the nodes.
+    pub sealed: String,
+    /// When it was made: the newest one seals, once every node had the time to hear of it.
+    pub created: WallMillis,
+}
+
 /// All of it, as of one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Directory {
@@ -83,6 +93,8 @@ pub struct Directory {
     pub tokens: BTreeMap<String, Token>,
     /// By id.
     pub keys: BTreeMap<String, SigningKey>,
+    /// By id. None ever goes: something may be sealed by it.
+    pub data_keys: BTreeMap<String, DataKey>,
 }
 
 impl Directory {

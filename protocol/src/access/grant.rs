@@ -23,6 +23,8 @@ pub enum Action {
     Write,
     /// Publish for some clients only.
     Gray,
+    /// See the contents that are secrets, where reading is allowed, too.
+    Secret,
     /// Look at clients and pushes, change namespaces.
     Manage,
     /// Everything, and where the grant is for everything: users, roles, the cluster.
@@ -31,7 +33,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Gray, Self::Manage, Self::Admin];
+    pub const ALL: [Self; 6] = [Self::Read, Self::Write, Self::Gray, Self::Secret, Self::Manage, Self::Admin];
 
     /// Its name in every interface.
     #[must_use]
@@ -40,6 +42,7 @@ impl Action {
             Self::Read => "read",
             Self::Write => "write",
             Self::Gray => "gray",
+            Self::Secret => "secret",
             Self::Manage => "manage",
             Self::Admin => "admin",
         }
@@ -54,7 +57,7 @@ impl fmt::Display for Action {
 
 /// The text names no action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an action is read, write, gray, manage or admin")]
+#[error("an action is read, write, gray, secret, manage or admin")]
 pub struct UnknownAction;
 
 impl FromStr for Action {

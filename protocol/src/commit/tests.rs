@@ -13,6 +13,7 @@ use crate::write_request::{Fingerprint, Source};
 mod membership;
 mod random;
 mod requests;
+mod secrets;
 
 const AT: WallMillis = WallMillis(5_000);
 const TIMELINE: Timeline = Timeline(1);
@@ -79,6 +80,7 @@ fn snapshot() -> Snapshot {
         created_at: WallMillis::default(),
     };
     Snapshot {
+        can_seal: false,
         revision: Version(10),
         timeline: TIMELINE,
         nodes: Vec::new(),

@@ -234,6 +234,7 @@ impl Database {
             Some((key.clone(), row))
         };
         Snapshot {
+            can_seal: false,
             revision: self.revision,
             timeline: self.timeline,
             nodes: nodes.collect(),

@@ -60,6 +60,10 @@ impl Form {
         for tag in tags {
             self.text(tag);
         }
+        // Nothing where nothing is said, as it was before there was anything to say.
+        if let Some(is_secret) = edit.is_secret {
+            self.text(if is_secret { "secret" } else { "open" });
+        }
     }
 
     fn condition(&mut self, condition: &Condition) {

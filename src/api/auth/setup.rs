@@ -60,7 +60,25 @@ impl Secrets {
     }
 }
 
-fn no_randomness() -> anyhow::Error {
+impl Secrets {
+    /// The master keys of secrets, a line each; `None` where the settings name no file.
+    ///
+    /// # Errors
+    /// The file can't be read, can be read by others, or a line of it holds too little.
+    pub(crate) fn of_contents(settings: &Settings) -> anyhow::Result<Option<Self>> {
+        let path = &settings.secrets.key_file;
+        if path.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let text = read_private(path)?;
+        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let keys = lines.map(|line| check(line, path).map(|()| derived(line))).collect::<anyhow::Result<Vec<_>>>()?;
+        anyhow::ensure!(!keys.is_empty(), "{} holds no key: `openssl rand -hex 32` gives one", path.display());
+        Ok(Some(Self::new(keys)))
+    }
+}
+
+pub(super) fn no_randomness() -> anyhow::Error {
     anyhow::anyhow!("the system gives no random bytes")
 }
 
@@ -69,17 +87,27 @@ fn is_missing(error: &anyhow::Error) -> bool {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let text = read_private(path)?;
+    let secret = text.trim_ascii();
+    check(secret, path)?;
+    Ok(secret.to_vec())
+}
+
+fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let mode = fs::metadata(path).with_context(|| format!("cannot read the secret {shown}"))?.permissions().mode();
     anyhow::ensure!(mode & 0o007 == 0, "the secret {shown} can be read by others; take that away: chmod 600 {shown}");
-    let text = fs::read(path).with_context(|| format!("cannot read the secret {shown}"))?;
-    let secret = text.trim_ascii();
+    fs::read(path).with_context(|| format!("cannot read the secret {shown}"))
+}
+
+fn check(secret: &[u8], path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
     let is_fit = secret.len() >= KEY && secret.iter().any(|byte| Some(byte) != secret.first());
     anyhow::ensure!(
         is_fit,
         "the secret {shown} is too short or known: it needs {KEY} random bytes or more, such as `openssl rand -hex 32` gives"
     );
-    Ok(secret.to_vec())
+    Ok(())
 }
 
 fn write(path: &Path, secret: &str) -> anyhow::Result<()> {
@@ -112,7 +140,7 @@ pub(crate) async fn prepare(settings: &Settings, node: &Node, auth: &Authenticat
     Ok(())
 }
 
-async fn known(node: &Node, patience: Duration) -> anyhow::Result<Arc<Directory>> {
+pub(super) async fn known(node: &Node, patience: Duration) -> anyhow::Result<Arc<Directory>> {
     let mut access = node.access.clone();
     let waiting = access.wait_for(Option::is_some);
     let known = tokio::time::timeout(patience.max(DEADLINE), waiting).await;
@@ -132,7 +160,7 @@ pub(crate) async fn add_key(node: &Node, auth: &Authenticator) -> anyhow::Result
     Ok(id)
 }
 
-async fn change(node: &Node, change: Change) -> Result<(), ChangeFailure> {
+pub(super) async fn change(node: &Node, change: Change) -> Result<(), ChangeFailure> {
     ask(&node.access_directory, ChangeAccess(change), DEADLINE).await?
 }
 

@@ -15,7 +15,7 @@ const PREFIX: &str = "cbs1";
 /// Bytes of a key, and of a secret.
 pub(super) const KEY: usize = 32;
 /// A key signs when it is this old, in milliseconds: every node has read it by then.
-const SETTLED: i64 = 5_000;
+pub(super) const SETTLED: i64 = 5_000;
 /// Longest text that is looked at, in bytes.
 const LONGEST: usize = 1_024;
 
@@ -66,13 +66,18 @@ impl Secrets {
     }
 
     fn open(&self, id: &str, sealed: &str) -> Option<Vec<u8>> {
+        self.open_by(id, sealed).map(|(_, opened)| opened)
+    }
+
+    /// What was sealed, and by which of the secrets.
+    pub(super) fn open_by(&self, id: &str, sealed: &str) -> Option<(usize, Vec<u8>)> {
         let bytes = unhex(sealed)?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
-        self.0.iter().find_map(|secret| {
+        self.0.iter().enumerate().find_map(|(place, secret)| {
             let by = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret).ok()?);
             let mut text = sealed.to_vec();
             let at = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            by.open_in_place(at, Aad::from(id.as_bytes()), &mut text).ok().map(|opened| opened.to_vec())
+            by.open_in_place(at, Aad::from(id.as_bytes()), &mut text).ok().map(|opened| (place, opened.to_vec()))
         })
     }
 }
@@ -161,7 +166,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;

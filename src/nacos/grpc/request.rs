@@ -8,7 +8,7 @@ use callboard_actors::session::grpc::message::{Listening, StreamMessage};
 use callboard_protocol::config::{MetadataError, check_text};
 use callboard_protocol::content::{Content, Reported};
 use callboard_protocol::error_code::ErrorCode;
-use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::gray::{ClientIdentity, Secrets};
 use callboard_protocol::key::{ConfigKey, KeyError, namespace_of};
 use callboard_protocol::nacos::fuzzy::{Pattern, key_of};
 use callboard_protocol::session::client::{Client, ClientId, ClientKind, MAX_LABEL, MAX_LABELS, MAX_SOFTWARE};
@@ -250,6 +250,8 @@ impl Body {
                 .filter(|(name, value)| [name, value].iter().all(|text| check_text("label", text, MAX_LABEL).is_ok()))
                 .take(MAX_LABELS)
                 .collect(),
+            // Each request shows anew who asks.
+            secrets: Secrets::Hidden,
         };
         let software = short(self.client_version.as_deref().unwrap_or_default(), MAX_SOFTWARE);
         Client { id: ClientId(id.into()), kind: ClientKind::Grpc, identity, software }

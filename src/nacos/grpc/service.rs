@@ -28,7 +28,7 @@ use futures_util::stream::poll_fn;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::api::access::{Access, Principal};
+use crate::api::access::{Access, Principal, is_secret};
 use crate::api::auth::{Authenticator, Credentials, Identity};
 use crate::api::error::ApiError;
 use crate::api::memory::MemoryBudget;
@@ -208,7 +208,7 @@ impl Service {
                 self.enter(enter).await?;
                 Ok(answer::done(row.answer, id))
             }
-            Kind::Query => self.query(enter, id, &body).await,
+            Kind::Query => self.query(enter, id, (&body, &principal)).await,
             Kind::Publish => self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id)),
             Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id)),
             Kind::Listen => self.listen(enter, id, body).await,
@@ -306,15 +306,17 @@ impl Service {
         }
     }
 
-    async fn query(&self, enter: Enter, id: &str, body: &Body) -> Result<Payload, Refusal> {
+    async fn query(&self, enter: Enter, id: &str, (body, principal): (&Body, &Principal)) -> Result<Payload, Refusal> {
         let key = match body.key() {
             Ok(key) => key,
             Err(refused) => return self.refuse(enter, refused).await,
         };
-        let found = self.ask(enter, Query { key, is_for_all: body.tag().is_none() }).await??;
+        let found =
+            self.ask(enter, Query { key, is_for_all: body.tag().is_none(), secrets: principal.secrets() }).await??;
         // A tag is insisted on, and no configuration has tagged contents yet.
         match found.content.as_ref().filter(|_| body.tag().is_none()) {
             Some(content) => Ok(answer::queried(id, &found, content)),
+            None if found.content.is_none() && found.state.formal.is_some() => Err(is_secret(&found.state.key).into()),
             None => Err(ApiError::new(ErrorCode::NotFound, "config data not exist").into()),
         }
     }

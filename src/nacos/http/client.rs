@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
-use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use callboard_protocol::gray::ClientIdentity;
 
 use crate::http::client;
+use crate::http::route::Call;
 use crate::nacos::http::parameters::filled_header;
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,8 +17,9 @@ const APPLICATION: HeaderName = HeaderName::from_static("client-appname");
 pub(super) const TAG: HeaderName = HeaderName::from_static("vipserver-tag");
 
 /// Who asks, with `tag` in place of the header's.
-pub(super) fn identity<'a>(request: &'a HttpRequest, tag: Option<&str>) -> Cow<'a, ClientIdentity> {
-    let identity = client::identity(request);
+pub(super) fn identity<'a>(call: &'a Call, tag: Option<&str>) -> Cow<'a, ClientIdentity> {
+    let request = &call.request;
+    let identity = client::identity(request, call.caller.principal());
     let forwarded = filled_header(request, &FORWARDED).and_then(|list| list.split(',').next());
     let address = forwarded.map(str::trim).filter(|first| !first.is_empty()).or(filled_header(request, &REAL_IP));
     let application = filled_header(request, &APPLICATION);

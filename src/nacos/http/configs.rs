@@ -1,6 +1,7 @@
 //! Reading one configuration: the content, as it is kept, with its type and digest in headers. Other things that can
 //! be asked at the same path are told apart here.
 
+use crate::api::access::is_secret;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
@@ -41,7 +42,7 @@ pub(super) async fn get(call: Call) -> Answer {
     let key = parameters.key(true)?;
     call.caller.require(&Demand::Key(Action::Read, &key))?;
     let tag = parameters.filled("tag");
-    let client = client::identity(&call.request, tag);
+    let client = client::identity(&call, tag);
     let reading = stale::read(&call.state, key).await?;
     // A tag in the parameters is insisted on, and no configuration has tagged contents yet.
     if tag.is_some() {
@@ -52,7 +53,10 @@ pub(super) async fn get(call: Call) -> Answer {
 }
 
 fn content(state: &ConfigState, client: &ClientIdentity, missing_tag: Option<&str>) -> Answer {
-    let Some((gray::Variant::Formal, content)) = gray::select(state, client) else { return Err(Fault::no_config()) };
+    let Some((gray::Variant::Formal, content)) = gray::select(state, client) else {
+        let hidden = state.formal.is_some().then(|| is_secret(&state.key).into());
+        return Err(hidden.unwrap_or_else(Fault::no_config));
+    };
     let mut response = HttpResponse::Ok();
     describe(answer::uncached(&mut response), state, content);
     if let Some(tag) = missing_tag.and_then(|tag| HeaderValue::from_str(&url_encoded(tag)).ok()) {

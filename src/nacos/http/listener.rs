@@ -55,7 +55,7 @@ pub(super) async fn listen(mut call: Call) -> Answer {
         call.caller.require_nothing();
     }
     let wait = wait(&call.request)?;
-    let client = client::identity(&call.request, None).into_owned();
+    let client = client::identity(&call, None).into_owned();
     let held = wait.map(|_| hold(&call.request));
     let refused = call.caller.changed(&call.state);
     let changed = tokio::select! {

@@ -3,6 +3,7 @@
 //! of names and a few contents, however slowly its client reads. A long page that can't be read to its end breaks off,
 //! so that nobody takes it for a whole one.
 
+use callboard_protocol::gray::ClientIdentity;
 use std::collections::VecDeque;
 
 use actix::Addr;
@@ -69,12 +70,16 @@ pub(super) fn nothing(place: Place) -> Answer {
 }
 
 /// A page of what `search` finds.
-pub(super) async fn page(store: &Addr<StoreReader>, search: Search, place: Place) -> Answer {
+pub(super) async fn page(
+    store: &Addr<StoreReader>,
+    (search, client): (Search, ClientIdentity),
+    place: Place,
+) -> Answer {
     let skip = (place.number - 1).saturating_mul(place.size);
     let first = Search { skip, limit: step(place.size), ..search.clone() };
     let Found { total, page } = ask(store, SearchConfigs(first), READ_DEADLINE).await??;
     let left = place.size.min(total.saturating_sub(skip)).saturating_sub(page.len() as u64);
-    let mut reading = Reading { store: store.clone(), search, named: page.into(), left, is_first: true };
+    let mut reading = Reading { store: store.clone(), search, client, named: page.into(), left, is_first: true };
     let head = head(place, total);
     // What fits into one piece is answered as a whole, or refused as a whole.
     let piece = reading.piece().await.map_err(ApiError::from)?;
@@ -118,6 +123,8 @@ fn step(left: u64) -> u32 {
 struct Reading {
     store: Addr<StoreReader>,
     search: Search,
+    /// Who gets to see it.
+    client: ClientIdentity,
     /// What is to be written next, with the length of each content.
     named: VecDeque<(ConfigKey, u64)>,
     /// How many follow those.
@@ -147,7 +154,7 @@ impl Reading {
             if !std::mem::take(&mut self.is_first) {
                 piece.push(b',');
             }
-            serde_json::to_writer(&mut piece, &KeyWrite::of(state))?;
+            serde_json::to_writer(&mut piece, &KeyWrite::of(state, &self.client))?;
         }
         if self.named.is_empty() && self.left > 0 {
             self.name_more(last).await?;

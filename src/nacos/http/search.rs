@@ -1,6 +1,8 @@
 //! Searching configurations and looking at one with all that is known of it. Owns what is searched for and the form of
 //! an item; `pages` writes a page.
 
+use crate::nacos::http::client;
+use callboard_protocol::gray::{self, ClientIdentity};
 use std::collections::BTreeSet;
 
 use callboard_actors::cache::reader::Get;
@@ -69,15 +71,17 @@ struct Detail {
 }
 
 impl KeyWrite {
-    pub(super) fn of(state: &ConfigState) -> Self {
+    /// What `client` gets to see of a state: of a secret neither content nor digest, unless it may.
+    pub(super) fn of(state: &ConfigState, client: &ClientIdentity) -> Self {
         let (key, metadata) = (&state.key, &state.metadata);
-        let content = state.formal.as_ref().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
+        let chosen = gray::select(state, client).map(|(_, content)| content);
+        let content = chosen.map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
         Self {
             id: number(key).to_string(),
             data_id: key.data_id().to_owned(),
             group: key.group().to_owned(),
             content: content.unwrap_or_default(),
-            md5: state.formal.as_ref().map(|content| content.md5().hex()),
+            md5: chosen.map(|content| content.md5().hex()),
             encrypted_data_key: metadata.encrypted_data_key.clone().unwrap_or_default(),
             tenant: Some(key.namespace()).filter(|id| *id != PUBLIC_NAMESPACE).unwrap_or_default().to_owned(),
             app_name: metadata.application.clone().unwrap_or_default(),
@@ -130,7 +134,7 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
         tags: listed("config_tags")?,
         ..Search::default()
     };
-    pages::page(&call.state.worker.store, search, place).await
+    pages::page(&call.state.worker.store, (search, client::identity(call, None).into_owned()), place).await
 }
 
 /// One configuration with all that is known of it; an empty body when there is none.
@@ -147,7 +151,7 @@ pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
     let (create_user, create_ip) = last.map(|origin| (origin.operator, origin.source_address)).unwrap_or_default();
     let metadata = &state.metadata;
     bare(&Detail {
-        item: KeyWrite::of(&state),
+        item: KeyWrite::of(&state, &client::identity(call, None)),
         create_time: state.created_at.0,
         modify_time: state.modified_at.0,
         create_user,

@@ -184,9 +184,11 @@ impl<'a> Change<'a> {
     }
 }
 
-/// These versions of the form have no place for gray contents, and none for large ones.
+/// These versions of the form have no place for gray contents, for secrets, and for large contents.
 fn is_sent_along(state: &ConfigState) -> bool {
-    state.gray.is_empty() && state.formal.as_ref().is_none_or(|content| content.bytes().len() <= MAX_CONTENT_ALONG)
+    !state.metadata.is_secret
+        && state.gray.is_empty()
+        && state.formal.as_ref().is_none_or(|content| content.bytes().len() <= MAX_CONTENT_ALONG)
 }
 
 impl<'a> State<'a> {
@@ -223,6 +225,7 @@ fn checked(metadata: Metadata) -> Result<Metadata, WireError> {
         effect: metadata.effect,
         schema: metadata.schema,
         encrypted_data_key: metadata.encrypted_data_key,
+        is_secret: None,
     };
     Ok(edit.checked()?.applied_to(&Metadata::default(), false))
 }

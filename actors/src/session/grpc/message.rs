@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::Message;
 use callboard_protocol::config::SharedState;
 use callboard_protocol::content::{Content, Reported};
+use callboard_protocol::gray::Secrets;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::nacos::Part;
 use callboard_protocol::nacos::fuzzy::{Pattern, Sync};
@@ -50,6 +51,8 @@ pub struct Query {
     pub key: ConfigKey,
     /// The client gets the content for everybody: from then on it has that.
     pub is_for_all: bool,
+    /// Which secrets whoever asks may see.
+    pub secrets: Secrets,
 }
 
 /// The state of a configuration, and what this client gets of it.

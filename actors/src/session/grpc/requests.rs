@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, ResponseActFuture};
+use callboard_protocol::gray::{self, ClientIdentity};
 use callboard_protocol::session::position::content_for;
 use tokio::sync::oneshot;
 
@@ -17,7 +18,7 @@ use crate::session::outcome::settled;
 impl Act<Query> for GrpcSession {
     fn act(
         &mut self,
-        Query { key, is_for_all }: Query,
+        Query { key, is_for_all, secrets }: Query,
         _: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<Found, Fault>> {
         let began = self.conversation.known().map(|talk| talk.listens.moment()).unwrap_or_default();
@@ -37,7 +38,13 @@ impl Act<Query> for GrpcSession {
             } else if is_for_all {
                 talk.listens.given(now, &mut session.outbox, &state, began);
             }
-            let content = content_for(&state, &talk.client).cloned();
+            let content = if state.metadata.is_secret {
+                // Each request shows anew who asks.
+                let asking = ClientIdentity { secrets, ..talk.client.identity.clone() };
+                gray::select(&state, &asking).map(|(_, content)| content.clone())
+            } else {
+                content_for(&state, &talk.client).cloned()
+            };
             session.tell(context);
             Ok(Found { state, content, age })
         }))

@@ -205,7 +205,11 @@ impl Testbed {
 
     /// Queries a configuration: from then on the client has it.
     async fn query(&mut self, data_id: &str) {
-        let querying = self.ask(entered(Query { key: key(data_id), is_for_all: true }));
+        let querying = self.ask(entered(Query {
+            key: key(data_id),
+            is_for_all: true,
+            secrets: callboard_protocol::gray::Secrets::Hidden,
+        }));
         let states = &self.states;
         self.one.answer(|Get { key }| Ok(SharedState::clone(&states[key]))).await;
         querying.await.unwrap().unwrap().unwrap();

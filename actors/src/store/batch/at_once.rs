@@ -18,6 +18,7 @@ use super::super::dialect::{self, Backend, Sql, names};
 use super::super::error::Fault;
 use super::super::rows;
 use super::super::schema::{ATTRIBUTES, Column, KEY};
+use super::super::seals::Seals;
 use super::super::transaction::Transaction;
 use super::{CHANGE_COLUMNS, ConfigRow, JUDGED, MemberRow, PublisherRow, STATE_COLUMNS, change_values, result_of};
 
@@ -163,12 +164,13 @@ pub(super) async fn read(
             nodes.extend(row.publisher.map(PublisherRow::node).transpose()?);
         }
         if let Some(row) = row.config {
-            let (key, row) = row.row()?;
+            let (key, row) = row.row(transaction.seals())?;
             found.insert(key, row);
         }
     }
     let (revision, timeline) = head.ok_or_else(rows::no_meta)?;
-    Ok(Snapshot { revision, timeline, nodes, requests, rows: found })
+    let can_seal = transaction.seals().can_seal();
+    Ok(Snapshot { revision, timeline, nodes, requests, rows: found, can_seal })
 }
 
 /// Writes what was decided.
@@ -180,12 +182,12 @@ pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<
     let last = runs.pop().unwrap_or_default();
     for run in runs {
         let mut sql = transaction.sql("");
-        bind_changes(&mut sql, run, writes, &mut states)?;
+        bind_changes((&mut sql, transaction.seals()), run, writes, &mut states)?;
         transaction.rows(sql.with_text(&SOME)).await?;
     }
     let mut sql = transaction.sql("");
-    bind_changes(&mut sql, last, writes, &mut states)?;
-    bind_requests(&mut sql, &writes.requests)?;
+    bind_changes((&mut sql, transaction.seals()), last, writes, &mut states)?;
+    bind_requests(&mut sql, &writes.requests, transaction.seals())?;
     sql.bind(writes.at.0).bind(rows::signed(writes.revision.0));
     let found = transaction.run(sql.with_text(&LAST)).await?;
     if states.next().is_some() {
@@ -198,7 +200,7 @@ pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<
 }
 
 fn bind_changes(
-    sql: &mut Sql,
+    (sql, seals): (&mut Sql, &dyn Seals),
     changes: &[ChangeRow],
     writes: &Writes,
     states: &mut Peekable<Iter<'_, SharedState>>,
@@ -209,7 +211,7 @@ fn bind_changes(
     for change in changes {
         are_newest.push(states.next_if(|state| Arc::ptr_eq(state, &change.state)).is_some());
         let is_absent = Value::from(change.state.is_absent());
-        for (array, value) in arrays.iter_mut().zip(change_values(change, writes.at)?.chain([is_absent])) {
+        for (array, value) in arrays.iter_mut().zip(change_values(change, writes.at, seals)?.chain([is_absent])) {
             array.push(value);
         }
     }
@@ -225,8 +227,8 @@ fn bind_changes(
     Ok(())
 }
 
-fn bind_requests(sql: &mut Sql, requests: &[RequestRow]) -> Result<(), Fault> {
-    let results = requests.iter().map(result_of).collect::<Result<Vec<_>, _>>()?;
+fn bind_requests(sql: &mut Sql, requests: &[RequestRow], seals: &dyn Seals) -> Result<(), Fault> {
+    let results = requests.iter().map(|request| result_of(request, seals)).collect::<Result<Vec<_>, _>>()?;
     sql.bind(requests.iter().map(|request| request.request_id.as_str().to_owned()).collect::<Vec<_>>());
     sql.bind(requests.iter().map(|request| rows::signed(request.revision.0)).collect::<Vec<_>>());
     sql.bind(results);

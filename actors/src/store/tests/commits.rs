@@ -73,6 +73,7 @@ async fn the_longest_texts_fit(testbed: Arc<Testbed>) {
         effect: Some(wide(MAX_SHORT_TEXT)),
         schema: Some(wide(MAX_SCHEMA)),
         encrypted_data_key: Some(wide(MAX_DATA_KEY)),
+        is_secret: None,
     };
     let edit = edit.checked().unwrap();
     let long = Origin {

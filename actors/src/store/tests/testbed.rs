@@ -18,7 +18,7 @@ use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConn
 use sea_orm::{ConnectionTrait as _, Statement};
 use uuid::Uuid;
 
-use crate::store::{CommitRequest, OnRefusal, OpenOptions, ReadPool, Writer, open};
+use crate::store::{CommitRequest, NoSeals, OnRefusal, OpenOptions, ReadPool, Writer, open};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -125,6 +125,7 @@ pub(super) fn options(url: &str) -> OpenOptions {
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
         on_refusal: OnRefusal::default(),
+        seals: Arc::new(NoSeals),
     }
 }
 

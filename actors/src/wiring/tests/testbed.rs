@@ -325,6 +325,7 @@ fn open(
         connect_timeout: DEADLINE,
         statement_timeout: DEADLINE,
         on_refusal: store::OnRefusal::default(),
+        seals: std::sync::Arc::new(store::NoSeals),
     })
 }
 

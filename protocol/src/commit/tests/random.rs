@@ -75,6 +75,7 @@ impl Database {
             (state.key.clone(), row)
         });
         Snapshot {
+            can_seal: false,
             revision: self.revision,
             timeline: TIMELINE,
             nodes: Vec::new(),

@@ -158,6 +158,7 @@ impl Testbed {
     /// The transaction, as the database runs it now.
     fn land(&mut self, commit: &Commit) -> Result<Decision, String> {
         let snapshot = Snapshot {
+            can_seal: false,
             revision: self.revision,
             timeline: Timeline(self.timeline),
             nodes: self.rows.values().cloned().collect(),

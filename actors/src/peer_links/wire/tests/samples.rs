@@ -53,6 +53,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
                 effect,
                 schema,
                 encrypted_data_key,
+                is_secret: None,
             };
             edit.checked().unwrap().applied_to(&Metadata::default(), false)
         },
