@@ -73,15 +73,12 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let linked = |cluster: &peer::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
     let node = Node::start(threads, options, (writer, reader), way, clock);
-    let mut addresses = BTreeMap::from(
-        [("http", bound.http), ("tcp", bound.tcp), ("grpc", bound.grpc)].map(|(name, at)| (name.to_owned(), at)),
-    );
+    let mut addresses = named(&[("http", bound.http), ("tcp", bound.tcp), ("grpc", bound.grpc)]);
     if let Some(cluster) = cluster {
         addresses.insert("peer".to_owned(), cluster.address);
         cluster.listen(&core_handle, &node)?;
     }
     wait_until_ready(&node, settings.database.connect_timeout).await?;
-    content_keys.prepare(&node, settings.database.connect_timeout).await?;
     let auth = authenticator(&settings, &data_dir, &node, content_keys).await?;
     let admission = Arc::new(Admission::new(settings.session.max_sessions));
     let draining = Draining::new(Arc::clone(&admission));
@@ -113,13 +110,19 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What makes callers known on this node, with what has to be there for that.
+/// Addresses as they are written down.
+fn named(addresses: &[(&str, SocketAddr)]) -> BTreeMap<String, SocketAddr> {
+    addresses.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect()
+}
+
+/// What makes callers known on this node, and what seals secrets, with what has to be there for that.
 async fn authenticator(
     settings: &Settings,
     data_dir: &DataDir,
     node: &Node,
     content_keys: Arc<ContentKeys>,
 ) -> anyhow::Result<Arc<Authenticator>> {
+    content_keys.prepare(node, settings.database.connect_timeout).await?;
     let cluster = if settings.cluster.has_key() {
         let keys = peer::key::ClusterKeys::load(&settings.cluster.key_file)?;
         keys.iter().map(|key| key.derive("auth", &settings.cluster.name)).collect()

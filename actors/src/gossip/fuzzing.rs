@@ -8,7 +8,7 @@ use callboard_protocol::time::Mono;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::engine::{Engine, Refused};
+use super::engine::Engine;
 use super::identity::Identity;
 
 /// The content of a datagram at a node that knows nobody, twice: what it is refused for is nobody's, and what it is
@@ -18,8 +18,9 @@ pub fn datagram(content: &[u8]) {
     let identity = Identity { node: NodeId("here".into()), ..Identity::whoever(address) }.with(Joining, 1);
     let mut engine = Engine::new(identity, StdRng::seed_from_u64(1));
     for now in [Mono::default(), Mono::default()] {
-        // Refused or taken; either is an answer.
-        let _: Result<(), Refused> = engine.datagram(now, content);
+        if engine.datagram(now, content).is_err() {
+            continue;
+        }
         engine.tick(now);
         drop(engine.take_sends());
         drop(engine.sightings());

@@ -122,6 +122,8 @@ struct Watched {
     received: Option<BTreeSet<ConfigKey>>,
     /// Reads that are under way, and what happened since the first of them began.
     reads: u32,
+    /// One of them succeeded.
+    was_read: bool,
     told: BTreeMap<ConfigKey, (Moment, bool)>,
     is_initial: bool,
     batches: BTreeMap<u32, Vec<(ConfigKey, bool)>>,
@@ -187,6 +189,7 @@ impl Fuzzy {
             known: BTreeSet::new(),
             received: None,
             reads: 0,
+            was_read: false,
             told: BTreeMap::new(),
             is_initial: false,
             batches: BTreeMap::new(),
@@ -207,11 +210,12 @@ impl Fuzzy {
         self.now
     }
 
-    /// A read failed.
-    pub fn not_found(&mut self, text: &str) {
-        if let Some(watched) = self.patterns.get_mut(text) {
-            watched.read_ended();
-        }
+    /// A read failed. True when nothing was ever read of what the pattern matches, and no read is under way: nobody was
+    /// told that it is watched.
+    pub fn not_found(&mut self, text: &str) -> bool {
+        let Some(watched) = self.patterns.get_mut(text) else { return false };
+        watched.read_ended();
+        !watched.was_read && watched.reads == 0
     }
 
     /// The client watches it no longer.
@@ -245,6 +249,7 @@ impl Fuzzy {
             }
         }
         watched.read_ended();
+        watched.was_read = true;
         let before = std::mem::replace(&mut watched.known, keys);
         let Some(received) = watched.received.take() else {
             for key in before.symmetric_difference(&watched.known) {

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use super::message::{Fault, Listen, Listening, Unlisten};
 use super::{Act, GrpcSession, Watching, at_once};
 use crate::cache::reader::GetMany;
-use crate::coordinator::{Unwatch, Watch, WatchId};
+use crate::coordinator::{Unwatch, Watch, WatchId, WatchRefused};
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
 
@@ -122,10 +122,12 @@ impl GrpcSession {
     pub(super) fn take_registered(&mut self, (answers, outcome): Answered, stream: u64) -> Result<(), Fault> {
         // What was registered before the client began anew went with its former connection.
         let Some(talk) = self.conversation.known_at(stream) else { return Err(Fault::Leaving) };
+        let mut is_forgotten = false;
         for (watching, id) in answers {
             let left = match id {
                 Some(id) if outcome.is_ok() && talk.wants(&watching) => talk.watches.insert(watching, id),
                 id => {
+                    is_forgotten = true;
                     if outcome.is_err() && !talk.watches.contains_key(&watching) {
                         talk.forget(&watching, &mut self.outbox);
                     }
@@ -136,7 +138,8 @@ impl GrpcSession {
                 self.shared.deps.coordinator.do_send(Unwatch(left));
             }
         }
-        outcome
+        // Another request for the same was refused meanwhile, and took it back for both.
+        if is_forgotten { outcome.and(Err(Fault::Watch(WatchRefused::Full))) } else { outcome }
     }
 
     /// The client listens to this no longer.

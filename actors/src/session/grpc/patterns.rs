@@ -56,13 +56,14 @@ impl Act<WatchPattern> for GrpcSession {
         let WatchPattern { text, pattern, is_initial, received } = request;
         let refuse = |fault| at_once(Err(fault));
         let Some(talk) = self.conversation.known_mut() else { return refuse(Fault::Leaving) };
-        let is_new = !talk.fuzzy.contains(&text);
-        if is_new && talk.fuzzy.len() >= MAX_PATTERNS {
+        if !talk.fuzzy.contains(&text) && talk.fuzzy.len() >= MAX_PATTERNS {
             return refuse(Fault::TooManyWatches(MAX_PATTERNS));
         }
         let began = talk.fuzzy.watch(&text, pattern.clone(), is_initial, received);
         let watching = Watching::Pattern(text.as_str().into());
-        let new = selector(&pattern).filter(|_| is_new).map(|selector| (watching, selector));
+        // What another request is about to register is registered all the same: that one may be refused.
+        let is_registered = talk.watches.contains_key(&watching);
+        let new = selector(&pattern).filter(|_| !is_registered).map(|selector| (watching, selector));
         let (registering, stream) = (self.register(new.into_iter().collect(), context), self.conversation.stream());
         let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
             let noted = session.take_registered(registered, stream);
@@ -82,10 +83,8 @@ impl Act<WatchPattern> for GrpcSession {
                     Ok(total)
                 }
                 Err(fault) => {
-                    if is_new {
+                    if talk.fuzzy.not_found(&text) {
                         session.unwatch(&Watching::Pattern(text.into()));
-                    } else {
-                        talk.fuzzy.not_found(&text);
                     }
                     Err(fault)
                 }
@@ -119,17 +118,22 @@ impl GrpcSession {
             found
         };
         context.spawn(wrap_future(finding).map(move |found, session: &mut Self, context| {
-            let (now, mut is_away) = (session.now(), false);
+            let (now, mut is_away, mut gone) = (session.now(), false, Vec::new());
             if let Some(talk) = session.conversation.known_at(stream) {
                 for (text, found) in found {
                     match found {
                         Ok(found) => talk.fuzzy.matched(now, &mut session.outbox, &text, found),
                         Err(_away) => {
-                            talk.fuzzy.not_found(&text);
                             is_away = true;
+                            if talk.fuzzy.not_found(&text) {
+                                gone.push(text);
+                            }
                         }
                     }
                 }
+            }
+            for text in gone {
+                session.unwatch(&Watching::Pattern(text.into()));
             }
             session.tell(context);
             if is_away {

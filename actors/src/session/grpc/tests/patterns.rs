@@ -108,6 +108,40 @@ fn a_pattern_is_refused_and_not_watched_that_the_coordinator_has_no_room_for() {
 }
 
 #[test]
+fn a_pattern_that_two_requests_ask_for_is_watched_when_one_of_them_could_not_be_searched() {
+    run(async || {
+        let mut testbed = Testbed::start().await;
+        let mut stream = testbed.joined().await;
+        let (first, second) = (testbed.ask(watch_pattern()), testbed.ask(watch_pattern()));
+        testbed.search.answer(|_| Err(ReadFailure::TimedOut)).await;
+        testbed.search.answer(|_| found(&[])).await;
+        let answers = [first.await.unwrap().unwrap(), second.await.unwrap().unwrap()];
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+        assert_eq!(testbed.watches().await, 1);
+        stream.received().await;
+        testbed.publish("a1", 1, "x").await;
+        assert!(
+            stream.received().await.contains(&"a1 is there".to_owned()),
+            "who was told that it is watched hears of it"
+        );
+    });
+}
+
+#[test]
+fn a_pattern_is_refused_to_every_request_for_it_that_the_coordinator_has_no_room_for() {
+    run(async || {
+        let mut testbed = Testbed::with_watches(0).await;
+        let _stream = testbed.joined().await;
+        let both = [testbed.ask(watch_pattern()), testbed.ask(watch_pattern())];
+        for asked in both {
+            let refused = asked.await.unwrap().unwrap();
+            assert!(matches!(refused, Err(Fault::Watch(WatchRefused::Full))), "{refused:?}");
+        }
+        assert_eq!(testbed.clients().await[0].prefixes, []);
+    });
+}
+
+#[test]
 fn what_a_pattern_matches_is_searched_again_when_changes_may_have_been_missed() {
     run(async || {
         let mut testbed = Testbed::start().await;
