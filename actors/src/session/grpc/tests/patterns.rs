@@ -130,7 +130,7 @@ fn a_pattern_that_two_requests_ask_for_is_watched_when_one_of_them_could_not_be_
 #[test]
 fn a_pattern_is_refused_to_every_request_for_it_that_the_coordinator_has_no_room_for() {
     run(async || {
-        let mut testbed = Testbed::with_watches(0).await;
+        let testbed = Testbed::with_watches(0).await;
         let _stream = testbed.joined().await;
         let both = [testbed.ask(watch_pattern()), testbed.ask(watch_pattern())];
         for asked in both {
