@@ -64,6 +64,10 @@ api-fuzz *arguments:
 bench *arguments:
     scripts/bench {{arguments}}
 
-# Feed arbitrary bytes to the decoders of native sessions for ten minutes, or so many seconds; needs cargo-fuzz and nightly
-fuzz seconds='600':
-    scripts/fuzz {{seconds}}
+# Feed arbitrary bytes to every decoder that a stranger reaches, ten minutes or so many seconds each; needs cargo-fuzz and nightly
+fuzz seconds='600' *targets:
+    scripts/fuzz {{seconds}} {{targets}}
+
+# Write the bill of materials of the program, target/callboard.cdx.json (CycloneDX); builds cargo-cyclonedx when it is missing
+bill-of-materials:
+    scripts/bill-of-materials

@@ -9,3 +9,6 @@ pub use crate::nacos::grpc::fuzzing::{payload, requests as payload_body};
 pub use crate::nacos::http::fuzzing::form;
 pub use crate::peer::fuzzing::{datagram, handshake};
 pub use crate::tls::fuzzing::certificate;
+
+#[cfg(test)]
+mod tests;
