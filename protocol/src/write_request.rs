@@ -111,7 +111,7 @@ pub struct KeyWrite {
 
 named! {
     /// By which door a change came in; stored with it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Source {
         /// The native REST interface.
@@ -120,10 +120,15 @@ named! {
         NacosHttp = "nacos_http",
         /// Nacos over gRPC.
         Grpc = "grpc",
-        /// A native session.
+        /// A native session over TCP.
         Session = "session",
         /// The server itself.
         System = "system",
+        /// A native session over WebSocket.
+        #[serde(rename = "websocket")]
+        WebSocket = "websocket",
+        /// The command line, on the machine of the node.
+        Cli = "cli",
     }
 }
 
