@@ -17,7 +17,7 @@ use callboard_actors::push_ledger::HasBegun;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{self, FileHold, OpenError};
 use callboard_actors::store_writer::ProveWritable;
-use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
+use callboard_actors::wiring::{AuditOptions, Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, LeaseMode};
 use callboard_protocol::member::{Elsewhere, MemberRow, NodeId};
 use callboard_protocol::membership_view::Addresses;
@@ -59,6 +59,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     // The writer has its own.
     release(hold).await;
     let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
+    let writer = if settings.audit.is_on(&settings.auth) { writer.audited(&node_id) } else { writer };
     let cluster = peer::node::open(&settings, &node_id, bound).await?;
     let alone =
         || Addresses { http: Some(bound.http), session: Some(bound.tcp), grpc: Some(bound.grpc), peer: None }.to_text();
@@ -102,6 +103,9 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         }
     }
     listener::stop(&node, &handle, &draining, settings.shutdown.grace).await;
+    if !matches!(node.audit.flush(CLOSE).await, Ok(true)) {
+        tracing::warn!("the last of what happened could not be written down");
+    }
     close(database).await;
     core.stop();
     lease.stop();
@@ -120,7 +124,7 @@ async fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> 
     };
     let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
     let how = (settings.auth.is_on(), settings.auth.lifetime);
-    let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
+    let made = Authenticator::new(how, node.access.clone(), secrets, (node.clock.clone(), node.audit.clone()));
     let auth = Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?);
     if auth.is_on() {
         auth::prepare(settings, node, &auth).await?;
@@ -285,6 +289,7 @@ fn node_options(
         publish,
         receiver: receiver::Options::default(),
         history_retention: settings.history.retention,
+        audit: settings.audit.is_on(&settings.auth).then(|| AuditOptions { retention: settings.audit.kept() }),
         max_held_per_worker: settings.http.max_held.div_ceil(settings.http.worker_count()),
         max_session_watches_per_worker: WATCHES_PER_SESSION
             .saturating_mul(settings.session.max_sessions)

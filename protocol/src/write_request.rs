@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::config::{MetadataEdit, MetadataError, Version, check_text};
 use crate::content::{Content, Md5};
+use crate::error_code::ErrorCode;
 use crate::key::ConfigKey;
 
 /// Longest request id, in bytes.
@@ -263,6 +264,18 @@ pub enum Refusal {
         /// The id.
         request_id: RequestId,
     },
+}
+
+impl Refusal {
+    /// What kind of refusal it is for every interface.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Conflict { .. } => ErrorCode::ConditionFailed,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::RequestIdReused { .. } => ErrorCode::IdempotencyKeyReused,
+        }
+    }
 }
 
 /// How a unit came out of a transaction that is durable.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use callboard_protocol::access::audit::Target;
 use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::watch::{Selector, What};
@@ -43,7 +44,7 @@ impl Principal {
     pub(crate) fn admit(&self, access: Access) -> Result<(), ApiError> {
         match (access, self) {
             (Access::Public, _) | (_, Self::Unrestricted) | (Access::Known | Access::Named(_), Self::User(_)) => Ok(()),
-            (_, Self::Anonymous) => Err(ApiError::unauthenticated("this needs a log-in or a token")),
+            (_, Self::Anonymous) => Err(unknown(Target::default())),
             (Access::Cluster(action), Self::User(_)) => self.require(&Demand::Cluster(action)),
         }
     }
@@ -56,10 +57,11 @@ impl Principal {
         if self.may(demand) {
             return Ok(());
         }
-        match self {
-            Self::Anonymous => Err(ApiError::unauthenticated("this needs a log-in or a token")),
-            Self::Unrestricted | Self::User(_) => Err(ApiError::new(ErrorCode::Forbidden, refusal(demand))),
-        }
+        let target = Target::demanded(demand);
+        Err(match self {
+            Self::Anonymous => unknown(target),
+            Self::Unrestricted | Self::User(_) => ApiError::new(ErrorCode::Forbidden, refusal(demand)).refusing(target),
+        })
     }
 
     /// Whether the caller may do this.
@@ -78,6 +80,10 @@ impl Principal {
             Self::User(identity) => Some(identity.name.clone()),
         }
     }
+}
+
+fn unknown(target: Target) -> ApiError {
+    ApiError::unauthenticated("this needs a log-in or a token").refusing(target)
 }
 
 /// Asks whether the caller may read all that a watch is for.

@@ -14,12 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use callboard_actors::access_directory::Known;
+use callboard_actors::audit::Trail;
 use callboard_actors::clock::SharedClock;
+use callboard_protocol::access::audit::{Event, Outcome, Target, What, Who};
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::access::grant::Rights;
 use callboard_protocol::access::throttle::Throttle;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::time::WallMillis;
+use callboard_protocol::write_request::Source;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -138,6 +141,23 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+/// From where somebody comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whence<'a> {
+    /// The address of the other end, without the port.
+    pub(crate) address: &'a str,
+    /// The door.
+    pub(crate) door: Source,
+}
+
+impl Whence<'_> {
+    /// Who that is.
+    pub(crate) fn who(self, user: Option<String>) -> Who {
+        let address = Some(self.address.to_owned()).filter(|address| !address.is_empty());
+        Who { user, address, door: self.door }
+    }
+}
+
 /// What a log-in gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogIn {
@@ -157,6 +177,8 @@ pub(crate) struct Authenticator {
     known: watch::Receiver<Known>,
     secrets: Secrets,
     clock: SharedClock,
+    /// Where it is told who came and who was refused.
+    trail: Trail,
     passwords: Passwords,
     /// By the digest of what was shown: who it was, and until when that is not looked at again.
     found: Cache<[u8; digest::SHA256_OUTPUT_LEN], (Arc<Identity>, WallMillis)>,
@@ -175,7 +197,7 @@ impl Authenticator {
         (is_on, lifetime): (bool, Duration),
         known: watch::Receiver<Known>,
         secrets: Secrets,
-        clock: SharedClock,
+        (clock, trail): (SharedClock, Trail),
     ) -> Result<Self, ring::error::Unspecified> {
         Ok(Self {
             is_on,
@@ -183,6 +205,7 @@ impl Authenticator {
             known,
             secrets,
             clock,
+            trail,
             passwords: Passwords::new(),
             found: Cache::new(REMEMBERED),
             digest_key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?,
@@ -205,21 +228,21 @@ impl Authenticator {
         registry.register("callboard_auth_checks", "Credentials that were looked at anew", self.outcomes.clone());
     }
 
-    /// Who shows `credentials` from `address`.
+    /// Who shows `credentials`.
     ///
     /// # Errors
     /// [`Denial`] as an error; too many failures; users are not known yet.
     pub(crate) async fn authenticate(
         &self,
         credentials: Credentials<'_>,
-        address: &str,
+        whence: Whence<'_>,
     ) -> Result<Principal, ApiError> {
         if !self.is_on {
             return Ok(Principal::Unrestricted);
         }
         match credentials {
             Credentials::None => Ok(Principal::Anonymous),
-            shown => self.identify(shown, address).await.map(Principal::User),
+            shown => self.identify(shown, whence).await.map(|(identity, _)| Principal::User(identity)),
         }
     }
 
@@ -282,8 +305,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// As [`authenticate`](Self::authenticate).
-    pub(crate) async fn log_in(&self, user: &str, password: &str, address: &str) -> Result<LogIn, ApiError> {
-        let identity = self.identify(Credentials::Password(user, password), address).await?;
+    pub(crate) async fn log_in(&self, user: &str, password: &str, whence: Whence<'_>) -> Result<LogIn, ApiError> {
+        let (identity, is_told) = self.identify(Credentials::Password(user, password), whence).await?;
+        if !is_told {
+            self.tell(What::LogIn, whence.who(Some(identity.name.clone())), None);
+        }
         let directory = self.directory()?;
         let generation = directory.users.get(user).map(|user| user.generation).ok_or(Denial::Password)?;
         let expires = self.after(self.lifetime);
@@ -313,16 +339,60 @@ impl Authenticator {
         known.ok_or_else(|| ApiError::new(ErrorCode::Unavailable, "this node has not read its users yet"))
     }
 
-    async fn identify(&self, credentials: Credentials<'_>, address: &str) -> Result<Arc<Identity>, ApiError> {
+    /// Writes down that somebody was refused, if that is why there is this error.
+    pub(crate) fn tell_refused(&self, error: &ApiError, user: Option<String>, whence: Whence<'_>) {
+        if let Some(target) = error.refused() {
+            self.tell_refusal((error.code(), target.clone()), whence.who(user));
+        }
+    }
+
+    /// Writes down that somebody was refused.
+    pub(crate) fn tell_refusal(&self, (code, target): (ErrorCode, Target), who: Who) {
+        self.trail.note(|at| Event::done(at, What::AccessRefused, who, target).ended(Outcome::Refused, Some(code)));
+    }
+
+    fn tell(&self, what: What, who: Who, refused: Option<ErrorCode>) {
+        let outcome = if refused.is_some() { Outcome::Refused } else { Outcome::Done };
+        self.trail.note(|at| Event::done(at, what, who, Target::default()).ended(outcome, refused));
+    }
+
+    /// What was looked at anew is written down. A name is, if it is a user's: people type their passwords where the name
+    /// should be.
+    fn tell_of(
+        &self,
+        credentials: Credentials<'_>,
+        whence: Whence<'_>,
+        (looked, directory): (&Result<Identity, ApiError>, &Directory),
+    ) {
+        let refused = looked.as_ref().err().map(ApiError::code);
+        match credentials {
+            Credentials::Password(user, _) => {
+                let user = directory.users.contains_key(user).then(|| user.to_owned());
+                let what = if refused.is_some() { What::LogInRefused } else { What::LogIn };
+                self.tell(what, whence.who(user), refused);
+            }
+            Credentials::Token(_) if refused.is_some() => self.tell(What::AccessRefused, whence.who(None), refused),
+            Credentials::Token(_) | Credentials::None => {}
+        }
+    }
+
+    /// Who it is, and whether that was looked at anew.
+    async fn identify(
+        &self,
+        credentials: Credentials<'_>,
+        whence: Whence<'_>,
+    ) -> Result<(Arc<Identity>, bool), ApiError> {
         let directory = self.directory()?;
         let digest = self.digest(credentials);
         if let Some(identity) = self.remembered(&digest, &directory) {
-            return Ok(identity);
+            return Ok((identity, false));
         }
         let looked = match credentials {
             Credentials::None => Err(Denial::Password.into()),
             Credentials::Token(token) => self.look_at_token(token, &directory).map_err(ApiError::from),
-            Credentials::Password(user, password) => self.look_at_password((user, password), address, &directory).await,
+            Credentials::Password(user, password) => {
+                self.look_at_password((user, password), whence.address, &directory).await
+            }
         };
         let outcome = match &looked {
             Ok(_) => "accepted",
@@ -330,13 +400,16 @@ impl Authenticator {
             Err(_) => "not_looked_at",
         };
         self.outcomes.get_or_create(&OutcomeLabel { outcome }).inc();
+        if self.trail.is_on() {
+            self.tell_of(credentials, whence, (&looked, &directory));
+        }
         let identity = looked.map(Arc::new)?;
         let until = match credentials {
             Credentials::Password(..) => self.after(REMEMBER_PASSWORD),
             Credentials::None | Credentials::Token(_) => identity.expires,
         };
         self.found.insert(digest, (Arc::clone(&identity), until));
-        Ok(identity)
+        Ok((identity, true))
     }
 
     fn remembered(
@@ -479,7 +552,8 @@ impl Authenticator {
     pub(crate) fn off() -> Arc<Self> {
         let (_, known) = watch::channel(None);
         let clock = Arc::new(callboard_actors::clock::SystemClock);
-        let made = Self::new((false, Duration::from_secs(60)), known, Secrets::new(vec![[1; 32]]), clock);
+        let made =
+            Self::new((false, Duration::from_secs(60)), known, Secrets::new(vec![[1; 32]]), (clock, Trail::off()));
         Arc::new(made.expect("the system gives random bytes"))
     }
 }

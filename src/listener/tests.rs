@@ -54,7 +54,7 @@ impl Rig {
             |node| {
                 let secrets = Secrets::of_node(&Settings::default(), Path::new(""), vec![[1; 32]]).unwrap();
                 let (known, clock) = (node.access.clone(), Arc::new(SystemClock));
-                Arc::new(Authenticator::new((true, SOON), known, secrets, clock).unwrap())
+                Arc::new(Authenticator::new((true, SOON), known, secrets, (clock, Trail::off())).unwrap())
             },
         )
         .await
@@ -86,6 +86,7 @@ impl Rig {
             lease: lease::Options { terms: lease::LeaseMode::Forever, ..lease::Options::default() },
         };
         let options = NodeOptions {
+            audit: None,
             lease,
             cache: CacheOptions { max_bytes: 1024 * 1024 },
             mark_wait: settings.cache.mark_wait,

@@ -34,7 +34,9 @@ impl Tally {
             alike.count = alike.count.saturating_add(event.count);
             return true;
         }
-        if self.events.len() >= self.most {
+        // Strangers leave room for the others.
+        let is_full = kind.is_some() && self.summed.len() >= self.most.div_ceil(4);
+        if is_full || self.events.len() >= self.most {
             self.left_out = self.left_out.saturating_add(event.count);
             return false;
         }

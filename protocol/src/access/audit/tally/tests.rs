@@ -51,14 +51,14 @@ fn what_finds_no_room_is_counted() {
 
 #[test]
 fn what_is_put_back_comes_first_and_keeps_its_bound() {
-    let mut tally = Tally::new(3);
+    let mut tally = Tally::new(8);
     tally.add(refused("192.0.2.1"));
     tally.add(log_in());
     tally.leave_out(1);
     let taken = tally.take(NOON);
     tally.add(refused("192.0.2.1"));
     tally.add(refused("192.0.2.2"));
-    tally.add(refused("192.0.2.3"));
+    assert!(!tally.add(refused("192.0.2.3")), "strangers get a part of the room");
     tally.put_back(taken);
     let again = tally.take(NOON);
     assert_eq!(again.iter().map(|event| event.count).collect::<Vec<_>>(), [2, 1, 1, 2], "{again:?}");
