@@ -250,7 +250,7 @@ fn imports_run_one_way() {
     assert!(ours(&dependencies("callboard")).contains("callboard-actors"));
     assert_eq!(ours(&dependencies("callboard-proto")), BTreeSet::new());
     assert_eq!(ours(&dependencies("callboard-client")), BTreeSet::from(["callboard-proto"]));
-    assert_eq!(ours(&dependencies("callboard-cli")), BTreeSet::from(["callboard-client"]));
+    assert_eq!(ours(&dependencies("callboard-cli")), BTreeSet::from(["callboard-client", "callboard-protocol"]));
     assert_eq!(ours(&dependencies("callboard-bench")), BTreeSet::from(["callboard-proto"]));
     let below_tests = BTreeSet::from(["callboard-protocol", "callboard-proto", "callboard-client"]);
     assert!(ours(&dependencies("callboard-integration-tests")).is_subset(&below_tests));

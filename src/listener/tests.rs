@@ -10,6 +10,7 @@ use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
+use callboard_actors::audit::Trail;
 use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::SystemClock;
 use callboard_actors::lease_keeper::LeaseOptions;

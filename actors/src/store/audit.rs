@@ -87,7 +87,7 @@ impl Turn {
         self.record(transaction, writes.at, &body).await.map(Some)
     }
 
-    /// The transaction is durable.
+    /// The transaction is durable, or there is no record of it.
     pub(super) fn committed(mut self) {
         *self.kept = self.head;
     }

@@ -153,15 +153,14 @@ impl Writer {
         });
         let decision = judged.await?;
         match &decision {
-            Decision::Write(writes) if !writes.is_empty() => {
-                transaction.commit().await?;
-                turn.into_iter().for_each(Turn::committed);
-            }
+            Decision::Write(writes) if !writes.is_empty() => transaction.commit().await?,
             Decision::Write(writes) if writes.tells_of_success() => transaction.vouch().await?,
             Decision::Write(_) | Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) => {
                 transaction.roll_back().await;
             }
         }
+        // A record was made only of what is committed now.
+        turn.into_iter().for_each(Turn::committed);
         Ok(decision)
     }
 

@@ -2,12 +2,13 @@
 //! changed, taken out or put in unseen. Records of other nodes name how far a chain went, so that its end can't be cut
 //! off unseen either; what was removed by its age is named by the record that removed it. Reads no body.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Pruned;
+use super::{Claims, Pruned};
 use crate::content::hex_value;
 use crate::time::WallMillis;
 
@@ -259,6 +260,81 @@ impl Seen {
             None if was_removed() => None,
             None => Some(Flaw::Gone { seq: head.seq, by: by.clone() }),
         }
+    }
+}
+
+/// What was found of one chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whose chain.
+    pub node: String,
+    /// The first record that is there; zero when none is.
+    pub first: u64,
+    /// The last one up to which all is right.
+    pub last: u64,
+    /// How many there are.
+    pub records: u64,
+    /// What is wrong, first of all.
+    pub flaw: Option<Flaw>,
+}
+
+/// Looks at the chains of several nodes together: the records of each come in their order.
+///
+/// 1. [`take`](Self::take) each record. 2. Find the hash of each record that was [`seen`](Self::seen). 3. [`end`](Self::end).
+#[derive(Debug, Default)]
+pub struct Verifier {
+    walks: BTreeMap<String, (Walk, u64, u64)>,
+    seen: Vec<Seen>,
+    pruned: Vec<Pruned>,
+}
+
+impl Verifier {
+    /// Looks at the next record, and at what its body claims of chains.
+    pub fn take(&mut self, record: &Record, claims: Option<Claims>) {
+        let (walk, first, count) = self.walks.entry(record.node.clone()).or_default();
+        if *count == 0 {
+            *first = record.seq;
+        }
+        *count += 1;
+        walk.take(record);
+        let Some(Claims { heads, pruned }) = claims else { return };
+        let by = || record.node.clone();
+        self.seen.extend(heads.into_iter().map(|(node, head)| Seen { by: by(), node, head }));
+        self.pruned.extend(pruned);
+    }
+
+    /// Adds what somebody has seen elsewhere.
+    pub fn expect(&mut self, seen: Seen) {
+        self.seen.push(seen);
+    }
+
+    /// What was seen, and has to be there.
+    #[must_use]
+    pub fn seen(&self) -> &[Seen] {
+        &self.seen
+    }
+
+    /// What was found, when `found` gives the hash of a record that is there. Of parts of chains less is asked.
+    #[must_use]
+    pub fn end(self, found: impl Fn(&str, u64) -> Option<Hash>, is_part: bool) -> Vec<Verdict> {
+        let Self { walks, seen, pruned } = self;
+        let mut verdicts: BTreeMap<String, Verdict> = BTreeMap::new();
+        for (node, (walk, first, records)) in walks {
+            let last = walk.last().map_or(0, |last| last.seq);
+            let flaw = walk.end(&pruned, is_part);
+            verdicts.insert(node.clone(), Verdict { node, first, last, records, flaw });
+        }
+        for seen in seen {
+            let hash = found(&seen.node, seen.head.seq);
+            let Some(flaw) = seen.compare(hash, &pruned).filter(|_| !is_part || hash.is_some()) else { continue };
+            let none = || Verdict { node: seen.node.clone(), first: 0, last: 0, records: 0, flaw: None };
+            let verdict = verdicts.entry(seen.node.clone()).or_insert_with(none);
+            if verdict.flaw.as_ref().is_none_or(|known| flaw.seq() < known.seq()) {
+                verdict.last = verdict.last.min(flaw.seq().saturating_sub(1));
+                verdict.flaw = Some(flaw);
+            }
+        }
+        verdicts.into_values().collect()
     }
 }
 

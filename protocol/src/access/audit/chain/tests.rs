@@ -161,3 +161,24 @@ fn a_part_of_a_chain_may_begin_anywhere() {
     changed[1].body.push('x');
     assert_eq!(walk(&changed), Some(Flaw::Changed { seq: 3 }));
 }
+
+#[test]
+fn chains_are_looked_at_together() {
+    let (one, two) = (chain("one", &["a".to_owned(), "b".to_owned()]), chain("two", &["a".to_owned()]));
+    let look = |one: &[Record]| {
+        let mut verifier = Verifier::default();
+        one.iter().for_each(|record| verifier.take(record, None));
+        let heads = BTreeMap::from([("one".to_owned(), head(&chain("one", &["a".to_owned(), "b".to_owned()])[1]))]);
+        verifier.take(&two[0], Some(Claims { heads, pruned: None }));
+        assert_eq!(verifier.seen().len(), 1);
+        let hash = |node: &str, seq| one.iter().find(|r| r.node == node && r.seq == seq).map(|record| record.hash);
+        verifier.end(hash, false)
+    };
+    let verdicts = look(&one);
+    assert_eq!(verdicts.len(), 2);
+    assert_eq!((verdicts[0].first, verdicts[0].last, verdicts[0].records, &verdicts[0].flaw), (1, 2, 2, &None));
+    let gone = Some(Flaw::Gone { seq: 2, by: "two".to_owned() });
+    assert_eq!(look(&one[..1])[0].flaw, gone);
+    let none = look(&[]);
+    assert_eq!((none[0].node.as_str(), none[0].records, &none[0].flaw), ("one", 0, &gone));
+}
