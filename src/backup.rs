@@ -14,7 +14,7 @@ use callboard_protocol::member::NodeId;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way;
 use crate::lossy::{print, remark};
-use crate::serve::{close, open_store};
+use crate::serve::{audited, close, open_store};
 use crate::settings::{DatabaseKind, Settings, sqlite_url};
 
 /// How long a backup waits for its turn between two commits of the node.
@@ -148,7 +148,7 @@ async fn make_ready(settings: &Settings, copy: &Path, known: Option<Extent>) -> 
 
 async fn declare(settings: &Settings, way: &Way, known: Option<Extent>) -> anyhow::Result<Extent> {
     let (writer, reader) = open_store(settings, way).await?;
-    let writer = if settings.audit.is_on(&settings.auth) { writer.audited(&NodeId(CHAIN.into())) } else { writer };
+    let writer = audited(writer, settings, &NodeId(CHAIN.into()));
     let declared = writer.declare_restored(known, SystemClock.wall()).await;
     close((writer, reader)).await;
     Ok(declared?)

@@ -51,15 +51,14 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     // Outlives the connections, which lead through it.
     let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
+    let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
     let (writer, reader) = listener::until_open((&sockets.http, &tls), settings.database.start_timeout, async || {
-        open_database(&settings, &database_way).await
+        open_database(&settings, &database_way, &node_id).await
     })
     .await?;
     // The writer has its own.
     release(hold).await;
-    let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
-    let writer = if settings.audit.is_on(&settings.auth) { writer.audited(&node_id) } else { writer };
     let cluster = peer::node::open(&settings, &node_id, bound).await?;
     let alone =
         || Addresses { http: Some(bound.http), session: Some(bound.tcp), grpc: Some(bound.grpc), peer: None }.to_text();
@@ -103,10 +102,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         }
     }
     listener::stop(&node, &handle, &draining, settings.shutdown.grace).await;
-    if !matches!(node.audit.flush(CLOSE).await, Ok(true)) {
-        tracing::warn!("the last of what happened could not be written down");
-    }
-    close(database).await;
+    finish(&node, database).await;
     core.stop();
     lease.stop();
     data_dir.close()?;
@@ -225,7 +221,11 @@ async fn release(hold: Option<FileHold>) {
     }
 }
 
-async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result<(store::Writer, store::ReadPool)> {
+async fn open_database(
+    settings: &Settings,
+    way: &DatabaseWay,
+    node: &NodeId,
+) -> anyhow::Result<(store::Writer, store::ReadPool)> {
     let open = async || {
         let applied = callboard_migration::run(way.url(), settings.database.connect_timeout).await?;
         if applied > 0 {
@@ -233,7 +233,8 @@ async fn open_database(settings: &Settings, way: &DatabaseWay) -> anyhow::Result
         }
         anyhow::Ok(store::open(open_options(settings, way)).await?)
     };
-    way.try_hosts(open).await
+    let (writer, reader) = way.try_hosts(open).await?;
+    Ok((audited(writer, settings, node), reader))
 }
 
 /// Opens a database as it is.
@@ -361,6 +362,19 @@ fn describe(settings: &Settings, data_dir: &DataDir) -> String {
         return format!("SQLite in {}", data_dir.path().display());
     }
     settings.database.url.to_string()
+}
+
+/// Writes down what happens through `writer`, if it is to be.
+pub(crate) fn audited(writer: store::Writer, settings: &Settings, node: &NodeId) -> store::Writer {
+    if settings.audit.is_on(&settings.auth) { writer.audited(node) } else { writer }
+}
+
+/// Writes down what is left to be, and closes the database.
+async fn finish(node: &Node, database: (store::Writer, store::ReadPool)) {
+    if !matches!(node.audit.flush(CLOSE).await, Ok(true)) {
+        tracing::warn!("the last of what happened could not be written down");
+    }
+    close(database).await;
 }
 
 /// Closes the connections to the database while everything that uses them still stands.

@@ -76,6 +76,13 @@ pub struct NodeOptions {
     pub max_session_watches_per_worker: usize,
 }
 
+impl NodeOptions {
+    fn watch_capacity(&self) -> coordinator::Capacity {
+        let (watches, session_watches) = (self.max_held_per_worker, self.max_session_watches_per_worker);
+        coordinator::Capacity { watches, session_watches }
+    }
+}
+
 /// How what happened is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditOptions {
@@ -219,8 +226,6 @@ impl Node {
         };
         let conf_manager = scene.start_conf_manager(&options, below);
         scene.start_upkeep(&options, keeper, reader, store_writer.clone());
-        let (watches, session_watches) = (options.max_held_per_worker, options.max_session_watches_per_worker);
-        let watch_capacity = coordinator::Capacity { watches, session_watches };
         let Scene { registry, metrics, clock, .. } = scene;
         Self {
             registry,
@@ -234,6 +239,7 @@ impl Node {
             access,
             audit,
             push_ledger,
+            watch_capacity: options.watch_capacity(),
             id: options.lease.node,
             clock,
             peer_links,
@@ -242,7 +248,6 @@ impl Node {
             bus,
             database,
             mark_wait: options.mark_wait,
-            watch_capacity,
         }
     }
 }

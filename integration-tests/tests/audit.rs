@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use callboard_integration_tests::client::Client;
+use callboard_integration_tests::cluster::{Cluster, Wiring};
+use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk};
 use callboard_integration_tests::nacos::{CONFIGS, form};
 use callboard_integration_tests::node::{Node, NodeOptions};
@@ -46,6 +48,22 @@ fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "app", data_id).unwrap()
 }
 
+/// A node that asks everybody who he is.
+fn options(secrets: &TempDir) -> Result<NodeOptions> {
+    let path = secrets.path().join("password");
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    std::io::Write::write_all(&mut &file, PASSWORD.as_bytes())?;
+    let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
+    Ok(options.flag("auth-admin-password-file", &path.display().to_string()))
+}
+
+async fn verify(node: &Node, token: &str, more: &str) -> Result<Said> {
+    let terminal = Terminal::at(node)?;
+    let mut command = terminal.command(&format!("audit verify {more}"))?;
+    command.env("CALLBOARD_CLIENT_TOKEN", token);
+    to_end(command, None).await
+}
+
 /// A node whose administrator is known.
 struct Guarded {
     node: Node,
@@ -57,11 +75,7 @@ struct Guarded {
 impl Guarded {
     async fn start() -> Result<Self> {
         let secrets = tempfile::tempdir()?;
-        let path = secrets.path().join("password");
-        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        std::io::Write::write_all(&mut &file, PASSWORD.as_bytes())?;
-        let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
-        let node = Node::start(options.flag("auth-admin-password-file", &path.display().to_string())).await?;
+        let node = Node::start(options(&secrets)?).await?;
         let made = json!({ "description": "for the test" });
         let made = ask(&node.client(), Method::POST, "/api/v1/tokens", made).await?;
         let token = made["token"].as_str().context("a token")?.to_owned();
@@ -98,10 +112,7 @@ impl Guarded {
     }
 
     async fn verify(&self, more: &str) -> Result<Said> {
-        let terminal = Terminal::at(&self.node)?;
-        let mut command = terminal.command(&format!("audit verify {more}"))?;
-        command.env("CALLBOARD_CLIENT_TOKEN", &self.token);
-        to_end(command, None).await
+        verify(&self.node, &self.token, more).await
     }
 
     /// Changes the database by hand while the node does not run.
@@ -274,6 +285,45 @@ async fn whoever_changes_it_by_hand_is_found_out() -> Result<()> {
     // A file is verified without a node.
     let said = guarded.verify(&kept.display().to_string()).await?.expect(0)?;
     ensure!(said.contains("whole"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_has_seen_is_missed() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
+    let cluster = Cluster::start(&server, 2, Wiring::Direct, options(&secrets)?).await?;
+    let nodes: Vec<&Node> = cluster.members().map(|member| &member.node).collect();
+    let made = ask(&nodes[0].client(), Method::POST, "/api/v1/tokens", json!({})).await?;
+    let token = made["token"].as_str().context("a token")?.to_owned();
+    for node in &nodes {
+        let client = Client::showing(node.http(), &format!("Bearer {token}"));
+        // The other node hears of the token within a moment.
+        poll::until("the token is known", poll::SOON, async || {
+            Ok((client.put(&key("a"), node.http()).send().await?.status != 401).then_some(()))
+        })
+        .await?;
+    }
+    let seen = poll::until("one has seen the other", poll::SOON, async || {
+        let client = Client::showing(nodes[0].http(), &format!("Bearer {token}"));
+        let text = client.get_path("/api/v1/audit/export").send().await?.expect(200)?.text();
+        let heads = text.lines().skip(1).find_map(|line| {
+            let record: Value = serde_json::from_str(line).ok()?;
+            let body: Value = serde_json::from_str(record["body"].as_str()?).ok()?;
+            let (node, head) = body["heads"].as_object()?.iter().next()?;
+            Some((node.clone(), head["seq"].as_u64()?))
+        });
+        Ok(heads)
+    })
+    .await?;
+    verify(nodes[0], &token, "").await?.expect(0)?;
+    let (node, seq) = seen;
+    let cut = format!("DELETE FROM cc_audit WHERE node = '{node}' AND seq >= {seq}");
+    server.query(cluster.database(), &cut).await?;
+    let said = verify(nodes[0], &token, "").await?.expect(1)?;
+    ensure!(said.contains(&format!("node {node} ")) && said.contains(&format!("record {seq}")), "{said}");
     Ok(())
 }
 

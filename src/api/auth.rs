@@ -3,12 +3,13 @@
 //! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
 //!
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
-//! log-in gives) · `setup` (the first administrator and the first key).
+//! log-in gives) · `setup` (the first administrator and the first key) · `whence` (what is written down of callers).
 
 mod passwords;
 mod setup;
 mod shown;
 mod signing;
+mod whence;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -16,13 +17,12 @@ use std::time::Duration;
 use callboard_actors::access_directory::Known;
 use callboard_actors::audit::Trail;
 use callboard_actors::clock::SharedClock;
-use callboard_protocol::access::audit::{Event, Outcome, Target, What, Who};
+use callboard_protocol::access::audit::What;
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::access::grant::Rights;
 use callboard_protocol::access::throttle::Throttle;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::time::WallMillis;
-use callboard_protocol::write_request::Source;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -37,6 +37,7 @@ use self::passwords::Passwords;
 pub(crate) use self::setup::{Secrets, add_key, prepare};
 pub(crate) use self::shown::{Credentials, Shown};
 use self::signing::{Claims, KeyRing, Untaken};
+pub(crate) use self::whence::Whence;
 use super::access::Principal;
 use super::error::ApiError;
 
@@ -139,23 +140,6 @@ impl From<Denial> for ApiError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
-}
-
-/// From where somebody comes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Whence<'a> {
-    /// The address of the other end, without the port.
-    pub(crate) address: &'a str,
-    /// The door.
-    pub(crate) door: Source,
-}
-
-impl Whence<'_> {
-    /// Who that is.
-    pub(crate) fn who(self, user: Option<String>) -> Who {
-        let address = Some(self.address.to_owned()).filter(|address| !address.is_empty());
-        Who { user, address, door: self.door }
-    }
 }
 
 /// What a log-in gives.
@@ -337,43 +321,6 @@ impl Authenticator {
     fn directory(&self) -> Result<Arc<Directory>, ApiError> {
         let known = self.known.borrow().clone();
         known.ok_or_else(|| ApiError::new(ErrorCode::Unavailable, "this node has not read its users yet"))
-    }
-
-    /// Writes down that somebody was refused, if that is why there is this error.
-    pub(crate) fn tell_refused(&self, error: &ApiError, user: Option<String>, whence: Whence<'_>) {
-        if let Some(target) = error.refused() {
-            self.tell_refusal((error.code(), target.clone()), whence.who(user));
-        }
-    }
-
-    /// Writes down that somebody was refused.
-    pub(crate) fn tell_refusal(&self, (code, target): (ErrorCode, Target), who: Who) {
-        self.trail.note(|at| Event::done(at, What::AccessRefused, who, target).ended(Outcome::Refused, Some(code)));
-    }
-
-    fn tell(&self, what: What, who: Who, refused: Option<ErrorCode>) {
-        let outcome = if refused.is_some() { Outcome::Refused } else { Outcome::Done };
-        self.trail.note(|at| Event::done(at, what, who, Target::default()).ended(outcome, refused));
-    }
-
-    /// What was looked at anew is written down. A name is, if it is a user's: people type their passwords where the name
-    /// should be.
-    fn tell_of(
-        &self,
-        credentials: Credentials<'_>,
-        whence: Whence<'_>,
-        (looked, directory): (&Result<Identity, ApiError>, &Directory),
-    ) {
-        let refused = looked.as_ref().err().map(ApiError::code);
-        match credentials {
-            Credentials::Password(user, _) => {
-                let user = directory.users.contains_key(user).then(|| user.to_owned());
-                let what = if refused.is_some() { What::LogInRefused } else { What::LogIn };
-                self.tell(what, whence.who(user), refused);
-            }
-            Credentials::Token(_) if refused.is_some() => self.tell(What::AccessRefused, whence.who(None), refused),
-            Credentials::Token(_) | Credentials::None => {}
-        }
     }
 
     /// Who it is, and whether that was looked at anew.

@@ -1,4 +1,5 @@
 //! Exports are read line by line, and what is wrong with one is named.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::*;
 

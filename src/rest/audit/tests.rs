@@ -1,4 +1,5 @@
 //! Cursors are read as they were given out, and nothing else is.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::*;
 

@@ -1,4 +1,5 @@
 //! Any change, removal, swap or cut of a chain is found, and any pruning is not: on chains made by chance.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use proptest::prelude::*;
 
