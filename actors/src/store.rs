@@ -6,8 +6,8 @@
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
 //! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`,
-//! `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `conditions`,
-//! `dialect`, `schema`, `error` below them · `open`.
+//! `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`,
+//! `conditions`, `dialect`, `schema`, `error` below them · `open`.
 
 use std::fmt;
 use std::time::Duration;

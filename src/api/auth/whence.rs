@@ -44,8 +44,8 @@ impl Authenticator {
         self.trail.note(|at| Event::done(at, what, who, Target::default()).ended(outcome, refused));
     }
 
-    /// What was looked at anew is written down. A name is, if it is a user's: people type their passwords where the name
-    /// should be.
+    /// What was looked at anew is written down. A name is, if it is a user's: people type their passwords where the
+    /// name should be.
     pub(super) fn tell_of(
         &self,
         credentials: Credentials<'_>,

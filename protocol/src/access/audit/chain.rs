@@ -280,7 +280,8 @@ pub struct Verdict {
 
 /// Looks at the chains of several nodes together: the records of each come in their order.
 ///
-/// 1. [`take`](Self::take) each record. 2. Find the hash of each record that was [`seen`](Self::seen). 3. [`end`](Self::end).
+/// 1. [`take`](Self::take) each record. 2. Find the hash of each record that was [`seen`](Self::seen).
+/// 3. [`end`](Self::end).
 #[derive(Debug, Default)]
 pub struct Verifier {
     walks: BTreeMap<String, (Walk, u64, u64)>,
