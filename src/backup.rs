@@ -7,16 +7,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use callboard_actors::clock::{Clock as _, SystemClock};
 use callboard_actors::store::{self, Extent, FileHold, OpenError};
+use callboard_protocol::member::NodeId;
 
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way;
 use crate::lossy::{print, remark};
-use crate::serve::{close, open_store};
+use crate::serve::{audited, close, open_store};
 use crate::settings::{DatabaseKind, Settings, sqlite_url};
 
 /// How long a backup waits for its turn between two commits of the node.
 const TURN: Duration = Duration::from_secs(60);
+
+/// Under which name it is written down that a database was restored: no node runs then.
+const CHAIN: &str = "callboard-restore";
 
 /// What is said to who keeps the data in another database than SQLite.
 const NOT_SQLITE: &str = "only a SQLite file is copied by this program; use the database's own tools (pg_dump or base \
@@ -143,7 +148,8 @@ async fn make_ready(settings: &Settings, copy: &Path, known: Option<Extent>) -> 
 
 async fn declare(settings: &Settings, way: &Way, known: Option<Extent>) -> anyhow::Result<Extent> {
     let (writer, reader) = open_store(settings, way).await?;
-    let declared = writer.declare_restored(known).await;
+    let writer = audited(writer, settings, &NodeId(CHAIN.into()));
+    let declared = writer.declare_restored(known, SystemClock.wall()).await;
     close((writer, reader)).await;
     Ok(declared?)
 }

@@ -1,12 +1,13 @@
 //! The native interface over HTTP: `/api/v1`, and health, metrics and description at the root.
 //!
 //! Reading order: the table below (every route, one row each) · `configs`, `publishing` (one configuration) ·
-//! `listing`, `history`, `namespaces`, `watch` · `auth`, `users` (who may) · `actors`, `clients`, `cluster`, `health`,
-//! `metrics`, `openapi` (the node and its clients).
+//! `listing`, `history`, `namespaces`, `watch` · `auth`, `users` (who may) · `audit` (who did what) · `actors`,
+//! `clients`, `cluster`, `health`, `metrics`, `openapi` (the node and its clients).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations.
 
 mod actors;
+mod audit;
 mod auth;
 mod body;
 mod clients;
@@ -40,7 +41,7 @@ const NAMESPACES: &str = "/api/v1/namespaces";
 const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
 
 /// Every route of the native interface, but the one that opens a session.
-pub(crate) static ROUTES: [Route; 47] = [
+pub(crate) static ROUTES: [Route; 50] = [
     native!(GET CONFIG, Named(Read), configs::read, configs::describe),
     native!(PUT CONFIG, Named(Write), publishing::put, publishing::describe_put),
     native!(DELETE CONFIG, Named(Write), publishing::remove, publishing::describe_remove),
@@ -84,6 +85,9 @@ pub(crate) static ROUTES: [Route; 47] = [
     native!(DELETE ROLE, Cluster(Admin), users::remove_role, users::describe_remove_role),
     native!(POST ROLE_GRANTS, Cluster(Admin), users::grant, users::describe_grant),
     native!(DELETE ROLE_GRANTS, Cluster(Admin), users::revoke, users::describe_revoke),
+    native!(GET "/api/v1/audit", Cluster(Admin), audit::list, audit::describe_list),
+    native!(GET "/api/v1/audit/export", Cluster(Admin), audit::export::export, audit::export::describe),
+    native!(GET "/api/v1/audit/chains", Cluster(Admin), audit::chains, audit::describe_chains),
     native!(GET "/healthz", Public, health::up, health::describe_up),
     native!(GET "/readyz", Public, health::ready, health::describe_ready),
     native!(GET "/metrics", Cluster(Read), metrics::scrape, metrics::describe),

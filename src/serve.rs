@@ -17,7 +17,7 @@ use callboard_actors::push_ledger::HasBegun;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{self, FileHold, NoSeals, OpenError, Seals};
 use callboard_actors::store_writer::ProveWritable;
-use callboard_actors::wiring::{Node, NodeOptions, Threads, Way};
+use callboard_actors::wiring::{AuditOptions, Node, NodeOptions, Threads, Way};
 use callboard_protocol::lease::{self, LeaseMode};
 use callboard_protocol::member::{Elsewhere, MemberRow, NodeId};
 use callboard_protocol::membership_view::Addresses;
@@ -51,16 +51,16 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let _only_one = settings.database.sqlite_file(data_dir.path()).map(|file| DatabaseLock::take(&file)).transpose()?;
     // Outlives the connections, which lead through it.
     let database_way = DatabaseWay::of_node(&settings.database, &data_dir)?;
+    let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
     let clock: SharedClock = Arc::new(LeaseClock::new(SystemClock));
     let content_keys = Arc::new(ContentKeys::new(auth::Secrets::of_contents(&settings)?, clock.clone()));
     let (writer, reader) = listener::until_open((&sockets.http, &tls), settings.database.start_timeout, async || {
-        open_database(&settings, &database_way, content_keys.clone()).await
+        open_database(&settings, &database_way, (content_keys.clone(), &node_id)).await
     })
     .await?;
     // The writer has its own.
     release(hold).await;
-    let node_id = NodeId(data_dir.node_id(&settings.node.id)?.into());
     let cluster = peer::node::open(&settings, &node_id, bound).await?;
     let alone =
         || Addresses { http: Some(bound.http), session: Some(bound.tcp), grpc: Some(bound.grpc), peer: None }.to_text();
@@ -102,7 +102,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
         }
     }
     listener::stop(&node, &handle, &draining, settings.shutdown.grace).await;
-    close(database).await;
+    finish(&node, database).await;
     core.stop();
     lease.stop();
     data_dir.close()?;
@@ -131,7 +131,7 @@ async fn authenticator(
     };
     let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
     let how = (settings.auth.is_on(), settings.auth.lifetime);
-    let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
+    let made = Authenticator::new(how, node.access.clone(), secrets, (node.clock.clone(), node.audit.clone()));
     let made = made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?;
     let auth = Arc::new(made.with_content_keys(content_keys).with_directory(node.access_directory.clone().recipient()));
     if auth.is_on() {
@@ -236,7 +236,7 @@ async fn release(hold: Option<FileHold>) {
 async fn open_database(
     settings: &Settings,
     way: &DatabaseWay,
-    seals: Arc<dyn Seals>,
+    (seals, node): (Arc<dyn Seals>, &NodeId),
 ) -> anyhow::Result<(store::Writer, store::ReadPool)> {
     let open = async || {
         let applied = callboard_migration::run(way.url(), settings.database.connect_timeout).await?;
@@ -245,7 +245,8 @@ async fn open_database(
         }
         anyhow::Ok(store::open(open_options(settings, way, Arc::clone(&seals))).await?)
     };
-    way.try_hosts(open).await
+    let (writer, reader) = way.try_hosts(open).await?;
+    Ok((audited(writer, settings, node), reader))
 }
 
 /// Opens a database as it is, without the keys of secrets.
@@ -302,6 +303,7 @@ fn node_options(
         publish,
         receiver: receiver::Options::default(),
         history_retention: settings.history.retention,
+        audit: settings.audit.is_on(&settings.auth).then(|| AuditOptions { retention: settings.audit.kept() }),
         max_held_per_worker: settings.http.max_held.div_ceil(settings.http.worker_count()),
         max_session_watches_per_worker: WATCHES_PER_SESSION
             .saturating_mul(settings.session.max_sessions)
@@ -373,6 +375,19 @@ fn describe(settings: &Settings, data_dir: &DataDir) -> String {
         return format!("SQLite in {}", data_dir.path().display());
     }
     settings.database.url.to_string()
+}
+
+/// Writes down what happens through `writer`, if it is to be.
+pub(crate) fn audited(writer: store::Writer, settings: &Settings, node: &NodeId) -> store::Writer {
+    if settings.audit.is_on(&settings.auth) { writer.audited(node) } else { writer }
+}
+
+/// Writes down what is left to be, and closes the database.
+async fn finish(node: &Node, database: (store::Writer, store::ReadPool)) {
+    if !matches!(node.audit.flush(CLOSE).await, Ok(true)) {
+        tracing::warn!("the last of what happened could not be written down");
+    }
+    close(database).await;
 }
 
 /// Closes the connections to the database while everything that uses them still stands.

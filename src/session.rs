@@ -23,11 +23,12 @@ use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::session::pace::Allowance;
+use callboard_protocol::write_request::Source;
 
 use crate::api::access::Principal;
 use crate::api::addresses::ClientAddresses;
 use crate::api::admission::{Admission, Place};
-use crate::api::auth::Authenticator;
+use crate::api::auth::{Authenticator, Whence};
 use crate::api::draining::Draining;
 use crate::api::state::State;
 use crate::settings::Settings;
@@ -61,12 +62,22 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// From where it comes.
+    fn whence(&self) -> Whence<'_> {
+        Whence { address: &self.address, door: door_of(self.kind) }
+    }
+
     /// One that has shown nothing, or before its session begins.
     fn new(address: String, kind: ClientKind, door: &Door, principal: Option<Principal>) -> Self {
         let auth = Arc::clone(&door.auth);
         let principal = principal.unwrap_or_else(|| auth.nobody());
         Self { address, kind, principal, auth }
     }
+}
+
+/// As which door a client's way is written down.
+fn door_of(kind: ClientKind) -> Source {
+    if kind == ClientKind::WebSocket { Source::WebSocket } else { Source::Session }
 }
 
 /// What the client may do has changed: the session ends, and its client begins another.

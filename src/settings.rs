@@ -7,6 +7,7 @@
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
 //! `config/default.toml` is the manual. Nothing here reads the environment of the process or opens a socket.
 
+mod audit;
 mod auth;
 mod bounds;
 mod byte_size;
@@ -23,6 +24,7 @@ mod tls;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{AuditMode, AuditOptions};
 pub use auth::{AuthMode, AuthOptions, SecretsOptions};
 pub use byte_size::{ByteSize, NotAByteSize};
 pub use cluster::{AdvertiseOptions, ClusterOptions, PeerOptions};
@@ -75,6 +77,8 @@ pub struct Settings {
     pub history: HistoryOptions,
     /// Who has to be known.
     pub auth: AuthOptions,
+    /// What is written down of what happens.
+    pub audit: AuditOptions,
     /// What seals the contents that are secrets.
     pub secrets: SecretsOptions,
     /// What protection is switched off.
@@ -107,6 +111,7 @@ impl Settings {
         self.tls.validate()?;
         self.history.validate()?;
         self.auth.validate()?;
+        self.audit.validate()?;
         self.shutdown.validate()?;
         self.log.validate()?;
         self.refuse_open_address()?;

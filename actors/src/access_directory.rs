@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, Recipient, ResponseActFuture};
+use callboard_protocol::access::audit::{Event, Outcome, Who};
 use callboard_protocol::access::change::Change;
 use callboard_protocol::access::directory::Directory;
+use callboard_protocol::error_code::ErrorCode;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::audit::Trail;
 use crate::clock::SharedClock;
 use crate::monitored;
 use crate::runtime::{AskError, Context, Observable, ask};
-use crate::store::WriteError;
+use crate::store::{CommitError, WriteError};
 use crate::store_reader::{GetAccessRevision, GetDirectory, ReadFailure};
 use crate::store_writer::WriteAccess;
 
@@ -43,7 +46,12 @@ pub struct LookNow;
 /// Makes a change. Answered when this node goes by it; the others follow within two seconds or so.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), ChangeFailure>")]
-pub struct ChangeAccess(pub Change);
+pub struct ChangeAccess {
+    /// What is to be changed.
+    pub change: Change,
+    /// Who asks for it.
+    pub by: Who,
+}
 
 /// Why a change did not come about, or is not known to have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +73,8 @@ pub struct Deps {
     pub directory: Recipient<GetDirectory>,
     /// For changes.
     pub writer: Recipient<WriteAccess>,
+    /// Where it is told what was not done.
+    pub audit: Trail,
 }
 
 /// The actor.
@@ -128,6 +138,17 @@ async fn look(deps: Deps, known: Option<u64>, anyway: bool) -> Result<Option<Dir
     ask(&deps.directory, GetDirectory, DEADLINE).await.map_err(answered)?.map(Some)
 }
 
+/// What came of a change that failed so.
+fn unwritten(failure: &ChangeFailure) -> (Outcome, ErrorCode) {
+    match failure {
+        ChangeFailure::Write(WriteError::AccessRefused(refusal)) => (Outcome::Refused, refusal.code()),
+        ChangeFailure::Write(WriteError::Failed(CommitError::Aborted { .. })) => {
+            (Outcome::Refused, ErrorCode::Unavailable)
+        }
+        ChangeFailure::Write(_) | ChangeFailure::Ask(_) => (Outcome::Unknown, ErrorCode::OutcomeUnknown),
+    }
+}
+
 impl Actor for AccessDirectory {
     type Context = Context<Self>;
 
@@ -171,10 +192,19 @@ impl Handler<LookNow> for AccessDirectory {
 impl Handler<ChangeAccess> for AccessDirectory {
     type Result = ResponseActFuture<Self, Result<(), ChangeFailure>>;
 
-    fn handle(&mut self, ChangeAccess(change): ChangeAccess, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, ChangeAccess { change, by }: ChangeAccess, _: &mut Context<Self>) -> Self::Result {
         let (deps, at) = (self.deps.clone(), self.clock.wall());
+        let event = deps.audit.is_on().then(|| Event::of_access(&change, by.clone(), at));
         let changing = async move {
-            ask(&deps.writer, WriteAccess { change, at }, DEADLINE).await??;
+            let written =
+                ask(&deps.writer, WriteAccess { change, at, by }, DEADLINE).await.map_err(ChangeFailure::from);
+            if let Err(failure) = written.and_then(|written| Ok(written?)) {
+                if let Some(event) = event {
+                    let (outcome, code) = unwritten(&failure);
+                    deps.audit.note(|_| event.ended(outcome, Some(code)));
+                }
+                return Err(failure);
+            }
             Ok::<_, ChangeFailure>(look(deps, None, true).await)
         };
         Box::pin(wrap_future(changing).map(|changed, actor: &mut Self, _| {

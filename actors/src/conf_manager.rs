@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
+use callboard_protocol::access::audit;
 use callboard_protocol::commit::{BatchId, Standing};
+use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
     Again, CallerId, CommitResult, Effect, Event, Membership, Options, Outcome, PublishOutcome, Publisher,
 };
 use callboard_protocol::time::Mono;
-use callboard_protocol::write_request::{RequestId, WriteOutcome, WriteRequest};
+use callboard_protocol::write_request::{Effect as KeyEffect, RequestId, WriteOutcome, WriteRequest};
 use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::audit::Trail;
 use crate::clock::SharedClock;
 use crate::cluster_notify::{self, Abort, Acked, ClusterNotify, Commit, FindOutcome, Nacked, Notify};
 use crate::lease_keeper::{self, LeaseKeeper, MembershipChanged, Rejoin, Revoke};
@@ -64,9 +67,12 @@ pub struct Deps {
     pub writer: Recipient<WriteBatch>,
     /// The membership.
     pub lease_keeper: Addr<LeaseKeeper>,
+    /// Where it is told what was asked for and not written.
+    pub audit: Trail,
 }
 
 struct Caller {
+    unit: Arc<WriteRequest>,
     reply: oneshot::Sender<PublishOutcome>,
     since: Mono,
 }
@@ -201,8 +207,32 @@ impl ConfManager {
         };
         self.metrics.outcomes.get_or_create(&OutcomeLabel { outcome: label }).inc();
         self.observe("total", now.since(caller.since));
+        self.tell_of_unwritten(&caller.unit, &outcome);
         // A caller that went away has its request id to come back with.
         drop(caller.reply.send(outcome));
+    }
+
+    /// What was written is in a record of its transaction.
+    fn tell_of_unwritten(&self, unit: &WriteRequest, outcome: &PublishOutcome) {
+        let (came, code) = match outcome {
+            PublishOutcome::Settled(WriteOutcome::Done { items, replayed }) => {
+                let is_news = !replayed && items.iter().all(|item| item.effect == KeyEffect::Unchanged);
+                if !is_news {
+                    return;
+                }
+                (audit::Outcome::Unchanged, None)
+            }
+            PublishOutcome::Settled(WriteOutcome::Refused(refusal)) => (audit::Outcome::Refused, Some(refusal.code())),
+            PublishOutcome::Busy => (audit::Outcome::Refused, Some(ErrorCode::Overloaded)),
+            PublishOutcome::Failed { .. } => (audit::Outcome::Refused, Some(ErrorCode::Unavailable)),
+            PublishOutcome::Rejected { .. } => (audit::Outcome::Refused, Some(ErrorCode::Rejected)),
+            PublishOutcome::Unknown { .. } => (audit::Outcome::Unknown, Some(ErrorCode::OutcomeUnknown)),
+        };
+        if self.deps.audit.is_on() {
+            for event in audit::Event::of_unwritten(unit, self.clock.wall(), came, code) {
+                self.deps.audit.note(|_| event);
+            }
+        }
     }
 
     fn observe(&self, stage: &'static str, took: Duration) {
@@ -251,7 +281,7 @@ impl Handler<Publish> for ConfManager {
     fn handle(&mut self, Publish { unit, reply }: Publish, context: &mut Context<Self>) {
         self.next_caller += 1;
         let caller = CallerId(self.next_caller);
-        self.callers.insert(caller, Caller { reply, since: self.clock.mono() });
+        self.callers.insert(caller, Caller { unit: Arc::clone(&unit), reply, since: self.clock.mono() });
         self.step(Event::Publish { unit, caller }, context);
     }
 }

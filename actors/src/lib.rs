@@ -7,9 +7,11 @@
 //! [`conf_manager`], [`cluster_notify`], [`store_writer`] (a publish) · [`change_feed`], [`event_bus`],
 //! [`coordinator`], [`session`], [`long_poll`] (how a change reaches a client) · [`push_ledger`] (who got it) ·
 //! [`lease_keeper`] (the membership) · [`transport`], [`peer_links`] (the way to other nodes) · [`gossip`],
-//! [`cluster_listener`] (which nodes there are) · [`access_directory`] (who may do what).
+//! [`cluster_listener`] (which nodes there are) · [`access_directory`] (who may do what) · [`audit`] (what
+//! happened).
 
 pub mod access_directory;
+pub mod audit;
 pub mod cache;
 pub mod cache_refresh;
 pub mod change_feed;

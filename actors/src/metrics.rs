@@ -72,6 +72,22 @@ pub struct Metrics {
     pub session: SessionMetrics,
     /// Clients of Nacos over gRPC.
     pub grpc: GrpcMetrics,
+    /// What is written down.
+    pub audit: AuditMetrics,
+}
+
+figures! {
+    /// What is written down besides what transactions write.
+    AuditMetrics {
+        /// Records of what happened elsewhere than in a transaction.
+        records: Counter => "callboard_audit_records", "Records of events other than writes";
+        /// Events in them; those that were summed count each.
+        events: Counter => "callboard_audit_events", "Events other than writes that were recorded";
+        /// Events that found no room.
+        left_out: Counter => "callboard_audit_left_out", "Events that found no room and are counted in a record alone";
+        /// Records that could not be written, and were tried again.
+        failures: Counter => "callboard_audit_failures", "Records that could not be written at once";
+    }
 }
 
 figures! {
@@ -409,6 +425,7 @@ impl Metrics {
         self.gossip.register(registry);
         self.session.register(registry);
         self.grpc.register(registry);
+        self.audit.register(registry);
     }
 }
 

@@ -6,7 +6,7 @@
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
 //! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`,
-//! `feed`, `history` · `namespaces`, `access`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `seals`,
+//! `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `seals`,
 //! `conditions`, `dialect`, `schema`, `error` below them · `open`.
 
 use std::fmt;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod access;
+mod audit;
 mod backup;
 mod batch;
 mod conditions;
@@ -39,6 +40,7 @@ mod search;
 mod transaction;
 mod writer;
 
+pub use audit::{AuditFilter, AuditPlace};
 pub use backup::{BackupError, Extent, Held, back_up, examine};
 pub use dialect::Backend;
 pub use error::{Cause, CommitError, OpenError, ReadError, WriteError};

@@ -2,14 +2,17 @@
 //!
 //! Owns the questions that can be put to the database. Writes nothing and keeps nothing.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix::fut::wrap_future;
 use actix::{Actor, Handler, Message, ResponseActFuture};
+use callboard_protocol::access::audit::chain::{Hash, Head, Record};
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::time::WallMillis;
 use callboard_protocol::watch::Selector;
 use callboard_protocol::write_request::RequestId;
 use serde_json::json;
@@ -18,8 +21,8 @@ use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
-    Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError, ReadPool, Search, Snapshot,
-    Summary,
+    AuditFilter, AuditPlace, Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError,
+    ReadPool, Search, Snapshot, Summary,
 };
 
 /// Why a read could not be answered.
@@ -134,6 +137,55 @@ pub struct GetHistoryEntry {
     pub key: ConfigKey,
     /// Which version.
     pub version: Version,
+}
+
+/// Reads how far the chain of each node goes in which it is written down what happened.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<BTreeMap<String, Head>, ReadFailure>")]
+pub struct GetAuditHeads;
+
+/// Reads records of one chain, in their order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Record>, ReadFailure>")]
+pub struct GetAuditRecords {
+    /// Whose chain.
+    pub node: String,
+    /// The number after which to start.
+    pub after: u64,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Reads the hash of one record, if it is there.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<Hash>, ReadFailure>")]
+pub struct GetAuditHash {
+    /// Whose chain.
+    pub node: String,
+    /// Its number.
+    pub seq: u64,
+}
+
+/// Reads the number of the first record of a chain that was written then or later.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Option<u64>, ReadFailure>")]
+pub struct GetAuditSince {
+    /// Whose chain.
+    pub node: String,
+    /// When.
+    pub from: WallMillis,
+}
+
+/// Lists records of all chains, newest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Record>, ReadFailure>")]
+pub struct ListAudit {
+    /// Which ones.
+    pub filter: AuditFilter,
+    /// After which to start.
+    pub after: Option<AuditPlace>,
+    /// How many at most.
+    pub limit: u32,
 }
 
 /// Lists the namespaces, `public` first.
@@ -295,6 +347,47 @@ impl Handler<GetDirectory> for StoreReader {
 
     fn handle(&mut self, GetDirectory: GetDirectory, _: &mut Context<Self>) -> Self::Result {
         self.read(async move |reader| reader.directory().await)
+    }
+}
+
+impl Handler<GetAuditHeads> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<BTreeMap<String, Head>, ReadFailure>>;
+
+    fn handle(&mut self, GetAuditHeads: GetAuditHeads, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.audit_heads().await)
+    }
+}
+
+impl Handler<GetAuditRecords> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Vec<Record>, ReadFailure>>;
+
+    fn handle(&mut self, asked: GetAuditRecords, _: &mut Context<Self>) -> Self::Result {
+        let GetAuditRecords { node, after, limit } = asked;
+        self.read(async move |reader| reader.audit_records(&node, after, limit).await)
+    }
+}
+
+impl Handler<GetAuditHash> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Option<Hash>, ReadFailure>>;
+
+    fn handle(&mut self, GetAuditHash { node, seq }: GetAuditHash, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.audit_hash(&node, seq).await)
+    }
+}
+
+impl Handler<GetAuditSince> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Option<u64>, ReadFailure>>;
+
+    fn handle(&mut self, GetAuditSince { node, from }: GetAuditSince, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.audit_first_since(&node, from).await)
+    }
+}
+
+impl Handler<ListAudit> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Vec<Record>, ReadFailure>>;
+
+    fn handle(&mut self, ListAudit { filter, after, limit }: ListAudit, _: &mut Context<Self>) -> Self::Result {
+        self.read(async move |reader| reader.audit_page(&filter, after.as_ref(), limit).await)
     }
 }
 

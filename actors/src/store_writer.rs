@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Handler, Message, ResponseActFuture};
+use callboard_protocol::access::audit::{Event, Who};
 use callboard_protocol::access::change::Change;
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::commit_health::End;
@@ -76,6 +77,8 @@ pub struct CreateNamespace {
     pub namespace: Namespace,
     /// The wall clock.
     pub at: WallMillis,
+    /// Who asks for it.
+    pub by: Who,
 }
 
 /// Changes what people see of a namespace.
@@ -86,6 +89,8 @@ pub struct EditNamespace {
     pub namespace: Namespace,
     /// The wall clock.
     pub at: WallMillis,
+    /// Who asks for it.
+    pub by: Who,
 }
 
 /// Deletes a namespace that holds no configuration.
@@ -94,6 +99,10 @@ pub struct EditNamespace {
 pub struct DeleteNamespace {
     /// Its id.
     pub id: String,
+    /// The wall clock.
+    pub at: WallMillis,
+    /// Who asks for it.
+    pub by: Who,
 }
 
 /// Changes users, roles, tokens or keys; answers how many changes there were then.
@@ -104,6 +113,8 @@ pub struct WriteAccess {
     pub change: Change,
     /// The wall clock.
     pub at: WallMillis,
+    /// Who asks for it.
+    pub by: Who,
 }
 
 /// Deletes old history and request ids; answers how many rows of history went.
@@ -117,6 +128,30 @@ pub struct Prune {
     /// Request ids of later revisions stay, whatever their age is said to be.
     pub requests_through: Version,
     /// How many rows at most.
+    pub at_most: u64,
+}
+
+/// Writes down what happened elsewhere than in a transaction, where anything is written down.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), WriteError>")]
+pub struct WriteAudit {
+    /// What happened.
+    pub events: Vec<Event>,
+    /// The wall clock.
+    pub at: WallMillis,
+    /// Whether the record says how far the chains of other nodes go.
+    pub sees_others: bool,
+}
+
+/// Removes old records of what happened; answers how many went.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<u64, WriteError>")]
+pub struct PruneAudit {
+    /// Records older than this go, except the last of each chain.
+    pub before: WallMillis,
+    /// The wall clock.
+    pub now: WallMillis,
+    /// How many records of each chain at most.
     pub at_most: u64,
 }
 
@@ -248,32 +283,34 @@ impl Handler<FindRequestsLocked> for StoreWriter {
 impl Handler<CreateNamespace> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<(), WriteError>>;
 
-    fn handle(&mut self, CreateNamespace { namespace, at }: CreateNamespace, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.create_namespace(&namespace, at).await)
+    fn handle(&mut self, create: CreateNamespace, _: &mut Context<Self>) -> Self::Result {
+        let CreateNamespace { namespace, at, by } = create;
+        self.write(async move |writer| writer.create_namespace(&namespace, at, by).await)
     }
 }
 
 impl Handler<EditNamespace> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<(), WriteError>>;
 
-    fn handle(&mut self, EditNamespace { namespace, at }: EditNamespace, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.edit_namespace(&namespace, at).await)
+    fn handle(&mut self, edit: EditNamespace, _: &mut Context<Self>) -> Self::Result {
+        let EditNamespace { namespace, at, by } = edit;
+        self.write(async move |writer| writer.edit_namespace(&namespace, at, by).await)
     }
 }
 
 impl Handler<WriteAccess> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<u64, WriteError>>;
 
-    fn handle(&mut self, WriteAccess { change, at }: WriteAccess, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.change_access(change, at).await)
+    fn handle(&mut self, WriteAccess { change, at, by }: WriteAccess, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.change_access(change, at, by).await)
     }
 }
 
 impl Handler<DeleteNamespace> for StoreWriter {
     type Result = ResponseActFuture<Self, Result<(), WriteError>>;
 
-    fn handle(&mut self, DeleteNamespace { id }: DeleteNamespace, _: &mut Context<Self>) -> Self::Result {
-        self.write(async move |writer| writer.delete_namespace(&id).await)
+    fn handle(&mut self, DeleteNamespace { id, at, by }: DeleteNamespace, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.delete_namespace(&id, at, by).await)
     }
 }
 
@@ -283,6 +320,23 @@ impl Handler<Prune> for StoreWriter {
     fn handle(&mut self, prune: Prune, _: &mut Context<Self>) -> Self::Result {
         let Prune { before, now, requests_through, at_most } = prune;
         self.write(async move |writer| writer.prune(before, now, requests_through, at_most).await)
+    }
+}
+
+impl Handler<WriteAudit> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<(), WriteError>>;
+
+    fn handle(&mut self, audit: WriteAudit, _: &mut Context<Self>) -> Self::Result {
+        let WriteAudit { events, at, sees_others } = audit;
+        self.write(async move |writer| writer.write_down(&events, at, sees_others).await)
+    }
+}
+
+impl Handler<PruneAudit> for StoreWriter {
+    type Result = ResponseActFuture<Self, Result<u64, WriteError>>;
+
+    fn handle(&mut self, PruneAudit { before, now, at_most }: PruneAudit, _: &mut Context<Self>) -> Self::Result {
+        self.write(async move |writer| writer.prune_audit(before, now, at_most).await)
     }
 }
 

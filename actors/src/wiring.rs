@@ -14,6 +14,7 @@ use callboard_protocol::{publish, receiver};
 use tokio::sync::watch;
 
 use crate::access_directory::{self, AccessDirectory, Known};
+use crate::audit::{Audit, Trail};
 use crate::cache::reader::CacheReader;
 use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
@@ -31,7 +32,7 @@ use crate::long_poll::LongPoll;
 use crate::metrics::{GossipMetrics, Metrics};
 use crate::peer_links::{Dialer, LinkTransport, PeerLinks};
 use crate::push_ledger::{AddWorker, PushLedger, WorkerActors};
-use crate::retention::Retention;
+use crate::retention::{AuditRetention, Retention};
 use crate::runtime::{Context, Monitored, Registry, Spec, start, start_in};
 use crate::session;
 use crate::store;
@@ -66,10 +67,27 @@ pub struct NodeOptions {
     pub receiver: receiver::Options,
     /// How long history is kept.
     pub history_retention: Duration,
+    /// How long what happened is kept; `None` where it is not written down. A writer that is not audited writes none of
+    /// it.
+    pub audit: Option<AuditOptions>,
     /// Requests held at most on each worker.
     pub max_held_per_worker: usize,
     /// Watches of native sessions at most on each worker.
     pub max_session_watches_per_worker: usize,
+}
+
+impl NodeOptions {
+    fn watch_capacity(&self) -> coordinator::Capacity {
+        let (watches, session_watches) = (self.max_held_per_worker, self.max_session_watches_per_worker);
+        coordinator::Capacity { watches, session_watches }
+    }
+}
+
+/// How what happened is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditOptions {
+    /// For how long; `None` for ever.
+    pub retention: Option<Duration>,
 }
 
 /// Where a node's actors live that it has once.
@@ -126,6 +144,8 @@ pub struct Node {
     pub access_directory: Addr<AccessDirectory>,
     /// Who may do what, as was read last.
     pub access: watch::Receiver<Known>,
+    /// Where it is told what happened.
+    pub audit: Trail,
     /// Who was pushed what.
     pub push_ledger: Addr<PushLedger>,
     /// The node's name.
@@ -173,7 +193,8 @@ impl Node {
         let Scene { metrics, clock, .. } = &scene;
 
         let (reader, store_writer) = scene.start_store(writer, database.clone());
-        let (access_directory, access) = scene.start_access_directory(&reader, &store_writer);
+        let audit = scene.start_audit(&options, &store_writer);
+        let (access_directory, access) = scene.start_access_directory(&reader, &store_writer, audit.clone());
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
         let keeper = scene.start("cache", move |_| CacheWriter::new(kept.clone(), loads.clone().recipient()));
@@ -201,11 +222,10 @@ impl Node {
             cluster_notify,
             writer: store_writer.clone().recipient(),
             lease_keeper: lease_keeper.clone(),
+            audit: audit.clone(),
         };
         let conf_manager = scene.start_conf_manager(&options, below);
         scene.start_upkeep(&options, keeper, reader, store_writer.clone());
-        let (watches, session_watches) = (options.max_held_per_worker, options.max_session_watches_per_worker);
-        let watch_capacity = coordinator::Capacity { watches, session_watches };
         let Scene { registry, metrics, clock, .. } = scene;
         Self {
             registry,
@@ -217,7 +237,9 @@ impl Node {
             cluster_listener,
             access_directory,
             access,
+            audit,
             push_ledger,
+            watch_capacity: options.watch_capacity(),
             id: options.lease.node,
             clock,
             peer_links,
@@ -226,7 +248,6 @@ impl Node {
             bus,
             database,
             mark_wait: options.mark_wait,
-            watch_capacity,
         }
     }
 }
@@ -321,15 +342,29 @@ impl<'t> Scene<'t> {
         })
     }
 
+    /// Starts who writes down what happens, if it is to be.
+    fn start_audit(&self, options: &NodeOptions, writer: &Addr<StoreWriter>) -> Trail {
+        if options.audit.is_none() {
+            return Trail::off();
+        }
+        let (node, writer, time) = (options.lease.node.clone(), writer.clone().recipient(), self.clock.clone());
+        let counts = self.metrics.audit.clone();
+        let actor =
+            self.start("audit", move |_| Audit::new(node.clone(), writer.clone(), time.clone(), counts.clone()));
+        Trail::new(actor, self.clock.clone(), self.metrics.audit.clone())
+    }
+
     fn start_access_directory(
         &self,
         reader: &Addr<StoreReader>,
         writer: &Addr<StoreWriter>,
+        audit: Trail,
     ) -> (Addr<AccessDirectory>, watch::Receiver<Known>) {
         let deps = access_directory::Deps {
             revision: reader.clone().recipient(),
             directory: reader.clone().recipient(),
             writer: writer.clone().recipient(),
+            audit,
         };
         let (sender, known) = watch::channel(None);
         let (sender, clock) = (Arc::new(sender), self.clock.clone());
@@ -350,9 +385,11 @@ impl<'t> Scene<'t> {
         self.start("cache_refresh", move |_| {
             CacheRefresh::new(keeper.clone(), loads.clone().recipient(), interval, repairs.clone())
         });
+        let kept = options.audit.and_then(|audit| audit.retention);
+        let audit = kept.map(|keep| AuditRetention { writer: writer.clone().recipient(), keep });
         let (by, from) = (writer.recipient(), reader.recipient());
         let (time, keep) = (self.clock.clone(), options.history_retention);
-        self.start("retention", move |_| Retention::new(by.clone(), from.clone(), time.clone(), keep));
+        self.start("retention", move |_| Retention::new((by.clone(), from.clone()), time.clone(), keep, audit.clone()));
     }
 
     fn start_push_ledger(&self, node: &NodeId, bus: Addr<EventBus>, feed: Addr<ChangeFeed>) -> Addr<PushLedger> {

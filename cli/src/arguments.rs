@@ -2,6 +2,7 @@
 //! connection and reads no file.
 
 mod access;
+mod audit;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub use self::access::{
     Area, Credentials, GrantOptions, KeyCommand, LogoutOptions, Membership, NewPassword, NewRole, NewToken, NewUser,
     Nothing, OneName, OneToken, PasswordOptions, RevokeOptions, RoleCommand, TokenCommand, UserCommand,
 };
+pub use self::audit::{AuditCommand, AuditExport, AuditList, AuditTime, AuditVerify};
 use super::preferences;
 
 /// The group of a configuration when nobody names one; the same as in Nacos.
@@ -79,6 +81,9 @@ pub enum Request {
     /// Look after the keys that sign log-ins
     #[command(subcommand)]
     Key(KeyCommand),
+    /// See who did what, and verify that none of it was changed
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// Where to ask, and how to print the answer.

@@ -4,7 +4,7 @@
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `credentials`,
 //! `logins` (who asks) · `failure` (the exit codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`,
 //! `watch` (over the session) · `rest` (the way to that node's REST interface) · `history`, `clients`, `pushes`,
-//! `nodes`, `actors`, `login`, `users`, `roles`, `tokens` (over it) · `table`, `output` (what is printed).
+//! `nodes`, `actors`, `login`, `users`, `roles`, `tokens`, `audit` (over it) · `table`, `output` (what is printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer
 //! and nothing else; what else there is to say goes to standard error.
@@ -14,6 +14,7 @@
 
 mod actors;
 mod arguments;
+mod audit;
 mod clients;
 mod credentials;
 mod failure;
@@ -39,10 +40,11 @@ mod watch;
 use std::time::Duration;
 
 pub use arguments::{
-    ActorsOptions, Area, Bound, ClientFilter, ClientsOptions, Common, Credentials, EXIT_CODES, Format, GetOptions,
-    GrantOptions, HistoryOptions, KeyCommand, ListOptions, LogoutOptions, Membership, Named, Namespace, NewPassword,
-    NewRole, NewToken, NewUser, NodesOptions, Nothing, OneName, OneToken, PasswordOptions, PushesOptions, PutCondition,
-    PutOptions, Record, RemoveOptions, Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand, WatchOptions,
+    ActorsOptions, Area, AuditCommand, AuditExport, AuditList, AuditTime, AuditVerify, Bound, ClientFilter,
+    ClientsOptions, Common, Credentials, EXIT_CODES, Format, GetOptions, GrantOptions, HistoryOptions, KeyCommand,
+    ListOptions, LogoutOptions, Membership, Named, Namespace, NewPassword, NewRole, NewToken, NewUser, NodesOptions,
+    Nothing, OneName, OneToken, PasswordOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions,
+    Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand, WatchOptions,
 };
 pub use credentials::Secret;
 pub use failure::Failure;
@@ -97,6 +99,7 @@ async fn carry_out(request: Request, setting: &Setting) -> Result<(), Failure> {
         Request::Revoke(options) => roles::revoke(&options, setting).await,
         Request::Token(command) => tokens::run(&command, setting).await,
         Request::Key(command) => tokens::keys(&command, setting).await,
+        Request::Audit(command) => audit::run(&command, setting).await,
     }
 }
 
@@ -122,6 +125,7 @@ impl Request {
             Self::Revoke(options) => (&options.common, None),
             Self::Token(command) => (command.common(), None),
             Self::Key(command) => (command.common(), None),
+            Self::Audit(command) => (command.common(), None),
         }
     }
 }

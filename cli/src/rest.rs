@@ -2,6 +2,7 @@
 //! failures of a command.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
@@ -14,6 +15,30 @@ use super::{Setting, session};
 
 /// Items of a page, the most that a node gives.
 const PAGE: usize = 500;
+
+/// How long an answer may take that is read as it comes.
+const WHOLE: Duration = Duration::from_secs(24 * 3_600);
+
+/// An answer that is read as it comes.
+#[derive(Debug)]
+pub(super) struct Stream {
+    answer: reqwest::Response,
+    node: String,
+}
+
+impl Stream {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`]: it breaks off.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let piece = self.answer.chunk().await.map_err(|error| {
+            let reason = format!("the answer breaks off: {}", printable(&reason(&error)));
+            Failure::Unreachable { nodes: self.node.clone(), reason }
+        })?;
+        Ok(piece.map(Vec::from))
+    }
+}
 
 /// The REST interface of a node.
 #[derive(Debug)]
@@ -139,6 +164,26 @@ impl Rest {
             members.insert("items".to_owned(), Value::Array(items));
         }
         Ok(document)
+    }
+
+    /// Begins to read what may be long and is no document of JSON.
+    ///
+    /// # Errors
+    /// Those of [`Rest::get`].
+    pub(super) async fn stream(&self, path: &[&str], query: &[(&str, String)]) -> Result<Stream, Failure> {
+        let request = self.http.get(self.url(path, query)?).timeout(WHOLE);
+        let node = self.base.authority().to_owned();
+        let unreachable =
+            |error: reqwest::Error| Failure::Unreachable { nodes: node.clone(), reason: printable(&reason(&error)) };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Stream { answer, node });
+        }
+        match answer.json().await {
+            Ok(problem) => Err(refused(&problem, status.as_u16())),
+            Err(_no_json) => Err(Failure::Server(format!("{node} answered {status} without JSON"))),
+        }
     }
 
     fn url(&self, path: &[&str], query: &[(&str, String)]) -> Result<Url, Failure> {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::config::{MetadataEdit, MetadataError, Version, check_text};
 use crate::content::{Content, Md5};
+use crate::error_code::ErrorCode;
 use crate::key::ConfigKey;
 
 /// Longest request id, in bytes.
@@ -111,7 +112,7 @@ pub struct KeyWrite {
 
 named! {
     /// By which door a change came in; stored with it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Source {
         /// The native REST interface.
@@ -120,10 +121,15 @@ named! {
         NacosHttp = "nacos_http",
         /// Nacos over gRPC.
         Grpc = "grpc",
-        /// A native session.
+        /// A native session over TCP.
         Session = "session",
         /// The server itself.
         System = "system",
+        /// A native session over WebSocket.
+        #[serde(rename = "websocket")]
+        WebSocket = "websocket",
+        /// The command line, on the machine of the node.
+        Cli = "cli",
     }
 }
 
@@ -264,6 +270,19 @@ pub enum Refusal {
         /// The id.
         request_id: RequestId,
     },
+}
+
+impl Refusal {
+    /// What kind of refusal it is for every interface.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Conflict { .. } => ErrorCode::ConditionFailed,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NoKey { .. } => ErrorCode::Rejected,
+            Self::RequestIdReused { .. } => ErrorCode::IdempotencyKeyReused,
+        }
+    }
 }
 
 /// How a unit came out of a transaction that is durable.

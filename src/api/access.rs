@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use callboard_protocol::access::audit::Target;
 use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::Secrets;
@@ -45,7 +46,7 @@ impl Principal {
     pub(crate) fn admit(&self, access: Access) -> Result<(), ApiError> {
         match (access, self) {
             (Access::Public, _) | (_, Self::Unrestricted) | (Access::Known | Access::Named(_), Self::User(_)) => Ok(()),
-            (_, Self::Anonymous) => Err(ApiError::unauthenticated("this needs a log-in or a token")),
+            (_, Self::Anonymous) => Err(unknown(Target::default())),
             (Access::Cluster(action), Self::User(_)) => self.require(&Demand::Cluster(action)),
         }
     }
@@ -58,10 +59,11 @@ impl Principal {
         if self.may(demand) {
             return Ok(());
         }
-        match self {
-            Self::Anonymous => Err(ApiError::unauthenticated("this needs a log-in or a token")),
-            Self::Unrestricted | Self::User(_) => Err(ApiError::new(ErrorCode::Forbidden, refusal(demand))),
-        }
+        let target = Target::demanded(demand);
+        Err(match self {
+            Self::Anonymous => unknown(target),
+            Self::Unrestricted | Self::User(_) => ApiError::new(ErrorCode::Forbidden, refusal(demand)).refusing(target),
+        })
     }
 
     /// Whether the caller may do this.
@@ -91,6 +93,10 @@ impl Principal {
     }
 }
 
+fn unknown(target: Target) -> ApiError {
+    ApiError::unauthenticated("this needs a log-in or a token").refusing(target)
+}
+
 /// Asks whether the caller may read all that a watch is for.
 ///
 /// # Errors
@@ -108,7 +114,8 @@ pub(crate) fn require_selected(principal: &Principal, selector: &Selector) -> Re
 
 /// What is answered to who may read a configuration, and not the secret that it is.
 pub(crate) fn is_secret(key: &ConfigKey) -> ApiError {
-    ApiError::new(ErrorCode::Forbidden, refusal(&Demand::Key(Action::Secret, key)))
+    let demand = Demand::Key(Action::Secret, key);
+    ApiError::new(ErrorCode::Forbidden, refusal(&demand)).refusing(Target::demanded(&demand))
 }
 
 /// What was wanted, without telling whether it is there.

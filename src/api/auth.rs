@@ -3,7 +3,8 @@
 //! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
 //!
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
-//! log-in gives) · `setup` (the first administrator and the first key) · `content_keys` (what seals secrets).
+//! log-in gives) · `setup` (the first administrator and the first key) · `content_keys` (what seals secrets) ·
+//! `whence` (what is written down of callers).
 
 mod content_keys;
 #[cfg(feature = "fuzzing")]
@@ -12,13 +13,16 @@ mod passwords;
 mod setup;
 mod shown;
 mod signing;
+mod whence;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use callboard_actors::access_directory::{Known, LookNow};
+use callboard_actors::audit::Trail;
 use callboard_actors::clock::SharedClock;
+use callboard_protocol::access::audit::What;
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::access::grant::Rights;
 use callboard_protocol::access::throttle::Throttle;
@@ -39,6 +43,7 @@ use self::passwords::Passwords;
 pub(crate) use self::setup::{Secrets, add_key, prepare};
 pub(crate) use self::shown::{Credentials, Shown};
 use self::signing::{Claims, KeyRing, Untaken};
+pub(crate) use self::whence::Whence;
 use super::access::Principal;
 use super::error::ApiError;
 
@@ -169,6 +174,8 @@ pub(crate) struct Authenticator {
     directory: Option<Recipient<LookNow>>,
     looked: tokio::sync::Mutex<Option<Instant>>,
     clock: SharedClock,
+    /// Where it is told who came and who was refused.
+    trail: Trail,
     passwords: Passwords,
     /// By the digest of what was shown: who it was, and until when that is not looked at again.
     found: Cache<[u8; digest::SHA256_OUTPUT_LEN], (Arc<Identity>, WallMillis)>,
@@ -187,7 +194,7 @@ impl Authenticator {
         (is_on, lifetime): (bool, Duration),
         known: watch::Receiver<Known>,
         secrets: Secrets,
-        clock: SharedClock,
+        (clock, trail): (SharedClock, Trail),
     ) -> Result<Self, ring::error::Unspecified> {
         Ok(Self {
             is_on,
@@ -198,6 +205,7 @@ impl Authenticator {
             directory: None,
             looked: tokio::sync::Mutex::default(),
             clock,
+            trail,
             passwords: Passwords::new(),
             found: Cache::new(REMEMBERED),
             digest_key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())?,
@@ -240,21 +248,21 @@ impl Authenticator {
         registry.register("callboard_auth_checks", "Credentials that were looked at anew", self.outcomes.clone());
     }
 
-    /// Who shows `credentials` from `address`.
+    /// Who shows `credentials`.
     ///
     /// # Errors
     /// [`Denial`] as an error; too many failures; users are not known yet.
     pub(crate) async fn authenticate(
         &self,
         credentials: Credentials<'_>,
-        address: &str,
+        whence: Whence<'_>,
     ) -> Result<Principal, ApiError> {
         if !self.is_on {
             return Ok(Principal::Unrestricted);
         }
         match credentials {
             Credentials::None => Ok(Principal::Anonymous),
-            shown => self.identify(shown, address).await.map(Principal::User),
+            shown => self.identify(shown, whence).await.map(|(identity, _)| Principal::User(identity)),
         }
     }
 
@@ -317,8 +325,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// As [`authenticate`](Self::authenticate).
-    pub(crate) async fn log_in(&self, user: &str, password: &str, address: &str) -> Result<LogIn, ApiError> {
-        let identity = self.identify(Credentials::Password(user, password), address).await?;
+    pub(crate) async fn log_in(&self, user: &str, password: &str, whence: Whence<'_>) -> Result<LogIn, ApiError> {
+        let (identity, is_told) = self.identify(Credentials::Password(user, password), whence).await?;
+        if !is_told {
+            self.tell(What::LogIn, whence.who(Some(identity.name.clone())), None);
+        }
         let directory = self.directory()?;
         let generation = directory.users.get(user).map(|user| user.generation).ok_or(Denial::Password)?;
         let expires = self.after(self.lifetime);
@@ -348,17 +359,22 @@ impl Authenticator {
         known.ok_or_else(|| ApiError::new(ErrorCode::Unavailable, "this node has not read its users yet"))
     }
 
-    async fn identify(&self, credentials: Credentials<'_>, address: &str) -> Result<Arc<Identity>, ApiError> {
+    /// Who it is, and whether that was looked at anew.
+    async fn identify(
+        &self,
+        credentials: Credentials<'_>,
+        whence: Whence<'_>,
+    ) -> Result<(Arc<Identity>, bool), ApiError> {
         let directory = self.directory()?;
         let digest = self.digest(credentials);
         if let Some(identity) = self.remembered(&digest, &directory) {
-            return Ok(identity);
+            return Ok((identity, false));
         }
-        let mut looked = self.look_at(credentials, address, &directory).await;
+        let mut looked = self.look_at(credentials, whence.address, &directory).await;
         if looked.as_ref().is_err_and(|error| error.code() == ErrorCode::Unauthenticated)
             && let Some(newer) = self.newer_than(&directory).await
         {
-            looked = self.look_at(credentials, address, &newer).await;
+            looked = self.look_at(credentials, whence.address, &newer).await;
         }
         let outcome = match &looked {
             Ok(_) => "accepted",
@@ -366,13 +382,16 @@ impl Authenticator {
             Err(_) => "not_looked_at",
         };
         self.outcomes.get_or_create(&OutcomeLabel { outcome }).inc();
+        if self.trail.is_on() {
+            self.tell_of(credentials, whence, (&looked, &directory));
+        }
         let identity = looked.map(Arc::new)?;
         let until = match credentials {
             Credentials::Password(..) => self.after(REMEMBER_PASSWORD),
             Credentials::None | Credentials::Token(_) => identity.expires,
         };
         self.found.insert(digest, (Arc::clone(&identity), until));
-        Ok(identity)
+        Ok((identity, true))
     }
 
     async fn look_at(
@@ -546,7 +565,8 @@ impl Authenticator {
     pub(crate) fn off() -> Arc<Self> {
         let (_, known) = watch::channel(None);
         let clock = Arc::new(callboard_actors::clock::SystemClock);
-        let made = Self::new((false, Duration::from_secs(60)), known, Secrets::new(vec![[1; 32]]), clock);
+        let made =
+            Self::new((false, Duration::from_secs(60)), known, Secrets::new(vec![[1; 32]]), (clock, Trail::off()));
         Arc::new(made.expect("the system gives random bytes"))
     }
 }

@@ -11,6 +11,7 @@ use callboard_actors::cache::reading::Unread;
 use callboard_actors::coordinator::WatchRefused;
 use callboard_actors::runtime::AskError;
 use callboard_actors::session::native::message::Fault;
+use callboard_protocol::access::audit::Target;
 use callboard_protocol::config::{MetadataError, Version};
 use callboard_protocol::content::ContentError;
 use callboard_protocol::error_code::ErrorCode;
@@ -112,13 +113,23 @@ pub(crate) struct ApiError {
     pub(crate) allow: Option<String>,
     /// Whether the connection ends with the answer.
     pub(crate) closes: bool,
+    /// What the caller may not do, where that is the problem.
+    refused: Option<Box<Target>>,
 }
 
 impl ApiError {
     /// A problem of kind `code`; `detail` is for people.
     #[must_use]
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), members: Map::new(), version: None, allow: None, closes: false }
+        Self {
+            code,
+            detail: detail.into(),
+            members: Map::new(),
+            version: None,
+            allow: None,
+            closes: false,
+            refused: None,
+        }
     }
 
     /// Adds a member to the document.
@@ -126,6 +137,19 @@ impl ApiError {
     pub(crate) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.members.insert(member.to_owned(), value.into());
         self
+    }
+
+    /// Says what the caller may not do; nobody is told, but it is written down.
+    #[must_use]
+    pub(crate) fn refusing(mut self, target: Target) -> Self {
+        self.refused = Some(Box::new(target));
+        self
+    }
+
+    /// What the caller may not do, where that is the problem.
+    #[must_use]
+    pub(crate) fn refused(&self) -> Option<&Target> {
+        self.refused.as_deref()
     }
 
     /// Says in a header at which version the key is.

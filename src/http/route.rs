@@ -2,7 +2,8 @@
 //! they, handle, count. Routes are served from the tables of the doors only; whatever is in none is refused. Never
 //! looks into a request.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,19 +14,21 @@ use actix_web::dev::Payload;
 use actix_web::http::header::ALLOW;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
+use callboard_protocol::access::audit::{Target, Who};
 use callboard_protocol::access::grant::Demand;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::watch::Selector;
+use callboard_protocol::write_request::Source;
 use futures_util::FutureExt as _;
 
 use super::openapi::Described;
 use super::query::Query;
 use super::{answer, client, connection, credentials, foreign, in_flight, problem};
 use crate::api::access::{self, Access, Principal};
-use crate::api::auth::{Credentials, Shown};
+use crate::api::auth::{Credentials, Shown, Whence};
 use crate::api::error::ApiError;
-use crate::api::state::State;
+use crate::api::state::{Shared, State};
 use crate::tls::ClientCertificate;
 
 /// A request on its way to its handler.
@@ -56,6 +59,11 @@ impl Call {
         Ok(Query::parse(self.request.query_string(), known)?)
     }
 
+    /// Who asks, and from where, as it is written down.
+    pub(crate) fn who(&self) -> Who {
+        Who { user: self.caller.principal.operator(), address: client::address(&self.request), door: self.caller.door }
+    }
+
     /// Every route that is served beside this one.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &'static Route> {
         self.request.app_data::<Tables>().into_iter().flat_map(|tables| tables.routes())
@@ -67,7 +75,16 @@ impl Call {
 pub(crate) struct Caller {
     principal: Principal,
     access: Access,
-    was_asked: Rc<Cell<bool>>,
+    door: Source,
+    asked: Rc<Asked>,
+}
+
+/// What was asked about a caller.
+#[derive(Debug, Default)]
+struct Asked {
+    was_asked: Cell<bool>,
+    /// Who was refused what, at last.
+    refused: RefCell<Option<(Option<String>, ErrorCode, Target)>>,
 }
 
 impl Caller {
@@ -90,9 +107,25 @@ impl Caller {
             return Ok(());
         }
         if self.principal == Principal::Anonymous && shown != Credentials::None {
-            self.principal = state.shared.auth.authenticate(shown, &client::address_or_none(request)).await?;
+            let address = client::address_or_none(request);
+            self.principal = state.shared.auth.authenticate(shown, self.whence(&address)).await?;
         }
-        self.principal.admit(self.access)
+        self.noting(self.principal.admit(self.access))
+    }
+
+    /// From where he comes who has this address.
+    pub(crate) fn whence<'a>(&self, address: &'a str) -> Whence<'a> {
+        Whence { address, door: self.door }
+    }
+
+    /// Remembers a refusal, to be written down.
+    fn noting<T>(&self, asked: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(error) = &asked
+            && let Some(target) = error.refused()
+        {
+            self.asked.refused.replace(Some((self.principal.operator(), error.code(), target.clone())));
+        }
+        asked
     }
 
     /// Asks whether the caller may do this.
@@ -100,8 +133,8 @@ impl Caller {
     /// # Errors
     /// He may not.
     pub(crate) fn require(&self, demand: &Demand<'_>) -> Result<(), ApiError> {
-        self.was_asked.set(true);
-        self.principal.require(demand)
+        self.asked.was_asked.set(true);
+        self.noting(self.principal.require(demand))
     }
 
     /// Asks whether the caller may read what a watch is for.
@@ -109,13 +142,13 @@ impl Caller {
     /// # Errors
     /// He may not.
     pub(crate) fn require_selected(&self, selector: &Selector) -> Result<(), ApiError> {
-        self.was_asked.set(true);
-        access::require_selected(&self.principal, selector)
+        self.asked.was_asked.set(true);
+        self.noting(access::require_selected(&self.principal, selector))
     }
 
     /// The request names nothing that anybody could be refused.
     pub(crate) fn require_nothing(&self) {
-        self.was_asked.set(true);
+        self.asked.was_asked.set(true);
     }
 
     /// Comes to an end when what the caller may do has changed.
@@ -126,7 +159,7 @@ impl Caller {
 
     /// Whether the caller may do this; for lists that leave out what he may not see.
     pub(crate) fn may(&self, demand: &Demand<'_>) -> bool {
-        self.was_asked.set(true);
+        self.asked.was_asked.set(true);
         self.principal.may(demand)
     }
 }
@@ -143,6 +176,8 @@ pub(crate) struct Family {
     pub(crate) prefix: &'static str,
     /// Whether credentials may stand in the query and in a form, too: whoever reads a form looks there.
     pub(crate) takes_parameters: bool,
+    /// As which door it is written down.
+    pub(crate) door: Source,
     /// The answer to a request that no handler saw: what was wrong, and its path.
     pub(crate) turned_away: fn(ApiError, &str) -> HttpResponse,
     /// The answer of a handler that panicked.
@@ -153,6 +188,7 @@ pub(crate) struct Family {
 pub(crate) static NATIVE: Family = Family {
     prefix: "",
     takes_parameters: false,
+    door: Source::Rest,
     turned_away: |error, _| problem::response(error),
     broken: || problem::response(ApiError::internal()),
 };
@@ -264,12 +300,12 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
     };
     let (is_head, version) = (request.method() == Method::HEAD, request.version());
     let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
-    let was_asked = Rc::new(Cell::new(false));
+    let (asked, peer) = (Rc::<Asked>::default(), request.peer_addr());
     let mut is_unrestricted = false;
     let response = match admit(row, &request, &state).await {
         Ok(principal) => {
             is_unrestricted = principal == Principal::Unrestricted;
-            let caller = Caller { principal, access: row.access, was_asked: Rc::clone(&was_asked) };
+            let caller = Caller { principal, access: row.access, door: row.family.door, asked: Rc::clone(&asked) };
             let call = Call { request, payload: payload.into_inner(), state, caller };
             // A panic must not take the thread and all its connections along.
             AssertUnwindSafe((row.handler)(call)).catch_unwind().await.unwrap_or_else(|_panic| {
@@ -279,7 +315,10 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
         }
         Err(refused) => (row.family.turned_away)(refused, request.path()),
     };
-    let response = if is_unrestricted { response } else { unless_forgotten(row, &was_asked, response) };
+    let response = if is_unrestricted { response } else { unless_forgotten(row, &asked.was_asked, response) };
+    if let Some(refused) = asked.refused.take() {
+        tell_refused(&shared, refused, (peer, row.family.door));
+    }
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     let method = if is_head { "HEAD" } else { row.method.as_str() };
     shared.figures.count(row.path, method, status, elapsed);
@@ -287,6 +326,16 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
     let response = if is_head { answer::without_body(response) } else { response };
     let response = if version < Version::HTTP_11 { answer::in_one_piece(response) } else { response };
     in_flight::follow(counted, response)
+}
+
+/// Writes down who was refused what.
+fn tell_refused(
+    shared: &Shared,
+    (user, code, target): (Option<String>, ErrorCode, Target),
+    (peer, door): (Option<SocketAddr>, Source),
+) {
+    let address = peer.map(|peer| peer.ip().to_string());
+    shared.auth.tell_refusal((code, target), Who { user, address, door });
 }
 
 /// Who asks, and whether he may, as far as the head of a request tells.
@@ -300,18 +349,36 @@ async fn admit(row: &Route, request: &HttpRequest, state: &State) -> Result<Prin
         && let Some(certificate) = request.conn_data::<ClientCertificate>()
         && let Some(principal) = state.shared.auth.certified(certificate.common_name.as_deref().unwrap_or_default())
     {
-        return principal.admit(row.access).map(|()| principal);
+        return told(row, request, state, principal.admit(row.access), principal);
     }
     let principal = match state.shared.auth.recall(shown.credentials()) {
         Some(principal) => principal,
-        None => state.shared.auth.authenticate(shown.credentials(), &client::address_or_none(request)).await?,
+        None => {
+            let address = client::address_or_none(request);
+            let whence = Whence { address: &address, door: row.family.door };
+            state.shared.auth.authenticate(shown.credentials(), whence).await?
+        }
     };
     // The form may show who asks.
     let comes_later = row.family.takes_parameters && row.method != Method::GET && principal == Principal::Anonymous;
-    if !comes_later {
-        principal.admit(row.access)?;
+    let admitted = if comes_later { Ok(()) } else { principal.admit(row.access) };
+    told(row, request, state, admitted, principal)
+}
+
+/// Who was admitted; a refusal is written down.
+fn told(
+    row: &Route,
+    request: &HttpRequest,
+    state: &State,
+    admitted: Result<(), ApiError>,
+    principal: Principal,
+) -> Result<Principal, ApiError> {
+    if let Err(error) = &admitted {
+        let address = client::address_or_none(request);
+        let whence = Whence { address: &address, door: row.family.door };
+        state.shared.auth.tell_refused(error, principal.operator(), whence);
     }
-    Ok(principal)
+    admitted.map(|()| principal)
 }
 
 /// A handler that never asked whether it may must not answer: it was forgotten.

@@ -10,6 +10,7 @@ use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
+use callboard_actors::audit::Trail;
 use callboard_actors::cache::CacheOptions;
 use callboard_actors::clock::SystemClock;
 use callboard_actors::lease_keeper::LeaseOptions;
@@ -54,7 +55,7 @@ impl Rig {
             |node| {
                 let secrets = Secrets::of_node(&Settings::default(), Path::new(""), vec![[1; 32]]).unwrap();
                 let (known, clock) = (node.access.clone(), Arc::new(SystemClock));
-                Arc::new(Authenticator::new((true, SOON), known, secrets, clock).unwrap())
+                Arc::new(Authenticator::new((true, SOON), known, secrets, (clock, Trail::off())).unwrap())
             },
         )
         .await
@@ -87,6 +88,7 @@ impl Rig {
             lease: lease::Options { terms: lease::LeaseMode::Forever, ..lease::Options::default() },
         };
         let options = NodeOptions {
+            audit: None,
             lease,
             cache: CacheOptions { max_bytes: 1024 * 1024 },
             mark_wait: settings.cache.mark_wait,

@@ -131,7 +131,8 @@ pub(super) async fn log_in(mut call: Call) -> Answer {
     call.query(&[])?;
     let Credentials { user, password } = json_body(&mut call).await?;
     let auth = &call.state.shared.auth;
-    let login = auth.log_in(&user, &password, &client::address_or_none(&call.request)).await?;
+    let address = client::address_or_none(&call.request);
+    let login = auth.log_in(&user, &password, call.caller.whence(&address)).await?;
     let expires_in = login.lifetime.as_secs();
     let shown = LoggedIn { token: login.token, expires_in, user, administrator: login.is_administrator };
     answer::json(StatusCode::OK, &shown)
@@ -141,7 +142,7 @@ pub(super) async fn log_in(mut call: Call) -> Answer {
 pub(super) async fn log_out(call: Call) -> Answer {
     call.query(&[])?;
     let name = user_of(&call)?;
-    change(&call.state, Change::LogOut { name }).await?;
+    change(&call, Change::LogOut { name }).await?;
     users::nothing()
 }
 
@@ -164,8 +165,9 @@ pub(super) async fn set_own_password(mut call: Call) -> Answer {
     let PasswordChange { current, new } = json_body(&mut call).await?;
     let auth = &call.state.shared.auth;
     // Who found an open session must not be able to take it over.
-    auth.log_in(&name, &current, &client::address_or_none(&call.request)).await?;
-    users::set_password_of(&call.state, name, &new).await?;
+    let address = client::address_or_none(&call.request);
+    auth.log_in(&name, &current, call.caller.whence(&address)).await?;
+    users::set_password_of(&call, name, &new).await?;
     users::nothing()
 }
 
@@ -208,7 +210,7 @@ pub(super) async fn make_token(mut call: Call) -> Answer {
     let expires = days.map(|days| WallMillis(created.0.saturating_add(i64::from(days) * 86_400_000)));
     let (id, digest, shown) = auth::new_token()?;
     let token = Token { user, digest, grants, expires, created, description };
-    change(&call.state, Change::AddToken { id: id.clone(), token }).await?;
+    change(&call, Change::AddToken { id: id.clone(), token }).await?;
     answer::json(StatusCode::CREATED, &MadeToken { id, token: shown })
 }
 
@@ -222,7 +224,7 @@ pub(super) async fn remove_token(call: Call) -> Answer {
     if !is_own && !call.caller.may(&Demand::Cluster(Action::Admin)) {
         return Err(ApiError::new(ErrorCode::NotFound, format!("there is no token '{id}' of yours")));
     }
-    change(&call.state, Change::RemoveToken { id }).await?;
+    change(&call, Change::RemoveToken { id }).await?;
     users::nothing()
 }
 
@@ -241,7 +243,7 @@ pub(super) async fn keys(call: Call) -> Answer {
 /// `POST`: a new key signs from a few seconds on, and nobody has to log in again.
 pub(super) async fn rotate(call: Call) -> Answer {
     call.query(&[])?;
-    let made = auth::add_key(&call.state.worker.node, &call.state.shared.auth).await;
+    let made = auth::add_key(&call.state.worker.node, &call.state.shared.auth, call.who()).await;
     let id = made.map_err(|error| {
         tracing::warn!(%error, "a signing key could not be made");
         ApiError::new(ErrorCode::Unavailable, "the key could not be made; the log says why")
@@ -264,7 +266,7 @@ pub(super) async fn data_keys(call: Call) -> Answer {
 /// `POST`: a new key seals secrets from a few seconds on; what the others sealed stays readable.
 pub(super) async fn add_data_key(call: Call) -> Answer {
     call.query(&[])?;
-    let made = call.state.shared.auth.content_keys().add(&call.state.worker.node).await;
+    let made = call.state.shared.auth.content_keys().add(&call.state.worker.node, call.who()).await;
     let id = made.map_err(|error| {
         tracing::warn!(%error, "a key for secrets could not be made");
         ApiError::new(ErrorCode::Unavailable, "the key could not be made: is secrets.key_file set? The log says why")

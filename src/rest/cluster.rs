@@ -10,6 +10,7 @@ use callboard_actors::conf_manager::CountOpen;
 use callboard_actors::peer_links::{PeerQuery, PeerReply, Query};
 use callboard_actors::runtime::ask;
 use callboard_actors::wiring::Node;
+use callboard_protocol::access::audit::{Event, Target, What};
 use callboard_protocol::config::Version;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::lease::LeaseObservation;
@@ -93,6 +94,11 @@ pub(super) async fn drain(call: Call) -> Answer {
     call.query(&[])?;
     let (node, shared) = (&call.state.worker.node, &call.state.shared);
     tracing::info!("draining: the node leaves the cluster");
+    let (who, target) = (call.who(), Target { node: Some(node.id.to_string()), ..Target::default() });
+    if !node.audit.record(|at| Event::done(at, What::Drained, who, target)).await {
+        // Who drains a node may have no database any more.
+        tracing::warn!("that the node is drained is written down when the database takes it");
+    }
     let end = Instant::now() + shared.options.grace;
     let released = shared.draining.drain(node).await;
     while ask(&node.conf_manager, CountOpen, DEADLINE).await? > 0 {

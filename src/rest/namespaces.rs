@@ -108,7 +108,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     let id = key::namespace(&id)?.to_owned();
     call.caller.require(&manage(&id))?;
     let namespace = named(id, name, description)?;
-    let message = CreateNamespace { namespace: namespace.clone(), at: SystemClock.wall() };
+    let message = CreateNamespace { namespace: namespace.clone(), at: SystemClock.wall(), by: call.who() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
         Ok(Ok(())) => answer::json(StatusCode::CREATED, &shown(namespace)),
         // The one that is built in exists, too.
@@ -127,7 +127,7 @@ pub(super) async fn edit(mut call: Call) -> Answer {
     call.caller.require(&manage(&id))?;
     let NamespaceText { name, description } = json_body(&mut call).await?;
     let namespace = named(id, name, description)?;
-    let message = EditNamespace { namespace: namespace.clone(), at: SystemClock.wall() };
+    let message = EditNamespace { namespace: namespace.clone(), at: SystemClock.wall(), by: call.who() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
         Ok(Ok(())) => answer::json(StatusCode::OK, &shown(namespace)),
         Ok(Err(error)) => Err(refused(error)),
@@ -140,7 +140,7 @@ pub(super) async fn remove(call: Call) -> Answer {
     call.query(&[])?;
     let id = key::namespace(call.part("namespace"))?.to_owned();
     call.caller.require(&manage(&id))?;
-    let message = DeleteNamespace { id: id.clone() };
+    let message = DeleteNamespace { id: id.clone(), at: SystemClock.wall(), by: call.who() };
     match ask(&call.state.worker.node.store_writer, message, WRITE_DEADLINE).await {
         Ok(Ok(())) => answer::json(StatusCode::OK, &DeletedNamespace { id }),
         Ok(Err(error)) => Err(refused(error)),

@@ -173,10 +173,11 @@ pub(super) fn directory(state: &State) -> Result<Arc<Directory>, ApiError> {
 }
 
 /// Makes a change. It holds on this node when this returns, and on the others within two seconds or so.
-pub(super) async fn change(state: &State, change: Change) -> Result<(), ApiError> {
+pub(super) async fn change(call: &Call, change: Change) -> Result<(), ApiError> {
     let unknown =
         || ApiError::new(ErrorCode::OutcomeUnknown, "it is not known whether this was done; look at the list to see");
-    match ask(&state.worker.node.access_directory, ChangeAccess(change), WRITE_DEADLINE).await {
+    let change = ChangeAccess { change, by: call.who() };
+    match ask(&call.state.worker.node.access_directory, change, WRITE_DEADLINE).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(ChangeFailure::Write(WriteError::AccessRefused(refusal)))) => Err(refused(refusal)),
         Ok(Err(ChangeFailure::Write(WriteError::Failed(CommitError::Aborted { cause, .. })))) => {
@@ -187,13 +188,7 @@ pub(super) async fn change(state: &State, change: Change) -> Result<(), ApiError
 }
 
 fn refused(refusal: Refusal) -> ApiError {
-    let code = match refusal {
-        Refusal::Name => ErrorCode::InvalidParameter,
-        Refusal::Exists { .. } => ErrorCode::AccessExists,
-        Refusal::Missing { .. } => ErrorCode::NotFound,
-        Refusal::BuiltIn | Refusal::LastAdministrator { .. } => ErrorCode::AccessProtected,
-    };
-    ApiError::new(code, refusal.to_string())
+    ApiError::new(refusal.code(), refusal.to_string())
 }
 
 /// The answer to what was done and leaves nothing to say.
@@ -225,7 +220,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
         None => None,
         Some(password) => Some(hash(&call.state, &name, &password).await?),
     };
-    change(&call.state, Change::AddUser { name: name.clone(), password_hash, roles }).await?;
+    change(&call, Change::AddUser { name: name.clone(), password_hash, roles }).await?;
     let directory = directory(&call.state)?;
     let made = directory.users.get(&name).map(|user| UserShown::of(&name, user));
     answer::json(StatusCode::CREATED, &made)
@@ -234,7 +229,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
 /// `DELETE` of a user, and of his tokens.
 pub(super) async fn remove(call: Call) -> Answer {
     call.query(&[])?;
-    change(&call.state, Change::RemoveUser { name: call.part("user").to_owned() }).await?;
+    change(&call, Change::RemoveUser { name: call.part("user").to_owned() }).await?;
     nothing()
 }
 
@@ -242,14 +237,14 @@ pub(super) async fn remove(call: Call) -> Answer {
 pub(super) async fn set_password(mut call: Call) -> Answer {
     call.query(&[])?;
     let NewPassword { password } = json_body(&mut call).await?;
-    set_password_of(&call.state, call.part("user").to_owned(), &password).await?;
+    set_password_of(&call, call.part("user").to_owned(), &password).await?;
     nothing()
 }
 
 /// Gives a user another password.
-pub(super) async fn set_password_of(state: &State, name: String, password: &str) -> Result<(), ApiError> {
-    let password_hash = hash(state, &name, password).await?;
-    change(state, Change::SetPassword { name, password_hash }).await
+pub(super) async fn set_password_of(call: &Call, name: String, password: &str) -> Result<(), ApiError> {
+    let password_hash = hash(&call.state, &name, password).await?;
+    change(call, Change::SetPassword { name, password_hash }).await
 }
 
 async fn hash(state: &State, user: &str, password: &str) -> Result<String, ApiError> {
@@ -261,14 +256,14 @@ async fn hash(state: &State, user: &str, password: &str) -> Result<String, ApiEr
 pub(super) async fn enable(mut call: Call) -> Answer {
     call.query(&[])?;
     let Enabled { enabled } = json_body(&mut call).await?;
-    change(&call.state, Change::Enable { name: call.part("user").to_owned(), is_enabled: enabled }).await?;
+    change(&call, Change::Enable { name: call.part("user").to_owned(), is_enabled: enabled }).await?;
     nothing()
 }
 
 /// `POST`: everything that a user logged in with ends.
 pub(super) async fn log_out(call: Call) -> Answer {
     call.query(&[])?;
-    change(&call.state, Change::LogOut { name: call.part("user").to_owned() }).await?;
+    change(&call, Change::LogOut { name: call.part("user").to_owned() }).await?;
     nothing()
 }
 
@@ -276,7 +271,7 @@ pub(super) async fn log_out(call: Call) -> Answer {
 pub(super) async fn assign(call: Call) -> Answer {
     call.query(&[])?;
     let (user, role) = (call.part("user").to_owned(), call.part("role").to_owned());
-    change(&call.state, Change::Assign { user, role, makes: false }).await?;
+    change(&call, Change::Assign { user, role, makes: false }).await?;
     nothing()
 }
 
@@ -284,7 +279,7 @@ pub(super) async fn assign(call: Call) -> Answer {
 pub(super) async fn withdraw(call: Call) -> Answer {
     call.query(&[])?;
     let (user, role) = (Some(call.part("user").to_owned()), call.part("role").to_owned());
-    change(&call.state, Change::Withdraw { user, role }).await?;
+    change(&call, Change::Withdraw { user, role }).await?;
     nothing()
 }
 
@@ -318,14 +313,14 @@ pub(super) async fn set_role(mut call: Call) -> Answer {
     let grants = grants.into_iter().map(GrantShown::read).collect::<Result<Vec<_>, _>>()?;
     let role = Role { grants, description };
     let name = call.part("role").to_owned();
-    change(&call.state, Change::SetRole { name: name.clone(), role: role.clone() }).await?;
+    change(&call, Change::SetRole { name: name.clone(), role: role.clone() }).await?;
     answer::json(StatusCode::OK, &role_shown(&name, &role))
 }
 
 /// `DELETE` of a role, from all who hold it.
 pub(super) async fn remove_role(call: Call) -> Answer {
     call.query(&[])?;
-    change(&call.state, Change::Withdraw { user: None, role: call.part("role").to_owned() }).await?;
+    change(&call, Change::Withdraw { user: None, role: call.part("role").to_owned() }).await?;
     nothing()
 }
 
@@ -333,7 +328,7 @@ pub(super) async fn remove_role(call: Call) -> Answer {
 pub(super) async fn grant(mut call: Call) -> Answer {
     call.query(&[])?;
     let grant = json_body::<GrantShown>(&mut call).await?.read()?;
-    change(&call.state, Change::Grant { role: call.part("role").to_owned(), grant }).await?;
+    change(&call, Change::Grant { role: call.part("role").to_owned(), grant }).await?;
     nothing()
 }
 
@@ -345,7 +340,7 @@ pub(super) async fn revoke(call: Call) -> Answer {
     let actions = actions.unwrap_or_else(|| Action::ALL.map(|action| action.as_str().to_owned()).to_vec());
     let shown = GrantShown { namespace: named("namespace"), group: named("group"), data_id: named("dataId"), actions };
     let grant = shown.read()?;
-    change(&call.state, Change::Revoke { role: call.part("role").to_owned(), grant }).await?;
+    change(&call, Change::Revoke { role: call.part("role").to_owned(), grant }).await?;
     nothing()
 }
 

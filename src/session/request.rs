@@ -17,23 +17,22 @@ use callboard_protocol::session::client::{Client, ClientError, ClientId, MAX_REA
 use callboard_protocol::session::position::Mark;
 use callboard_protocol::watch::{Selector, SelectorError};
 use callboard_protocol::wire::cursor::{FilterDigest, ListCursor};
-use callboard_protocol::write_request::{
-    Change, Condition, Expected, KeyWrite, Origin, RequestId, Source, WriteRequest,
-};
+use callboard_protocol::write_request::{Change, Condition, Expected, KeyWrite, Origin, RequestId, WriteRequest};
 use uuid::Uuid;
 
 use crate::api::access::{Access, require_selected};
 use crate::api::auth::Shown;
 use crate::api::error::ApiError;
 use crate::api::paging::{MAX_PAGE, PAGE};
-use crate::session::{Peer, access};
+use crate::session::{Peer, access, door_of};
 
 /// A message that came as `bytes` bytes.
 pub(super) async fn heard(envelope: Envelope, bytes: usize, peer: &mut Peer) -> InboundMessage {
     let Envelope { id, kind } = envelope;
     let Some(kind) = kind else { return unknown(id, bytes, "this node does not know such a request") };
     let Some(row) = access::find(&kind) else { return unknown(id, bytes, "only nodes say this") };
-    if let Err(refused) = admit(row, &kind, peer).await {
+    if let Err(refused) = show(&kind, peer).await.and_then(|()| admit(row, &kind, peer)) {
+        peer.auth.tell_refused(&refused, peer.principal.operator(), peer.whence());
         return InboundMessage { id, bytes, request: Err(form(&refused)) };
     }
     if id == 0 && row.is_answered {
@@ -44,16 +43,20 @@ pub(super) async fn heard(envelope: Envelope, bytes: usize, peer: &mut Peer) -> 
     InboundMessage { id, bytes, request }
 }
 
-/// Whether the client may say this. What it shows in its hello makes it known from then on.
-async fn admit(row: &access::Row, kind: &Kind, peer: &mut Peer) -> Result<(), ApiError> {
-    if let Kind::Hello(hello) = kind {
-        let shown = match hello.credentials.as_str() {
-            "" => None,
-            text => Some(Shown::read(text).unwrap_or(Shown::Token(text.into()))),
-        };
-        if let Some(shown) = shown {
-            peer.principal = peer.auth.authenticate(shown.credentials(), &peer.address).await?;
-        }
+/// What the client shows in its hello makes it known from then on.
+async fn show(kind: &Kind, peer: &mut Peer) -> Result<(), ApiError> {
+    let Kind::Hello(hello) = kind else { return Ok(()) };
+    let shown = match hello.credentials.as_str() {
+        "" => return Ok(()),
+        text => Shown::read(text).unwrap_or(Shown::Token(text.into())),
+    };
+    peer.principal = peer.auth.authenticate(shown.credentials(), peer.whence()).await?;
+    Ok(())
+}
+
+/// Whether the client may say this.
+fn admit(row: &access::Row, kind: &Kind, peer: &Peer) -> Result<(), ApiError> {
+    if matches!(kind, Kind::Hello(_)) {
         // Nobody can do anything else on a session where nobody is known.
         return peer.principal.admit(Access::Known);
     }
@@ -271,7 +274,7 @@ fn unit(item: KeyWrite, (id, note): (String, String), peer: &Peer) -> Result<Wri
         }
     };
     let origin = Origin {
-        channel: Source::Session,
+        channel: door_of(peer.kind),
         operator: peer.principal.operator(),
         source_address: Some(peer.address.clone()),
         client_id: None,

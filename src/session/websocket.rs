@@ -17,12 +17,13 @@ use callboard_actors::session::native::message::{
 use callboard_proto::{MAX_FRAME, json};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::write_request::Source;
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::timeout;
 
 use crate::api::access::Access;
-use crate::api::auth::Shown;
+use crate::api::auth::{Shown, Whence};
 use crate::api::error::ApiError;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
@@ -47,7 +48,9 @@ async fn open(mut call: Call) -> Answer {
             let certificate = call.request.conn_data::<ClientCertificate>();
             certificate.and_then(|shown| door.auth.certified(shown.common_name.as_deref()?))
         }
-        shown => Some(door.auth.authenticate(shown.credentials(), &address).await?),
+        shown => Some(
+            door.auth.authenticate(shown.credentials(), Whence { address: &address, door: Source::WebSocket }).await?,
+        ),
     };
     let place = door
         .admission

@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Addr, Context, Handler};
+use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::{Change, decide, put};
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::time::WallMillis;
 use tokio::sync::watch;
 
 use super::{AccessDirectory, ChangeAccess, ChangeFailure, Deps, Known, LookNow};
+use crate::audit::Trail;
 use crate::clock::SystemClock;
 use crate::runtime::{Registry, Spec, start};
 use crate::store::WriteError;
@@ -51,7 +53,7 @@ impl Handler<GetDirectory> for Database {
 impl Handler<WriteAccess> for Database {
     type Result = Result<u64, WriteError>;
 
-    fn handle(&mut self, WriteAccess { change, at }: WriteAccess, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, WriteAccess { change, at, .. }: WriteAccess, _: &mut Context<Self>) -> Self::Result {
         let mut rows = self.0.lock().unwrap();
         let directory = rows.as_mut().unwrap();
         let written = decide(directory, change, at)?;
@@ -67,6 +69,7 @@ fn begin(rows: &Rows) -> (Addr<AccessDirectory>, watch::Receiver<Known>) {
         revision: database.clone().recipient(),
         directory: database.clone().recipient(),
         writer: database.recipient(),
+        audit: Trail::off(),
     };
     let (sender, known) = watch::channel(None);
     let sender = Arc::new(sender);
@@ -77,6 +80,10 @@ fn begin(rows: &Rows) -> (Addr<AccessDirectory>, watch::Receiver<Known>) {
 
 fn add(name: &str) -> Change {
     Change::AddUser { name: name.to_owned(), password_hash: None, roles: BTreeSet::new() }
+}
+
+fn ask_for(change: Change) -> ChangeAccess {
+    ChangeAccess { change, by: Who::SERVER }
 }
 
 fn users(known: &Known) -> Vec<String> {
@@ -119,9 +126,9 @@ async fn a_change_is_gone_by_when_it_is_answered() {
     tokio::time::pause();
     let rows = Rows::new(Mutex::new(Some(Directory::default())));
     let (actor, known) = begin(&rows);
-    actor.send(ChangeAccess(add("ann"))).await.unwrap().unwrap();
+    actor.send(ask_for(add("ann"))).await.unwrap().unwrap();
     assert_eq!(users(&known.borrow()), ["ann"]);
-    let twice = actor.send(ChangeAccess(add("ann"))).await.unwrap();
+    let twice = actor.send(ask_for(add("ann"))).await.unwrap();
     assert!(matches!(twice, Err(ChangeFailure::Write(WriteError::AccessRefused(_)))));
 }
 
@@ -130,7 +137,7 @@ async fn what_was_known_stays_while_the_database_is_away() {
     tokio::time::pause();
     let rows = Rows::new(Mutex::new(Some(Directory::default())));
     let (actor, mut known) = begin(&rows);
-    actor.send(ChangeAccess(add("ann"))).await.unwrap().unwrap();
+    actor.send(ask_for(add("ann"))).await.unwrap().unwrap();
     let before = rows.lock().unwrap().take();
     tokio::time::sleep(super::INTERVAL * 40).await;
     assert_eq!(users(&known.borrow_and_update()), ["ann"]);

@@ -24,7 +24,7 @@ impl Testbed {
         let node = Node::start(receiver::Options::default()).await;
         let (writer, commits) = Desk::open();
         let (cluster_notify, lease_keeper) = (node.cluster_notify.clone(), node.leases.lease_keeper.clone());
-        let deps = Deps { cluster_notify, writer, lease_keeper };
+        let deps = Deps { cluster_notify, writer, lease_keeper, audit: Trail::off() };
         let (time, counts) = (node.leases.clock.clone(), node.leases.metrics.publish.clone());
         let manager = start(&Spec::new(&node.leases.registry, "conf_manager").capacity(1_024), move |_| {
             ConfManager::new(options.clone(), deps.clone(), time.clone(), counts.clone())

@@ -24,7 +24,7 @@ impl Testbed {
         let clock = clock();
         let time = clock.clone();
         let retention = start(&Spec::new(&Registry::new(), "retention"), move |_| {
-            Retention::new(writer.clone(), reader.clone(), time.clone(), KEEP)
+            Retention::new((writer.clone(), reader.clone()), time.clone(), KEEP, None)
         });
         Self { retention, pruned, looked, clock }
     }

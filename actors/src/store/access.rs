@@ -1,6 +1,7 @@
 //! The users, roles, tokens and keys of the cluster: one row each, whose body is JSON, read as one value and changed
 //! under the lock of the meta row. What a change writes is decided by [`callboard_protocol::access::change::decide`].
 
+use callboard_protocol::access::audit::{Event, Who};
 use callboard_protocol::access::change::{self, Change, Row};
 use callboard_protocol::access::directory::Directory;
 use callboard_protocol::time::WallMillis;
@@ -9,6 +10,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::audit;
 use super::error::{Fault, ReadError, WriteError};
 use super::reader::ReadPool;
 use super::schema::{Column, Table};
@@ -52,11 +54,12 @@ impl ReadPool {
 }
 
 impl Writer {
-    /// Makes a change, and says how many there were then.
+    /// Makes a change that `by` asks for, and says how many there were then.
     ///
     /// # Errors
     /// [`WriteError::AccessRefused`], [`WriteError::Failed`].
-    pub async fn change_access(&self, change: Change, at: WallMillis) -> Result<u64, WriteError> {
+    pub async fn change_access(&self, change: Change, at: WallMillis, by: Who) -> Result<u64, WriteError> {
+        let (turn, event) = (self.turn().await, Event::of_access(&change, by, at));
         let transaction = self.begin().await?;
         let decided = transaction.within(async {
             let directory = directory_of(transaction.all(&everything()).await?)?;
@@ -73,7 +76,7 @@ impl Writer {
         });
         match decided.await? {
             Ok(revision) => {
-                transaction.commit().await?;
+                audit::commit(transaction, turn, event).await?;
                 Ok(revision)
             }
             Err(refusal) => {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use callboard_protocol::access::audit::chain::Record;
 use callboard_protocol::commit::{ChangeRow, RequestRow, Row, Snapshot, Writes};
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::key::ConfigKey;
@@ -12,6 +13,7 @@ use callboard_protocol::time::WallMillis;
 use callboard_protocol::write_request::{Recorded, RequestId, WriteRequest};
 use sea_orm::{FromQueryResult, Value};
 
+use super::audit;
 use super::dialect::{self, Backend, names};
 use super::error::Fault;
 use super::rows::{self, AttributesRow, KeyRow};
@@ -196,10 +198,13 @@ fn result_of(request: &RequestRow, seals: &dyn Seals) -> Result<Vec<u8>, Fault> 
 }
 
 /// Writes what was decided: in one statement where the database can, else in one each for states, changes, request ids
-/// and the meta row, cut where the database's limits demand it.
-pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
+/// and the meta row, cut where the database's limits demand it. `record` tells of it.
+pub(super) async fn write(transaction: &Transaction, writes: &Writes, record: Option<&Record>) -> Result<(), Fault> {
     if transaction.backend() == Backend::Postgres {
-        return at_once::write(transaction, writes).await;
+        return at_once::write(transaction, writes, record).await;
+    }
+    if let Some(record) = record {
+        audit::insert(transaction, record).await?;
     }
     write_states(transaction, &writes.states).await?;
     write_changes(transaction, writes).await?;

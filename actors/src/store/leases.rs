@@ -1,12 +1,16 @@
 //! Leases as the database sees them: renew, look at the rows, revoke, fence, and begin a new timeline. All but
 //! the last are single statements on one row, outside of the order of commits. Decides nothing.
 
+use callboard_protocol::access::audit::{Event, Target, What, Who};
 use callboard_protocol::config::Version;
 use callboard_protocol::lease::Observation;
 use callboard_protocol::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline};
+use callboard_protocol::time::WallMillis;
+use callboard_protocol::write_request::Source;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{Condition, ConnectionTrait as _, FromQueryResult};
 
+use super::audit;
 use super::backup::Extent;
 use super::batch;
 use super::conditions::always;
@@ -96,7 +100,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`WriteError::Failed`]; after an unknown outcome ask again, it does no harm.
-    pub async fn declare_restored(&self, known: Option<Extent>) -> Result<Extent, WriteError> {
+    pub async fn declare_restored(&self, known: Option<Extent>, at: WallMillis) -> Result<Extent, WriteError> {
+        let turn = self.turn().await;
         let transaction = self.begin().await?;
         let began = transaction.within(async {
             let (revision, timeline, _) = batch::members(&transaction).await?;
@@ -105,7 +110,11 @@ impl Writer {
             begin_after(&transaction, highest, last).await
         });
         let began = began.await?;
-        transaction.commit().await?;
+        let (who, target) = (
+            Who { door: Source::Cli, ..Who::SERVER },
+            Target { timeline: Some(began.timeline.0), ..Target::default() },
+        );
+        audit::commit(transaction, turn, Event::done(at, What::Restored, who, target)).await?;
         Ok(began)
     }
 

@@ -1,10 +1,12 @@
 //! Making, naming and removing namespaces. The lock of the meta row orders these against publishes: a namespace that
 //! was found empty stays empty until it is gone. Publishing needs no row here; a namespace may exist without one.
 
+use callboard_protocol::access::audit::{Event, Target, What, Who};
 use callboard_protocol::key::PUBLIC_NAMESPACE;
 use callboard_protocol::time::WallMillis;
 use sea_orm::sea_query::{Asterisk, Expr, ExprTrait as _, Query};
 
+use super::audit;
 use super::error::{Fault, WriteError};
 use super::rows::CountRow;
 use super::schema::{Alias, Column, Table};
@@ -31,8 +33,9 @@ impl Writer {
     ///
     /// # Errors
     /// [`WriteError::NamespaceExists`], [`WriteError::NamespaceBuiltIn`], [`WriteError::Failed`].
-    pub async fn create_namespace(&self, namespace: &Namespace, at: WallMillis) -> Result<(), WriteError> {
+    pub async fn create_namespace(&self, namespace: &Namespace, at: WallMillis, by: Who) -> Result<(), WriteError> {
         refuse_built_in(&namespace.id)?;
+        let turn = self.turn().await;
         let transaction = self.begin().await?;
         let made = transaction.within(async {
             if has_row(&transaction, &namespace.id).await? {
@@ -44,15 +47,17 @@ impl Writer {
             transaction.roll_back().await;
             return Err(WriteError::NamespaceExists { id: namespace.id.clone() });
         }
-        Ok(transaction.commit().await?)
+        let event = Event::done(at, What::NamespaceMade, by, Target::namespace(&namespace.id));
+        Ok(audit::commit(transaction, turn, event).await?)
     }
 
     /// Changes name and description.
     ///
     /// # Errors
     /// [`WriteError::NamespaceMissing`], [`WriteError::NamespaceBuiltIn`], [`WriteError::Failed`].
-    pub async fn edit_namespace(&self, namespace: &Namespace, at: WallMillis) -> Result<(), WriteError> {
+    pub async fn edit_namespace(&self, namespace: &Namespace, at: WallMillis, by: Who) -> Result<(), WriteError> {
         refuse_built_in(&namespace.id)?;
+        let turn = self.turn().await;
         let transaction = self.begin().await?;
         let found = transaction.within(async {
             let mut update = Query::update();
@@ -71,7 +76,8 @@ impl Writer {
             transaction.roll_back().await;
             return Err(WriteError::NamespaceMissing { id: namespace.id.clone() });
         }
-        Ok(transaction.commit().await?)
+        let event = Event::done(at, What::NamespaceChanged, by, Target::namespace(&namespace.id));
+        Ok(audit::commit(transaction, turn, event).await?)
     }
 
     /// Removes a namespace in which there is no configuration.
@@ -79,8 +85,9 @@ impl Writer {
     /// # Errors
     /// [`WriteError::NamespaceInUse`], [`WriteError::NamespaceMissing`], [`WriteError::NamespaceBuiltIn`],
     /// [`WriteError::Failed`].
-    pub async fn delete_namespace(&self, id: &str) -> Result<(), WriteError> {
+    pub async fn delete_namespace(&self, id: &str, at: WallMillis, by: Who) -> Result<(), WriteError> {
         refuse_built_in(id)?;
+        let turn = self.turn().await;
         let transaction = self.begin().await?;
         let verdict = transaction.within(async {
             let configs = configs_in(&transaction, id).await?;
@@ -96,7 +103,8 @@ impl Writer {
             transaction.roll_back().await;
             return Err(refusal);
         }
-        Ok(transaction.commit().await?)
+        let event = Event::done(at, What::NamespaceRemoved, by, Target::namespace(id));
+        Ok(audit::commit(transaction, turn, event).await?)
     }
 }
 

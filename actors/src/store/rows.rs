@@ -184,7 +184,7 @@ pub(super) struct OriginRow {
 
 impl OriginRow {
     pub(super) fn origin(self) -> Result<Origin, Fault> {
-        let channel = [Source::Rest, Source::NacosHttp, Source::Grpc, Source::Session, Source::System]
+        let channel = Source::ALL
             .into_iter()
             .find(|known| known.as_str() == self.channel)
             .ok_or_else(|| Fault::Broken("an unknown channel".to_owned()))?;

@@ -20,6 +20,8 @@ pub(super) enum Table {
     Namespace,
     #[sea_orm(iden = "cc_access")]
     Access,
+    #[sea_orm(iden = "cc_audit")]
+    Audit,
     #[sea_orm(iden = "cc_migration")]
     Migration,
 }
@@ -74,6 +76,9 @@ pub(super) enum Column {
     Note,
     RequestId,
     At,
+    // Of `cc_audit`, with `node`, `at` and `body`.
+    Seq,
+    Hash,
     // Of `cc_request`.
     Result,
     // Of `cc_namespace`; `name` and `body` of `cc_access`, too.

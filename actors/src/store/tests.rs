@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod audit;
 mod commits;
 mod isolation;
 mod leases;

@@ -11,6 +11,7 @@ use callboard_protocol::time::WallMillis;
 use callboard_protocol::write_request::WriteRequest;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 
+use super::audit::{Chain, Turn};
 use super::batch;
 use super::dialect::Backend;
 use super::error::{Cause, CommitError, Fault};
@@ -30,6 +31,8 @@ pub struct Writer {
     timeouts: Timeouts,
     /// SQL for the name of the database's member that runs it, where several take writes.
     member: Option<&'static str>,
+    /// Where it is written down what is done; `None` where it is not.
+    chain: Option<Chain>,
 }
 
 /// Connections that are kept apart for one purpose each; `None` where the database has no use for them.
@@ -68,12 +71,26 @@ impl Writer {
         pool_size: u32,
         timeouts: Timeouts,
     ) -> Self {
-        Self { connection, apart, reader, pool_size, timeouts, member: None }
+        Self { connection, apart, reader, pool_size, timeouts, member: None, chain: None }
     }
 
     /// The same, on a database of several members that take writes: each names itself by this SQL.
     pub(super) fn with_member(self, member: Option<&'static str>) -> Self {
         Self { member, ..self }
+    }
+
+    /// The same, writing down what is done.
+    pub(super) fn with_chain(self, chain: Chain) -> Self {
+        Self { chain: Some(chain), ..self }
+    }
+
+    /// The turn of a transaction to write down what it does; `None` where nothing is written down. To be had before the
+    /// transaction is begun.
+    pub(super) async fn turn(&self) -> Option<Turn> {
+        match &self.chain {
+            Some(chain) => Some(chain.turn().await),
+            None => None,
+        }
     }
 
     /// SQL for the name of the member that runs it.
@@ -117,6 +134,7 @@ impl Writer {
     }
 
     async fn commit_once(&self, request: CommitRequest) -> Result<Decision, CommitError> {
+        let mut turn = self.turn().await;
         let transaction = self.begin().await?;
         let judged = transaction.within(async {
             let snapshot = batch::read(&transaction, &request.units).await?;
@@ -125,7 +143,11 @@ impl Writer {
             if let Decision::Write(writes) = &decision
                 && !writes.is_empty()
             {
-                batch::write(&transaction, writes).await?;
+                let record = match &mut turn {
+                    Some(turn) => turn.of_batch(&transaction, writes).await?,
+                    None => None,
+                };
+                batch::write(&transaction, writes, record.as_ref()).await?;
             }
             Ok(decision)
         });
@@ -137,6 +159,8 @@ impl Writer {
                 transaction.roll_back().await;
             }
         }
+        // A record was made only of what is committed now.
+        turn.into_iter().for_each(Turn::committed);
         Ok(decision)
     }
 

@@ -149,13 +149,17 @@ fn a_namespace_is_made_once_and_not_deleted_while_it_is_used() {
     run(async || {
         let testbed = Testbed::start().await;
         let namespace = || Namespace { id: "ns".into(), name: "A name".into(), description: None };
-        let create = || CreateNamespace { namespace: namespace(), at: WallMillis(1) };
+        let create = || CreateNamespace { namespace: namespace(), at: WallMillis(1), by: Who::SERVER };
         query(&testbed.writer, create()).await.unwrap();
         let again = query(&testbed.writer, create()).await.unwrap_err();
         assert!(matches!(again, WriteError::NamespaceExists { .. }), "{again:?}");
-        query(&testbed.writer, EditNamespace { namespace: namespace(), at: WallMillis(2) }).await.unwrap();
-        query(&testbed.writer, DeleteNamespace { id: "ns".into() }).await.unwrap();
-        let gone = query(&testbed.writer, DeleteNamespace { id: "ns".into() }).await.unwrap_err();
+        query(&testbed.writer, EditNamespace { namespace: namespace(), at: WallMillis(2), by: Who::SERVER })
+            .await
+            .unwrap();
+        query(&testbed.writer, DeleteNamespace { id: "ns".into(), at: WallMillis(1), by: Who::SERVER }).await.unwrap();
+        let gone = query(&testbed.writer, DeleteNamespace { id: "ns".into(), at: WallMillis(1), by: Who::SERVER })
+            .await
+            .unwrap_err();
         assert!(matches!(gone, WriteError::NamespaceMissing { .. }), "{gone:?}");
     });
 }

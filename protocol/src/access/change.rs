@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory::{ADMIN_ROLE, DataKey, Directory, Role, SigningKey, Token, User, check_name};
 use super::grant::Grant;
+use crate::error_code::ErrorCode;
 use crate::time::WallMillis;
 
 /// A change that is asked for.
@@ -165,6 +166,19 @@ pub enum Refusal {
         /// Who.
         name: String,
     },
+}
+
+impl Refusal {
+    /// What kind of refusal it is for every interface.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Name => ErrorCode::InvalidParameter,
+            Self::Exists { .. } => ErrorCode::AccessExists,
+            Self::Missing { .. } => ErrorCode::NotFound,
+            Self::BuiltIn | Self::LastAdministrator { .. } => ErrorCode::AccessProtected,
+        }
+    }
 }
 
 fn missing(what: &'static str, name: &str) -> Refusal {

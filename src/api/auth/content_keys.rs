@@ -11,6 +11,7 @@ use callboard_actors::access_directory::Known;
 use callboard_actors::clock::SharedClock;
 use callboard_actors::store::{SEAL, Seals};
 use callboard_actors::wiring::Node;
+use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::Change;
 use callboard_protocol::access::directory::{DataKey, Directory};
 use callboard_protocol::time::WallMillis;
@@ -113,10 +114,10 @@ impl ContentKeys {
         }
         if !old.is_empty() {
             tracing::info!(keys = old.len(), "data keys are sealed by the first master key from now on");
-            change(node, Change::SealDataKeys(old)).await?;
+            change(node, Change::SealDataKeys(old), Who::SERVER).await?;
         }
         if directory.data_keys.is_empty() {
-            self.add(node).await?;
+            self.add(node, Who::SERVER).await?;
         }
         Ok(())
     }
@@ -125,13 +126,13 @@ impl ContentKeys {
     ///
     /// # Errors
     /// There is no master key; it could not be written.
-    pub(crate) async fn add(&self, node: &Node) -> anyhow::Result<String> {
+    pub(crate) async fn add(&self, node: &Node, by: Who) -> anyhow::Result<String> {
         let master = self.master.as_ref().context("secrets.key_file is not set")?;
         let random = |bytes| signing::random(bytes).map_err(|_unspecified| no_randomness());
         let (id, key) = (signing::hex(&random(ID)?), random(KEY)?);
         let sealed = master.seal(&purpose(&id), &key).context("a data key could not be sealed")?;
         let key = DataKey { sealed, created: self.clock.wall() };
-        change(node, Change::AddDataKey { id: id.clone(), key }).await?;
+        change(node, Change::AddDataKey { id: id.clone(), key }, by).await?;
         Ok(id)
     }
 

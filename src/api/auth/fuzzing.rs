@@ -3,16 +3,18 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use callboard_actors::audit::Trail;
 use callboard_actors::clock::SystemClock;
 use callboard_protocol::access::change::{Change, decide, put};
 use callboard_protocol::access::directory::{Directory, SigningKey, Token};
 use callboard_protocol::time::WallMillis;
+use callboard_protocol::write_request::Source;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use super::shown::Shown;
 use super::signing::Claims;
-use super::{Authenticator, Credentials, Principal, Secrets, digest_of};
+use super::{Authenticator, Credentials, Principal, Secrets, Whence, digest_of};
 
 /// The secret of the one token.
 const SECRET: &str = "secret";
@@ -49,7 +51,8 @@ static DESK: LazyLock<Desk> = LazyLock::new(|| {
     let directory = Arc::new(directory);
     let (known, receiver) = watch::channel(Some(Arc::clone(&directory)));
     let how = (true, Duration::from_secs(60));
-    let auth = Authenticator::new(how, receiver, secrets, Arc::new(SystemClock)).expect("the system is random");
+    let auth = Authenticator::new(how, receiver, secrets, (Arc::new(SystemClock), Trail::off()))
+        .expect("the system is random");
     let claims = Claims { user: "root".to_owned(), generation, expires: WallMillis(i64::MAX) };
     let log_in = auth.key_ring(&directory).sign(&claims, WallMillis(1)).expect("there is a key");
     Desk { auth, log_in, _known: known }
@@ -67,7 +70,8 @@ pub fn token(text: &str) {
     };
     // What the one log-in gave stands for `$`, so that what is nearly right is tried, too.
     let shown = shown.replace('$', &DESK.log_in);
-    let told = DESK.auth.authenticate(Credentials::Token(&shown), "127.0.0.1").now_or_never();
+    let whence = Whence { address: "127.0.0.1", door: Source::Rest };
+    let told = DESK.auth.authenticate(Credentials::Token(&shown), whence).now_or_never();
     let told = told.expect("no password has to be looked at");
     let is_right = shown.eq_ignore_ascii_case(&DESK.log_in) || shown == format!("cbt_t_{SECRET}");
     let is_let_in = matches!(told, Ok(Principal::User(_)));

@@ -13,6 +13,7 @@ use callboard_actors::access_directory::{ChangeAccess, ChangeFailure};
 use callboard_actors::runtime::ask;
 use callboard_actors::store::WriteError;
 use callboard_actors::wiring::Node;
+use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::{Change, Refusal};
 use callboard_protocol::access::directory::{Directory, SigningKey};
 use callboard_protocol::access::password;
@@ -132,7 +133,7 @@ fn derived(secret: &[u8]) -> [u8; KEY] {
 pub(crate) async fn prepare(settings: &Settings, node: &Node, auth: &Authenticator) -> anyhow::Result<()> {
     let directory = known(node, settings.database.connect_timeout).await?;
     if !KeyRing::of(&directory.keys, &auth.secrets).can_sign() {
-        add_key(node, auth).await?;
+        add_key(node, auth, Who::SERVER).await?;
     }
     if auth.is_on() && directory.administrators().next().is_none() {
         add_administrator(settings, node, auth).await?;
@@ -149,19 +150,19 @@ pub(super) async fn known(node: &Node, patience: Duration) -> anyhow::Result<Arc
 }
 
 /// Makes a new key, which signs from a few seconds on; what others signed is taken for as long as it could last.
-pub(crate) async fn add_key(node: &Node, auth: &Authenticator) -> anyhow::Result<String> {
+pub(crate) async fn add_key(node: &Node, auth: &Authenticator, by: Who) -> anyhow::Result<String> {
     let random = |bytes| signing::random(bytes).map_err(|_unspecified| no_randomness());
     let (id, key) = (signing::hex(&random(8)?), random(KEY)?);
     let sealed = auth.secrets.seal(&id, &key).context("a key could not be sealed")?;
     let now = auth.clock.wall();
     let retire = WallMillis(now.0.saturating_add(millis(auth.lifetime)).saturating_add(60_000));
     let key = SigningKey { sealed, created: now, retires: None };
-    change(node, Change::AddKey { id: id.clone(), key, retire }).await?;
+    change(node, Change::AddKey { id: id.clone(), key, retire }, by).await?;
     Ok(id)
 }
 
-pub(super) async fn change(node: &Node, change: Change) -> Result<(), ChangeFailure> {
-    ask(&node.access_directory, ChangeAccess(change), DEADLINE).await?
+pub(super) async fn change(node: &Node, change: Change, by: Who) -> Result<(), ChangeFailure> {
+    ask(&node.access_directory, ChangeAccess { change, by }, DEADLINE).await?
 }
 
 async fn add_administrator(settings: &Settings, node: &Node, auth: &Authenticator) -> anyhow::Result<()> {
@@ -179,7 +180,7 @@ async fn add_administrator(settings: &Settings, node: &Node, auth: &Authenticato
     password::check(&password, ADMINISTRATOR).context("the password of the first administrator is refused")?;
     let password_hash = auth.hash(&password).await?;
     let first = Change::FirstAdministrator { name: ADMINISTRATOR.to_owned(), password_hash };
-    match change(node, first).await {
+    match change(node, first, Who::SERVER).await {
         Ok(()) if given.is_some() => tracing::info!(user = ADMINISTRATOR, "made the first administrator"),
         Ok(()) => print(format_args!(
             "made the first administrator: user {ADMINISTRATOR}, password {password} (shown this once; change it with \

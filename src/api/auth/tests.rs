@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_actors::access_directory::Known;
+use callboard_actors::audit::Trail;
 use callboard_actors::clock::SystemClock;
 use callboard_protocol::access::change::{Change, decide, put};
 use callboard_protocol::access::directory::{Directory, SigningKey, Token};
 use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::time::WallMillis;
+use callboard_protocol::write_request::Source;
 use tokio::sync::watch;
 
-use super::{Authenticator, Credentials, Principal, Secrets, new_token};
+use super::{Authenticator, Credentials, Principal, Secrets, Whence, new_token};
 use crate::api::error::ApiError;
 
-const HERE: &str = "10.0.0.1";
+const HERE: Whence<'_> = Whence { address: "10.0.0.1", door: Source::Rest };
 const RIGHT: &str = "correct horse";
 
 struct Desk {
@@ -31,7 +33,7 @@ impl Desk {
         let sealed = secrets.seal("k", &[2; 32]).unwrap();
         let (known, receiver) = watch::channel(None);
         let how = (true, Duration::from_secs(60));
-        let auth = Authenticator::new(how, receiver, secrets, Arc::new(SystemClock)).unwrap();
+        let auth = Authenticator::new(how, receiver, secrets, (Arc::new(SystemClock), Trail::off())).unwrap();
         let password_hash = auth.hash(RIGHT).await.unwrap();
         let desk = Self { auth, known };
         let key = SigningKey { sealed, created: WallMillis(0), retires: None };
@@ -148,7 +150,8 @@ async fn who_is_wrong_too_often_waits_and_nobody_else_does() {
         last = desk.shows(Credentials::Password("root", "wrong horse")).await;
     }
     assert_eq!(last, Err(ErrorCode::TooManyAttempts));
-    let elsewhere = desk.auth.authenticate(Credentials::Password("root", RIGHT), "10.0.0.2").await;
+    let elsewhere =
+        desk.auth.authenticate(Credentials::Password("root", RIGHT), Whence { address: "10.0.0.2", ..HERE }).await;
     assert!(elsewhere.is_ok_and(|principal| matches!(principal, Principal::User(_))));
 }
 
@@ -156,11 +159,16 @@ async fn who_is_wrong_too_often_waits_and_nobody_else_does() {
 async fn nothing_is_let_in_before_users_are_known() {
     let (_known, receiver) = watch::channel(None);
     let how = (true, Duration::from_secs(60));
-    let auth = Authenticator::new(how, receiver, Secrets::new(vec![[1; 32]]), Arc::new(SystemClock)).unwrap();
+    let auth =
+        Authenticator::new(how, receiver, Secrets::new(vec![[1; 32]]), (Arc::new(SystemClock), Trail::off())).unwrap();
     let refused = auth.authenticate(Credentials::Token("any"), HERE).await;
     assert_eq!(refused.map_err(|error: ApiError| error.code()), Err(ErrorCode::Unavailable));
-    let off =
-        Authenticator::new((false, how.1), auth.known.clone(), Secrets::new(vec![[1; 32]]), Arc::new(SystemClock));
+    let off = Authenticator::new(
+        (false, how.1),
+        auth.known.clone(),
+        Secrets::new(vec![[1; 32]]),
+        (Arc::new(SystemClock), Trail::off()),
+    );
     let anybody = off.unwrap().authenticate(Credentials::Token("any"), HERE).await;
     assert_eq!(anybody, Ok(Principal::Unrestricted));
     assert_eq!(Directory::default().administrators().count(), 0);

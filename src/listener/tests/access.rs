@@ -3,6 +3,7 @@
 
 use actix_web::HttpResponse;
 use callboard_actors::access_directory::ChangeAccess;
+use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::Change;
 use callboard_protocol::access::directory::{ADMIN_ROLE, Role, Token};
 use callboard_protocol::access::grant::{Action, Grant, Pattern, Scope};
@@ -41,7 +42,7 @@ impl Guarded {
 
     async fn change(&self, change: Change) {
         let directory = self.rig.data.worker.node.access_directory.clone();
-        directory.send(ChangeAccess(change)).await.unwrap().unwrap();
+        directory.send(ChangeAccess { change, by: Who::SERVER }).await.unwrap().unwrap();
     }
 
     async fn add(&mut self, name: &'static str, namespace: &str, actions: Vec<Action>) {

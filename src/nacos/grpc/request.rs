@@ -156,7 +156,8 @@ impl Body {
         };
         let edit = edit(|name| self.addition(name), text)
             .map_err(|error| ApiError::new(ErrorCode::InvalidParameter, error))?;
-        let operator = self.addition("src_user").map(str::to_owned).or(origin.operator.clone());
+        // Who is known counts, whatever he says.
+        let operator = origin.operator.clone().or_else(|| self.addition("src_user").map(str::to_owned));
         let origin = Origin { operator, ..origin }.checked().map_err(|error| refused_text(&error))?;
         let change = Change::Put { content, edit: Box::new(edit) };
         Ok(WriteRequest::of_one(KeyWrite { key, condition, change }, None, origin, Uuid::now_v7()))

@@ -21,7 +21,7 @@ use callboard_proto::nacos::{Metadata, Payload};
 use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
-use callboard_protocol::write_request::{self, WriteRequest};
+use callboard_protocol::write_request::{self, Source, WriteRequest};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::poll_fn;
@@ -29,7 +29,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::access::{Access, Principal, is_secret};
-use crate::api::auth::{Authenticator, Credentials, Identity};
+use crate::api::auth::{Authenticator, Credentials, Identity, Whence};
 use crate::api::error::ApiError;
 use crate::api::memory::MemoryBudget;
 use crate::nacos::grpc::access::{Kind, Row};
@@ -141,6 +141,29 @@ pub(super) fn shown(headers: &HashMap<String, String>) -> Credentials<'_> {
     }
 }
 
+/// Whether somebody may do what is asked.
+fn allow(principal: &Principal, row: &Row, body: &Body) -> Result<(), ApiError> {
+    principal.admit(row.access)?;
+    match row.kind {
+        Kind::Query => principal.require(&Demand::Key(Action::Read, &body.key()?))?,
+        Kind::Publish | Kind::Remove => principal.require(&Demand::Key(Action::Write, &body.key()?))?,
+        Kind::Listen => {
+            for key in body.listened() {
+                principal.require(&Demand::Key(Action::Read, &key))?;
+            }
+        }
+        Kind::FuzzyWatch => {
+            if let Some(pattern) = body.watched() {
+                let names = (Names::of_pattern(&pattern.group), Names::of_pattern(&pattern.data_id));
+                let area = Area { namespace: &pattern.namespace, group: names.0, data_id: names.1 };
+                principal.require(&Demand::Area(Action::Read, area))?;
+            }
+        }
+        Kind::ServerCheck | Kind::HealthCheck | Kind::PushAck | Kind::Absent(_) => {}
+    }
+    Ok(())
+}
+
 impl Service {
     pub(super) fn new(
         session: Addr<GrpcSession>,
@@ -227,27 +250,17 @@ impl Service {
         let certified = self.peer.certified.as_ref().filter(|_| shown == Credentials::None);
         let principal = match certified.and_then(|known| auth.again(known)).or_else(|| auth.recall(shown)) {
             Some(principal) => principal,
-            None => auth.authenticate(shown, &self.peer.from).await?,
+            None => auth.authenticate(shown, self.whence()).await?,
         };
-        principal.admit(row.access)?;
-        match row.kind {
-            Kind::Query => principal.require(&Demand::Key(Action::Read, &body.key()?))?,
-            Kind::Publish | Kind::Remove => principal.require(&Demand::Key(Action::Write, &body.key()?))?,
-            Kind::Listen => {
-                for key in body.listened() {
-                    principal.require(&Demand::Key(Action::Read, &key))?;
-                }
-            }
-            Kind::FuzzyWatch => {
-                if let Some(pattern) = body.watched() {
-                    let names = (Names::of_pattern(&pattern.group), Names::of_pattern(&pattern.data_id));
-                    let area = Area { namespace: &pattern.namespace, group: names.0, data_id: names.1 };
-                    principal.require(&Demand::Area(Action::Read, area))?;
-                }
-            }
-            Kind::ServerCheck | Kind::HealthCheck | Kind::PushAck | Kind::Absent(_) => {}
+        let allowed = allow(&principal, row, body);
+        if let Err(refused) = &allowed {
+            auth.tell_refused(refused, principal.operator(), self.whence());
         }
-        Ok(principal)
+        allowed.map(|()| principal)
+    }
+
+    fn whence(&self) -> Whence<'_> {
+        Whence { address: &self.peer.from, door: Source::Grpc }
     }
 
     /// What the connection is told of was asked for by somebody who might: see [`Peer::until_cut`].

@@ -27,6 +27,7 @@ use super::fault::Fault;
 use super::parameters::Parameters;
 use crate::api::error::ApiError;
 use crate::api::state::State;
+use crate::http::route::Call;
 
 /// The role of administrators as Nacos calls it.
 const NACOS_ADMIN: &str = "ROLE_ADMIN";
@@ -42,8 +43,9 @@ fn directory(state: &State) -> Result<Arc<Directory>, Fault> {
 }
 
 /// Makes a change, or gives why it is refused.
-async fn change(state: &State, change: Change) -> Result<Result<(), Refusal>, Fault> {
-    match ask(&state.worker.node.access_directory, ChangeAccess(change), WRITE_DEADLINE).await {
+async fn change(call: &Call, change: Change) -> Result<Result<(), Refusal>, Fault> {
+    let change = ChangeAccess { change, by: call.who() };
+    match ask(&call.state.worker.node.access_directory, change, WRITE_DEADLINE).await {
         Ok(Ok(())) => Ok(Ok(())),
         Ok(Err(ChangeFailure::Write(WriteError::AccessRefused(refusal)))) => Ok(Err(refusal)),
         Ok(Err(ChangeFailure::Write(WriteError::Failed(CommitError::Aborted { cause, .. })))) => {

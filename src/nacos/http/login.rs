@@ -29,7 +29,8 @@ pub(super) async fn login(mut call: Call) -> Answer {
     if !auth.is_on() && !auth.has_users() {
         return Ok(admitted(NO_TOKEN, LIFETIME, true, user));
     }
-    match auth.log_in(user, password, &client::address_or_none(&call.request)).await {
+    let address = client::address_or_none(&call.request);
+    match auth.log_in(user, password, call.caller.whence(&address)).await {
         Ok(login) if auth.is_on() => Ok(admitted(&login.token, login.lifetime.as_secs(), login.is_administrator, user)),
         Ok(_) => Ok(admitted(NO_TOKEN, LIFETIME, false, user)),
         Err(denied) => Err(refused(denied, call.request.path())),

@@ -88,7 +88,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     verdict(
         ask(
             &call.state.worker.node.store_writer,
-            CreateNamespace { namespace, at: SystemClock.wall() },
+            CreateNamespace { namespace, at: SystemClock.wall(), by: call.who() },
             WRITE_DEADLINE,
         )
         .await,
@@ -104,8 +104,12 @@ pub(super) async fn edit(mut call: Call) -> Answer {
         return Ok(truth(false));
     };
     verdict(
-        ask(&call.state.worker.node.store_writer, EditNamespace { namespace, at: SystemClock.wall() }, WRITE_DEADLINE)
-            .await,
+        ask(
+            &call.state.worker.node.store_writer,
+            EditNamespace { namespace, at: SystemClock.wall(), by: call.who() },
+            WRITE_DEADLINE,
+        )
+        .await,
     )
 }
 
@@ -114,7 +118,13 @@ pub(super) async fn remove(mut call: Call) -> Answer {
     let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     let id = namespace_of(parameters.get("namespaceId")).to_owned();
     call.caller.require(&manage(&id))?;
-    match ask(&call.state.worker.node.store_writer, DeleteNamespace { id }, WRITE_DEADLINE).await {
+    match ask(
+        &call.state.worker.node.store_writer,
+        DeleteNamespace { id, at: SystemClock.wall(), by: call.who() },
+        WRITE_DEADLINE,
+    )
+    .await
+    {
         // What is not there is removed, too.
         Ok(Err(WriteError::NamespaceMissing { .. })) => Ok(truth(true)),
         answer => verdict(answer),

@@ -77,8 +77,9 @@ fn refuse_gray(parameters: &Parameters<'_>, request: &HttpRequest) -> Result<(),
 }
 
 fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<String>) -> Result<Origin, Fault> {
-    let named = parameters.filled("src_user").map(str::to_owned);
-    let operator = named.or_else(|| principal.operator()).or_else(|| parameters.filled("username").map(str::to_owned));
+    // Who is known counts, whatever he says.
+    let named = || parameters.filled("src_user").or_else(|| parameters.filled("username")).map(str::to_owned);
+    let operator = principal.operator().or_else(named);
     let origin = Origin { channel: Source::NacosHttp, operator, source_address: from, client_id: None, note: None };
     Ok(origin.checked()?)
 }

@@ -7,12 +7,14 @@ use super::access::{permissions, roles, users};
 use super::fault::{Fault, broken, turned_away};
 use super::{configs, front, listener, login, namespaces, node, publishing};
 use callboard_protocol::access::grant::Action::{Admin, Manage, Read, Write};
+use callboard_protocol::write_request::Source;
 
 use crate::api::access::Access::{Cluster, Known, Named, Public};
 use crate::http::route::{Family, Route};
 
 /// Plain text from a route, the error document of Nacos's framework where no route was reached.
-static NACOS: Family = Family { prefix: "/nacos", takes_parameters: true, turned_away, broken };
+static NACOS: Family =
+    Family { prefix: "/nacos", takes_parameters: true, door: Source::NacosHttp, turned_away, broken };
 
 /// The same for what Nacos serves at the port of its console.
 static CONSOLE: Family = Family { prefix: "/v3/auth", ..NACOS };

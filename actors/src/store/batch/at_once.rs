@@ -8,12 +8,14 @@ use std::iter::Peekable;
 use std::slice::Iter;
 use std::sync::{Arc, LazyLock};
 
+use callboard_protocol::access::audit::chain::Record;
 use callboard_protocol::commit::{ChangeRow, RequestRow, Snapshot, Writes};
 use callboard_protocol::config::SharedState;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::write_request::{Recorded, RequestId};
 use sea_orm::{FromQueryResult, Iden as _, Value};
 
+use super::super::audit;
 use super::super::dialect::{self, Backend, Sql, names};
 use super::super::error::Fault;
 use super::super::rows;
@@ -54,13 +56,23 @@ struct ReadRow {
 /// The statements before the last one, which write changes and states alone.
 static SOME: LazyLock<String> = LazyLock::new(|| format!("WITH {} SELECT 1", of_changes()));
 /// The last one.
-static LAST: LazyLock<String> = LazyLock::new(|| {
+static LAST: LazyLock<String> = LazyLock::new(|| last(""));
+/// The last one, with a record of what was written.
+static RECORDED: LazyLock<String> = LazyLock::new(|| {
+    // After what the last one has.
+    let first = columns().len() + 7;
+    let values: Vec<String> = (first..).take(audit::COLUMNS.len()).map(|place| format!("${place}")).collect();
+    last(&format!(", record AS (INSERT INTO cc_audit ({}) VALUES ({}))", names(&audit::COLUMNS), values.join(", ")))
+});
+
+/// The last statement, with another part of it.
+fn last(more: &str) -> String {
     // After the columns and the mark of the newest.
     let first = columns().len() + 2;
     format!(
         "WITH {}, requests AS (INSERT INTO cc_request (request_id, rev, result, at) \
          SELECT q.request_id, q.rev, q.result, ${at} \
-         FROM UNNEST(${first}::text[], ${rev}::int8[], ${result}::bytea[]) AS q (request_id, rev, result)) \
+         FROM UNNEST(${first}::text[], ${rev}::int8[], ${result}::bytea[]) AS q (request_id, rev, result)){more} \
          UPDATE cc_meta SET rev = ${meta} WHERE id = 1",
         of_changes(),
         rev = first + 1,
@@ -68,7 +80,7 @@ static LAST: LazyLock<String> = LazyLock::new(|| {
         at = first + 3,
         meta = first + 4,
     )
-});
+}
 
 /// What a column holds. A missing text, and a missing content, can't be an element of an array here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,8 +185,8 @@ pub(super) async fn read(
     Ok(Snapshot { revision, timeline, nodes, requests, rows: found, can_seal })
 }
 
-/// Writes what was decided.
-pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<(), Fault> {
+/// Writes what was decided, and the record of it.
+pub(super) async fn write(transaction: &Transaction, writes: &Writes, record: Option<&Record>) -> Result<(), Fault> {
     // The newest of each key, in the order of the changes.
     let mut states = writes.states.iter().peekable();
     let mut runs =
@@ -189,7 +201,16 @@ pub(super) async fn write(transaction: &Transaction, writes: &Writes) -> Result<
     bind_changes((&mut sql, transaction.seals()), last, writes, &mut states)?;
     bind_requests(&mut sql, &writes.requests, transaction.seals())?;
     sql.bind(writes.at.0).bind(rows::signed(writes.revision.0));
-    let found = transaction.run(sql.with_text(&LAST)).await?;
+    let text = match record {
+        Some(record) => {
+            audit::values(record).into_iter().for_each(|value| {
+                sql.bind(value);
+            });
+            &RECORDED
+        }
+        None => &LAST,
+    };
+    let found = transaction.run(sql.with_text(text)).await?;
     if states.next().is_some() {
         return Err(Fault::Broken("a state of a batch has no change".to_owned()));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::{Change, Refusal};
 use callboard_protocol::access::directory::{ADMIN_ROLE, Role, SigningKey, Token};
 use callboard_protocol::access::grant::{Action, Grant, Pattern, Scope};
@@ -29,7 +30,7 @@ fn first() -> Change {
 
 async fn what_was_changed_is_read(testbed: Arc<Testbed>) {
     assert_eq!(testbed.reader.access_revision().await.unwrap(), 0);
-    assert_eq!(testbed.writer.change_access(first(), NOON).await.unwrap(), 1);
+    assert_eq!(testbed.writer.change_access(first(), NOON, Who::SERVER).await.unwrap(), 1);
     let scope = Scope { namespace: Pattern::new("prod*").unwrap(), ..Scope::everything() };
     let grant = Grant { scope, actions: BTreeSet::from([Action::Read, Action::Gray]) };
     let role = Role { grants: vec![grant.clone()], description: "für alle 名前".to_owned() };
@@ -48,21 +49,21 @@ async fn what_was_changed_is_read(testbed: Arc<Testbed>) {
         Change::AddToken { id: "t".to_owned(), token: token.clone() },
         Change::AddKey { id: "k".to_owned(), key: key.clone(), retire: NOON },
     ] {
-        testbed.writer.change_access(change, NOON).await.unwrap();
+        testbed.writer.change_access(change, NOON, Who::SERVER).await.unwrap();
     }
     let read = testbed.reader.directory().await.unwrap();
     assert_eq!((read.revision, testbed.reader.access_revision().await.unwrap()), (5, 5));
     assert_eq!(read.administrators().collect::<Vec<_>>(), ["root"]);
     assert_eq!((&read.roles["role"], &read.tokens["t"], &read.keys["k"]), (&role, &token, &key));
-    testbed.writer.change_access(Change::RemoveToken { id: "t".to_owned() }, NOON).await.unwrap();
+    testbed.writer.change_access(Change::RemoveToken { id: "t".to_owned() }, NOON, Who::SERVER).await.unwrap();
     assert!(testbed.reader.directory().await.unwrap().tokens.is_empty());
 }
 
 async fn what_is_refused_writes_nothing(testbed: Arc<Testbed>) {
-    testbed.writer.change_access(first(), NOON).await.unwrap();
+    testbed.writer.change_access(first(), NOON, Who::SERVER).await.unwrap();
     let before = testbed.reader.directory().await.unwrap();
     let withdraw = Change::Withdraw { user: Some("root".to_owned()), role: ADMIN_ROLE.to_owned() };
-    let refused = testbed.writer.change_access(withdraw, NOON).await;
+    let refused = testbed.writer.change_access(withdraw, NOON, Who::SERVER).await;
     assert!(matches!(refused, Err(WriteError::AccessRefused(Refusal::LastAdministrator { .. }))));
     assert_eq!(testbed.reader.directory().await.unwrap(), before);
 }
@@ -70,7 +71,7 @@ async fn what_is_refused_writes_nothing(testbed: Arc<Testbed>) {
 async fn names_are_told_apart_by_every_byte(testbed: Arc<Testbed>) {
     let names = ["ann", "Ann", "änn", "名前", &"😀".repeat(32)];
     for name in names {
-        testbed.writer.change_access(add(name), NOON).await.unwrap();
+        testbed.writer.change_access(add(name), NOON, Who::SERVER).await.unwrap();
     }
     let read = testbed.reader.directory().await.unwrap();
     assert_eq!(read.users.len(), names.len());
@@ -80,7 +81,7 @@ async fn names_are_told_apart_by_every_byte(testbed: Arc<Testbed>) {
 async fn changes_at_the_same_time_are_made_one_after_the_other(testbed: Arc<Testbed>) {
     let changes = (0..8).map(|at| {
         let testbed = Arc::clone(&testbed);
-        tokio::spawn(async move { testbed.writer.change_access(add(&format!("user-{at}")), NOON).await })
+        tokio::spawn(async move { testbed.writer.change_access(add(&format!("user-{at}")), NOON, Who::SERVER).await })
     });
     for change in changes.collect::<Vec<_>>() {
         change.await.unwrap().unwrap();

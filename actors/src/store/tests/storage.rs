@@ -7,7 +7,7 @@ use callboard_protocol::member::Timeline;
 use sea_orm::ConnectionTrait as _;
 
 use super::on_every_database;
-use super::testbed::{Kind, Testbed, key, put, request, unit};
+use super::testbed::{Kind, NOON, Testbed, key, put, request, unit};
 use crate::store::{Cause, CommitError, Extent, open};
 
 on_every_database!(
@@ -113,10 +113,10 @@ async fn what_the_database_refuses_is_told_from_an_outage(testbed: Arc<Testbed>)
 
 async fn a_restored_database_begins_a_timeline_above_all_that_is_known(testbed: Arc<Testbed>) {
     testbed.publish(&key("a"), "1").await;
-    let first = testbed.writer.declare_restored(None).await.unwrap();
+    let first = testbed.writer.declare_restored(None, NOON).await.unwrap();
     assert!(first.timeline.0 == 2 && first.revision > Version(1_000_000), "{first:?}");
     let known = Extent { timeline: Timeline(7), revision: Version(5_000_000) };
-    let second = testbed.writer.declare_restored(Some(known)).await.unwrap();
+    let second = testbed.writer.declare_restored(Some(known), NOON).await.unwrap();
     assert!(second.timeline.0 == 8 && second.revision > Version(6_000_000 - 1), "{second:?}");
     let seen = testbed.writer.observe().await.unwrap();
     assert_eq!((seen.timeline, seen.revision, seen.rows.len()), (second.timeline, second.revision, 0));

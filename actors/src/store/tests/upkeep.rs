@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use callboard_protocol::access::audit::Who;
 use callboard_protocol::config::Version;
 use callboard_protocol::key::{ConfigKey, MAX_NAMESPACE};
 use callboard_protocol::time::WallMillis;
@@ -29,23 +30,23 @@ fn named(id: &str, name: &str) -> Namespace {
 async fn namespaces_are_made_named_and_removed(testbed: Arc<Testbed>) {
     let (writer, id) = (&testbed.writer, "dev".to_owned());
     let missing = Err(WriteError::NamespaceMissing { id: id.clone() });
-    assert_eq!(writer.edit_namespace(&named("dev", "x"), NOON).await, missing);
-    assert_eq!(writer.delete_namespace("dev").await, missing);
-    writer.create_namespace(&named("dev", "Development"), NOON).await.unwrap();
-    let twice = writer.create_namespace(&named("dev", "Other"), NOON).await;
+    assert_eq!(writer.edit_namespace(&named("dev", "x"), NOON, Who::SERVER).await, missing);
+    assert_eq!(writer.delete_namespace("dev", NOON, Who::SERVER).await, missing);
+    writer.create_namespace(&named("dev", "Development"), NOON, Who::SERVER).await.unwrap();
+    let twice = writer.create_namespace(&named("dev", "Other"), NOON, Who::SERVER).await;
     assert_eq!(twice, Err(WriteError::NamespaceExists { id }));
-    writer.edit_namespace(&named("dev", "Developers"), NOON).await.unwrap();
-    writer.edit_namespace(&named("dev", "Developers"), NOON).await.unwrap();
+    writer.edit_namespace(&named("dev", "Developers"), NOON, Who::SERVER).await.unwrap();
+    writer.edit_namespace(&named("dev", "Developers"), NOON, Who::SERVER).await.unwrap();
     testbed.publish(&ConfigKey::new("Dev", "g", "a").unwrap(), "1").await;
     let seen: Vec<_> =
         testbed.reader.namespaces().await.unwrap().into_iter().map(|n| (n.id, n.name, n.configs)).collect();
     let expect = |id: &str, name: &str, configs| (id.to_owned(), name.to_owned(), configs);
     assert_eq!(seen, [expect("public", "public", 0), expect("Dev", "Dev", 1), expect("dev", "Developers", 0)]);
-    writer.delete_namespace("dev").await.unwrap();
+    writer.delete_namespace("dev", NOON, Who::SERVER).await.unwrap();
     for refused in [
-        writer.create_namespace(&named("public", "x"), NOON).await,
-        writer.edit_namespace(&named("public", "x"), NOON).await,
-        writer.delete_namespace("public").await,
+        writer.create_namespace(&named("public", "x"), NOON, Who::SERVER).await,
+        writer.edit_namespace(&named("public", "x"), NOON, Who::SERVER).await,
+        writer.delete_namespace("public", NOON, Who::SERVER).await,
     ] {
         assert!(matches!(refused, Err(WriteError::NamespaceBuiltIn { .. })));
     }
@@ -55,7 +56,7 @@ async fn the_longest_namespace_texts_fit(testbed: Arc<Testbed>) {
     let wide = "😀".repeat(MAX_NAMESPACE_TEXT);
     let id = "n".repeat(MAX_NAMESPACE);
     let namespace = Namespace { id: id.clone(), name: wide.clone(), description: Some(wide) };
-    testbed.writer.create_namespace(&namespace, NOON).await.unwrap();
+    testbed.writer.create_namespace(&namespace, NOON, Who::SERVER).await.unwrap();
     let listed = testbed.reader.namespaces().await.unwrap().remove(1);
     assert_eq!((listed.id, listed.name, listed.description), (id, namespace.name, namespace.description));
 }
@@ -63,11 +64,11 @@ async fn the_longest_namespace_texts_fit(testbed: Arc<Testbed>) {
 async fn a_namespace_in_use_stays(testbed: Arc<Testbed>) {
     let a = ConfigKey::new("dev", "g", "a").unwrap();
     testbed.publish(&a, "1").await;
-    testbed.writer.edit_namespace(&named("dev", "Named later"), NOON).await.unwrap();
+    testbed.writer.edit_namespace(&named("dev", "Named later"), NOON, Who::SERVER).await.unwrap();
     let in_use = WriteError::NamespaceInUse { id: "dev".to_owned(), configs: 1 };
-    assert_eq!(testbed.writer.delete_namespace("dev").await, Err(in_use));
+    assert_eq!(testbed.writer.delete_namespace("dev", NOON, Who::SERVER).await, Err(in_use));
     testbed.commit(vec![unit(vec![remove(&a)])]).await;
-    testbed.writer.delete_namespace("dev").await.unwrap();
+    testbed.writer.delete_namespace("dev", NOON, Who::SERVER).await.unwrap();
     assert_eq!(testbed.reader.namespaces().await.unwrap().len(), 1);
 }
 

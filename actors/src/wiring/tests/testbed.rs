@@ -137,6 +137,7 @@ impl Testbed {
             refresh_interval: Duration::from_millis(20),
             publish: publish::Options::default(),
             receiver,
+            audit: None,
             history_retention: Duration::from_secs(3_600),
             max_held_per_worker: 100,
             max_session_watches_per_worker: 100,

@@ -41,7 +41,7 @@ pub(in crate::nacos::http) async fn grant(mut call: Call) -> Answer {
     if grants >= MAX_GRANTS {
         return Err(Fault::invalid(format!("a role has at most {MAX_GRANTS} grants")));
     }
-    change(&call.state, Change::Grant { role, grant }).await?.map_err(refused)?;
+    change(&call, Change::Grant { role, grant }).await?.map_err(refused)?;
     done(&call.request, "add permission ok!")
 }
 
@@ -49,7 +49,7 @@ pub(in crate::nacos::http) async fn grant(mut call: Call) -> Answer {
 pub(in crate::nacos::http) async fn revoke(mut call: Call) -> Answer {
     let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
     if let Named { role: Some(role), grant: Ok(grant) } = Named::of(&parameters)? {
-        match change(&call.state, Change::Revoke { role: role.to_owned(), grant }).await? {
+        match change(&call, Change::Revoke { role: role.to_owned(), grant }).await? {
             Ok(()) | Err(Refusal::Missing { .. }) => {}
             Err(refusal) => return Err(refused(refusal)),
         }

@@ -24,7 +24,7 @@ pub(in crate::nacos::http) async fn assign(mut call: Call) -> Answer {
         return Err(Fault::invalid(format!("user '{user}' already bound to the role '{role}'!")));
     }
     let assign = Change::Assign { user: user.to_owned(), role: role.to_owned(), makes: true };
-    change(&call.state, assign).await?.map_err(refused)?;
+    change(&call, assign).await?.map_err(refused)?;
     done(&call.request, "add role ok!")
 }
 
@@ -38,7 +38,7 @@ pub(in crate::nacos::http) async fn withdraw(mut call: Call) -> Answer {
     }
     if let Some(role) = our_role(role) {
         let withdraw = Change::Withdraw { user: user.map(str::to_owned), role: role.to_owned() };
-        match change(&call.state, withdraw).await? {
+        match change(&call, withdraw).await? {
             Ok(()) | Err(Refusal::Missing { .. }) => {}
             Err(Refusal::BuiltIn | Refusal::LastAdministrator { .. }) => return Err(protected()),
             Err(refusal) => return Err(refused(refusal)),

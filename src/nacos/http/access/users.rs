@@ -35,7 +35,7 @@ pub(in crate::nacos::http) async fn create(mut call: Call) -> Answer {
     }
     let password_hash = Some(hash(&call.state, name, password).await?);
     let add = Change::AddUser { name: name.to_owned(), password_hash, roles: BTreeSet::new() };
-    change(&call.state, add).await?.map_err(refused)?;
+    change(&call, add).await?.map_err(refused)?;
     done(&call.request, "create user ok!")
 }
 
@@ -52,7 +52,7 @@ pub(in crate::nacos::http) async fn set_password(mut call: Call) -> Answer {
     }
     let password_hash = hash(&call.state, name, password).await?;
     let set = Change::SetPassword { name: name.to_owned(), password_hash };
-    change(&call.state, set).await?.map_err(|_missing| missing())?;
+    change(&call, set).await?.map_err(|_missing| missing())?;
     done(&call.request, "update user ok!")
 }
 
@@ -70,7 +70,7 @@ pub(in crate::nacos::http) async fn remove(mut call: Call) -> Answer {
     if user.is_some_and(|user| user.roles.contains(ADMIN_ROLE)) {
         return Err(protected());
     }
-    match change(&call.state, Change::RemoveUser { name: name.to_owned() }).await? {
+    match change(&call, Change::RemoveUser { name: name.to_owned() }).await? {
         Ok(()) | Err(Refusal::Missing { .. }) => done(&call.request, "delete user ok!"),
         Err(Refusal::LastAdministrator { .. }) => Err(protected()),
         Err(refusal) => Err(refused(refusal)),
@@ -109,7 +109,7 @@ pub(in crate::nacos::http) async fn make_administrator(mut call: Call) -> Answer
     let given = parameters.filled("password").map(str::to_owned);
     let password = given.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     let password_hash = hash(&call.state, FIRST, &password).await?;
-    match change(&call.state, Change::FirstAdministrator { name: FIRST.to_owned(), password_hash }).await? {
+    match change(&call, Change::FirstAdministrator { name: FIRST.to_owned(), password_hash }).await? {
         Ok(()) => shown(&call.request, &json!({ "username": FIRST, "password": password })),
         Err(Refusal::Exists { what: "administrator", .. }) => conflict(is_v3),
         Err(refusal) => Err(refused(refusal)),
