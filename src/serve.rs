@@ -120,8 +120,10 @@ async fn authenticator(settings: &Settings, data_dir: &DataDir, node: &Node) -> 
     };
     let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
     let how = (settings.auth.is_on(), settings.auth.lifetime);
+    let oidc = auth::Oidc::open(&settings.oidc, &secrets, node.clock.clone())?;
     let made = Authenticator::new(how, node.access.clone(), secrets, node.clock.clone());
-    let auth = Arc::new(made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?);
+    let made = made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?;
+    let auth = Arc::new(made.with_provider(oidc));
     if auth.is_on() {
         auth::prepare(settings, node, &auth).await?;
         return Ok(auth);

@@ -1,10 +1,11 @@
-//! How a caller becomes known: by a password, by what a log-in gave him, or by a token. Owns what was found right a
+//! How a caller becomes known: by a password, by a provider of single sign-on, by what a log-in gave him, or by a token. Owns what was found right a
 //! moment ago, so that it costs little to ask again, and who was refused how often. What somebody may do is decided in
 //! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
 //!
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
-//! log-in gives) · `setup` (the first administrator and the first key).
+//! log-in gives) · `setup` (the first administrator and the first key) · `oidc` (single sign-on).
 
+mod oidc;
 mod passwords;
 mod setup;
 mod shown;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use callboard_actors::access_directory::Known;
 use callboard_actors::clock::SharedClock;
-use callboard_protocol::access::directory::Directory;
+use callboard_protocol::access::directory::{Directory, External};
 use callboard_protocol::access::grant::Rights;
 use callboard_protocol::access::throttle::Throttle;
 use callboard_protocol::error_code::ErrorCode;
@@ -30,6 +31,7 @@ use ring::rand::SystemRandom;
 use ring::{digest, hmac};
 use tokio::sync::watch;
 
+pub(crate) use self::oidc::{Device, Oidc, Person, Returned};
 use self::passwords::Passwords;
 pub(crate) use self::setup::{Secrets, add_key, prepare};
 pub(crate) use self::shown::{Credentials, Shown};
@@ -164,6 +166,7 @@ pub(crate) struct Authenticator {
     throttle: Mutex<Throttle>,
     ring: Mutex<(Weak<Directory>, Arc<KeyRing>)>,
     outcomes: Family<OutcomeLabel, Counter>,
+    oidc: Option<Oidc>,
 }
 
 impl Authenticator {
@@ -189,7 +192,18 @@ impl Authenticator {
             throttle: Mutex::default(),
             ring: Mutex::default(),
             outcomes: Family::default(),
+            oidc: None,
         })
+    }
+
+    /// The same, with a provider of single sign-on.
+    pub(crate) fn with_provider(self, oidc: Option<Oidc>) -> Self {
+        Self { oidc, ..self }
+    }
+
+    /// The provider of single sign-on.
+    pub(crate) fn oidc(&self) -> Option<&Oidc> {
+        self.oidc.as_ref()
     }
 
     /// Whether callers have to be known.
@@ -284,6 +298,27 @@ impl Authenticator {
     /// As [`authenticate`](Self::authenticate).
     pub(crate) async fn log_in(&self, user: &str, password: &str, address: &str) -> Result<LogIn, ApiError> {
         let identity = self.identify(Credentials::Password(user, password), address).await?;
+        self.give(user, identity.rights.are_all())
+    }
+
+    /// Gives what is shown from then on to somebody whom the provider knows, and says who he is here.
+    ///
+    /// # Errors
+    /// He is no user, or not let in; users are not known yet.
+    pub(crate) fn log_in_external(&self, external: &External) -> Result<(String, LogIn), ApiError> {
+        let directory = self.directory()?;
+        let (name, _) = directory.signed_on(&external.issuer, &external.subject).ok_or(Denial::Expired)?;
+        let rights = directory.rights_of(name).ok_or(Denial::Expired)?;
+        Ok((name.to_owned(), self.give(name, rights.are_all())?))
+    }
+
+    /// Counts what became of a log-in by the provider.
+    pub(crate) fn count_sign_on(&self, is_in: bool) {
+        let outcome = if is_in { "signed_on" } else { "not_signed_on" };
+        self.outcomes.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    fn give(&self, user: &str, is_administrator: bool) -> Result<LogIn, ApiError> {
         let directory = self.directory()?;
         let generation = directory.users.get(user).map(|user| user.generation).ok_or(Denial::Password)?;
         let expires = self.after(self.lifetime);
@@ -292,7 +327,7 @@ impl Authenticator {
             .key_ring(&directory)
             .sign(&claims, self.clock.wall())
             .ok_or_else(|| ApiError::new(ErrorCode::Unavailable, "there is no key to sign with; the log says why"))?;
-        Ok(LogIn { token, lifetime: self.lifetime, is_administrator: identity.rights.are_all() })
+        Ok(LogIn { token, lifetime: self.lifetime, is_administrator })
     }
 
     /// Whether there is anybody who could log in.

@@ -283,10 +283,10 @@ fn sign_on(directory: &Directory, name: String, given: External, now: WallMillis
     if external.roles.is_empty() {
         return Err(Refusal::NoRole { name });
     }
-    let mut rows = add_user(directory, name, None, BTreeSet::new(), now).map_err(|refusal| match refusal {
-        Refusal::Exists { name, .. } => Refusal::Taken { name },
-        other => other,
-    })?;
+    if directory.users.contains_key(&name) {
+        return Err(Refusal::Taken { name });
+    }
+    let mut rows = add_user(directory, name, None, BTreeSet::new(), now)?;
     if let Some(Row::User(_, Some(user))) = rows.first_mut() {
         user.external = Some(external);
     }

@@ -68,18 +68,24 @@ fn is_missing(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// A secret in a file that is nobody else's business.
+pub(super) fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let mode = fs::metadata(path).with_context(|| format!("cannot read the secret {shown}"))?.permissions().mode();
     anyhow::ensure!(mode & 0o007 == 0, "the secret {shown} can be read by others; take that away: chmod 600 {shown}");
     let text = fs::read(path).with_context(|| format!("cannot read the secret {shown}"))?;
-    let secret = text.trim_ascii();
+    Ok(text.trim_ascii().to_vec())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = path.display();
+    let secret = read_private(path)?;
     let is_fit = secret.len() >= KEY && secret.iter().any(|byte| Some(byte) != secret.first());
     anyhow::ensure!(
         is_fit,
         "the secret {shown} is too short or known: it needs {KEY} random bytes or more, such as `openssl rand -hex 32` gives"
     );
-    Ok(secret.to_vec())
+    Ok(secret)
 }
 
 fn write(path: &Path, secret: &str) -> anyhow::Result<()> {
