@@ -4,7 +4,7 @@
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `credentials`,
 //! `logins` (who asks) · `failure` (the exit codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`,
 //! `watch` (over the session) · `rest` (the way to that node's REST interface) · `history`, `clients`, `pushes`,
-//! `nodes`, `actors`, `login`, `users`, `roles`, `tokens` (over it) · `table`, `output` (what is printed).
+//! `nodes`, `actors`, `login`, `single_sign_on`, `users`, `roles`, `tokens` (over it) · `table`, `output` (what is printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer
 //! and nothing else; what else there is to say goes to standard error.
@@ -31,6 +31,7 @@ mod remove;
 mod rest;
 mod roles;
 mod session;
+mod single_sign_on;
 mod table;
 mod tokens;
 mod users;
@@ -40,9 +41,10 @@ use std::time::Duration;
 
 pub use arguments::{
     ActorsOptions, Area, Bound, ClientFilter, ClientsOptions, Common, Credentials, EXIT_CODES, Format, GetOptions,
-    GrantOptions, HistoryOptions, KeyCommand, ListOptions, LogoutOptions, Membership, Named, Namespace, NewPassword,
-    NewRole, NewToken, NewUser, NodesOptions, Nothing, OneName, OneToken, PasswordOptions, PushesOptions, PutCondition,
-    PutOptions, Record, RemoveOptions, Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand, WatchOptions,
+    GrantOptions, HistoryOptions, KeyCommand, ListOptions, LoginOptions, LogoutOptions, Membership, Named, Namespace,
+    NewPassword, NewRole, NewToken, NewUser, NodesOptions, Nothing, OneName, OneToken, PasswordOptions, PushesOptions,
+    PutCondition, PutOptions, Record, RemoveOptions, Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand,
+    WatchOptions,
 };
 pub use credentials::Secret;
 pub use failure::Failure;
@@ -67,6 +69,7 @@ pub fn run(request: Request) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var_os(name);
     let preferences = Preferences::load(common, namespace, environment)?;
     let shown = match &request {
+        Request::Login(LoginOptions { sso: true, .. }) => Shown::Nothing,
         Request::Login(_) => login::who(common, environment)?,
         _ => Shown::load(&common.credentials, &preferences, environment)?,
     };
@@ -88,6 +91,7 @@ async fn carry_out(request: Request, setting: &Setting) -> Result<(), Failure> {
         Request::Pushes(options) => pushes::run(&options, setting).await,
         Request::Nodes(_) => nodes::run(setting).await,
         Request::Actors(options) => actors::run(&options, setting).await,
+        Request::Login(LoginOptions { sso: true, .. }) => single_sign_on::log_in(setting).await,
         Request::Login(_) => login::log_in(setting).await,
         Request::Logout(options) => login::log_out(&options, setting).await,
         Request::Whoami(_) => login::who_am_i(setting).await,
@@ -114,7 +118,8 @@ impl Request {
             Self::Pushes(options) => (&options.common, Some(&options.named.namespace)),
             Self::Nodes(options) => (&options.common, None),
             Self::Actors(options) => (&options.common, None),
-            Self::Login(options) | Self::Whoami(options) => (&options.common, None),
+            Self::Login(options) => (&options.common, None),
+            Self::Whoami(options) => (&options.common, None),
             Self::Logout(options) => (&options.common, None),
             Self::User(command) => (command.common(), None),
             Self::Role(command) => (command.common(), None),

@@ -84,6 +84,26 @@ impl Rest {
         self.ask(if body.is_null() { request } else { request.json(body) }, true).await
     }
 
+    /// Posts a body below `/api/v1`, where refusals by one of `codes` are a part of the conversation: gives the code then.
+    ///
+    /// # Errors
+    /// Those of [`Rest::change`].
+    pub(super) async fn try_change(
+        &self,
+        path: &[&str],
+        body: &Value,
+        codes: &[&'static str],
+    ) -> Result<Result<Value, &'static str>, Failure> {
+        match self.send(self.http.post(self.url(path, &[])?).json(body), true).await? {
+            Ok(answer) => Ok(Ok(answer)),
+            Err((problem, status)) => {
+                let code = problem.get("code").and_then(Value::as_str).unwrap_or_default();
+                let expected = codes.iter().copied().find(|expected| *expected == code);
+                expected.map(Err).ok_or_else(|| refused(&problem, status))
+            }
+        }
+    }
+
     /// Removes what path and query name.
     ///
     /// # Errors
@@ -93,6 +113,15 @@ impl Rest {
     }
 
     async fn ask(&self, request: reqwest::RequestBuilder, is_change: bool) -> Result<Value, Failure> {
+        self.send(request, is_change).await?.map_err(|(problem, status)| refused(&problem, status))
+    }
+
+    /// The answer, or the problem that the node tells and its status.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        is_change: bool,
+    ) -> Result<Result<Value, (Value, u16)>, Failure> {
         let unanswered = |error: reqwest::Error| match printable(&reason(&error)) {
             reason if is_change && !error.is_connect() => Failure::ChangeUnknown(reason),
             reason => Failure::Unreachable { nodes: self.base.authority().to_owned(), reason },
@@ -102,9 +131,9 @@ impl Rest {
         let body = answer.bytes().await.map_err(unanswered)?;
         let document: Option<Value> = serde_json::from_slice(&body).ok();
         match document {
-            Some(document) if status.is_success() => Ok(document),
-            None if status.is_success() && body.is_empty() => Ok(Value::Null),
-            Some(problem) => Err(refused(&problem, status.as_u16())),
+            Some(document) if status.is_success() => Ok(Ok(document)),
+            None if status.is_success() && body.is_empty() => Ok(Ok(Value::Null)),
+            Some(problem) => Ok(Err((problem, status.as_u16()))),
             None => Err(Failure::Server(format!("{} answered {status} without JSON", self.base.authority()))),
         }
     }

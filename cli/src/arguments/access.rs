@@ -46,6 +46,17 @@ pub struct OneName {
     pub common: Common,
 }
 
+/// Options of `login`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct LoginOptions {
+    /// Log in by the cluster's provider of single sign-on, in a browser on any device
+    #[arg(long, conflicts_with_all = ["token", "token_file", "user"])]
+    pub sso: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// Options of `logout`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct LogoutOptions {
