@@ -69,7 +69,7 @@ pub fn run(request: Request) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var_os(name);
     let preferences = Preferences::load(common, namespace, environment)?;
     let shown = match &request {
-        Request::Login(LoginOptions { sso: true, .. }) => Shown::Nothing,
+        Request::Login(LoginOptions { sso: Some(_), .. }) => Shown::Nothing,
         Request::Login(_) => login::who(common, environment)?,
         _ => Shown::load(&common.credentials, &preferences, environment)?,
     };
@@ -91,7 +91,7 @@ async fn carry_out(request: Request, setting: &Setting) -> Result<(), Failure> {
         Request::Pushes(options) => pushes::run(&options, setting).await,
         Request::Nodes(_) => nodes::run(setting).await,
         Request::Actors(options) => actors::run(&options, setting).await,
-        Request::Login(LoginOptions { sso: true, .. }) => single_sign_on::log_in(setting).await,
+        Request::Login(LoginOptions { sso: Some(address), .. }) => single_sign_on::log_in(&address, setting).await,
         Request::Login(_) => login::log_in(setting).await,
         Request::Logout(options) => login::log_out(&options, setting).await,
         Request::Whoami(_) => login::who_am_i(setting).await,

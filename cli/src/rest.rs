@@ -47,14 +47,17 @@ impl Rest {
             let said = printable(&node.http);
             Failure::Server(format!("{} does not say where it serves HTTP ({said:?}): {error}", node.address))
         })?;
-        // Nodes are asked directly, whatever proxy the environment names.
-        let mut http = reqwest::Client::builder().no_proxy().timeout(setting.timeout);
-        http = http.default_headers(authorization(setting)?);
-        if let Some(trust) = trust {
-            http = http.use_preconfigured_tls((*trust.tls()?.config()).clone());
-        }
-        let http = http.build().map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))?;
-        Ok(Self { http, base, own_id, nodes: node.nodes })
+        Ok(Self { http: http(setting)?, base, own_id, nodes: node.nodes })
+    }
+
+    /// The REST interface at `base`, for who is not known yet: no session is had by him.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`]: it is no address; a file can't be read.
+    pub(super) fn at(setting: &Setting, base: &str) -> Result<Self, Failure> {
+        let fit = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = fit.ok_or_else(|| Failure::Usage(format!("{base} is no URL; expected https://HOST[:PORT]")))?;
+        Ok(Self { http: http(setting)?, base, own_id: String::new(), nodes: Vec::new() })
     }
 
     /// Where native sessions of the nodes of the cluster are reached, as the node that was found names them.
@@ -191,6 +194,16 @@ impl Bound {
     pub(super) fn to_count(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
+}
+
+/// Speaks HTTP with nodes, directly, whatever proxy the environment names.
+fn http(setting: &Setting) -> Result<reqwest::Client, Failure> {
+    let mut http = reqwest::Client::builder().no_proxy().timeout(setting.timeout);
+    http = http.default_headers(authorization(setting)?);
+    if let Some(trust) = &setting.preferences.trust {
+        http = http.use_preconfigured_tls((*trust.tls()?.config()).clone());
+    }
+    http.build().map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))
 }
 
 /// What tells a node who asks.
