@@ -195,6 +195,21 @@ async fn a_provider_that_is_away_keeps_out_only_who_comes_from_there() -> Result
     local_log_in(&stranger, "admin", PASSWORD).await.map(drop)
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_with_tls_cookies_go_by_tls_alone() -> Result<()> {
+    let Some(provider) = Provider::for_test()? else { return Ok(()) };
+    let secrets = tempfile::tempdir()?;
+    let public = format!("https://callboard.example/config{CALLBACK}");
+    let node = Node::start(trusting(&provider, &secrets)?.flag("oidc-redirect-url", &public)).await?;
+    let page = Browser::new()?.get(format!("{}/api/v1/auth/oidc/login", node.http())).await?;
+    let location = page.location().context("the provider")?;
+    ensure!(location.query_pairs().any(|(name, value)| name == "redirect_uri" && value == public), "{location}");
+    let line = page.cookie_line("callboard_oidc").context("a cookie")?;
+    let attributes = format!("; Path=/config{CALLBACK}; Max-Age=600; HttpOnly; SameSite=Lax; Secure");
+    ensure!(line.ends_with(&attributes), "{line}");
+    Ok(())
+}
+
 /// Clients of a user of the cluster who read at every node and write at one, until they are stopped.
 fn load(cluster: &Cluster, token: &str, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Result<u64>> {
     let shown = format!("Bearer {token}");

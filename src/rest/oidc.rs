@@ -173,7 +173,9 @@ async fn let_in(state: &State, Person { name, external }: Person) -> Result<(Str
     let sign_on = Change::SignOn { name, external: external.clone() };
     let as_known = decide(&*directory(state)?, sign_on.clone(), SystemClock.wall());
     if !as_known.is_ok_and(|rows| rows.is_empty()) {
-        change(state, sign_on).await?;
+        change(state, sign_on).await.inspect_err(|error| {
+            tracing::info!(error = %error, "somebody whom the provider knows was not let in");
+        })?;
     }
     state.shared.auth.log_in_external(&external)
 }

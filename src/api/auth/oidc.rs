@@ -45,6 +45,8 @@ const MAX_KEPT: usize = 8 * 1_024;
 /// What sealed texts are for: one is never taken for the other.
 const FOR_BROWSER: &str = "oidc browser";
 const FOR_DEVICE: &str = "oidc device";
+/// What the provider refuses because of what somebody does there.
+const PEOPLE: [&str; 5] = ["authorization_pending", "slow_down", "expired_token", "access_denied", "invalid_grant"];
 /// The grant of RFC 8628.
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -135,14 +137,8 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         let detail = failure.to_string();
         match failure {
-            Failure::Away(_) => {
-                tracing::warn!(error = detail, "nobody can log in by the provider");
-                Self::new(ErrorCode::Unavailable, detail)
-            }
-            Failure::Untrusted(_) => {
-                tracing::warn!(error = detail, "a log-in was refused");
-                Self::new(ErrorCode::Unauthenticated, detail).with("reason", "untrusted_provider")
-            }
+            Failure::Away(_) => Self::new(ErrorCode::Unavailable, detail),
+            Failure::Untrusted(_) => Self::new(ErrorCode::Unauthenticated, detail).with("reason", "untrusted_provider"),
             Failure::Refused(code) => {
                 let kind = match code.as_str() {
                     "authorization_pending" => ErrorCode::AuthorizationPending,
@@ -152,9 +148,6 @@ impl From<Failure> for ApiError {
                     "invalid_grant" => ErrorCode::Unauthenticated,
                     _ => ErrorCode::Unavailable,
                 };
-                if kind == ErrorCode::Unavailable {
-                    tracing::warn!(error = detail, "nobody can log in by the provider");
-                }
                 Self::new(kind, detail).with("providerError", code)
             }
         }
@@ -257,8 +250,9 @@ impl Oidc {
             ("redirect_uri", &kept.redirect),
             ("code_verifier", &kept.verifier),
         ];
-        let tokens = self.provider.tokens(&known, &form).await?;
-        Ok((self.person(&known, tokens, Some(&kept.nonce)).await?, kept.back))
+        let tokens = self.provider.tokens(&known, &form).await.inspect_err(log)?;
+        let person = self.person(&known, tokens, Some(&kept.nonce)).await;
+        Ok((person.inspect_err(log)?, kept.back))
     }
 
     /// Begins a log-in on another device.
@@ -268,7 +262,7 @@ impl Oidc {
     pub(crate) async fn begin_device(&self) -> Result<Device, ApiError> {
         let _turn = self.turn().await?;
         let known = self.provider.known().await?;
-        let answer: DeviceAnswer = self.provider.device(&known, &self.scope(&known)).await?;
+        let answer: DeviceAnswer = self.provider.device(&known, &self.scope(&known)).await.inspect_err(log)?;
         let lifetime = i64::try_from(answer.expires_in).unwrap_or(i64::MAX).saturating_mul(1_000);
         let until = self.clock.wall().0.saturating_add(lifetime);
         Ok(Device {
@@ -294,8 +288,8 @@ impl Oidc {
         let _turn = self.turn().await?;
         let known = self.provider.known().await?;
         let form = [("grant_type", DEVICE_GRANT), ("device_code", &kept.code), ("client_id", &self.options.client_id)];
-        let tokens = self.provider.tokens(&known, &form).await?;
-        Ok(self.person(&known, tokens, None).await?)
+        let tokens = self.provider.tokens(&known, &form).await.inspect_err(log)?;
+        Ok(self.person(&known, tokens, None).await.inspect_err(log)?)
     }
 
     /// Where somebody logs out at the provider, if it has such a place and is known at present.
@@ -360,6 +354,15 @@ impl Oidc {
             .filter(|sealed| sealed.len() <= MAX_KEPT)
             .and_then(|sealed| self.secrets.open(purpose, sealed))?;
         serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Tells whoever runs the node what the provider does; what people do there, or not yet, is nobody's fault. Only what came
+/// of asking the provider is told, which strangers can't have as often as they like.
+fn log(failure: &Failure) {
+    match failure {
+        Failure::Refused(code) if PEOPLE.contains(&code.as_str()) => {}
+        failure => tracing::warn!(error = %failure, "a log-in by the provider of single sign-on failed"),
     }
 }
 

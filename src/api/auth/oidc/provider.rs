@@ -162,6 +162,9 @@ impl Provider {
             }
         }
         let outcome = self.look().await.map(Arc::new);
+        if let Err(failure) = &outcome {
+            tracing::warn!(error = %failure, "nobody can log in by the provider of single sign-on");
+        }
         *kept = Some((Instant::now(), outcome.clone()));
         outcome
     }
