@@ -1,8 +1,8 @@
 //! The native interface over HTTP: `/api/v1`, and health, metrics and description at the root.
 //!
 //! Reading order: the table below (every route, one row each) · `configs`, `publishing` (one configuration) ·
-//! `listing`, `history`, `namespaces`, `watch` · `auth`, `oidc`, `users` (who may) · `actors`, `clients`, `cluster`, `health`,
-//! `metrics`, `openapi` (the node and its clients).
+//! `listing`, `history`, `namespaces`, `watch` · `auth`, `oidc`, `users` (who may) · `actors`, `clients`, `cluster`,
+//! `health`, `metrics`, `openapi` (the node and its clients).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations.
 

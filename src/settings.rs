@@ -1,8 +1,8 @@
 //! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
 //!
-//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session`, `tls`, `auth`, `oidc` (one
-//! options struct per section) · `keys` (names and texts of every key) · `sources` (file, environment, flags) ·
-//! `error`.
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session`, `tls`,
+//! `auth`, `oidc` (one options struct per section) · `keys` (names and texts of every key) · `sources` (file,
+//! environment, flags) · `error`.
 //!
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
 //! `config/default.toml` is the manual. Nothing here reads the environment of the process or opens a socket.

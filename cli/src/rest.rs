@@ -87,7 +87,8 @@ impl Rest {
         self.ask(if body.is_null() { request } else { request.json(body) }, true).await
     }
 
-    /// Posts a body below `/api/v1`, where refusals by one of `codes` are a part of the conversation: gives the code then.
+    /// Posts a body below `/api/v1`, where refusals by one of `codes` are a part of the conversation: gives the code
+    /// then.
     ///
     /// # Errors
     /// Those of [`Rest::change`].

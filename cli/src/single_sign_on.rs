@@ -1,5 +1,5 @@
-//! `callboard login --sso`: somebody logs in at the cluster's provider with a browser, here or elsewhere, while this waits
-//! (RFC 8628). The node speaks with the provider; no secret of it comes here.
+//! `callboard login --sso`: somebody logs in at the cluster's provider with a browser, here or elsewhere, while this
+//! waits (RFC 8628). The node speaks with the provider; no secret of it comes here.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ fn usual(setting: &Setting) -> String {
 async fn until_answered(rest: &Rest, shown: &Value, mut interval: Duration) -> Result<Option<Value>, Failure> {
     loop {
         sleep(interval.max(SHORTEST)).await;
-        let codes = &["authorization_pending", "slow_down", "expired_token"];
+        let codes = &["authorization_pending", "slow_down", "expired_device_code"];
         match rest.try_change(&["auth", "oidc", "device", "token"], shown, codes).await? {
             Ok(given) => return Ok(Some(given)),
             Err("authorization_pending") => {}

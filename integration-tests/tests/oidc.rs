@@ -1,6 +1,6 @@
-//! Single sign-on at a real provider, oidc-provider of panva, by its own log-in and consent pages: what groups give, who
-//! is kept out, and a cluster on which people come and go while others go on. Without `scripts/oidc run` the tests that
-//! need the provider say so and pass.
+//! Single sign-on at a real provider, oidc-provider of panva, by its own log-in and consent pages: what groups give,
+//! who is kept out, and a cluster on which people come and go while others go on. Without `scripts/oidc run` the tests
+//! that need the provider say so and pass.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -236,7 +236,8 @@ async fn log_in(browser: &mut Browser, user: &str, (begins, ends): (&Node, &Node
     browser.cookie(LOGIN).map(str::to_owned).context("a cookie")
 }
 
-/// Somebody logs in at one node and comes back to another one, loses the group, logs in again, has it back, and logs out.
+/// Somebody logs in at one node and comes back to another one, loses the group, logs in again, has it back, and logs
+/// out.
 async fn come_and_go(provider: &Provider, cluster: &Cluster, user: &str, place: usize) -> Result<()> {
     let nodes: Vec<&Node> = cluster.members().map(|member| &member.node).collect();
     let at = |step: usize| nodes[(place + step) % nodes.len()];

@@ -39,7 +39,7 @@ named! {
         /// As before, and it is to be asked less often.
         SlowDown = "slow_down",
         /// Nobody has answered at the provider of single sign-on in time.
-        ExpiredToken = "expired_token",
+        ExpiredDeviceCode = "expired_device_code",
         /// What was asked for does not exist.
         NotFound = "not_found",
         /// No such path.

@@ -1,6 +1,7 @@
-//! How a caller becomes known: by a password, by a provider of single sign-on, by what a log-in gave him, or by a token. Owns what was found right a
-//! moment ago, so that it costs little to ask again, and who was refused how often. What somebody may do is decided in
-//! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
+//! How a caller becomes known: by a password, by a provider of single sign-on, by what a log-in gave him, or by a
+//! token. Owns what was found right a moment ago, so that it costs little to ask again, and who was refused how often.
+//! What somebody may do is decided in `callboard_protocol::access`; users and roles are read by the `access_directory`
+//! actor.
 //!
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
 //! log-in gives) · `setup` (the first administrator and the first key) · `oidc` (single sign-on).

@@ -69,7 +69,7 @@ pub(crate) const fn entry_of(code: ErrorCode) -> Entry {
         ErrorCode::Forbidden => entry("Not allowed", 403, 403),
         ErrorCode::AuthorizationPending => entry("Nobody has answered yet", 400, 500),
         ErrorCode::SlowDown => entry("Asked too often", 400, 500),
-        ErrorCode::ExpiredToken => entry("Nobody has answered in time", 400, 500),
+        ErrorCode::ExpiredDeviceCode => entry("Nobody has answered in time", 400, 500),
         ErrorCode::NotFound => entry("Not found", 404, 300),
         ErrorCode::NoSuchRoute => entry("No such path", 404, 302),
         ErrorCode::MethodNotAllowed => entry("The path takes other methods", 405, 302),

@@ -27,8 +27,8 @@ pub(crate) fn single<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
     values.next().is_none().then_some(first)
 }
 
-/// A line that sets a cookie below `path` for so many seconds. Scripts can't read it. Its value must be of letters, digits
-/// and what a URL may hold unescaped.
+/// A line that sets a cookie below `path` for so many seconds. Scripts can't read it. Its value must be of letters,
+/// digits and what a URL may hold unescaped.
 pub(crate) fn set((name, value): (&str, &str), path: &str, seconds: u64, (site, secure): (SameSite, bool)) -> String {
     let secure = if secure { "; Secure" } else { "" };
     format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={site:?}{secure}")

@@ -266,5 +266,5 @@ pub(super) fn describe_end_device() -> Described {
         .json::<LoggedIn>(200, "Logged in")
         .refuses(&users::BODY_REFUSALS)
         .refuses(&REFUSALS)
-        .refuses(&[ErrorCode::AuthorizationPending, ErrorCode::SlowDown, ErrorCode::ExpiredToken])
+        .refuses(&[ErrorCode::AuthorizationPending, ErrorCode::SlowDown, ErrorCode::ExpiredDeviceCode])
 }

@@ -43,8 +43,8 @@ impl OwnHosts {
         }
     }
 
-    /// Whether a browser says that the page may, where keeping silent is not enough: what proves who asks is sent by the
-    /// browser itself, whoever's page makes it.
+    /// Whether a browser says that the page may, where keeping silent is not enough: what proves who asks is sent by
+    /// the browser itself, whoever's page makes it.
     #[must_use]
     pub fn vouches(&self, page: Page<'_>, host: &str) -> bool {
         (page.origin.is_some() || page.site == Some("same-origin")) && self.admits(page, host)

@@ -45,8 +45,8 @@ const MAX_KEPT: usize = 8 * 1_024;
 /// What sealed texts are for: one is never taken for the other.
 const FOR_BROWSER: &str = "oidc browser";
 const FOR_DEVICE: &str = "oidc device";
-/// What the provider refuses because of what somebody does there.
-const PEOPLE: [&str; 5] = ["authorization_pending", "slow_down", "expired_token", "access_denied", "invalid_grant"];
+/// What the provider says when nobody has answered in time (RFC 8628, 3.5).
+const EXPIRED: &str = "expired_token";
 /// The grant of RFC 8628.
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -139,17 +139,7 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::Away(_) => Self::new(ErrorCode::Unavailable, detail),
             Failure::Untrusted(_) => Self::new(ErrorCode::Unauthenticated, detail).with("reason", "untrusted_provider"),
-            Failure::Refused(code) => {
-                let kind = match code.as_str() {
-                    "authorization_pending" => ErrorCode::AuthorizationPending,
-                    "slow_down" => ErrorCode::SlowDown,
-                    "expired_token" => ErrorCode::ExpiredToken,
-                    "access_denied" => ErrorCode::Forbidden,
-                    "invalid_grant" => ErrorCode::Unauthenticated,
-                    _ => ErrorCode::Unavailable,
-                };
-                Self::new(kind, detail).with("providerError", code)
-            }
+            Failure::Refused(code) => Self::new(kind_of(&code), detail).with("providerError", code),
         }
     }
 }
@@ -283,7 +273,7 @@ impl Oidc {
         let unknown = || ApiError::parameter("deviceCode", "this was not given out here");
         let kept: OnDevice = self.unseal(FOR_DEVICE, kept).ok_or_else(unknown)?;
         if self.clock.wall().0 >= kept.until {
-            return Err(Failure::Refused("expired_token".to_owned()).into());
+            return Err(Failure::Refused(EXPIRED.to_owned()).into());
         }
         let _turn = self.turn().await?;
         let known = self.provider.known().await?;
@@ -357,11 +347,22 @@ impl Oidc {
     }
 }
 
-/// Tells whoever runs the node what the provider does; what people do there, or not yet, is nobody's fault. Only what came
-/// of asking the provider is told, which strangers can't have as often as they like.
+/// What a code of OAuth comes to here. What nobody who logs in can help makes log-ins unavailable.
+fn kind_of(code: &str) -> ErrorCode {
+    let same = [ErrorCode::AuthorizationPending, ErrorCode::SlowDown].into_iter().find(|kind| kind.as_str() == code);
+    match code {
+        EXPIRED => ErrorCode::ExpiredDeviceCode,
+        "access_denied" => ErrorCode::Forbidden,
+        "invalid_grant" => ErrorCode::Unauthenticated,
+        _ => same.unwrap_or(ErrorCode::Unavailable),
+    }
+}
+
+/// Tells whoever runs the node what the provider does wrong. Only what came of asking the provider is told, which
+/// strangers can't have as often as they like.
 fn log(failure: &Failure) {
     match failure {
-        Failure::Refused(code) if PEOPLE.contains(&code.as_str()) => {}
+        Failure::Refused(code) if kind_of(code) != ErrorCode::Unavailable => {}
         failure => tracing::warn!(error = %failure, "a log-in by the provider of single sign-on failed"),
     }
 }

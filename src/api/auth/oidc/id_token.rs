@@ -1,6 +1,6 @@
 //! An ID token (RFC 7519, signed as RFC 7515 says) and the keys of who made it (RFC 7517). Owns which algorithms are
-//! taken: those with a public key that are in use, and never what the token alone names. What the token states is looked
-//! at in `callboard_protocol::access::sign_on`.
+//! taken: those with a public key that are in use, and never what the token alone names. What the token states is
+//! looked at in `callboard_protocol::access::sign_on`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

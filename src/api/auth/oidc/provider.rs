@@ -1,5 +1,5 @@
-//! The provider: its description, its keys, and the few things that a node asks it. Owns the limits of that: how long an
-//! answer may take and how much it may be, and how old what is known may get. Follows no redirection, and believes
+//! The provider: its description, its keys, and the few things that a node asks it. Owns the limits of that: how long
+//! an answer may take and how much it may be, and how old what is known may get. Follows no redirection, and believes
 //! nothing that is not its own; knows no user.
 
 use std::path::Path;

@@ -352,7 +352,7 @@ async fn what_the_provider_says_of_another_device_is_passed_on() {
     for (code, told) in [
         ("authorization_pending", ErrorCode::AuthorizationPending),
         ("slow_down", ErrorCode::SlowDown),
-        ("expired_token", ErrorCode::ExpiredToken),
+        ("expired_token", ErrorCode::ExpiredDeviceCode),
         ("access_denied", ErrorCode::Forbidden),
         ("invalid_client", ErrorCode::Unavailable),
     ] {
@@ -364,5 +364,5 @@ async fn what_the_provider_says_of_another_device_is_passed_on() {
     assert_eq!(oidc.end_device(&begun.kept).await.unwrap().name, "eve");
     let late = OnDevice { code: "secret".to_owned(), until: 1 };
     let late = oidc.seal(FOR_DEVICE, &late).unwrap();
-    assert_eq!(oidc.end_device(&late).await.unwrap_err().code(), ErrorCode::ExpiredToken);
+    assert_eq!(oidc.end_device(&late).await.unwrap_err().code(), ErrorCode::ExpiredDeviceCode);
 }
