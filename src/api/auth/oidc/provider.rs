@@ -124,6 +124,7 @@ impl Provider {
     /// A file can't be read or used; TLS can't be had.
     pub(super) fn new(options: &OidcOptions, secret: Option<String>) -> anyhow::Result<Self> {
         let builder = Client::builder()
+            .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")))
             .use_preconfigured_tls(tls(&options.ca_file)?)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -337,6 +338,31 @@ async fn few_speak_with_the_provider_at_a_time_and_further_ones_are_refused_at_o
         plan.device = json!({ "device_code": "d", "user_code": "U", "verification_uri": "http://u", "expires_in": 60 });
     });
     assert!(oidc.begin_device().await.is_ok(), "turns come back");
+}
+
+#[test]
+fn files_that_can_not_be_used_stop_the_start_with_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str, mode| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let refused = |options: OidcOptions| {
+        let issuer = "https://id.example".to_owned();
+        let options = OidcOptions { issuer, client_id: "callboard".to_owned(), ..options };
+        let opened = Oidc::open(&options, &Secrets::new(vec![[1; 32]]), Arc::new(SystemClock));
+        format!("{:#}", opened.unwrap_err())
+    };
+    let secret = |client_secret_file| OidcOptions { client_secret_file, ..OidcOptions::default() };
+    assert!(refused(secret(file("open", "a secret", 0o644))).contains("can be read by others"));
+    assert!(refused(secret(directory.path().join("gone"))).contains("gone"));
+    let ca = |ca_file| OidcOptions { ca_file, ..OidcOptions::default() };
+    for path in [file("empty.pem", "", 0o644), directory.path().join("gone.pem")] {
+        let refusal = refused(ca(path.clone()));
+        assert!(refusal.contains("oidc.ca_file") && refusal.contains(&path.display().to_string()), "{refusal}");
+    }
 }
 
 #[actix_rt::test]
