@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use callboard_protocol::error_code::ErrorCode;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::{AT_ONCE, Begun, FOR_DEVICE, Oidc, OnDevice, Person, Returned, WAITING};
@@ -50,6 +52,7 @@ struct Plan {
 
 struct Little {
     address: SocketAddr,
+    scheme: &'static str,
     signer: Arc<Ed25519KeyPair>,
     plan: Arc<Mutex<Plan>>,
     asked: Arc<AtomicUsize>,
@@ -57,6 +60,11 @@ struct Little {
 
 impl Little {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let pair = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
@@ -68,18 +76,34 @@ impl Little {
         let serving = (Arc::clone(&signer), Arc::clone(&plan), Arc::clone(&asked));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (signer, plan, asked) = serving.clone();
-                tokio::spawn(async move { serve(stream, address, &signer, &plan, &asked).await });
+                let ((signer, plan, asked), tls) = (serving.clone(), tls.clone());
+                let base = format!("{scheme}://{address}");
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, &base, &signer, &plan, &asked).await,
+                        // Who does not trust us goes.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, &base, &signer, &plan, &asked).await;
+                            }
+                        }
+                    }
+                });
             }
         });
-        Self { address, signer, plan, asked }
+        Self { address, scheme, signer, plan, asked }
     }
 
     fn oidc(&self) -> Oidc {
+        self.trusted_by(PathBuf::new())
+    }
+
+    fn trusted_by(&self, ca_file: PathBuf) -> Oidc {
         let options = OidcOptions {
-            issuer: format!("http://{}", self.address),
+            issuer: format!("{}://{}", self.scheme, self.address),
             client_id: "callboard".to_owned(),
             roles: vec!["dev=reader".to_owned()],
+            ca_file,
             ..OidcOptions::default()
         };
         options.validate().unwrap();
@@ -93,7 +117,7 @@ impl Little {
     /// A token with these claims, some of them replaced.
     fn token(&self, header: &Value, nonce: &str, others: &Value) -> String {
         let now = SystemClock.wall().0 / 1_000;
-        let mut claims = json!({ "iss": format!("http://{}", self.address), "sub": "7", "aud": "callboard",
+        let mut claims = json!({ "iss": format!("{}://{}", self.scheme, self.address), "sub": "7", "aud": "callboard",
             "exp": now + 300, "nonce": nonce });
         for (claim, value) in others.as_object().unwrap() {
             claims[claim] = value.clone();
@@ -132,8 +156,8 @@ fn good() -> Value {
 }
 
 async fn serve(
-    mut stream: TcpStream,
-    at: SocketAddr,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    base: &str,
     signer: &Ed25519KeyPair,
     plan: &Mutex<Plan>,
     asked: &AtomicUsize,
@@ -157,7 +181,7 @@ async fn serve(
         Manner::Broken => ("500 X", json!({ "error": "server_error" })),
         Manner::Redirecting => ("302 X\r\nlocation: /jwks", Value::Null),
         Manner::Well | Manner::AnotherName | Manner::WithoutTls => {
-            answer(&head, &body, at, signer, &plan.lock().unwrap())
+            answer(&head, &body, base, signer, &plan.lock().unwrap())
         }
     };
     let text = document.to_string();
@@ -166,13 +190,12 @@ async fn serve(
     drop(stream.write_all(answer.as_bytes()).await);
 }
 
-fn answer(head: &str, body: &[u8], at: SocketAddr, signer: &Ed25519KeyPair, plan: &Plan) -> (&'static str, Value) {
-    let base = format!("http://{at}");
+fn answer(head: &str, body: &[u8], base: &str, signer: &Ed25519KeyPair, plan: &Plan) -> (&'static str, Value) {
     let path = head.split(' ').nth(1).unwrap();
     let document = match path {
         "/.well-known/openid-configuration" => {
-            let issuer = if plan.manner == Manner::AnotherName { "http://127.0.0.1:1" } else { &base };
-            let tokens = if plan.manner == Manner::WithoutTls { "http://id.example" } else { &base };
+            let issuer = if plan.manner == Manner::AnotherName { "http://127.0.0.1:1" } else { base };
+            let tokens = if plan.manner == Manner::WithoutTls { "http://id.example" } else { base };
             json!({ "issuer": issuer, "authorization_endpoint": format!("{base}/auth?x=1"),
                 "token_endpoint": format!("{tokens}/token"), "jwks_uri": format!("{base}/jwks"),
                 "userinfo_endpoint": format!("{base}/me"), "device_authorization_endpoint": format!("{base}/device"),
@@ -338,6 +361,23 @@ async fn few_speak_with_the_provider_at_a_time_and_further_ones_are_refused_at_o
         plan.device = json!({ "device_code": "d", "user_code": "U", "verification_uri": "http://u", "expires_in": 60 });
     });
     assert!(oidc.begin_device().await.is_ok(), "turns come back");
+}
+
+#[actix_rt::test]
+async fn only_a_provider_whose_certificate_is_trusted_is_asked() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let little = Little::start_with(Some(TlsAcceptor::from(Arc::new(config)))).await;
+    let stranger = little.oidc().begin(REDIRECT.to_owned(), "/").await.unwrap_err();
+    assert!(stranger.code() == ErrorCode::Unavailable && stranger.detail().contains("certificate"), "{stranger}");
+    assert_eq!(little.asked.load(Ordering::Relaxed), 0);
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    assert_eq!(little.log_in(&little.trusted_by(ca), good(), json!({})).await.unwrap().0.name, "eve");
 }
 
 #[test]
