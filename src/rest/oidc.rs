@@ -187,16 +187,15 @@ fn counted<T>(state: &State, ended: Result<T, ApiError>) -> Result<T, ApiError> 
 
 /// The URL of [`CALLBACK`] as the browser knows it.
 fn redirect_url(call: &Call, oidc: &Oidc) -> Result<Url, ApiError> {
-    let told = match oidc.redirect_url() {
-        Some(url) => url.to_owned(),
-        None => {
-            let host = headers::single(call.request.headers(), &HOST)?.unwrap_or_default();
-            let scheme = if cookies::is_encrypted(&call.request) { "https" } else { "http" };
-            format!("{scheme}://{}{CALLBACK}", String::from_utf8_lossy(host))
-        }
-    };
-    let url = Url::parse(&told).ok().filter(|url| url.host().is_some() && url.username().is_empty());
-    url.ok_or_else(|| ApiError::parameter("host", "the host of this request makes no URL"))
+    if let Some(url) = oidc.redirect_url() {
+        return Url::parse(url).map_err(|_checked| ApiError::internal());
+    }
+    let host = headers::single(call.request.headers(), &HOST)?.unwrap_or_default();
+    let scheme = if cookies::is_encrypted(&call.request) { "https" } else { "http" };
+    let told = Url::parse(&format!("{scheme}://{}{CALLBACK}", String::from_utf8_lossy(host)));
+    let is_host = |url: &Url| url.has_host() && url.username().is_empty() && url.path() == CALLBACK;
+    let refused = || ApiError::parameter("host", "the host of this request makes no URL");
+    told.ok().filter(is_host).ok_or_else(refused)
 }
 
 fn is_secure(call: &Call, redirect: &Url) -> bool {
