@@ -8,9 +8,9 @@ run *arguments:
 test *arguments:
     cargo test --workspace {{arguments}}
 
-# All tests, or what is named instead, beside a PostgreSQL and a MariaDB of our own; installs them as root when missing
+# All tests, or what is named instead, beside a PostgreSQL, a MariaDB and a provider of single sign-on of our own; installs them as root when missing
 test-databases *command='cargo test --workspace':
-    scripts/databases run -- {{command}}
+    scripts/databases run -- scripts/oidc run -- {{command}}
 
 # Install PostgreSQL, MariaDB and faketime where they are missing; Debian or Ubuntu, as root
 install-databases:

@@ -1,8 +1,8 @@
 //! HTTP as the doors share it: how routes are served, requests read and answers written.
 //!
 //! Reading order: `route` (the way of every request) · `problem` (every refusal) · `openapi` (how routes describe
-//! themselves) · `client`, `query`, `headers`, `body`, `connection`, `credentials`, `foreign` (reading a request) ·
-//! `answer`, `stale`, `in_flight` (the answer).
+//! themselves) · `client`, `query`, `headers`, `body`, `connection`, `credentials`, `cookies`, `foreign` (reading a
+//! request) · `answer`, `stale`, `in_flight` (the answer).
 //!
 //! It knows no route and decides nothing about configurations. A request whose
 //! head is no HTTP, too slow or too large is answered by the framework, with a status and without a body: there is no
@@ -12,6 +12,7 @@ pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod connection;
+pub(crate) mod cookies;
 pub(crate) mod credentials;
 mod foreign;
 #[cfg(feature = "fuzzing")]

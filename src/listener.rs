@@ -41,7 +41,7 @@ use crate::api::state::{Shared, State};
 use crate::http::connection::{self, Connection};
 use crate::http::route::{self, Tables};
 use crate::settings::{Settings, TlsDoor};
-use crate::tls::{Acceptor, ClientCertificate, Tls};
+use crate::tls::{Acceptor, ClientCertificate, Encrypted, Tls};
 use crate::{nacos, rest, session};
 
 /// How long a connection may be idle between two requests.
@@ -200,10 +200,13 @@ fn accept(tls: &Tls) -> impl Fn(TcpStream) -> LocalBoxFuture<'static, Accepted> 
     }
 }
 
-/// Keeps who a connection is from with the connection, so that reads need not write it down each time: its address, and
-/// whose certificate it showed.
+/// Keeps who a connection is from with the connection, so that reads need not write it down each time: its address,
+/// whether there is TLS on it, and whose certificate it showed.
 fn remember_client(connection: &Connection, data: &mut Extensions, nobody: &Principal) {
     connection.remember(data);
+    if connection.stream().is_encrypted() {
+        data.insert(Encrypted);
+    }
     let certificate: Option<ClientCertificate> = connection.stream().client_certificate();
     if let Some(certificate) = certificate {
         tracing::debug!(certificate.name = certificate.common_name, "a client showed its certificate");

@@ -1,8 +1,8 @@
 //! The native interface over HTTP: `/api/v1`, and health, metrics and description at the root.
 //!
 //! Reading order: the table below (every route, one row each) · `configs`, `publishing` (one configuration) ·
-//! `listing`, `history`, `namespaces`, `watch` · `auth`, `users` (who may) · `audit` (who did what) · `actors`,
-//! `clients`, `cluster`, `health`, `metrics`, `openapi` (the node and its clients).
+//! `listing`, `history`, `namespaces`, `watch` · `auth`, `oidc`, `users` (who may) · `audit` (who did what) ·
+//! `actors`, `clients`, `cluster`, `health`, `metrics`, `openapi` (the node and its clients).
 //!
 //! It turns requests into messages and answers into bytes. It decides nothing about configurations.
 
@@ -18,6 +18,7 @@ mod history;
 mod listing;
 mod metrics;
 mod namespaces;
+mod oidc;
 mod openapi;
 mod publishing;
 mod users;
@@ -41,7 +42,7 @@ const NAMESPACES: &str = "/api/v1/namespaces";
 const NAMESPACE: &str = "/api/v1/namespaces/{namespace}";
 
 /// Every route of the native interface, but the one that opens a session.
-pub(crate) static ROUTES: [Route; 50] = [
+pub(crate) static ROUTES: [Route; 55] = [
     native!(GET CONFIG, Named(Read), configs::read, configs::describe),
     native!(PUT CONFIG, Named(Write), publishing::put, publishing::describe_put),
     native!(DELETE CONFIG, Named(Write), publishing::remove, publishing::describe_remove),
@@ -68,6 +69,11 @@ pub(crate) static ROUTES: [Route; 50] = [
     native!(POST "/api/v1/auth/keys", Cluster(Admin), auth::rotate, auth::describe_rotate),
     native!(GET "/api/v1/secrets/keys", Cluster(Admin), auth::data_keys, auth::describe_data_keys),
     native!(POST "/api/v1/secrets/keys", Cluster(Admin), auth::add_data_key, auth::describe_add_data_key),
+    native!(GET "/api/v1/auth/oidc", Public, oidc::offered, oidc::describe_offered),
+    native!(GET "/api/v1/auth/oidc/login", Public, oidc::begin, oidc::describe_begin),
+    native!(GET oidc::CALLBACK, Public, oidc::end, oidc::describe_end),
+    native!(POST "/api/v1/auth/oidc/device", Public, oidc::begin_device, oidc::describe_begin_device),
+    native!(POST "/api/v1/auth/oidc/device/token", Public, oidc::end_device, oidc::describe_end_device),
     native!(GET "/api/v1/tokens", Known, auth::tokens, auth::describe_tokens),
     native!(POST "/api/v1/tokens", Known, auth::make_token, auth::describe_make_token),
     native!(DELETE "/api/v1/tokens/{token}", Known, auth::remove_token, auth::describe_remove_token),

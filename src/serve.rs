@@ -131,9 +131,11 @@ async fn authenticator(
     };
     let secrets = auth::Secrets::of_node(settings, data_dir.path(), cluster)?;
     let how = (settings.auth.is_on(), settings.auth.lifetime);
+    let oidc = auth::Oidc::open(&settings.oidc, &secrets, node.clock.clone())?;
     let made = Authenticator::new(how, node.access.clone(), secrets, (node.clock.clone(), node.audit.clone()));
     let made = made.map_err(|_unspecified| anyhow::anyhow!("the system gives no random bytes"))?;
-    let auth = Arc::new(made.with_content_keys(content_keys).with_directory(node.access_directory.clone().recipient()));
+    let made = made.with_content_keys(content_keys).with_directory(node.access_directory.clone().recipient());
+    let auth = Arc::new(made.with_provider(oidc));
     if auth.is_on() {
         auth::prepare(settings, node, &auth).await?;
         return Ok(auth);

@@ -1,8 +1,8 @@
 //! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
 //!
-//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session`, `tls` (one
-//! options struct per section) · `keys` (names and texts of every key) · `sources` (file, environment, flags) ·
-//! `error`.
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session`, `tls`,
+//! `auth`, `oidc` (one options struct per section) · `keys` (names and texts of every key) · `sources` (file,
+//! environment, flags) · `error`.
 //!
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
 //! `config/default.toml` is the manual. Nothing here reads the environment of the process or opens a socket.
@@ -16,6 +16,7 @@ mod database;
 mod error;
 mod http;
 mod keys;
+mod oidc;
 mod process;
 mod serving;
 mod session;
@@ -33,6 +34,8 @@ pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl, Fault, Host, Serv
 pub use error::{Error, Invalid, Origin};
 pub use http::HttpOptions;
 pub use keys::Key;
+pub use oidc::OidcOptions;
+pub(crate) use oidc::is_private;
 pub use process::{DataOptions, InsecureOptions, LogFormat, LogOptions, NodeOptions, ShutdownOptions};
 pub use serving::{CacheOptions, HistoryOptions, PublishOptions, WatchOptions};
 pub use session::{GrpcOptions, SessionOptions, TcpOptions};
@@ -81,6 +84,8 @@ pub struct Settings {
     pub audit: AuditOptions,
     /// What seals the contents that are secrets.
     pub secrets: SecretsOptions,
+    /// Who says who somebody is, beside the users of the cluster.
+    pub oidc: OidcOptions,
     /// What protection is switched off.
     pub insecure: InsecureOptions,
     /// How the node stops.
@@ -112,9 +117,14 @@ impl Settings {
         self.history.validate()?;
         self.auth.validate()?;
         self.audit.validate()?;
+        self.oidc.validate()?;
         self.shutdown.validate()?;
         self.log.validate()?;
         self.refuse_open_address()?;
+        if self.oidc.is_on() && !self.auth.is_on() {
+            let reason = "nobody has to be known, so nobody logs in; switch authentication on with --auth on";
+            return Err(Invalid::new("oidc.issuer", reason));
+        }
         self.refuse_peers_without_key()
     }
 

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 pub(crate) use accept::Acceptor;
 pub(crate) use client::ClientCertificate;
 pub use files::TlsError;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Encrypted, Stream};
 
 use self::files::Material;
 use self::metrics::Metrics;

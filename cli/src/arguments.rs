@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 pub(crate) use self::access::Keys;
 pub use self::access::{
-    Area, Credentials, GrantOptions, KeyCommand, LogoutOptions, Membership, NewPassword, NewRole, NewToken, NewUser,
-    Nothing, OneName, OneToken, PasswordOptions, RevokeOptions, RoleCommand, TokenCommand, UserCommand,
+    Area, Credentials, GrantOptions, KeyCommand, LoginOptions, LogoutOptions, Membership, NewPassword, NewRole,
+    NewToken, NewUser, Nothing, OneName, OneToken, PasswordOptions, RevokeOptions, RoleCommand, TokenCommand,
+    UserCommand,
 };
 pub use self::audit::{AuditCommand, AuditExport, AuditList, AuditTime, AuditVerify};
 use super::preferences;
@@ -59,8 +60,8 @@ pub enum Request {
     Nodes(NodesOptions),
     /// List the actors of a node, or look at one
     Actors(ActorsOptions),
-    /// Log in with a password, and keep what it gives for the commands that follow
-    Login(Nothing),
+    /// Log in with a password or by single sign-on, and keep what it gives for the commands that follow
+    Login(LoginOptions),
     /// Forget what `callboard login` kept
     Logout(LogoutOptions),
     /// See who you are at a node, and what you may do

@@ -4,7 +4,8 @@
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `credentials`,
 //! `logins` (who asks) · `failure` (the exit codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`,
 //! `watch` (over the session) · `rest` (the way to that node's REST interface) · `history`, `clients`, `pushes`,
-//! `nodes`, `actors`, `login`, `users`, `roles`, `tokens`, `audit` (over it) · `table`, `output` (what is printed).
+//! `nodes`, `actors`, `login`, `single_sign_on`, `users`, `roles`, `tokens`, `audit` (over it) · `table`, `output` (what
+//! is printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer
 //! and nothing else; what else there is to say goes to standard error.
@@ -32,6 +33,7 @@ mod remove;
 mod rest;
 mod roles;
 mod session;
+mod single_sign_on;
 mod table;
 mod tokens;
 mod users;
@@ -42,9 +44,9 @@ use std::time::Duration;
 pub use arguments::{
     ActorsOptions, Area, AuditCommand, AuditExport, AuditList, AuditTime, AuditVerify, Bound, ClientFilter,
     ClientsOptions, Common, Credentials, EXIT_CODES, Format, GetOptions, GrantOptions, HistoryOptions, KeyCommand,
-    ListOptions, LogoutOptions, Membership, Named, Namespace, NewPassword, NewRole, NewToken, NewUser, NodesOptions,
-    Nothing, OneName, OneToken, PasswordOptions, PushesOptions, PutCondition, PutOptions, Record, RemoveOptions,
-    Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand, WatchOptions,
+    ListOptions, LoginOptions, LogoutOptions, Membership, Named, Namespace, NewPassword, NewRole, NewToken, NewUser,
+    NodesOptions, Nothing, OneName, OneToken, PasswordOptions, PushesOptions, PutCondition, PutOptions, Record,
+    RemoveOptions, Request, RevokeOptions, RoleCommand, TokenCommand, UserCommand, WatchOptions,
 };
 pub use credentials::Secret;
 pub use failure::Failure;
@@ -69,6 +71,7 @@ pub fn run(request: Request) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var_os(name);
     let preferences = Preferences::load(common, namespace, environment)?;
     let shown = match &request {
+        Request::Login(LoginOptions { sso: Some(_), .. }) => Shown::Nothing,
         Request::Login(_) => login::who(common, environment)?,
         _ => Shown::load(&common.credentials, &preferences, environment)?,
     };
@@ -90,6 +93,7 @@ async fn carry_out(request: Request, setting: &Setting) -> Result<(), Failure> {
         Request::Pushes(options) => pushes::run(&options, setting).await,
         Request::Nodes(_) => nodes::run(setting).await,
         Request::Actors(options) => actors::run(&options, setting).await,
+        Request::Login(LoginOptions { sso: Some(address), .. }) => single_sign_on::log_in(&address, setting).await,
         Request::Login(_) => login::log_in(setting).await,
         Request::Logout(options) => login::log_out(&options, setting).await,
         Request::Whoami(_) => login::who_am_i(setting).await,
@@ -117,7 +121,8 @@ impl Request {
             Self::Pushes(options) => (&options.common, Some(&options.named.namespace)),
             Self::Nodes(options) => (&options.common, None),
             Self::Actors(options) => (&options.common, None),
-            Self::Login(options) | Self::Whoami(options) => (&options.common, None),
+            Self::Login(options) => (&options.common, None),
+            Self::Whoami(options) => (&options.common, None),
             Self::Logout(options) => (&options.common, None),
             Self::User(command) => (command.common(), None),
             Self::Role(command) => (command.common(), None),

@@ -54,7 +54,16 @@ pub(super) async fn log_in(setting: &Setting) -> Result<(), Failure> {
     let rest = Rest::find(setting).await?;
     let body = json!({ "user": user, "password": password.reveal() });
     let given = rest.change(Method::POST, &["auth", "login"], &body).await?;
-    let token = given.get("token").and_then(Value::as_str).unwrap_or_default();
+    keep(setting, &rest, &given)
+}
+
+/// Keeps what a log-in gave, and says so.
+///
+/// # Errors
+/// [`Failure::Server`]: it gave nothing; the file can't be written.
+pub(super) fn keep(setting: &Setting, rest: &Rest, given: &Value) -> Result<(), Failure> {
+    let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (user, token) = (text("user"), text("token"));
     let lifetime = given.get("expiresIn").and_then(Value::as_u64).unwrap_or_default();
     if token.is_empty() {
         return Err(Failure::Server("the node let you in and gave nothing to show".to_owned()));
@@ -62,13 +71,13 @@ pub(super) async fn log_in(setting: &Setting) -> Result<(), Failure> {
     let nodes = setting.preferences.nodes.iter().chain(rest.nodes()).cloned().collect();
     let expires = logins::now().saturating_add(lifetime);
     let secure = setting.preferences.trust.is_some();
-    let login = Login { nodes, secure, user: user.clone(), token: token.into(), expires };
+    let login = Login { nodes, secure, user: user.to_owned(), token: token.into(), expires };
     let mut logins = Logins::load(logins::path(|name| std::env::var_os(name)))?;
     let path = logins.keep(login)?.display();
     let left = humantime::format_duration(std::time::Duration::from_secs(lifetime));
     let administrator = given.get("administrator").cloned().unwrap_or_default();
     let said = json!({ "user": user, "expiresIn": lifetime, "administrator": administrator, "file": path.to_string() });
-    tell(setting, &format!("logged in as {user} for {left}; kept in {path}"), &said)
+    tell(setting, &format!("logged in as {} for {left}; kept in {path}", printable(user)), &said)
 }
 
 /// Forgets a log-in; with `everywhere`, the cluster forgets those of all machines.

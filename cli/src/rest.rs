@@ -72,14 +72,17 @@ impl Rest {
             let said = printable(&node.http);
             Failure::Server(format!("{} does not say where it serves HTTP ({said:?}): {error}", node.address))
         })?;
-        // Nodes are asked directly, whatever proxy the environment names.
-        let mut http = reqwest::Client::builder().no_proxy().timeout(setting.timeout);
-        http = http.default_headers(authorization(setting)?);
-        if let Some(trust) = trust {
-            http = http.use_preconfigured_tls((*trust.tls()?.config()).clone());
-        }
-        let http = http.build().map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))?;
-        Ok(Self { http, base, own_id, nodes: node.nodes })
+        Ok(Self { http: http(setting)?, base, own_id, nodes: node.nodes })
+    }
+
+    /// The REST interface at `base`, for who is not known yet: no session is had by him.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`]: it is no address; a file can't be read.
+    pub(super) fn at(setting: &Setting, base: &str) -> Result<Self, Failure> {
+        let fit = Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = fit.ok_or_else(|| Failure::Usage(format!("{base} is no URL; expected https://HOST[:PORT]")))?;
+        Ok(Self { http: http(setting)?, base, own_id: String::new(), nodes: Vec::new() })
     }
 
     /// Where native sessions of the nodes of the cluster are reached, as the node that was found names them.
@@ -109,6 +112,27 @@ impl Rest {
         self.ask(if body.is_null() { request } else { request.json(body) }, true).await
     }
 
+    /// Posts a body below `/api/v1`, where refusals by one of `codes` are a part of the conversation: gives the code
+    /// then.
+    ///
+    /// # Errors
+    /// Those of [`Rest::change`].
+    pub(super) async fn try_change(
+        &self,
+        path: &[&str],
+        body: &Value,
+        codes: &[&'static str],
+    ) -> Result<Result<Value, &'static str>, Failure> {
+        match self.send(self.http.post(self.url(path, &[])?).json(body), true).await? {
+            Ok(answer) => Ok(Ok(answer)),
+            Err((problem, status)) => {
+                let code = problem.get("code").and_then(Value::as_str).unwrap_or_default();
+                let expected = codes.iter().copied().find(|expected| *expected == code);
+                expected.map(Err).ok_or_else(|| refused(&problem, status))
+            }
+        }
+    }
+
     /// Removes what path and query name.
     ///
     /// # Errors
@@ -118,6 +142,15 @@ impl Rest {
     }
 
     async fn ask(&self, request: reqwest::RequestBuilder, is_change: bool) -> Result<Value, Failure> {
+        self.send(request, is_change).await?.map_err(|(problem, status)| refused(&problem, status))
+    }
+
+    /// The answer, or the problem that the node tells and its status.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        is_change: bool,
+    ) -> Result<Result<Value, (Value, u16)>, Failure> {
         let unanswered = |error: reqwest::Error| match printable(&reason(&error)) {
             reason if is_change && !error.is_connect() => Failure::ChangeUnknown(reason),
             reason => Failure::Unreachable { nodes: self.base.authority().to_owned(), reason },
@@ -127,9 +160,9 @@ impl Rest {
         let body = answer.bytes().await.map_err(unanswered)?;
         let document: Option<Value> = serde_json::from_slice(&body).ok();
         match document {
-            Some(document) if status.is_success() => Ok(document),
-            None if status.is_success() && body.is_empty() => Ok(Value::Null),
-            Some(problem) => Err(refused(&problem, status.as_u16())),
+            Some(document) if status.is_success() => Ok(Ok(document)),
+            None if status.is_success() && body.is_empty() => Ok(Ok(Value::Null)),
+            Some(problem) => Ok(Err((problem, status.as_u16()))),
             None => Err(Failure::Server(format!("{} answered {status} without JSON", self.base.authority()))),
         }
     }
@@ -207,6 +240,16 @@ impl Bound {
     pub(super) fn to_count(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
+}
+
+/// Speaks HTTP with nodes, directly, whatever proxy the environment names.
+fn http(setting: &Setting) -> Result<reqwest::Client, Failure> {
+    let mut http = reqwest::Client::builder().no_proxy().timeout(setting.timeout);
+    http = http.default_headers(authorization(setting)?);
+    if let Some(trust) = &setting.preferences.trust {
+        http = http.use_preconfigured_tls((*trust.tls()?.config()).clone());
+    }
+    http.build().map_err(|error| Failure::Server(format!("cannot speak HTTP: {error}")))
 }
 
 /// What tells a node who asks.

@@ -73,16 +73,20 @@ async fn show(name: &str, setting: &Setting) -> Result<(), Failure> {
         return print_json(&user);
     }
     let roles = rest.get(&["roles"], &[]).await?;
-    let is_his = |role: &&Value| items(&user, "roles").contains(role.get("name").unwrap_or(&Value::Null));
+    let is_his = |role: &&Value| {
+        let name = role.get("name").unwrap_or(&Value::Null);
+        items(&user, "roles").contains(name) || items(&user, "providerRoles").contains(name)
+    };
     let his = items(&roles, "items").iter().filter(is_his);
     let grants = grants(his.flat_map(|role| items(role, "grants")));
     print(&format!("{}\n{}", table([&user]).to_text(), grants.to_text()))
 }
 
 fn table<'a>(users: impl IntoIterator<Item = &'a Value>) -> Table {
-    let mut table = Table::new(&["USER", "ENABLED", "PASSWORD", "CREATED", "ROLES"]);
+    let mut table = Table::new(&["USER", "ENABLED", "PASSWORD", "CREATED", "ROLES", "PROVIDER", "ITS ROLES"]);
     for user in users {
-        table.row(["/name", "/enabled", "/hasPassword", "/created", "/roles"].map(|pointer| cell(user, pointer)));
+        let cells = ["/name", "/enabled", "/hasPassword", "/created", "/roles", "/provider", "/providerRoles"];
+        table.row(cells.map(|pointer| cell(user, pointer)));
     }
     table
 }

@@ -3,8 +3,8 @@
 //! What the tests and the proof programs share. Nothing here knows the inside of the server; only names, digests
 //! and limits come from the protocol crate, so that a test cannot disagree about them by accident.
 //!
-//! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`], [`grpc`] and [`tls`] (talking to it) ·
-//! [`history`] and [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`],
+//! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`], [`grpc`], [`oidc`] and [`tls`] (talking to it)
+//! · [`history`] and [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`],
 //! [`freshness`] and [`ha`] (proofs built from these).
 
 pub mod binary;
@@ -24,6 +24,7 @@ pub mod history;
 pub mod metrics;
 pub mod nacos;
 pub mod node;
+pub mod oidc;
 pub mod poll;
 pub mod process;
 pub mod proxy;

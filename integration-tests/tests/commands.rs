@@ -5,6 +5,7 @@ mod commands {
     mod access;
     mod configurations;
     mod operators;
+    mod single_sign_on;
     mod terminal;
     mod usage;
     mod watching;

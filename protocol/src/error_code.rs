@@ -34,6 +34,12 @@ named! {
         WeakPassword = "weak_password",
         /// A password was wrong too often.
         TooManyAttempts = "too_many_attempts",
+        /// Nobody has answered at the provider of single sign-on yet.
+        AuthorizationPending = "authorization_pending",
+        /// As before, and it is to be asked less often.
+        SlowDown = "slow_down",
+        /// Nobody has answered at the provider of single sign-on in time.
+        ExpiredDeviceCode = "expired_device_code",
         /// What was asked for does not exist.
         NotFound = "not_found",
         /// No such path.

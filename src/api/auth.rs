@@ -1,14 +1,16 @@
-//! How a caller becomes known: by a password, by what a log-in gave him, or by a token. Owns what was found right a
-//! moment ago, so that it costs little to ask again, and who was refused how often. What somebody may do is decided in
-//! `callboard_protocol::access`; users and roles are read by the `access_directory` actor.
+//! How a caller becomes known: by a password, by a provider of single sign-on, by what a log-in gave him, or by a
+//! token. Owns what was found right a moment ago, so that it costs little to ask again, and who was refused how often.
+//! What somebody may do is decided in `callboard_protocol::access`; users and roles are read by the `access_directory`
+//! actor.
 //!
 //! Reading order: `shown` (what a caller shows) · this file · `passwords` (hashing, few at a time) · `signing` (what a
-//! log-in gives) · `setup` (the first administrator and the first key) · `content_keys` (what seals secrets) ·
-//! `whence` (what is written down of callers).
+//! log-in gives) · `setup` (the first administrator and the first key) · `oidc` (single sign-on) · `content_keys` (what
+//! seals secrets) · `whence` (what is written down of callers).
 
 mod content_keys;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod oidc;
 mod passwords;
 mod setup;
 mod shown;
@@ -23,7 +25,7 @@ use callboard_actors::access_directory::{Known, LookNow};
 use callboard_actors::audit::Trail;
 use callboard_actors::clock::SharedClock;
 use callboard_protocol::access::audit::What;
-use callboard_protocol::access::directory::Directory;
+use callboard_protocol::access::directory::{Directory, External};
 use callboard_protocol::access::grant::Rights;
 use callboard_protocol::access::throttle::Throttle;
 use callboard_protocol::error_code::ErrorCode;
@@ -39,6 +41,7 @@ use ring::{digest, hmac};
 use tokio::sync::watch;
 
 pub(crate) use self::content_keys::ContentKeys;
+pub(crate) use self::oidc::{Device, Oidc, Person, Returned};
 use self::passwords::Passwords;
 pub(crate) use self::setup::{Secrets, add_key, prepare};
 pub(crate) use self::shown::{Credentials, Shown};
@@ -183,6 +186,7 @@ pub(crate) struct Authenticator {
     throttle: Mutex<Throttle>,
     ring: Mutex<(Weak<Directory>, Arc<KeyRing>)>,
     outcomes: Family<OutcomeLabel, Counter>,
+    oidc: Option<Oidc>,
 }
 
 impl Authenticator {
@@ -212,6 +216,7 @@ impl Authenticator {
             throttle: Mutex::default(),
             ring: Mutex::default(),
             outcomes: Family::default(),
+            oidc: None,
         })
     }
 
@@ -228,6 +233,16 @@ impl Authenticator {
     /// What seals the contents that are secrets.
     pub(crate) fn content_keys(&self) -> &ContentKeys {
         &self.content_keys
+    }
+
+    /// The same, with a provider of single sign-on.
+    pub(crate) fn with_provider(self, oidc: Option<Oidc>) -> Self {
+        Self { oidc, ..self }
+    }
+
+    /// The provider of single sign-on.
+    pub(crate) fn oidc(&self) -> Option<&Oidc> {
+        self.oidc.as_ref()
     }
 
     /// Whether callers have to be known.
@@ -330,6 +345,32 @@ impl Authenticator {
         if !is_told {
             self.tell(What::LogIn, whence.who(Some(identity.name.clone())), None);
         }
+        self.give(user, identity.rights.are_all())
+    }
+
+    /// Gives what is shown from then on to somebody whom the provider knows, and says who he is here.
+    ///
+    /// # Errors
+    /// He is no user, or not let in; users are not known yet.
+    pub(crate) fn log_in_external(&self, external: &External, whence: Whence<'_>) -> Result<(String, LogIn), ApiError> {
+        let directory = self.directory()?;
+        let (name, _) = directory.signed_on(&external.issuer, &external.subject).ok_or(Denial::Expired)?;
+        let rights = directory.rights_of(name).ok_or(Denial::Expired)?;
+        let given = self.give(name, rights.are_all())?;
+        self.tell(What::LogIn, whence.who(Some(name.to_owned())), None);
+        Ok((name.to_owned(), given))
+    }
+
+    /// Counts what became of a log-in by the provider, and writes down that it was refused.
+    pub(crate) fn count_sign_on(&self, refused: Option<ErrorCode>, whence: Whence<'_>) {
+        let outcome = if refused.is_none() { "signed_on" } else { "not_signed_on" };
+        self.outcomes.get_or_create(&OutcomeLabel { outcome }).inc();
+        if refused.is_some() {
+            self.tell(What::LogInRefused, whence.who(None), refused);
+        }
+    }
+
+    fn give(&self, user: &str, is_administrator: bool) -> Result<LogIn, ApiError> {
         let directory = self.directory()?;
         let generation = directory.users.get(user).map(|user| user.generation).ok_or(Denial::Password)?;
         let expires = self.after(self.lifetime);
@@ -338,7 +379,7 @@ impl Authenticator {
             .key_ring(&directory)
             .sign(&claims, self.clock.wall())
             .ok_or_else(|| ApiError::new(ErrorCode::Unavailable, "there is no key to sign with; the log says why"))?;
-        Ok(LogIn { token, lifetime: self.lifetime, is_administrator: identity.rights.are_all() })
+        Ok(LogIn { token, lifetime: self.lifetime, is_administrator })
     }
 
     /// Whether there is anybody who could log in.

@@ -24,7 +24,7 @@ use futures_util::FutureExt as _;
 
 use super::openapi::Described;
 use super::query::Query;
-use super::{answer, client, connection, credentials, foreign, in_flight, problem};
+use super::{answer, client, connection, cookies, credentials, foreign, in_flight, problem};
 use crate::api::access::{self, Access, Principal};
 use crate::api::auth::{Credentials, Shown, Whence};
 use crate::api::error::ApiError;
@@ -344,7 +344,16 @@ async fn admit(row: &Route, request: &HttpRequest, state: &State) -> Result<Prin
     if row.access == Access::Public {
         return Ok(Principal::Anonymous);
     }
-    let shown = credentials::shown(request, row.family.takes_parameters)?;
+    let mut shown = credentials::shown(request, row.family.takes_parameters)?;
+    if shown == Shown::Nothing
+        && !row.family.takes_parameters
+        && let Some(token) = cookies::single(request, cookies::LOGIN)
+    {
+        if row.changes() {
+            foreign::refuse_unless_own(request, &state.shared.hosts)?;
+        }
+        shown = Shown::Token(token.into());
+    }
     if shown == Shown::Nothing
         && let Some(certificate) = request.conn_data::<ClientCertificate>()
         && let Some(principal) = state.shared.auth.certified(certificate.common_name.as_deref().unwrap_or_default())

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::json_body;
+use super::oidc::{self, LoggedOut};
 use super::users::{self, GrantShown, MAX_TEXT, change, directory};
 use crate::api::access::Principal;
-use crate::api::auth;
+use crate::api::auth::{self, LogIn};
 use crate::api::error::ApiError;
 use crate::http::openapi::{Described, schema};
 use crate::http::route::{Answer, Call};
@@ -42,6 +43,13 @@ pub(super) struct LoggedIn {
     expires_in: u64,
     user: String,
     administrator: bool,
+}
+
+impl LoggedIn {
+    pub(super) fn of(user: String, login: LogIn) -> Self {
+        let expires_in = login.lifetime.as_secs();
+        Self { token: login.token, expires_in, user, administrator: login.is_administrator }
+    }
 }
 
 /// Who asks, and what he may do.
@@ -133,17 +141,15 @@ pub(super) async fn log_in(mut call: Call) -> Answer {
     let auth = &call.state.shared.auth;
     let address = client::address_or_none(&call.request);
     let login = auth.log_in(&user, &password, call.caller.whence(&address)).await?;
-    let expires_in = login.lifetime.as_secs();
-    let shown = LoggedIn { token: login.token, expires_in, user, administrator: login.is_administrator };
-    answer::json(StatusCode::OK, &shown)
+    answer::json(StatusCode::OK, &LoggedIn::of(user, login))
 }
 
 /// `POST`: everything that the caller logged in with ends.
 pub(super) async fn log_out(call: Call) -> Answer {
     call.query(&[])?;
     let name = user_of(&call)?;
-    change(&call, Change::LogOut { name }).await?;
-    users::nothing()
+    change(&call, Change::LogOut { name: name.clone() }).await?;
+    oidc::log_out(&call, &name)
 }
 
 /// `GET` of who asks.
@@ -295,6 +301,7 @@ pub(super) fn describe_log_in() -> Described {
 /// The description of logging out.
 pub(super) fn describe_log_out() -> Described {
     Described::new("access", "logOut", "End everything that one has logged in with")
+        .json::<LoggedOut>(200, "Done; the log-in came from a provider, where there is something left to do")
         .answers(204, "Done")
         .refuses(&users::WRITE_REFUSALS)
 }

@@ -90,9 +90,14 @@ impl GrantShown {
 pub(super) struct UserShown {
     name: String,
     enabled: bool,
+    /// Those that were given here.
     roles: Vec<String>,
     has_password: bool,
     created: String,
+    /// The provider that the user logs in at; null for none.
+    provider: Option<String>,
+    /// Those that the user's groups at the provider gave at the last log-in.
+    provider_roles: Vec<String>,
 }
 
 impl UserShown {
@@ -103,6 +108,8 @@ impl UserShown {
             roles: user.roles.iter().cloned().collect(),
             has_password: user.password_hash.is_some(),
             created: answer::rfc3339(user.created),
+            provider: user.external.as_ref().map(|external| external.issuer.clone()),
+            provider_roles: user.external.iter().flat_map(|external| external.roles.iter().cloned()).collect(),
         }
     }
 }

@@ -21,6 +21,10 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Marks a connection that has TLS on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Encrypted;
+
 impl Stream {
     /// The address at the other end.
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {

@@ -46,6 +46,19 @@ pub struct OneName {
     pub common: Common,
 }
 
+/// Options of `login`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct LoginOptions {
+    /// Log in by the cluster's provider of single sign-on, in a browser on any device; URL is where a node serves HTTP,
+    /// unless that is port 8848 of the first one of --nodes
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    #[arg(conflicts_with_all = ["token", "token_file", "user"])]
+    pub sso: Option<String>,
+    /// Where to ask.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// Options of `logout`.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct LogoutOptions {

@@ -18,28 +18,37 @@ use super::terminal::{Said, Terminal, to_end};
 const PASSWORD: &str = "correct horse battery";
 
 /// A node where callers have to be known.
-struct Guarded {
+pub(crate) struct Guarded {
     node: Node,
     _passwords: TempDir,
 }
 
 impl Guarded {
     async fn start() -> Result<Self> {
+        Self::start_with(|options, _| Ok(options)).await
+    }
+
+    /// One that is started otherwise; files of secrets have a directory.
+    pub(crate) async fn start_with(change: impl FnOnce(NodeOptions, &TempDir) -> Result<NodeOptions>) -> Result<Self> {
         let passwords = tempfile::tempdir()?;
         let file = passwords.path().join("admin");
         fs::write(&file, format!("{PASSWORD}\n"))?;
         let options = NodeOptions::new().flag("auth", "on");
         let options = options.flag("admin-password-file", file.to_str().context("a path of text")?);
-        Ok(Self { node: Node::start(options).await?, _passwords: passwords })
+        Ok(Self { node: Node::start(change(options, &passwords)?).await?, _passwords: passwords })
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Somebody who has not logged in.
-    fn stranger(&self) -> Result<Terminal> {
+    pub(crate) fn stranger(&self) -> Result<Terminal> {
         Terminal::at(&self.node)
     }
 
     /// The administrator, logged in.
-    async fn administrator(&self) -> Result<Terminal> {
+    pub(crate) async fn administrator(&self) -> Result<Terminal> {
         let terminal = self.stranger()?;
         log_in(&terminal, "admin", PASSWORD).await?.expect(0)?;
         Ok(terminal)

@@ -45,6 +45,8 @@ named! {
         LogOut = "log_out",
         /// A user was made.
         UserMade = "user_made",
+        /// Somebody came from the provider of single sign-on for the first time, or with other roles.
+        SignedOn = "signed_on",
         /// A user was removed.
         UserRemoved = "user_removed",
         /// A user is let in again.
@@ -327,6 +329,10 @@ fn access(change: &Change) -> (What, Target) {
         }
         Change::FirstAdministrator { name, .. } => {
             (What::UserMade, Target { role: Some(ADMIN_ROLE.to_owned()), ..user(name) })
+        }
+        Change::SignOn { name, external } => {
+            let roles = external.roles.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+            (What::SignedOn, Target { role: Some(roles).filter(|roles| !roles.is_empty()), ..user(name) })
         }
         Change::SetPassword { name, .. } => (What::PasswordSet, user(name)),
         Change::Enable { name, is_enabled: true } => (What::UserEnabled, user(name)),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::directory::{ADMIN_ROLE, DataKey, Directory, Role, SigningKey, Token, User, check_name};
+use super::directory::{ADMIN_ROLE, DataKey, Directory, External, Role, SigningKey, Token, User, check_name};
 use super::grant::Grant;
 use crate::error_code::ErrorCode;
 use crate::time::WallMillis;
@@ -26,6 +26,14 @@ pub enum Change {
         name: String,
         /// The hash of his password.
         password_hash: String,
+    },
+    /// Somebody has logged in at a provider. He becomes a user, and has the roles that his groups give now; those that
+    /// were given by hand stay as they are. Writes nothing where all of this is so already.
+    SignOn {
+        /// His name there. Who is known already keeps the name that he has here.
+        name: String,
+        /// Who he is, and the roles that his groups give; those that are not there count for nothing.
+        external: External,
     },
     /// Another password. What was given out for the old one ends.
     SetPassword {
@@ -160,8 +168,43 @@ pub enum Refusal {
     /// The role of administrators can't be changed.
     #[error("the role '{ADMIN_ROLE}' is built in: it can be given and taken, not changed")]
     BuiltIn,
+    /// Somebody else has the name of who comes from a provider.
+    #[error(
+        "another user here is named '{name}', whom nobody from the provider takes over: an administrator has to remove \
+         that user, or the provider to give another name"
+    )]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// Whoever comes from a provider and holds no role does not become a user.
+    #[error("none of the groups of '{name}' at the provider gives a role here")]
+    NoRole {
+        /// Who.
+        name: String,
+    },
+    /// The user is not let in.
+    #[error("'{name}' is not let in here")]
+    ShutOut {
+        /// Who.
+        name: String,
+    },
+    /// The role is given by the provider, and would be given again.
+    #[error("'{name}' has the role '{role}' by a group at the provider: take it there")]
+    GivenElsewhere {
+        /// Who.
+        name: String,
+        /// The role.
+        role: String,
+    },
+    /// Who logs in at a provider has no password here.
+    #[error("'{name}' logs in at the provider, and has no password here")]
+    NoPassword {
+        /// Who.
+        name: String,
+    },
     /// Nobody would be left who may administer.
-    #[error("'{name}' is the last administrator: make another one first")]
+    #[error("'{name}' is the last administrator with a log-in of this cluster: make another one first")]
     LastAdministrator {
         /// Who.
         name: String,
@@ -174,9 +217,12 @@ impl Refusal {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Name => ErrorCode::InvalidParameter,
-            Self::Exists { .. } => ErrorCode::AccessExists,
+            Self::Exists { .. } | Self::Taken { .. } => ErrorCode::AccessExists,
             Self::Missing { .. } => ErrorCode::NotFound,
-            Self::BuiltIn | Self::LastAdministrator { .. } => ErrorCode::AccessProtected,
+            Self::NoRole { .. } | Self::ShutOut { .. } => ErrorCode::Forbidden,
+            Self::BuiltIn | Self::LastAdministrator { .. } | Self::GivenElsewhere { .. } | Self::NoPassword { .. } => {
+                ErrorCode::AccessProtected
+            }
         }
     }
 }
@@ -198,10 +244,8 @@ pub fn decide(directory: &Directory, change: Change, now: WallMillis) -> Result<
             }
             add_user(directory, name, Some(password_hash), BTreeSet::from([ADMIN_ROLE.to_owned()]), now)?
         }
-        Change::SetPassword { name, password_hash } => with_user(directory, &name, |user| {
-            user.password_hash = Some(password_hash);
-            user.generation += 1;
-        })?,
+        Change::SignOn { name, external } => sign_on(directory, name, external, now)?,
+        Change::SetPassword { name, password_hash } => set_password(directory, &name, password_hash)?,
         Change::Enable { name, is_enabled } => with_user(directory, &name, |user| {
             user.is_enabled = is_enabled;
             user.generation += u64::from(!is_enabled);
@@ -258,8 +302,41 @@ fn add_user(
     }
     // What was given out to somebody of the same name who was removed counts for nothing.
     let generation = u64::try_from(now.0).unwrap_or_default();
-    let user = User { password_hash, roles, is_enabled: true, generation, created: now };
+    let user = User { password_hash, roles, is_enabled: true, generation, created: now, external: None };
     Ok(vec![Row::User(name, Some(user))])
+}
+
+fn sign_on(directory: &Directory, name: String, given: External, now: WallMillis) -> Result<Vec<Row>, Refusal> {
+    let roles = given.roles.into_iter().filter(|role| directory.has_role(role)).collect();
+    let external = External { roles, ..given };
+    if let Some((known, user)) = directory.signed_on(&external.issuer, &external.subject) {
+        return match &user.external {
+            _ if !user.is_enabled => Err(Refusal::ShutOut { name: known.to_owned() }),
+            Some(present) if *present == external => Ok(Vec::new()),
+            _ => with_user(directory, known, |user| user.external = Some(external)),
+        };
+    }
+    if external.roles.is_empty() {
+        return Err(Refusal::NoRole { name });
+    }
+    if directory.users.contains_key(&name) {
+        return Err(Refusal::Taken { name });
+    }
+    let mut rows = add_user(directory, name, None, BTreeSet::new(), now)?;
+    if let Some(Row::User(_, Some(user))) = rows.first_mut() {
+        user.external = Some(external);
+    }
+    Ok(rows)
+}
+
+fn set_password(directory: &Directory, name: &str, password_hash: String) -> Result<Vec<Row>, Refusal> {
+    if directory.users.get(name).is_some_and(|user| user.external.is_some()) {
+        return Err(Refusal::NoPassword { name: name.to_owned() });
+    }
+    with_user(directory, name, |user| {
+        user.password_hash = Some(password_hash);
+        user.generation += 1;
+    })
 }
 
 fn with_user(directory: &Directory, name: &str, edit: impl FnOnce(&mut User)) -> Result<Vec<Row>, Refusal> {
@@ -310,18 +387,25 @@ fn withdraw(directory: &Directory, user: Option<String>, role: String) -> Result
     if !directory.has_role(&role) {
         return Err(missing("role", &role));
     }
-    if let Some(user) = user {
-        return with_user(directory, &user, |user| {
+    if let Some(name) = user {
+        let external = directory.users.get(&name).and_then(|user| user.external.as_ref());
+        if external.is_some_and(|external| external.roles.contains(&role)) {
+            return Err(Refusal::GivenElsewhere { name, role });
+        }
+        return with_user(directory, &name, |user| {
             user.roles.remove(&role);
         });
     }
     if role == ADMIN_ROLE {
         return Err(Refusal::BuiltIn);
     }
-    let holders = directory.users.iter().filter(|(_, user)| user.roles.contains(&role));
+    let holders = directory.users.iter().filter(|(_, user)| user.all_roles().contains(role.as_str()));
     let without = holders.map(|(name, user)| {
         let mut user = user.clone();
         user.roles.remove(&role);
+        if let Some(external) = &mut user.external {
+            external.roles.remove(&role);
+        }
         Row::User(name.clone(), Some(user))
     });
     Ok(without.chain([Row::Role(role.clone(), None)]).collect())

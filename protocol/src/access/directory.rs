@@ -28,6 +28,37 @@ pub struct User {
     pub generation: u64,
     /// When he was made.
     pub created: WallMillis,
+    /// Where he logs in, if that is elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+}
+
+/// Who somebody is at a provider of single sign-on. He has no password here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// The provider.
+    pub issuer: String,
+    /// Who he is there, whatever his name is at present.
+    pub subject: String,
+    /// What his groups there gave when he logged in last; beside [`User::roles`], which are given here by hand.
+    pub roles: BTreeSet<String>,
+}
+
+impl External {
+    /// Whether this is who `subject` is at `issuer`.
+    #[must_use]
+    pub fn is(&self, issuer: &str, subject: &str) -> bool {
+        self.issuer == issuer && self.subject == subject
+    }
+}
+
+impl User {
+    /// All his roles, wherever they come from.
+    pub fn all_roles(&self) -> BTreeSet<&str> {
+        let elsewhere = self.external.iter().flat_map(|external| &external.roles);
+        self.roles.iter().chain(elsewhere).map(String::as_str).collect()
+    }
 }
 
 /// What its holders may do.
@@ -102,8 +133,9 @@ impl Directory {
     #[must_use]
     pub fn rights_of(&self, name: &str) -> Option<Rights> {
         let user = self.users.get(name).filter(|user| user.is_enabled)?;
-        let admin = user.roles.contains(ADMIN_ROLE).then(Grant::of_everything);
-        let roles = user.roles.iter().filter_map(|role| self.roles.get(role));
+        let held = user.all_roles();
+        let admin = held.contains(ADMIN_ROLE).then(Grant::of_everything);
+        let roles = held.into_iter().filter_map(|role| self.roles.get(role));
         let granted = admin.into_iter().chain(roles.flat_map(|role| role.grants.iter().cloned())).collect();
         Some(Rights { granted, limit: None })
     }
@@ -116,9 +148,16 @@ impl Directory {
         Some(Rights { limit, ..self.rights_of(&token.user)? })
     }
 
-    /// The administrators who are let in.
+    /// Who `subject` is here, at `issuer`.
+    #[must_use]
+    pub fn signed_on(&self, issuer: &str, subject: &str) -> Option<(&str, &User)> {
+        let is_he = |user: &User| user.external.as_ref().is_some_and(|external| external.is(issuer, subject));
+        self.users.iter().find(|(_, user)| is_he(user)).map(|(name, user)| (name.as_str(), user))
+    }
+
+    /// The administrators who are let in, and need no provider for that: who can put things right when it is away.
     pub fn administrators(&self) -> impl Iterator<Item = &str> {
-        let is_one = |user: &User| user.is_enabled && user.roles.contains(ADMIN_ROLE);
+        let is_one = |user: &User| user.is_enabled && user.external.is_none() && user.roles.contains(ADMIN_ROLE);
         self.users.iter().filter(move |(_, user)| is_one(user)).map(|(name, _)| name.as_str())
     }
 

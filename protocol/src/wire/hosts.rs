@@ -43,6 +43,13 @@ impl OwnHosts {
         }
     }
 
+    /// Whether a browser says that the page may, where keeping silent is not enough: what proves who asks is sent by
+    /// the browser itself, whoever's page makes it.
+    #[must_use]
+    pub fn vouches(&self, page: Page<'_>, host: &str) -> bool {
+        (page.origin.is_some() || page.site == Some("same-origin")) && self.admits(page, host)
+    }
+
     fn is_named(&self, host: &str) -> bool {
         let name = plain(host);
         self.named.iter().any(|named| named.eq_ignore_ascii_case(name))

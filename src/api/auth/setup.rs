@@ -88,17 +88,18 @@ fn is_missing(error: &anyhow::Error) -> bool {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let text = read_private(path)?;
-    let secret = text.trim_ascii();
-    check(secret, path)?;
-    Ok(secret.to_vec())
+    let secret = read_private(path)?;
+    check(&secret, path)?;
+    Ok(secret)
 }
 
-fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// A secret in a file that is nobody else's business, without space around it.
+pub(super) fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let mode = fs::metadata(path).with_context(|| format!("cannot read the secret {shown}"))?.permissions().mode();
     anyhow::ensure!(mode & 0o007 == 0, "the secret {shown} can be read by others; take that away: chmod 600 {shown}");
-    fs::read(path).with_context(|| format!("cannot read the secret {shown}"))
+    let text = fs::read(path).with_context(|| format!("cannot read the secret {shown}"))?;
+    Ok(text.trim_ascii().to_vec())
 }
 
 fn check(secret: &[u8], path: &Path) -> anyhow::Result<()> {

@@ -54,7 +54,18 @@ impl Secrets {
         Self(secrets)
     }
 
-    /// Seals a key under its id.
+    /// Others, derived from these, for something else: what one purpose seals no other one opens.
+    pub(super) fn for_purpose(&self, purpose: &[u8]) -> Self {
+        let derive = |secret: &[u8; KEY]| {
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), purpose);
+            let mut derived = [0; KEY];
+            derived.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+            derived
+        };
+        Self(self.0.iter().map(derive).collect())
+    }
+
+    /// Seals something under a name, such as a key under its id.
     pub(super) fn seal(&self, id: &str, key: &[u8]) -> Option<String> {
         let secret = self.0.first()?;
         let nonce = random(NONCE_LEN).ok()?;
@@ -65,7 +76,8 @@ impl Secrets {
         Some(hex(&[nonce, sealed].concat()))
     }
 
-    fn open(&self, id: &str, sealed: &str) -> Option<Vec<u8>> {
+    /// What was sealed under this name.
+    pub(super) fn open(&self, id: &str, sealed: &str) -> Option<Vec<u8>> {
         self.open_by(id, sealed).map(|(_, opened)| opened)
     }
 

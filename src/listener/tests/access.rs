@@ -176,6 +176,35 @@ async fn administrators_are_let_in_everywhere() {
 }
 
 #[actix_web::test]
+async fn what_a_browser_sends_along_changes_something_only_for_a_page_of_this_host() {
+    let guarded = Guarded::start().await;
+    let app = guarded.rig.app().await;
+    let cookie = format!("callboard_login={}", guarded.tokens[ADMINISTRATOR]);
+    let is_changing = |row: &&Route| !is_of_nacos(row) && row.access != Access::Public && row.changes();
+    for row in rows().into_iter().filter(is_changing) {
+        for page in [None, Some(("sec-fetch-site", "none")), Some(("origin", "https://evil.example"))] {
+            let headers = [Some(("content-type", content_type(row))), Some(("cookie", cookie.as_str())), page];
+            let headers: Vec<_> = headers.into_iter().flatten().collect();
+            let answer = ask(&app, row.method.clone(), &path_of(row), &headers, body_of(row)).await;
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{} {} {page:?}", row.method, row.path);
+            assert_eq!(body(answer).await["code"], "foreign_origin");
+        }
+    }
+    let cookies = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+    let asks = async |method: Method, path: &str, headers: &[(&str, &str)]| {
+        ask(&app, method, path, headers, "").await.status()
+    };
+    assert_eq!(asks(Method::POST, "/api/v1/auth/keys", &cookies).await, StatusCode::CREATED);
+    assert_eq!(asks(Method::GET, "/api/v1/users", &cookies[..1]).await, StatusCode::OK);
+    // What is shown otherwise counts, and of two of a name none does.
+    let wrong = [cookies[0], ("authorization", "Bearer rubbish")];
+    assert_eq!(asks(Method::GET, "/api/v1/users", &wrong).await, StatusCode::UNAUTHORIZED);
+    let twice = format!("{cookie}; callboard_login=other");
+    assert_eq!(asks(Method::GET, "/api/v1/users", &[("cookie", &twice)]).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(asks(Method::GET, "/nacos/v1/auth/users", &cookies).await, StatusCode::FORBIDDEN);
+}
+
+#[actix_web::test]
 async fn no_other_way_of_writing_a_path_leads_past_its_rule() {
     let guarded = Guarded::start().await;
     let app = guarded.rig.app().await;

@@ -19,7 +19,9 @@ fn path_of(row: &Route) -> String {
 #[actix_web::test]
 async fn every_row_is_served_and_other_methods_and_spellings_are_refused() {
     let rig = Rig::start().await;
-    for row in ROUTES.routes().filter(|row| row.describe.is_some()) {
+    // What a provider of single sign-on adds is overlooked.
+    let is_ours = |row: &&Route| row.describe.is_some() && !row.path.ends_with("/oidc/callback");
+    for row in ROUTES.routes().filter(is_ours) {
         let path = path_of(row);
         let what = format!("{} {path}", row.method);
         // Every route refuses a parameter that it does not know: so it is the route that answers.

@@ -64,7 +64,13 @@ fn refused(refusal: Refusal) -> Fault {
         Refusal::Missing { what: "role", name } => format!("role {name} not found!"),
         Refusal::Missing { what, name } => format!("{what} '{name}' not found!"),
         Refusal::BuiltIn => format!("role '{NACOS_ADMIN}' may do everything and is not permitted to change!"),
-        Refusal::Name | Refusal::LastAdministrator { .. } => refusal.to_string(),
+        Refusal::Name
+        | Refusal::LastAdministrator { .. }
+        | Refusal::Taken { .. }
+        | Refusal::NoRole { .. }
+        | Refusal::ShutOut { .. }
+        | Refusal::GivenElsewhere { .. }
+        | Refusal::NoPassword { .. } => refusal.to_string(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::{Change, Refusal};
-use callboard_protocol::access::directory::{ADMIN_ROLE, Role, SigningKey, Token};
+use callboard_protocol::access::directory::{ADMIN_ROLE, External, Role, SigningKey, Token, User};
 use callboard_protocol::access::grant::{Action, Grant, Pattern, Scope};
 use callboard_protocol::time::WallMillis;
 
@@ -55,8 +55,22 @@ async fn what_was_changed_is_read(testbed: Arc<Testbed>) {
     assert_eq!((read.revision, testbed.reader.access_revision().await.unwrap()), (5, 5));
     assert_eq!(read.administrators().collect::<Vec<_>>(), ["root"]);
     assert_eq!((&read.roles["role"], &read.tokens["t"], &read.keys["k"]), (&role, &token, &key));
+    let roles = BTreeSet::from(["role".to_owned()]);
+    let external = External { issuer: "https://id".to_owned(), subject: "7".to_owned(), roles };
+    let sign_on = Change::SignOn { name: "eve".to_owned(), external: external.clone() };
+    testbed.writer.change_access(sign_on, NOON, Who::SERVER).await.unwrap();
+    let read = testbed.reader.directory().await.unwrap();
+    assert_eq!(read.users["eve"].external, Some(external));
     testbed.writer.change_access(Change::RemoveToken { id: "t".to_owned() }, NOON, Who::SERVER).await.unwrap();
     assert!(testbed.reader.directory().await.unwrap().tokens.is_empty());
+}
+
+#[test]
+fn a_user_of_before_there_were_providers_is_read() {
+    let row = r#"{"passwordHash":"hash","roles":["admin"],"isEnabled":true,"generation":3,"created":5}"#;
+    let user: User = serde_json::from_str(row).unwrap();
+    assert!(user.external.is_none() && user.all_roles().contains(ADMIN_ROLE));
+    assert_eq!(serde_json::to_string(&user).unwrap(), row, "and a node of before reads him");
 }
 
 async fn what_is_refused_writes_nothing(testbed: Arc<Testbed>) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use super::{Change, Refusal, Row, decide, put};
-use crate::access::directory::{ADMIN_ROLE, Directory, Role, SigningKey, Token};
+use crate::access::directory::{ADMIN_ROLE, Directory, External, Role, SigningKey, Token};
 use crate::access::grant::{Action, Grant, Scope};
 use crate::time::WallMillis;
 
@@ -24,6 +24,18 @@ fn add(name: &str, roles: &[&str]) -> Change {
 fn begun() -> Directory {
     let mut directory = Directory::default();
     make(&mut directory, Change::FirstAdministrator { name: "root".to_owned(), password_hash: "hash".to_owned() });
+    directory
+}
+
+fn sign_on(name: &str, subject: &str, roles: &[&str]) -> Change {
+    let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    let external = External { issuer: "https://id".to_owned(), subject: subject.to_owned(), roles };
+    Change::SignOn { name: name.to_owned(), external }
+}
+
+fn with_role(name: &str) -> Directory {
+    let mut directory = begun();
+    make(&mut directory, Change::SetRole { name: name.to_owned(), role: Role::default() });
     directory
 }
 
@@ -115,6 +127,57 @@ fn tokens_go_with_their_user_and_need_one() {
 }
 
 #[test]
+fn who_comes_from_a_provider_becomes_a_user_and_is_written_only_when_something_changed() {
+    let mut directory = with_role("readers");
+    make(&mut directory, sign_on("eve", "7", &["readers", "none such"]));
+    assert_eq!(directory.users["eve"].all_roles(), BTreeSet::from(["readers"]));
+    assert_eq!(directory.users["eve"].password_hash, None);
+    assert_eq!(decide(&directory, sign_on("eve", "7", &["readers"]), NOW), Ok(Vec::new()));
+    let generation = directory.users["eve"].generation;
+    make(&mut directory, Change::Assign { user: "eve".to_owned(), role: "by hand".to_owned(), makes: true });
+    make(&mut directory, sign_on("renamed", "7", &[]));
+    assert_eq!(directory.users["eve"].all_roles(), BTreeSet::from(["by hand"]), "the group is lost, the rest stays");
+    assert_eq!(directory.users["eve"].generation, generation, "other log-ins go on, with what is allowed now");
+    assert!(!directory.users.contains_key("renamed"));
+}
+
+#[test]
+fn nobody_from_a_provider_takes_a_user_over() {
+    let mut directory = with_role("readers");
+    make(&mut directory, add("ann", &[]));
+    let taken = |name: &str| Err(Refusal::Taken { name: name.to_owned() });
+    for name in ["root", "ann"] {
+        assert_eq!(decide(&directory, sign_on(name, "7", &["readers"]), NOW), taken(name));
+    }
+    make(&mut directory, sign_on("eve", "7", &["readers"]));
+    assert_eq!(decide(&directory, sign_on("eve", "8", &["readers"]), NOW), taken("eve"));
+    assert!(matches!(decide(&directory, add("eve", &[]), NOW), Err(Refusal::Exists { .. })));
+}
+
+#[test]
+fn who_has_no_role_or_is_shut_out_does_not_come_in_from_a_provider() {
+    let mut directory = with_role("readers");
+    let nobody = decide(&directory, sign_on("eve", "7", &["none such"]), NOW);
+    assert_eq!(nobody, Err(Refusal::NoRole { name: "eve".to_owned() }));
+    make(&mut directory, sign_on("eve", "7", &["readers"]));
+    make(&mut directory, Change::Enable { name: "eve".to_owned(), is_enabled: false });
+    let again = decide(&directory, sign_on("eve", "7", &["readers"]), NOW);
+    assert_eq!(again, Err(Refusal::ShutOut { name: "eve".to_owned() }));
+}
+
+#[test]
+fn what_a_provider_gives_is_taken_there_and_who_logs_in_there_has_no_password() {
+    let mut directory = with_role("readers");
+    make(&mut directory, sign_on("eve", "7", &["readers"]));
+    let withdraw = Change::Withdraw { user: Some("eve".to_owned()), role: "readers".to_owned() };
+    assert!(matches!(decide(&directory, withdraw, NOW), Err(Refusal::GivenElsewhere { .. })));
+    let set = Change::SetPassword { name: "eve".to_owned(), password_hash: "hash".to_owned() };
+    assert_eq!(decide(&directory, set, NOW), Err(Refusal::NoPassword { name: "eve".to_owned() }));
+    make(&mut directory, Change::Withdraw { user: None, role: "readers".to_owned() });
+    assert!(directory.users["eve"].all_roles().is_empty(), "a role that goes leaves all its holders");
+}
+
+#[test]
 fn grants_for_the_same_scope_are_one() {
     let mut directory = begun();
     let role = || "role".to_owned();
@@ -167,6 +230,11 @@ fn changes() -> impl Strategy<Value = Change> {
         (name(), role(), any::<bool>()).prop_map(|(user, role, makes)| Change::Assign { user, role, makes }),
         (proptest::option::of(name()), role()).prop_map(|(user, role)| Change::Withdraw { user, role }),
         name().prop_map(|name| Change::LogOut { name }),
+        (name(), any::<bool>()).prop_map(|(name, admin)| sign_on(
+            &name,
+            &name,
+            if admin { &[ADMIN_ROLE] } else { &[] }
+        )),
     ]
 }
 

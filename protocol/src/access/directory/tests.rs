@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{ADMIN_ROLE, Directory, Role, Token, User, check_name};
+use super::{ADMIN_ROLE, Directory, External, Role, Token, User, check_name};
 use crate::access::grant::{Action, Demand, Grant, Pattern, Scope};
 use crate::key::ConfigKey;
 use crate::time::WallMillis;
 
 fn user(roles: &[&str]) -> User {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    User { password_hash: None, roles, is_enabled: true, generation: 0, created: WallMillis(0) }
+    User { password_hash: None, roles, is_enabled: true, generation: 0, created: WallMillis(0), external: None }
 }
 
 fn directory() -> Directory {
@@ -57,6 +57,24 @@ fn a_token_ends_at_its_time() {
     directory.tokens.insert("t".to_owned(), token("ann", Some(10)));
     assert!(directory.rights_of_token("t", WallMillis(9)).is_some());
     assert_eq!(directory.rights_of_token("t", WallMillis(10)), None);
+}
+
+#[test]
+fn a_group_elsewhere_gives_rights_beside_those_given_by_hand() {
+    let mut directory = directory();
+    let external = |role: &str| External {
+        issuer: "https://id".to_owned(),
+        subject: "7".to_owned(),
+        roles: BTreeSet::from([role.to_owned()]),
+    };
+    directory.users.insert("eve".to_owned(), User { external: Some(external("readers")), ..user(&["gone"]) });
+    let key = ConfigKey::new("prod", "g", "d").expect("a key");
+    assert!(directory.rights_of("eve").is_some_and(|rights| rights.allow(&Demand::Key(Action::Read, &key))));
+    directory.users.insert("eve".to_owned(), User { external: Some(external(ADMIN_ROLE)), ..user(&[]) });
+    assert!(directory.rights_of("eve").is_some_and(|rights| rights.are_all()));
+    assert_eq!(directory.administrators().collect::<Vec<_>>(), ["root"], "only who needs no provider");
+    assert_eq!(directory.signed_on("https://id", "7").map(|(name, _)| name), Some("eve"));
+    assert_eq!(directory.signed_on("https://other", "7"), None);
 }
 
 #[test]

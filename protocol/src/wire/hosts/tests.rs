@@ -78,6 +78,17 @@ fn a_page_may_change_something_only_at_its_own_host() {
 }
 
 #[test]
+fn where_silence_is_not_enough_a_browser_has_to_say_whose_page_it_is() {
+    let may =
+        |origin: Option<&str>, site: Option<&str>| own(&["good.example"]).vouches(Page { origin, site }, "n1:8848");
+    assert!(
+        may(None, Some("same-origin")) && may(Some("http://n1:8848"), None) && may(Some("https://good.example"), None)
+    );
+    assert!(!may(None, None) && !may(None, Some("none")) && !may(None, Some("same-site")));
+    assert!(!may(Some("http://n1:8849"), None) && !may(Some("http://n1:8849"), Some("same-origin")));
+}
+
+#[test]
 fn a_host_that_is_named_has_no_port() {
     for host in ["callboard.example", "n1", "10.0.0.1", "::1", "[::1]"] {
         assert!(is_host(host), "{host}");
