@@ -4,8 +4,8 @@
 //! Reading order: `arguments` (what can be asked) · `preferences` (which nodes, and how to print) · `credentials`,
 //! `logins` (who asks) · `failure` (the exit codes) · `session` (the way to a node) · `get`, `put`, `remove`, `list`,
 //! `watch` (over the session) · `rest` (the way to that node's REST interface) · `history`, `clients`, `pushes`,
-//! `nodes`, `actors`, `login`, `single_sign_on`, `users`, `roles`, `tokens`, `audit` (over it) · `table`, `output` (what
-//! is printed).
+//! `nodes`, `actors`, `login`, `single_sign_on`, `users`, `roles`, `tokens`, `audit` (over it) · `table`, `output`
+//! (what is printed).
 //!
 //! They are a client: they open no data directory and read none of a node's settings. Standard output has the answer
 //! and nothing else; what else there is to say goes to standard error.
