@@ -47,6 +47,9 @@ async fn sqlite_runs_with_a_write_ahead_log_and_full_synchronisation() {
     .await;
 }
 
+/// All there are.
+const MIGRATIONS: usize = 5;
+
 async fn unmigrated_is_refused(kind: Kind) {
     play_on_empty(kind, async |url| {
         if kind == Kind::Sqlite {
@@ -57,7 +60,7 @@ async fn unmigrated_is_refused(kind: Kind) {
         }
         let refused = open(options(&url)).await.unwrap_err();
         assert!(matches!(refused, OpenError::NotMigrated { .. }), "{refused}");
-        assert_eq!(callboard_migration::pending(&url, PATIENCE).await.unwrap().len(), 4);
+        assert_eq!(callboard_migration::pending(&url, PATIENCE).await.unwrap().len(), MIGRATIONS);
         Ok(())
     })
     .await;
@@ -74,7 +77,7 @@ async fn side_by_side(kind: Kind) {
         for one in all {
             applied += one.await?;
         }
-        assert_eq!(applied, 4);
+        assert_eq!(applied, MIGRATIONS);
         let (writer, reader) = open(options(&url)).await.unwrap();
         reader.probe().await.unwrap();
         writer.close().await;
