@@ -18,6 +18,7 @@ pub mod database_server;
 pub mod failing_storage;
 pub mod freshness;
 pub mod grpc;
+pub mod guarded;
 pub mod ha;
 pub mod heard;
 pub mod history;

@@ -5,7 +5,6 @@
 #![allow(clippy::panic, reason = "a failed expectation is a failed test")]
 
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,20 +12,17 @@ use callboard_integration_tests::client::{Client, Watch};
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk};
+use callboard_integration_tests::guarded::{self, PASSWORD, guarded, log_in, send};
 use callboard_integration_tests::nacos::{CONFIGS, LISTENER, form};
-use callboard_integration_tests::node::{Node, NodeOptions};
+use callboard_integration_tests::node::Node;
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{self, Session};
 use callboard_proto::session as proto;
 use callboard_protocol::key::ConfigKey;
 use reqwest::Method;
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::time::timeout;
 
-/// The password of the first administrator, and what shows it.
-const PASSWORD: &str = "the first password";
-const SHOWN: &str = "Basic YWRtaW46dGhlIGZpcnN0IHBhc3N3b3Jk";
 /// By when everybody goes by a change.
 const CUT: Duration = Duration::from_secs(5);
 
@@ -34,33 +30,9 @@ fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "app", data_id).unwrap()
 }
 
-/// Nodes whose administrator is known.
-fn guarded(directory: &TempDir) -> Result<NodeOptions> {
-    let path = directory.path().join("password");
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    std::io::Write::write_all(&mut &file, PASSWORD.as_bytes())?;
-    let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
-    Ok(options.flag("auth-admin-password-file", &path.display().to_string()))
-}
-
-async fn json(client: &Client, method: Method, path: &str, body: serde_json::Value, status: u16) -> Result<()> {
-    client.request(method, path).json(&body).send().await?.expect(status).map(drop)
-}
-
 /// Makes a user who may read and write, and logs him in.
 async fn user(administrator: &Client, name: &str) -> Result<String> {
-    let role = json!({ "grants": [{ "namespace": "public", "actions": ["read", "write"] }] });
-    json(administrator, Method::PUT, "/api/v1/roles/team", role, 200).await?;
-    let password = format!("{name} has a password");
-    let user = json!({ "name": name, "password": password, "roles": ["team"] });
-    json(administrator, Method::POST, "/api/v1/users", user, 201).await?;
-    log_in(administrator, name, &password).await
-}
-
-async fn log_in(client: &Client, name: &str, password: &str) -> Result<String> {
-    let shown = json!({ "user": name, "password": password });
-    let answer = client.request(Method::POST, "/api/v1/auth/login").json(&shown).send().await?.expect(200)?;
-    Ok(answer.json()?["token"].as_str().context("a token")?.to_owned())
+    guarded::user(administrator, name, &["read", "write"]).await
 }
 
 /// Waits until a node goes by what a token is worth.
@@ -135,7 +107,7 @@ async fn who_is_shut_out_is_cut_off_everywhere_and_nobody_else_is() -> Result<()
         return Ok(());
     }
     let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
-    let cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(&secrets)?).await?;
+    let cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(secrets.path())?).await?;
     let members: Vec<_> = cluster.members().collect();
     let administrator = members[0].node.client();
     administrator.put(&key("a"), "0").send().await?.expect(201)?;
@@ -150,7 +122,7 @@ async fn who_is_shut_out_is_cut_off_everywhere_and_nobody_else_is() -> Result<()
         of_bob.push(Open::at(&member.node, sessions, &bob).await?);
     }
     let shut_out = json!({ "enabled": false });
-    json(&members[2].node.client(), Method::PUT, "/api/v1/users/ann/enabled", shut_out, 204).await?;
+    send(&members[2].node.client(), Method::PUT, "/api/v1/users/ann/enabled", shut_out, 204).await?;
     for open in of_ann {
         open.ends().await?;
     }
@@ -175,33 +147,39 @@ async fn who_is_shut_out_is_cut_off_everywhere_and_nobody_else_is() -> Result<()
     Ok(())
 }
 
+/// Reads at every node until it is told to stop. Nothing may be refused.
+async fn read_everywhere(clients: Vec<Client>, mut stopped: tokio::sync::watch::Receiver<bool>) -> Result<u64> {
+    let mut count = 0;
+    while !*stopped.borrow_and_update() {
+        for client in &clients {
+            client.get(&key("a")).send().await?.expect(200)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_changed_under_load_and_nobody_has_to_log_in_again() -> Result<()> {
+async fn a_key_and_a_password_are_changed_under_load_and_nobody_else_has_to_log_in_again() -> Result<()> {
     if !can_start(Engine::Postgres)? {
         return Ok(());
     }
     let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
-    let cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(&secrets)?).await?;
+    let cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(secrets.path())?).await?;
     let members: Vec<_> = cluster.members().collect();
     let administrator = members[0].node.client();
     administrator.put(&key("a"), "0").send().await?.expect(201)?;
-    let first = user(&administrator, "ann").await?;
-    for member in &members {
-        until_answered(&member.node, &first, 200).await?;
+    let (first, others) = (user(&administrator, "ann").await?, user(&administrator, "bob").await?);
+    let showing = |token: &str| -> Vec<Client> {
+        members.iter().map(|member| Client::showing(member.node.http(), &format!("Bearer {token}"))).collect()
+    };
+    // What one node has given is taken by the others at once.
+    for client in showing(&first) {
+        client.get(&key("a")).send().await?.expect(200)?;
     }
-    let clients: Vec<_> =
-        members.iter().map(|member| Client::showing(member.node.http(), &format!("Bearer {first}"))).collect();
-    let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let load = tokio::spawn(async move {
-        let mut count = 0_u64;
-        while !*stopped.borrow_and_update() {
-            for client in &clients {
-                client.get(&key("a")).send().await?.expect(200)?;
-                count += 1;
-            }
-        }
-        anyhow::Ok(count)
-    });
+    let clients = showing(&others);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let load = tokio::spawn(read_everywhere(clients, stopped));
     let keys = async || -> Result<usize> {
         let listed = administrator.get_path("/api/v1/auth/keys").send().await?.expect(200)?.json()?;
         Ok(listed["items"].as_array().context("a list")?.len())
@@ -216,10 +194,19 @@ async fn a_key_is_changed_under_load_and_nobody_has_to_log_in_again() -> Result<
         Ok((signed_by(&token) != signed_by(&first)).then_some(token))
     })
     .await?;
+    for client in showing(&first).into_iter().chain(showing(&second)) {
+        client.get(&key("a")).send().await?.expect(200)?;
+    }
+    // Another password ends what the former one gave, on every node, and opens every node at once.
+    let password = json!({ "password": "another password" });
+    send(&members[2].node.client(), Method::PUT, "/api/v1/users/ann/password", password, 204).await?;
+    let third = log_in(&members[1].node.client(), "ann", "another password").await?;
+    for client in showing(&third) {
+        client.get(&key("a")).send().await?.expect(200)?;
+    }
     for member in &members {
         for token in [&first, &second] {
-            let client = Client::showing(member.node.http(), &format!("Bearer {token}"));
-            client.get(&key("a")).send().await?.expect(200)?;
+            until_answered(&member.node, token, 401).await?;
         }
     }
     stop.send(true)?;
@@ -230,7 +217,7 @@ async fn a_key_is_changed_under_load_and_nobody_has_to_log_in_again() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_ends_log_ins_and_wrong_ones_delay_nobody() -> Result<()> {
     let secrets = tempfile::tempdir()?;
-    let node = Node::start(guarded(&secrets)?).await?;
+    let node = Node::start(guarded(secrets.path())?).await?;
     let administrator = node.client();
     administrator.put(&key("a"), "0").send().await?.expect(201)?;
     let ann = user(&administrator, "ann").await?;
@@ -243,11 +230,11 @@ async fn a_new_password_ends_log_ins_and_wrong_ones_delay_nobody() -> Result<()>
     ensure!(last == 429, "wrong passwords are looked at for ever: {last}");
     until_answered(&node, &ann, 200).await?;
     let new = json!({ "password": "another password" });
-    json(&administrator, Method::PUT, "/api/v1/users/ann/password", new, 204).await?;
+    send(&administrator, Method::PUT, "/api/v1/users/ann/password", new, 204).await?;
     until_answered(&node, &ann, 401).await?;
     for (name, password, status) in [("bob", "short", 400), ("bob", "password", 400), ("ann", "good enough", 409)] {
         let user = json!({ "name": name, "password": password });
-        json(&administrator, Method::POST, "/api/v1/users", user, status).await?;
+        send(&administrator, Method::POST, "/api/v1/users", user, status).await?;
     }
     // What Nacos's clients show in a form counts there, and nowhere else.
     let shown =
@@ -265,7 +252,7 @@ async fn a_new_password_ends_log_ins_and_wrong_ones_delay_nobody() -> Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_with_two_slashes_is_another_path() -> Result<()> {
     let secrets = tempfile::tempdir()?;
-    let node = Node::start(guarded(&secrets)?).await?;
+    let node = Node::start(guarded(secrets.path())?).await?;
     let anybody = Client::new(node.http());
     for path in ["//api/v1/users", "//metrics", "/./metrics", "//nacos/v1/cs/configs?dataId=a&group=app"] {
         let status = anybody.get_path(path).send().await?.status;

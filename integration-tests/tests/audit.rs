@@ -13,7 +13,6 @@ mod socket;
 mod terminal;
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,8 +20,9 @@ use callboard_integration_tests::client::Client;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk};
+use callboard_integration_tests::guarded::{PASSWORD, guarded};
 use callboard_integration_tests::nacos::{CONFIGS, form};
-use callboard_integration_tests::node::{Node, NodeOptions};
+use callboard_integration_tests::node::Node;
 use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{self, Session};
 use callboard_proto::session as proto;
@@ -36,9 +36,6 @@ use tempfile::TempDir;
 use self::socket::Socket;
 use self::terminal::{Said, Terminal, to_end};
 
-/// The password of the first administrator, and what shows it.
-const PASSWORD: &str = "the first password";
-const SHOWN: &str = "Basic YWRtaW46dGhlIGZpcnN0IHBhc3N3b3Jk";
 const ANN: &str = "ann has a password";
 const WRONG: &str = "not her password";
 /// What is published.
@@ -46,15 +43,6 @@ const CONTENT: &str = "a content that is nobody's business";
 
 fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "app", data_id).unwrap()
-}
-
-/// A node that asks everybody who he is.
-fn options(secrets: &TempDir) -> Result<NodeOptions> {
-    let path = secrets.path().join("password");
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    std::io::Write::write_all(&mut &file, PASSWORD.as_bytes())?;
-    let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
-    Ok(options.flag("auth-admin-password-file", &path.display().to_string()))
 }
 
 async fn verify(node: &Node, token: &str, more: &str) -> Result<Said> {
@@ -75,7 +63,7 @@ struct Guarded {
 impl Guarded {
     async fn start() -> Result<Self> {
         let secrets = tempfile::tempdir()?;
-        let node = Node::start(options(&secrets)?).await?;
+        let node = Node::start(guarded(secrets.path())?).await?;
         let made = json!({ "description": "for the test" });
         let made = ask(&node.client(), Method::POST, "/api/v1/tokens", made).await?;
         let token = made["token"].as_str().context("a token")?.to_owned();
@@ -294,7 +282,7 @@ async fn what_another_node_has_seen_is_missed() -> Result<()> {
         return Ok(());
     }
     let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
-    let cluster = Cluster::start(&server, 2, Wiring::Direct, options(&secrets)?).await?;
+    let cluster = Cluster::start(&server, 2, Wiring::Direct, guarded(secrets.path())?).await?;
     let nodes: Vec<&Node> = cluster.members().map(|member| &member.node).collect();
     let made = ask(&nodes[0].client(), Method::POST, "/api/v1/tokens", json!({})).await?;
     let token = made["token"].as_str().context("a token")?.to_owned();

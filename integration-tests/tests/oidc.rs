@@ -3,7 +3,6 @@
 //! that need the provider say so and pass.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use callboard_integration_tests::client::{Client, path};
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start, free_port};
+use callboard_integration_tests::guarded::{self, PASSWORD, guarded};
 use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::oidc::{Browser, CALLBACK, Page, Provider};
 use callboard_integration_tests::poll;
@@ -21,9 +21,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The password of the first administrator, and what shows it.
-const PASSWORD: &str = "the first password";
-const SHOWN: &str = "Basic YWRtaW46dGhlIGZpcnN0IHBhc3N3b3Jk";
 /// By when everybody goes by a change.
 const CUT: Duration = Duration::from_secs(5);
 const LOGIN: &str = "callboard_login";
@@ -32,18 +29,9 @@ fn key() -> ConfigKey {
     ConfigKey::new("public", "app", "a").unwrap()
 }
 
-/// Nodes whose administrator is known.
-fn guarded(secrets: &TempDir) -> Result<NodeOptions> {
-    let path = secrets.path().join("password");
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    std::io::Write::write_all(&mut &file, PASSWORD.as_bytes())?;
-    let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
-    Ok(options.flag("auth-admin-password-file", &path.display().to_string()))
-}
-
 /// Nodes that trust the provider, whose developers may read and write.
 fn trusting(provider: &Provider, secrets: &TempDir) -> Result<NodeOptions> {
-    Ok(provider.trusted_by(guarded(secrets)?, secrets)?.flag("oidc-roles", "developers=team"))
+    Ok(provider.trusted_by(guarded(secrets.path())?, secrets)?.flag("oidc-roles", "developers=team"))
 }
 
 async fn prepare(administrator: &Client) -> Result<()> {
@@ -54,12 +42,6 @@ async fn prepare(administrator: &Client) -> Result<()> {
 
 async fn made(administrator: &Client, user: Value) -> Result<()> {
     administrator.request(Method::POST, "/api/v1/users").json(&user).send().await?.expect(201).map(drop)
-}
-
-async fn local_log_in(client: &Client, name: &str, password: &str) -> Result<String> {
-    let shown = json!({ "user": name, "password": password });
-    let answer = client.request(Method::POST, "/api/v1/auth/login").json(&shown).send().await?.expect(200)?;
-    Ok(answer.json()?["token"].as_str().context("a token")?.to_owned())
 }
 
 fn problem(page: &Page) -> Value {
@@ -114,7 +96,7 @@ async fn somebody_logs_in_in_a_browser_and_may_what_the_groups_give() -> Result<
     ensure!(nacos.status == 403, "a client of Nacos has no cookie: {nacos:?}");
 
     // Beside users of the cluster.
-    local_log_in(&administrator, "admin", PASSWORD).await?;
+    guarded::log_in(&administrator, "admin", PASSWORD).await?;
     let shown = administrator.get_path("/api/v1/users/eve").send().await?.expect(200)?.json()?;
     ensure!(shown["provider"] == provider.issuer() && shown["providerRoles"] == json!(["team"]), "{shown}");
     ensure!(shown["roles"] == json!([]) && shown["hasPassword"] == false, "{shown}");
@@ -152,7 +134,7 @@ async fn nobody_takes_over_a_user_and_who_has_no_role_or_is_shut_out_stays_out()
         ensure!(page.status == status && problem(&page)["code"] == code, "{user}: {page:?}");
         ensure!(browser.cookie(LOGIN).is_none(), "{user} is let in");
     }
-    local_log_in(&administrator, "local", "local has a password").await?;
+    guarded::log_in(&administrator, "local", "local has a password").await?;
 
     provider.set_groups("shut-out", &["developers"]).await?;
     let token = Browser::new()?.log_in(&node.http(), "shut-out").await?;
@@ -184,7 +166,7 @@ async fn nobody_takes_over_a_user_and_who_has_no_role_or_is_shut_out_stays_out()
 async fn a_provider_that_is_away_keeps_out_only_who_comes_from_there() -> Result<()> {
     let secrets = tempfile::tempdir()?;
     let issuer = format!("http://127.0.0.1:{}", free_port()?);
-    let options = guarded(&secrets)?.flag("oidc-issuer", &issuer).flag("oidc-client-id", "callboard");
+    let options = guarded(secrets.path())?.flag("oidc-issuer", &issuer).flag("oidc-client-id", "callboard");
     let node = Node::start(options).await?;
     let administrator = node.client();
     prepare(&administrator).await?;
@@ -192,7 +174,7 @@ async fn a_provider_that_is_away_keeps_out_only_who_comes_from_there() -> Result
     let refused = stranger.get_path("/api/v1/auth/oidc/login").send().await?.expect(503)?;
     ensure!(refused.code() == "unavailable" && refused.text().contains("can't be asked"), "{}", refused.text());
     stranger.request(Method::POST, "/api/v1/auth/oidc/device").send().await?.expect(503)?;
-    local_log_in(&stranger, "admin", PASSWORD).await.map(drop)
+    guarded::log_in(&stranger, "admin", PASSWORD).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,7 +268,7 @@ async fn people_come_and_go_on_three_nodes_under_load_and_nobody_else_is_disturb
     let administrator = first.node.client();
     prepare(&administrator).await?;
     made(&administrator, json!({ "name": "ann", "password": "ann has a password", "roles": ["team"] })).await?;
-    let ann = local_log_in(&administrator, "ann", "ann has a password").await?;
+    let ann = guarded::log_in(&administrator, "ann", "ann has a password").await?;
     for member in cluster.members() {
         until_answered(&member.node, &ann, 200).await?;
     }

@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::panic, reason = "a failed expectation is a failed test")]
 
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use callboard_integration_tests::client::Client;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk};
+use callboard_integration_tests::guarded::{SHOWN, guarded, send, user, write_private};
 use callboard_integration_tests::nacos::CONFIGS;
 use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::{self, Session};
@@ -24,20 +24,11 @@ use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The password of the first administrator, and what shows it.
-const PASSWORD: &str = "the first password";
-const SHOWN: &str = "Basic YWRtaW46dGhlIGZpcnN0IHBhc3N3b3Jk";
 const SECRET: &str = "correct-horse-battery-staple";
 const SECOND: &str = "incorrect-horse-battery-staple";
 
 fn key(data_id: &str) -> ConfigKey {
     ConfigKey::new("public", "app", data_id).unwrap()
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    Ok(std::io::Write::write_all(&mut &file, text.as_bytes())?)
 }
 
 /// A master key made of one character.
@@ -48,33 +39,14 @@ fn master(sign: char) -> String {
 fn key_file(directory: &TempDir, keys: &[char]) -> Result<PathBuf> {
     let path = directory.path().join("master-key");
     let lines: Vec<String> = keys.iter().map(|sign| master(*sign)).collect();
-    write(&path, &lines.join("\n"))?;
+    write_private(&path, &lines.join("\n"))?;
     Ok(path)
 }
 
 /// Nodes whose administrator is known, and where contents can be secrets.
-fn guarded(directory: &TempDir) -> Result<NodeOptions> {
-    let (password, master) = (directory.path().join("password"), key_file(directory, &['a'])?);
-    write(&password, PASSWORD)?;
-    let options = NodeOptions::new().flag("auth-mode", "on").asked_with(SHOWN);
-    let options = options.flag("auth-admin-password-file", &password.display().to_string());
-    Ok(options.flag("secrets-key-file", &master.display().to_string()))
-}
-
-async fn json(client: &Client, method: Method, path: &str, body: serde_json::Value, status: u16) -> Result<()> {
-    client.request(method, path).json(&body).send().await?.expect(status).map(drop)
-}
-
-/// Makes a user who may do this in the public namespace, and logs him in.
-async fn user(administrator: &Client, name: &str, actions: &[&str]) -> Result<String> {
-    let role = json!({ "grants": [{ "namespace": "public", "actions": actions }] });
-    json(administrator, Method::PUT, &format!("/api/v1/roles/{name}"), role, 200).await?;
-    let password = format!("{name} has a password");
-    let user = json!({ "name": name, "password": password, "roles": [name] });
-    json(administrator, Method::POST, "/api/v1/users", user, 201).await?;
-    let shown = json!({ "user": name, "password": password });
-    let answer = administrator.request(Method::POST, "/api/v1/auth/login").json(&shown).send().await?.expect(200)?;
-    Ok(answer.json()?["token"].as_str().context("a token")?.to_owned())
+fn keeping(directory: &TempDir) -> Result<NodeOptions> {
+    let master = key_file(directory, &['a'])?;
+    Ok(guarded(directory.path())?.flag("secrets-key-file", &master.display().to_string()))
 }
 
 fn publish_secret(
@@ -121,7 +93,7 @@ async fn doors(node: &Node, token: &str) -> Result<Vec<(&'static str, bool)>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_door_gives_a_secret_to_who_may_see_it_and_to_nobody_else() -> Result<()> {
     let secrets = tempfile::tempdir()?;
-    let mut node = Node::start(guarded(&secrets)?).await?;
+    let mut node = Node::start(keeping(&secrets)?).await?;
     let administrator = node.client();
     publish_secret(&administrator, "db", SECRET).send().await?.expect(201)?;
     let (sees, reads) =
@@ -207,7 +179,7 @@ async fn the_master_key_is_changed_node_by_node_under_load() -> Result<()> {
         return Ok(());
     }
     let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
-    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, guarded(&secrets)?).await?;
+    let mut cluster = Cluster::start(&server, 3, Wiring::Direct, keeping(&secrets)?).await?;
     let addresses: Vec<String> = cluster.members().map(|member| member.node.http()).collect();
     let administrator = Client::showing(addresses[0].clone(), SHOWN);
     publish_secret(&administrator, "db", SECRET).send().await?.expect(201)?;
@@ -219,7 +191,7 @@ async fn the_master_key_is_changed_node_by_node_under_load() -> Result<()> {
         cluster.restart_rolling(|_, _| {}).await?;
     }
     // A new data key, by which the next secret is sealed.
-    json(&administrator, Method::POST, "/api/v1/secrets/keys", json!(null), 201).await?;
+    send(&administrator, Method::POST, "/api/v1/secrets/keys", json!(null), 201).await?;
     stop.store(true, Ordering::Relaxed);
     load.await??;
     ensure!(done.load(Ordering::Relaxed) > 0, "nothing was read");

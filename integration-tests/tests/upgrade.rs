@@ -7,7 +7,6 @@
 #![allow(clippy::panic, reason = "a failed expectation is a failed test")]
 
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use callboard_integration_tests::client::Client;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk};
+use callboard_integration_tests::guarded::{self, PASSWORD, guarded, password_of};
 use callboard_integration_tests::nacos::CONFIGS;
 use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
@@ -27,8 +27,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const PASSWORD: &str = "ann has a password";
-const FIRST: &str = "the first password";
 /// What the administrator shows, whether anybody asks or not.
 const SHOWN: &str = "Basic cm9vdDp0aGUgZmlyc3QgcGFzc3dvcmQ=";
 
@@ -65,7 +63,10 @@ async fn ask(turn: usize, place: Place, token: &str) -> Result<Option<u16>> {
         0 => client.get(&key()).send().await.map(|answer| answer.status),
         1 => client.put(&key(), turn.to_string()).send().await.map(|answer| answer.status),
         2 => {
-            let shown = format!("{CONFIGS}?dataId=a&group=app&username=ann&password={}", PASSWORD.replace(' ', "%20"));
+            let shown = format!(
+                "{CONFIGS}?dataId=a&group=app&username=ann&password={}",
+                password_of("ann").replace(' ', "%20")
+            );
             Client::new(format!("http://{}", place.http)).get_path(&shown).send().await.map(|answer| answer.status)
         }
         3 => client.list("public").send().await.map(|answer| answer.status),
@@ -112,16 +113,9 @@ fn load(places: Vec<Place>, token: String, mut stopped: watch::Receiver<bool>) -
 
 /// Makes a user who may read and write and an administrator, while nobody has to be known; and logs the user in.
 async fn make_users(client: &Client) -> Result<String> {
-    let json = async |method, path: &str, body: serde_json::Value, status| {
-        client.request(method, path).json(&body).send().await?.expect(status).map(drop)
-    };
-    let role = json!({ "grants": [{ "namespace": "public", "actions": ["read", "write"] }] });
-    json(Method::PUT, "/api/v1/roles/team", role, 200).await?;
-    json(Method::POST, "/api/v1/users", json!({ "name": "ann", "password": PASSWORD, "roles": ["team"] }), 201).await?;
-    json(Method::POST, "/api/v1/users", json!({ "name": "root", "password": FIRST, "roles": ["admin"] }), 201).await?;
-    let shown = json!({ "user": "ann", "password": PASSWORD });
-    let answer = client.request(Method::POST, "/api/v1/auth/login").json(&shown).send().await?.expect(200)?;
-    Ok(answer.json()?["token"].as_str().context("a token")?.to_owned())
+    let administrator = json!({ "name": "root", "password": PASSWORD, "roles": ["admin"] });
+    guarded::send(client, Method::POST, "/api/v1/users", administrator, 201).await?;
+    guarded::user(client, "ann", &["read", "write"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,12 +141,7 @@ async fn a_cluster_without_users_goes_over_node_by_node_under_load() -> Result<(
     let (stop, stopped) = watch::channel(false);
     let load = load(places.clone(), token.clone(), stopped);
     // 4. One node after the other asks.
-    let password = secrets.path().join("password");
-    let mut opening = std::fs::OpenOptions::new();
-    let file = opening.write(true).create(true).truncate(true).mode(0o600).open(&password)?;
-    std::io::Write::write_all(&mut &file, FIRST.as_bytes())?;
-    let asking = options().flag("auth-mode", "on");
-    cluster.set_up(asking.flag("auth-admin-password-file", &password.display().to_string()))?;
+    cluster.set_up(guarded(secrets.path())?.asked_with(SHOWN))?;
     cluster.restart_rolling(|_, _| {}).await?;
     stop.send(true)?;
     ensure!(load.await?? > 0, "nobody was answered");
