@@ -20,7 +20,7 @@ use callboard_integration_tests::client::Client;
 use callboard_integration_tests::cluster::{Cluster, Wiring};
 use callboard_integration_tests::database_server::{DatabaseServer, Engine, can_start};
 use callboard_integration_tests::grpc::{Connection, Sdk};
-use callboard_integration_tests::guarded::{PASSWORD, guarded};
+use callboard_integration_tests::guarded::{PASSWORD, guarded, log_in};
 use callboard_integration_tests::nacos::{CONFIGS, form};
 use callboard_integration_tests::node::Node;
 use callboard_integration_tests::poll;
@@ -52,6 +52,18 @@ async fn verify(node: &Node, token: &str, more: &str) -> Result<Said> {
     to_end(command, None).await
 }
 
+/// The export, and the events in it.
+async fn export(admin: &Client) -> Result<(String, Vec<Value>)> {
+    let text = admin.get_path("/api/v1/audit/export").send().await?.expect(200)?.text();
+    let mut events = Vec::new();
+    for line in text.lines().skip(1) {
+        let record: Value = serde_json::from_str(line)?;
+        let body: Value = serde_json::from_str(record["body"].as_str().context("a body")?)?;
+        events.extend(body["events"].as_array().context("events")?.clone());
+    }
+    Ok((text, events))
+}
+
 /// A node whose administrator is known.
 struct Guarded {
     node: Node,
@@ -80,14 +92,7 @@ impl Guarded {
 
     /// The export as it came, and every event in it with the record that it is from.
     async fn export(&self) -> Result<(String, Vec<Value>)> {
-        let text = self.admin.get_path("/api/v1/audit/export").send().await?.expect(200)?.text();
-        let mut events = Vec::new();
-        for line in text.lines().skip(1) {
-            let record: Value = serde_json::from_str(line)?;
-            let body: Value = serde_json::from_str(record["body"].as_str().context("a body")?)?;
-            events.extend(body["events"].as_array().context("events")?.clone());
-        }
-        Ok((text, events))
+        export(&self.admin).await
     }
 
     /// Waits until an event of this kind is in the export.
@@ -313,6 +318,25 @@ async fn what_another_node_has_seen_is_missed() -> Result<()> {
     let said = verify(nodes[0], &token, "").await?.expect(1)?;
     ensure!(said.contains(&format!("node {node} ")) && said.contains(&format!("record {seq}")), "{said}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_made_on_another_node_a_moment_ago_is_named() -> Result<()> {
+    if !can_start(Engine::Postgres)? {
+        return Ok(());
+    }
+    let (server, secrets) = (DatabaseServer::start(Engine::Postgres).await?, tempfile::tempdir()?);
+    let cluster = Cluster::start(&server, 2, Wiring::Direct, guarded(secrets.path())?).await?;
+    let nodes: Vec<&Node> = cluster.members().map(|member| &member.node).collect();
+    let admin = nodes[0].client();
+    ask(&admin, Method::POST, "/api/v1/users", json!({ "name": "eve", "password": ANN })).await?;
+    log_in(&nodes[1].client(), "eve", ANN).await?;
+    poll::until("the log-in is written down under its name", poll::SOON, async || {
+        let (_, events) = export(&admin).await?;
+        let is_eve = |event: &&Value| event["what"] == "log_in" && event["user"] == "eve";
+        Ok(events.iter().find(is_eve).map(|_| ()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
