@@ -6,6 +6,8 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5 as Hasher};
 use serde::{Deserialize, Serialize};
 
+use crate::hex;
+
 /// Longest content, in bytes.
 pub const MAX_CONTENT: usize = 10 * 1024 * 1024;
 
@@ -35,7 +37,7 @@ impl Md5 {
         let mut digest = [0; 16];
         for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
             let [high, low] = pair else { return None };
-            *byte = (hex_value(*high)? << 4) | hex_value(*low)?;
+            *byte = (hex::value(*high)? << 4) | hex::value(*low)?;
         }
         Some(Self(digest))
     }
@@ -44,16 +46,6 @@ impl Md5 {
     #[must_use]
     pub fn hex(self) -> String {
         self.to_string()
-    }
-}
-
-/// The value of a hexadecimal digit.
-pub(crate) fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
     }
 }
 

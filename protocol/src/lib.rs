@@ -11,7 +11,7 @@
 //! · [`long_poll`] (who waits for which key) · [`session`] (what a native client is sent) · [`push_ledger`],
 //! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) · [`access`] (who
 //! may do what) · [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written
-//! decoders)
+//! decoders) and [`hex`]
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
@@ -28,6 +28,7 @@ pub mod content;
 pub mod error_code;
 pub mod feed;
 pub mod gray;
+pub mod hex;
 pub mod key;
 pub mod known_revision;
 pub mod lease;

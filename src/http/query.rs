@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::hex;
 
 use crate::api::error::ApiError;
 
@@ -107,7 +108,7 @@ pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {
             b'+' => b' ',
-            b'%' => match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
+            b'%' => match (bytes.next().and_then(hex::value), bytes.next().and_then(hex::value)) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => return Err(QueryError::Encoding),
             },
@@ -115,10 +116,6 @@ pub(crate) fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
         });
     }
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_not_utf8| QueryError::Encoding)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! The first key seals what this node sends, all of them open what it receives. To change the key of a running cluster,
 //! append the new key on every node, then move it to the front on every node, then take the old one away.
 
+use callboard_protocol::hex;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -108,8 +109,7 @@ impl ClusterKey {
     /// The line of a key file. It holds the secret.
     #[must_use]
     pub fn to_line(&self) -> String {
-        let digits: String = self.secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{PREFIX}{digits}")
+        format!("{PREFIX}{}", hex::encode(&self.secret))
     }
 
     /// The key for one purpose (`gossip`, `link`) in the cluster of this name: clusters that were given the same secret
@@ -125,15 +125,7 @@ impl ClusterKey {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let digits = line.strip_prefix(PREFIX)?;
-        if digits.len() != SECRET_BYTES * 2 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut secret = [0; SECRET_BYTES];
-        for (index, byte) in secret.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(digits.get(index * 2..index * 2 + 2)?, 16).ok()?;
-        }
-        Some(Self::of(secret))
+        Some(Self::of(hex::decode(line.strip_prefix(PREFIX)?)?.try_into().ok()?))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use callboard_protocol::content::Md5;
+use callboard_protocol::hex;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::write_request::RequestId;
 
@@ -79,15 +80,13 @@ pub(super) fn open(seals: &dyn Seals, purpose: Purpose<'_>, sealed: &[u8]) -> Re
 /// A digest, sealed and as text.
 pub(super) fn seal_digest(seals: &dyn Seals, key: &ConfigKey, md5: Md5) -> Result<String, Fault> {
     let sealed = seal(seals, Purpose::Digest(key), &md5.0)?;
-    Ok(sealed.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(&sealed))
 }
 
 /// The digest that was sealed so.
 pub(super) fn open_digest(seals: &dyn Seals, key: &ConfigKey, sealed: &str) -> Result<Md5, Fault> {
     let broken = || Fault::Broken("a sealed digest".to_owned());
-    let pairs = sealed.as_bytes().chunks(2);
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes = pairs.map(byte).collect::<Option<Vec<u8>>>().ok_or_else(broken)?;
+    let bytes = hex::decode(sealed).ok_or_else(broken)?;
     let opened = open(seals, Purpose::Digest(key), &bytes)?;
     opened.try_into().map(Md5).map_err(|_other_length| broken())
 }

@@ -7,6 +7,7 @@
 use crate::clients::Place;
 use crate::config::Version;
 use crate::content::Md5;
+use crate::hex;
 use crate::key::{ConfigKey, PUBLIC_NAMESPACE};
 use crate::push_ledger::SessionNumber;
 use crate::session::client::{ClientId, MAX_CLIENT_ID};
@@ -88,7 +89,7 @@ impl ListCursor {
 /// The text for a place in a list of clients: `2~<filter>~<connection>~<node>~<client>`, the last two in hexadecimal.
 #[must_use]
 pub fn encode_place(place: &Place, filter: &FilterDigest) -> String {
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |text: &str| hex::encode(text.as_bytes());
     [PLACE_FORM, &filter.0, &place.session.0.to_string(), &hex(&place.node), &hex(&place.client.0)].join("~")
 }
 
@@ -114,15 +115,8 @@ pub fn decode_place(text: &str, filter: &FilterDigest) -> Result<Place, CursorEr
 
 /// The text that hexadecimal digits stand for; at most as long as the name of a client or node.
 fn unhex(digits: &str) -> Result<String, CursorError> {
-    if digits.len() > 2 * MAX_CLIENT_ID || !digits.is_ascii() {
-        return Err(CursorError::Malformed);
-    }
-    let byte = |pair: &[u8]| {
-        let text = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(text, 16).ok()
-    };
-    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let digits = Some(digits).filter(|digits| digits.len() <= 2 * MAX_CLIENT_ID);
+    let text = digits.and_then(hex::decode).and_then(|bytes| String::from_utf8(bytes).ok());
     text.ok_or(CursorError::Malformed)
 }
 

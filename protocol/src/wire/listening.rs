@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::hex;
 use crate::key::{ConfigKey, KeyError, namespace_of};
 
 /// Most records of one question.
@@ -127,7 +128,7 @@ fn decode_again(value: &str) -> String {
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match (byte, after) {
-            (b'%', [high, low, beyond @ ..]) => match (hex(*high), hex(*low)) {
+            (b'%', [high, low, beyond @ ..]) => match (hex::value(*high), hex::value(*low)) {
                 (Some(high), Some(low)) => {
                     decoded.push(high << 4 | low);
                     rest = beyond;
@@ -139,10 +140,6 @@ fn decode_again(value: &str) -> String {
         }
     }
     String::from_utf8(decoded).unwrap_or_else(|_not_utf8| value.to_owned())
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// The answer that names what changed, in the order given; empty when nothing did.

@@ -14,6 +14,7 @@ use callboard_actors::wiring::Node;
 use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::Change;
 use callboard_protocol::access::directory::{DataKey, Directory};
+use callboard_protocol::hex;
 use callboard_protocol::time::WallMillis;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use tokio::sync::watch;
@@ -59,7 +60,7 @@ impl Ring {
                 return None;
             };
             let by = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &secret).ok()?);
-            Some((signing::unhex(id)?.try_into().ok()?, (by, key.created)))
+            Some((hex::decode(id)?.try_into().ok()?, (by, key.created)))
         };
         Self(directory.data_keys.iter().filter_map(open).collect())
     }
@@ -129,7 +130,7 @@ impl ContentKeys {
     pub(crate) async fn add(&self, node: &Node, by: Who) -> anyhow::Result<String> {
         let master = self.master.as_ref().context("secrets.key_file is not set")?;
         let random = |bytes| signing::random(bytes).map_err(|_unspecified| no_randomness());
-        let (id, key) = (signing::hex(&random(ID)?), random(KEY)?);
+        let (id, key) = (hex::encode(&random(ID)?), random(KEY)?);
         let sealed = master.seal(&purpose(&id), &key).context("a data key could not be sealed")?;
         let key = DataKey { sealed, created: self.clock.wall() };
         change(node, Change::AddDataKey { id: id.clone(), key }, by).await?;

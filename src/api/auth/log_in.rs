@@ -6,6 +6,7 @@ use std::time::Duration;
 use callboard_protocol::access::audit::What;
 use callboard_protocol::access::directory::External;
 use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::hex;
 use ring::digest;
 
 use super::identity::Denial;
@@ -79,7 +80,7 @@ impl Authenticator {
 
 /// The digest of a token's secret, as it is kept. The secret is random, so nothing slow is needed.
 pub(crate) fn digest_of(secret: &str) -> String {
-    signing::hex(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
+    hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
 }
 
 /// A new token: its id, what is kept of its secret, and what its holder shows.
@@ -88,7 +89,7 @@ pub(crate) fn digest_of(secret: &str) -> String {
 /// The system gives no random bytes.
 pub(crate) fn new_token() -> Result<(String, String, String), ApiError> {
     let random = |bytes: usize| signing::random(bytes).map_err(|_unspecified| ApiError::internal());
-    let (id, secret) = (signing::hex(&random(8)?), signing::hex(&random(32)?));
+    let (id, secret) = (hex::encode(&random(8)?), hex::encode(&random(32)?));
     let shown = format!("{TOKEN_PREFIX}{id}_{secret}");
     Ok((id, digest_of(&secret), shown))
 }

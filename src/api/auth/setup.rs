@@ -17,6 +17,7 @@ use callboard_protocol::access::audit::Who;
 use callboard_protocol::access::change::{Change, Refusal};
 use callboard_protocol::access::directory::{Directory, SigningKey};
 use callboard_protocol::access::password;
+use callboard_protocol::hex;
 use callboard_protocol::time::WallMillis;
 
 pub(crate) use super::signing::Secrets;
@@ -52,7 +53,7 @@ impl Secrets {
         match read(&path) {
             Ok(secret) => Ok(Self::new(vec![derived(&secret)])),
             Err(error) if is_missing(&error) => {
-                let secret = signing::hex(&signing::random(KEY).map_err(|_unspecified| no_randomness())?);
+                let secret = hex::encode(&signing::random(KEY).map_err(|_unspecified| no_randomness())?);
                 write(&path, &secret)?;
                 Ok(Self::new(vec![derived(secret.as_bytes())]))
             }
@@ -153,7 +154,7 @@ pub(super) async fn known(node: &Node, patience: Duration) -> anyhow::Result<Arc
 /// Makes a new key, which signs from a few seconds on; what others signed is taken for as long as it could last.
 pub(crate) async fn add_key(node: &Node, auth: &Authenticator, by: Who) -> anyhow::Result<String> {
     let random = |bytes| signing::random(bytes).map_err(|_unspecified| no_randomness());
-    let (id, key) = (signing::hex(&random(8)?), random(KEY)?);
+    let (id, key) = (hex::encode(&random(8)?), random(KEY)?);
     let sealed = auth.secrets.seal(&id, &key).context("a key could not be sealed")?;
     let now = auth.clock.wall();
     let retire = WallMillis(now.0.saturating_add(millis(auth.lifetime)).saturating_add(60_000));
@@ -176,7 +177,7 @@ async fn add_administrator(settings: &Settings, node: &Node, auth: &Authenticato
     };
     let password = match &given {
         Some(given) => given.clone(),
-        None => signing::hex(&signing::random(MADE_UP).map_err(|_unspecified| no_randomness())?),
+        None => hex::encode(&signing::random(MADE_UP).map_err(|_unspecified| no_randomness())?),
     };
     password::check(&password, ADMINISTRATOR).context("the password of the first administrator is refused")?;
     let password_hash = auth.hash(&password).await?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use callboard_protocol::access::directory::SigningKey;
+use callboard_protocol::hex;
 use callboard_protocol::time::WallMillis;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -73,7 +74,7 @@ impl Secrets {
         let by = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret).ok()?);
         let at = Nonce::try_assume_unique_for_key(&nonce).ok()?;
         by.seal_in_place_append_tag(at, Aad::from(id.as_bytes()), &mut sealed).ok()?;
-        Some(hex(&[nonce, sealed].concat()))
+        Some(hex::encode(&[nonce, sealed].concat()))
     }
 
     /// What was sealed under this name.
@@ -83,7 +84,7 @@ impl Secrets {
 
     /// What was sealed, and by which of the secrets.
     pub(super) fn open_by(&self, id: &str, sealed: &str) -> Option<(usize, Vec<u8>)> {
-        let bytes = unhex(sealed)?;
+        let bytes = hex::decode(sealed)?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
         self.0.iter().enumerate().find_map(|(place, secret)| {
             let by = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, secret).ok()?);
@@ -140,9 +141,9 @@ impl KeyRing {
     pub(super) fn sign(&self, claims: &Claims, now: WallMillis) -> Option<String> {
         let (id, opened) = self.current(now)?;
         let Claims { user, generation, expires } = claims;
-        let text = format!("{PREFIX}.{id}.{}.{generation}.{}", hex(user.as_bytes()), expires.0);
+        let text = format!("{PREFIX}.{id}.{}.{generation}.{}", hex::encode(user.as_bytes()), expires.0);
         let tag = hmac::sign(&opened.key, text.as_bytes());
-        Some(format!("{text}.{}", hex(tag.as_ref())))
+        Some(format!("{text}.{}", hex::encode(tag.as_ref())))
     }
 
     /// Reads a text that was signed.
@@ -153,10 +154,10 @@ impl KeyRing {
         let (signed, tag) = text.rsplit_once('.').ok_or(Untaken::Malformed)?;
         let parts: Vec<&str> = signed.split('.').collect();
         let [PREFIX, id, user, generation, expires] = parts.as_slice() else { return Err(Untaken::Malformed) };
-        let tag = unhex(tag).ok_or(Untaken::Malformed)?;
+        let tag = hex::decode(tag).ok_or(Untaken::Malformed)?;
         let opened = self.keys.get(*id).ok_or(Untaken::Forged)?;
         hmac::verify(&opened.key, signed.as_bytes(), &tag).map_err(|_unspecified| Untaken::Forged)?;
-        let user = unhex(user).and_then(|user| String::from_utf8(user).ok()).ok_or(Untaken::Malformed)?;
+        let user = hex::decode(user).and_then(|user| String::from_utf8(user).ok()).ok_or(Untaken::Malformed)?;
         let generation = generation.parse().map_err(|_no_number| Untaken::Malformed)?;
         let expires = WallMillis(expires.parse().map_err(|_no_number| Untaken::Malformed)?);
         if now >= expires || opened.retires.is_some_and(|end| now >= end) {
@@ -171,19 +172,6 @@ pub(super) fn random(bytes: usize) -> Result<Vec<u8>, ring::error::Unspecified> 
     let mut random = vec![0; bytes];
     SystemRandom::new().fill(&mut random)?;
     Ok(random)
-}
-
-/// Hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// Compares in a time that tells nothing: the digests of both are compared, which nobody can aim at.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Claims, Pruned};
-use crate::content::hex_value;
+use crate::hex;
 use crate::time::WallMillis;
 
 /// The hash of a record.
@@ -23,17 +23,8 @@ impl Hash {
 
     /// Reads 64 hexadecimal digits.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-            let [high, low] = pair else { return None };
-            *byte = (hex_value(*high)? << 4) | hex_value(*low)?;
-        }
-        Some(Self(hash))
+    pub fn parse(digits: &str) -> Option<Self> {
+        hex::decode(digits)?.try_into().ok().map(Self)
     }
 
     /// That of a record after the one whose hash is `previous`.
@@ -53,7 +44,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        out.write_str(&hex::encode(&self.0))
     }
 }
 

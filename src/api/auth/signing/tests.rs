@@ -6,7 +6,7 @@ use callboard_protocol::access::directory::SigningKey;
 use callboard_protocol::time::WallMillis;
 use proptest::prelude::proptest;
 
-use super::{Claims, KeyRing, Secrets, Untaken, hex, unhex};
+use super::{Claims, KeyRing, Secrets, Untaken};
 
 const NOW: WallMillis = WallMillis(1_000_000);
 
@@ -79,10 +79,5 @@ proptest! {
         let ring = ring(&[("k1", 0, None)]);
         assert!(ring.check(&text, NOW).is_err());
         assert!(ring.check(&format!("cbs1.k1.{text}"), NOW).is_err());
-    }
-
-    #[test]
-    fn digits_are_bytes(bytes: Vec<u8>) {
-        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
     }
 }
