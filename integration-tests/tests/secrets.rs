@@ -17,6 +17,7 @@ use callboard_integration_tests::grpc::{Connection, Sdk};
 use callboard_integration_tests::guarded::{SHOWN, guarded, send, user, write_private};
 use callboard_integration_tests::nacos::CONFIGS;
 use callboard_integration_tests::node::{Node, NodeOptions};
+use callboard_integration_tests::poll;
 use callboard_integration_tests::session::{self, Session};
 use callboard_proto::session as proto;
 use callboard_protocol::key::ConfigKey;
@@ -107,6 +108,14 @@ async fn every_door_gives_a_secret_to_who_may_see_it_and_to_nobody_else() -> Res
     // Who may not see it is told so where he asks for it, and sees that it is there.
     let reader = Client::showing(node.http(), &format!("Bearer {reads}"));
     ensure!(reader.get(&key("db")).send().await?.expect(403)?.code() == "forbidden");
+    for door in ["rest", "nacos_http", "grpc"] {
+        poll::until("it is written down that he was refused", poll::SOON, async || {
+            let export = administrator.get_path("/api/v1/audit/export").send().await?.expect(200)?.text();
+            let is_told = |line: &str| ["access_refused", "reads", "db", door].iter().all(|word| line.contains(*word));
+            Ok(export.lines().any(is_told).then_some(()))
+        })
+        .await?;
+    }
     let listed = reader.list("public").send().await?.expect(200)?.json()?;
     let item = &listed["items"][0];
     ensure!(

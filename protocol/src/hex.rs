@@ -1,5 +1,5 @@
-//! Bytes as hexadecimal digits, for everything that is written so. Owns that digits of either case are read and lowercase
-//! ones written; knows nothing of what they stand for.
+//! Bytes as hexadecimal digits, for everything that is written so. Owns that digits of either case are read and
+//! lowercase ones written; knows nothing of what they stand for.
 
 /// Two lowercase digits for each byte.
 #[must_use]

@@ -22,7 +22,6 @@ use callboard_protocol::wire::{content_type, wait};
 use tokio::sync::oneshot;
 
 use crate::api::READ_DEADLINE;
-use crate::api::access::is_secret;
 use crate::api::error::ApiError;
 use crate::api::state::State;
 use crate::http::answer::{TYPE, VERSION};
@@ -69,6 +68,9 @@ pub(super) async fn read(call: Call) -> Answer {
         if end == WaitEnd::Over {
             break;
         }
+    }
+    if reading.state.metadata.is_secret {
+        call.caller.require(&Demand::Key(Action::Secret, &key))?;
     }
     Ok(stale::mark(&reading, answer(&reading.state, &held, &client)?))
 }
@@ -124,9 +126,6 @@ async fn until_different(
 
 fn answer(state: &ConfigState, held: &ReadCondition, client: &ClientIdentity) -> Answer {
     let Some(content) = chosen(state, client) else {
-        if state.formal.is_some() {
-            return Err(is_secret(&state.key));
-        }
         let detail = format!("{} does not exist", state.key);
         return Err(ApiError::new(ErrorCode::NotFound, detail).at(state.version));
     };

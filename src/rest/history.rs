@@ -11,7 +11,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::READ_DEADLINE;
-use crate::api::access::is_secret;
 use crate::api::error::ApiError;
 use crate::api::paging::{MAX_PAGE, PAGE};
 use crate::http::answer;
@@ -118,12 +117,11 @@ pub(super) async fn entry(call: Call) -> Answer {
         let detail = format!("the history of {key} has no version {version}");
         return Err(ApiError::new(ErrorCode::NotFound, detail));
     };
-    let shows_secrets = call.caller.principal().may(&Demand::Key(Action::Secret, &key));
-    if entry.metadata.is_secret && !shows_secrets {
-        return Err(is_secret(&key));
+    if entry.metadata.is_secret {
+        call.caller.require(&Demand::Key(Action::Secret, &key))?;
     }
     let content = entry.content.take().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
-    answer::json(StatusCode::OK, &ChangeWithContent { change: Change::of(entry, shows_secrets), content })
+    answer::json(StatusCode::OK, &ChangeWithContent { change: Change::of(entry, true), content })
 }
 
 /// The description of the list.

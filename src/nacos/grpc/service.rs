@@ -28,7 +28,7 @@ use futures_util::stream::poll_fn;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::api::access::{Access, Principal, is_secret};
+use crate::api::access::{Access, Principal};
 use crate::api::auth::{Authenticator, Credentials, Identity, Whence};
 use crate::api::error::ApiError;
 use crate::api::memory::MemoryBudget;
@@ -326,10 +326,15 @@ impl Service {
         };
         let found =
             self.ask(enter, Query { key, is_for_all: body.tag().is_none(), secrets: principal.secrets() }).await??;
+        if found.state.metadata.is_secret
+            && let Err(refused) = principal.require(&Demand::Key(Action::Secret, &found.state.key))
+        {
+            self.auth.tell_refused(&refused, principal.operator(), self.whence());
+            return Err(refused.into());
+        }
         // A tag is insisted on, and no configuration has tagged contents yet.
         match found.content.as_ref().filter(|_| body.tag().is_none()) {
             Some(content) => Ok(answer::queried(id, &found, content)),
-            None if found.content.is_none() && found.state.formal.is_some() => Err(is_secret(&found.state.key).into()),
             None => Err(ApiError::new(ErrorCode::NotFound, "config data not exist").into()),
         }
     }

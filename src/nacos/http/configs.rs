@@ -1,7 +1,6 @@
 //! Reading one configuration: the content, as it is kept, with its type and digest in headers. Other things that can
 //! be asked at the same path are told apart here.
 
-use crate::api::access::is_secret;
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
@@ -48,14 +47,16 @@ pub(super) async fn get(call: Call) -> Answer {
     if tag.is_some() {
         return Err(Fault::no_config());
     }
+    if reading.state.metadata.is_secret {
+        call.caller.require(&Demand::Key(Action::Secret, &reading.state.key))?;
+    }
     let missing_tag = filled_header(&call.request, &client::TAG);
     Ok(stale::mark(&reading, content(&reading.state, &client, missing_tag)?))
 }
 
 fn content(state: &ConfigState, client: &ClientIdentity, missing_tag: Option<&str>) -> Answer {
     let Some((gray::Variant::Formal, content)) = gray::select(state, client) else {
-        let hidden = state.formal.is_some().then(|| is_secret(&state.key).into());
-        return Err(hidden.unwrap_or_else(Fault::no_config));
+        return Err(Fault::no_config());
     };
     let mut response = HttpResponse::Ok();
     describe(answer::uncached(&mut response), state, content);
