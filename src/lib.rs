@@ -2,11 +2,11 @@
 //!
 //! Reading order: [`cli`] (what was asked for) · [`settings`] (what is in force) · [`data_dir`] (what this node keeps)
 //! · `database_link` (its way to a database server) · [`peer`] (its way to other nodes) · [`serve`] (the running node)
-//! · [`tls`] (what clients connect by) · `listener` (every way in) · `api` (what the doors share) · `http` (what those
-//! over HTTP share) · `rest`, `session`, `nacos` (the doors) · [`backup`] (copies of its file) · [`fixed_answer`] (what
-//! to measure it by). This crate takes no decision about configuration data; those live in `callboard-protocol` and are
-//! carried out by `callboard-actors`. Those who ask and measure a running cluster are `callboard-cli` and
-//! `callboard-bench`.
+//! · `socket`, [`tls`] (what clients connect by) · `listener` (every way in) · `api` (what the doors share) · `http`
+//! (what those over HTTP share) · `rest`, `session`, `nacos` (the doors) · [`backup`] (copies of its file) ·
+//! [`fixed_answer`] (what to measure it by). This crate takes no decision about configuration data; those live in
+//! `callboard-protocol` and are carried out by `callboard-actors`. Those who ask and measure a running cluster are
+//! `callboard-cli` and `callboard-bench`.
 
 // They panic where nobody can be told; see `lossy`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -30,4 +30,5 @@ mod rest;
 pub mod serve;
 mod session;
 pub mod settings;
+mod socket;
 pub mod tls;

@@ -1,12 +1,13 @@
 //! Every way in for clients: binds, starts, stops and drains all of them, once. Owns the worker threads and what each
 //! has, and the list of doors; what a door says is the door's.
 //!
-//! Reading order: `bind` (the addresses) · this file (the doors and the workers) · `stop` · `waiting` (before the
-//! database is there).
+//! Reading order: `bind` (the addresses) · `way` (a connection until it is served) · this file (the doors and the
+//! workers) · `stop` · `waiting` (before the database is there).
 
 mod bind;
 mod stop;
 mod waiting;
+mod way;
 
 use crate::api::access::Principal;
 use std::collections::HashMap;
@@ -32,16 +33,18 @@ use futures_util::future::LocalBoxFuture;
 pub(crate) use self::bind::{Sockets, bind};
 pub(crate) use self::stop::stop;
 pub(crate) use self::waiting::until_open;
+use self::way::{Way, rooms};
 use crate::api::addresses::ClientAddresses;
 use crate::api::admission::Admission;
 use crate::api::auth::Authenticator;
 use crate::api::draining::Draining;
-use crate::api::memory::MemoryBudget;
+use crate::api::memory::Memory;
+use crate::api::places::Places;
 use crate::api::state::{Shared, State};
-use crate::http::connection::{self, Connection};
+use crate::http::connection::{Connection, IntakeOptions};
 use crate::http::route::{self, Tables};
 use crate::settings::{Settings, TlsDoor};
-use crate::tls::{Acceptor, ClientCertificate, Encrypted, Tls};
+use crate::tls::{ClientCertificate, Encrypted, Tls};
 use crate::{nacos, rest, session};
 
 /// How long a connection may be idle between two requests.
@@ -70,8 +73,10 @@ pub(crate) fn serve(
     auth: Arc<Authenticator>,
 ) -> io::Result<Server> {
     let address = sockets.http.local_addr()?;
-    let mut shared = Shared::new(&node, settings, address, (admission, draining), auth);
+    let memory = Memory::new(&settings.memory);
+    let mut shared = Shared::new(&node, settings, address, (admission, draining), (auth, memory));
     tls.register(&mut shared.exposition);
+    let places = Places::of_doors(rooms(settings), &mut shared.exposition);
     let shared = Arc::new(shared);
     let workers = Workers {
         settings: Arc::new(settings.clone()),
@@ -79,14 +84,15 @@ pub(crate) fn serve(
         tls,
         node,
         shared,
-        memory: MemoryBudget::default(),
+        places,
         next: Arc::default(),
         threads: Arc::default(),
     };
     let (count, grace) = (settings.http.worker_count(), settings.shutdown.grace);
     let server = Server::build()
         .workers(count)
-        .max_concurrent_connections(settings.http.max_connections.div_ceil(count))
+        // Places are counted by door: one that is full would stop all of them.
+        .max_concurrent_connections(usize::MAX >> 1)
         .shutdown_timeout(grace.as_secs() + u64::from(grace.subsec_nanos() > 0))
         .disable_signals();
     let doors: [(TcpListener, Open); 3] =
@@ -103,7 +109,7 @@ struct Workers {
     tls: Tls,
     node: Node,
     shared: Arc<Shared>,
-    memory: MemoryBudget,
+    places: [Places; 3],
     next: Arc<AtomicUsize>,
     threads: Arc<Mutex<HashMap<ThreadId, web::Data<State>>>>,
 }
@@ -119,17 +125,22 @@ impl Workers {
         };
         threads.entry(std::thread::current().id()).or_insert_with(start).clone()
     }
+
+    /// The way to a door.
+    fn way(&self, door: TlsDoor) -> Way {
+        Way::new(door, &self.places, &self.tls, &self.settings)
+    }
 }
 
 fn open_session(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
     let workers = workers.clone();
     server.listen("session", socket, move || {
         let door = Rc::new(session::Door::new(&workers.here(), &workers.settings, workers.told));
-        let acceptor = workers.tls.acceptor(TlsDoor::Tcp, session::tcp::needs_tls);
+        let way = Rc::new(workers.way(TlsDoor::Tcp));
         fn_service(move |socket: TcpStream| {
-            let (door, acceptor) = (Rc::clone(&door), acceptor.clone());
+            let (door, way) = (Rc::clone(&door), Rc::clone(&way));
             async move {
-                if let Some(stream) = acceptor.accept(socket).await {
+                if let Some(stream) = way.accept(socket).await {
                     session::tcp::serve(&door, stream);
                 }
                 // The session goes on by itself; what is counted here are connections that nobody serves yet.
@@ -142,12 +153,12 @@ fn open_session(server: ServerBuilder, socket: TcpListener, workers: &Workers) -
 fn open_grpc(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> io::Result<ServerBuilder> {
     let workers = workers.clone();
     server.listen("grpc", socket, move || {
-        let door = Rc::new(nacos::grpc::door(&workers.here(), &workers.settings, &workers.memory));
-        let acceptor = workers.tls.acceptor(TlsDoor::Grpc, nacos::grpc::needs_tls);
+        let door = Rc::new(nacos::grpc::door(&workers.here(), &workers.settings));
+        let way = Rc::new(workers.way(TlsDoor::Grpc));
         fn_service(move |socket: TcpStream| {
-            let (door, acceptor) = (Rc::clone(&door), acceptor.clone());
+            let (door, way) = (Rc::clone(&door), Rc::clone(&way));
             async move {
-                if let Some(stream) = acceptor.accept(socket).await {
+                if let Some(stream) = way.accept(socket).await {
                     nacos::grpc::serve(&door, stream);
                 }
                 Ok::<_, DispatchError>(())
@@ -179,23 +190,31 @@ fn open_http(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> i
                 remember_client(connection, data, &nobody);
             })
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(accept(&workers.tls)).and_then(http)
+        fn_service(accept(workers.way(TlsDoor::Http), limits(&workers.settings, &workers.shared.memory))).and_then(http)
     })
+}
+
+/// What a client over HTTP may send, and for how long.
+fn limits(settings: &Settings, memory: &Memory) -> IntakeOptions {
+    let (http, memory) = (&settings.http, memory.requests.clone());
+    IntakeOptions { memory, head: http.read_timeout, body: http.body_timeout }
 }
 
 /// What the framework takes a connection over HTTP as, or why it gets none.
 type Accepted = Result<(Connection, Protocol, Option<SocketAddr>), DispatchError>;
 
 /// Takes connections over HTTP on.
-fn accept(tls: &Tls) -> impl Fn(TcpStream) -> LocalBoxFuture<'static, Accepted> + Clone + use<> {
-    let acceptor: Acceptor = tls.acceptor(TlsDoor::Http, connection::needs_tls);
+fn accept(way: Way, limits: IntakeOptions) -> impl Fn(TcpStream) -> LocalBoxFuture<'static, Accepted> + Clone + use<> {
+    let way = Arc::new(way);
     move |socket| {
-        let acceptor = acceptor.clone();
+        let (way, limits) = (Arc::clone(&way), limits.clone());
         Box::pin(async move {
             // Nobody is told: the client was, if it could be.
-            let stream = acceptor.accept(socket).await.ok_or(DispatchError::SlowRequestTimeout)?;
-            let peer = stream.peer_addr().ok();
-            Ok((Connection::new(stream), Protocol::Http1, peer))
+            let stream = way.accept(socket).await.ok_or(DispatchError::SlowRequestTimeout)?;
+            let (peer, place) = (stream.peer_addr().ok(), stream.place());
+            let (network, is_kept) = (place.network(), place.is_kept());
+            let connection = Connection::new(stream).limited(limits, network);
+            Ok((if is_kept { connection.keep() } else { connection }, Protocol::Http1, peer))
         })
     }
 }

@@ -14,3 +14,9 @@ pub fn raise_open_files() -> std::io::Result<()> {
     }
     Ok(())
 }
+
+/// How many files this process may have open.
+#[must_use]
+pub fn limit() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}

@@ -55,7 +55,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let hold = hold_file(database_way.url(), settings.database.statement_timeout).await?;
     let clock: SharedClock = Arc::new(LeaseClock::new(SystemClock));
     let content_keys = Arc::new(ContentKeys::new(auth::Secrets::of_contents(&settings)?, clock.clone()));
-    let (writer, reader) = listener::until_open((&sockets.http, &tls), settings.database.start_timeout, async || {
+    let (writer, reader) = listener::until_open((&sockets.http, &tls, &settings), async || {
         open_database(&settings, &database_way, (content_keys.clone(), &node_id)).await
     })
     .await?;
@@ -80,7 +80,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     }
     wait_until_ready(&node, settings.database.connect_timeout).await?;
     let auth = authenticator(&settings, &data_dir, &node, content_keys).await?;
-    let admission = Arc::new(Admission::new(settings.session.max_sessions));
+    let admission = Arc::new(Admission::new(settings.session.max_sessions, settings.session.max_per_address));
     let draining = Draining::new(Arc::clone(&admission));
     let server = listener::serve(sockets, (told, tls), node.clone(), &settings, (admission, draining.clone()), auth)
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;

@@ -30,6 +30,7 @@ use crate::api::addresses::ClientAddresses;
 use crate::api::admission::{Admission, Place};
 use crate::api::auth::{Authenticator, Whence};
 use crate::api::draining::Draining;
+use crate::api::memory::Memory;
 use crate::api::state::State;
 use crate::settings::Settings;
 
@@ -94,6 +95,7 @@ pub(crate) struct Door {
     admission: Arc<Admission>,
     auth: Arc<Authenticator>,
     draining: Draining,
+    memory: Memory,
     write_timeout: Duration,
     welcome: Arc<Welcome>,
 }
@@ -134,6 +136,7 @@ impl Door {
             admission: Arc::clone(&state.shared.admission),
             auth: Arc::clone(&state.shared.auth),
             draining: state.shared.draining.clone(),
+            memory: state.shared.memory.clone(),
             write_timeout: section.write_timeout,
             welcome: Arc::new(welcome),
         }

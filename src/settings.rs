@@ -1,7 +1,7 @@
 //! The settings of a node: what can be set, the defaults, the sources they come from and the checks they must pass.
 //!
-//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `serving`, `session`, `tls`,
-//! `auth`, `oidc` (one options struct per section) · `keys` (names and texts of every key) · `sources` (file,
+//! Reading order: this file (the whole) · `process`, `http`, `database`, `cluster`, `memory`, `serving`, `session`,
+//! `tls`, `auth`, `oidc` (one options struct per section) · `keys` (names and texts of every key) · `sources` (file,
 //! environment, flags) · `error`.
 //!
 //! [`load`] is the one way from outside values to [`Settings`]; what it returns is checked and trusted afterwards.
@@ -16,6 +16,7 @@ mod database;
 mod error;
 mod http;
 mod keys;
+mod memory;
 mod oidc;
 mod process;
 mod serving;
@@ -34,6 +35,7 @@ pub use database::{DatabaseKind, DatabaseOptions, DatabaseUrl, Fault, Host, Serv
 pub use error::{Error, Invalid, Origin};
 pub use http::HttpOptions;
 pub use keys::Key;
+pub use memory::MemoryOptions;
 pub use oidc::OidcOptions;
 pub(crate) use oidc::is_private;
 pub use process::{DataOptions, InsecureOptions, LogFormat, LogOptions, NodeOptions, ShutdownOptions};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub cluster: ClusterOptions,
     /// What is kept in memory.
     pub cache: CacheOptions,
+    /// What requests and answers may take up.
+    pub memory: MemoryOptions,
     /// How publishes are queued and batched.
     pub publish: PublishOptions,
     /// How changes are streamed.
@@ -108,6 +112,7 @@ impl Settings {
         self.advertise.validate()?;
         self.cluster.validate()?;
         self.cache.validate()?;
+        self.memory.validate()?;
         self.publish.validate()?;
         self.watch.validate()?;
         self.tcp.validate()?;

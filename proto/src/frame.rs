@@ -62,6 +62,16 @@ pub fn split(buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
     Ok(None)
 }
 
+/// How long the first frame in `bytes` says that it is, its length included; `None` when that is not there, or too
+/// long.
+#[must_use]
+pub fn announced(bytes: &[u8]) -> Option<usize> {
+    match head(bytes) {
+        Ok(Head::Length { head, body }) => Some(head + body),
+        Ok(Head::Unfinished) | Err(_) => None,
+    }
+}
+
 /// The message of a frame. Unknown fields and kinds are skipped.
 ///
 /// # Errors

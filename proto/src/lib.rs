@@ -1,11 +1,13 @@
 //! The wire forms of Callboard, for nodes and clients alike: the messages of a native session, generated from
-//! `session.proto`, their [`frame`]s over TCP and their [`json`] over WebSocket.
+//! `session.proto`, their [`frame`]s over TCP and their [`json`] over WebSocket; and what goes before a [`long`]
+//! content.
 //!
 //! It owns how bytes become messages and messages become bytes, within limits. It opens nothing and decides nothing:
 //! what a message means is said in `docs/protocol.md`.
 
 pub mod frame;
 pub mod json;
+pub mod long;
 #[cfg(feature = "nacos-client")]
 pub mod nacos_client;
 #[cfg(feature = "nacos")]

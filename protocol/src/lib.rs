@@ -11,7 +11,7 @@
 //! · [`long_poll`] (who waits for which key) · [`session`] (what a native client is sent) · [`push_ledger`],
 //! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) · [`access`] (who
 //! may do what) · [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written
-//! decoders) and [`hex`]
+//! decoders) and [`hex`] · [`share`], [`progress`] (what a client may take of a node, and how long)
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
@@ -38,12 +38,14 @@ pub mod long_poll;
 pub mod member;
 pub mod membership_view;
 pub mod nacos;
+pub mod progress;
 pub mod publish;
 pub mod push_ledger;
 pub mod receiver;
 pub mod retention;
 mod rules;
 pub mod session;
+pub mod share;
 #[cfg(test)]
 mod simulation;
 pub mod time;

@@ -1,45 +1,57 @@
-//! How many sessions may be open, over every interface that has sessions. Owns the count and the numbers that sessions
-//! have; a session gives its place back by dropping it.
+//! How many sessions may be open, over every interface that has sessions, each of which has places of its own. Owns the
+//! count and the numbers that sessions have; a session gives its place back by dropping it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use callboard_protocol::push_ledger::SessionNumber;
+use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::share::{ClientNetwork, Rule, Shares};
+
+/// The interfaces that have sessions.
+const KINDS: [ClientKind; 3] = [ClientKind::Tcp, ClientKind::WebSocket, ClientKind::Grpc];
 
 /// The places of all sessions of a node.
 #[derive(Debug)]
 pub(crate) struct Admission {
     next: AtomicU64,
-    open: Arc<AtomicUsize>,
-    max: usize,
+    open: Arc<Mutex<[Shares; KINDS.len()]>>,
 }
 
 /// A place among the sessions; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct Place {
+    open: Arc<Mutex<[Shares; KINDS.len()]>>,
+    kind: usize,
+    network: ClientNetwork,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        if let Some(shares) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.kind) {
+            shares.give_back(self.network, 1);
+        }
     }
 }
 
 impl Admission {
-    /// Room for `max` sessions, none of which is open.
-    pub(crate) fn new(max: usize) -> Self {
-        Self { next: AtomicU64::new(1), open: Arc::new(AtomicUsize::new(0)), max }
+    /// Room for `max` sessions of each kind, `per_address` of them from one address, none of which is open.
+    pub(crate) fn new(max: usize, per_address: usize) -> Self {
+        let open = KINDS.map(|_| Shares::new(max, Rule::AtMost(per_address)));
+        Self { next: AtomicU64::new(1), open: Arc::new(Mutex::new(open)) }
     }
 
     /// How many are open.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Acquire)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Shares::taken).sum()
     }
 
-    /// A place for one more; `None` when as many are open as may be.
-    pub(crate) fn admit(&self) -> Option<Place> {
-        let before = self.open.fetch_add(1, Ordering::AcqRel);
-        let place = Place(Arc::clone(&self.open));
-        (before < self.max).then_some(place)
+    /// A place for one more of this kind from this address; `None` when as many are open as may be.
+    pub(crate) fn admit(&self, kind: ClientKind, address: IpAddr) -> Option<Place> {
+        let (kind, network) = (KINDS.iter().position(|known| *known == kind)?, ClientNetwork::of(address));
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get_mut(kind)?.take(network, 1).ok()?;
+        Some(Place { open: Arc::clone(&self.open), kind, network })
     }
 
     /// A number for one more session.
@@ -52,16 +64,25 @@ impl Admission {
 mod tests {
     //! Places are counted, and given back.
 
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use callboard_protocol::session::client::ClientKind;
+
     use super::Admission;
 
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
     #[test]
-    fn there_are_so_many_places_and_they_are_given_back() {
-        let admission = Admission::new(1);
-        let first = admission.admit();
-        assert!(first.is_some() && admission.admit().is_none());
-        assert_eq!(admission.open(), 1);
-        drop(first);
-        assert!(admission.open() == 0 && admission.admit().is_some());
+    fn there_are_so_many_places_of_each_kind_and_they_are_given_back() {
+        let admission = Admission::new(2, 1);
+        let first = admission.admit(ClientKind::Tcp, HERE);
+        assert!(first.is_some() && admission.admit(ClientKind::Tcp, HERE).is_none());
+        let other = admission.admit(ClientKind::Tcp, IpAddr::from([10, 0, 0, 1]));
+        assert!(other.is_some() && admission.admit(ClientKind::Tcp, IpAddr::from([10, 0, 0, 2])).is_none());
+        let third = admission.admit(ClientKind::Grpc, HERE);
+        assert!(third.is_some() && admission.open() == 3);
+        drop((first, other));
+        assert!(admission.open() == 1 && admission.admit(ClientKind::Tcp, HERE).is_some());
         assert_ne!(admission.number(), admission.number());
     }
 }

@@ -14,6 +14,7 @@ use super::admission::Admission;
 use super::auth::Authenticator;
 use super::draining::{Draining, Open};
 use super::figures::Figures;
+use super::memory::Memory;
 use crate::settings::Settings;
 
 /// What the settings say about requests.
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) draining: Draining,
     pub(crate) admission: Arc<Admission>,
     pub(crate) auth: Arc<Authenticator>,
+    /// What requests and answers may take up.
+    pub(crate) memory: Memory,
 }
 
 /// What each worker thread has.
@@ -62,7 +65,7 @@ impl Shared {
         settings: &Settings,
         address: SocketAddr,
         (admission, draining): (Arc<Admission>, Draining),
-        auth: Arc<Authenticator>,
+        (auth, memory): (Arc<Authenticator>, Memory),
     ) -> Self {
         let options = Options {
             body_timeout: settings.http.body_timeout,
@@ -76,10 +79,11 @@ impl Shared {
         let figures = Figures::default();
         let mut exposition = figures.exposition(node);
         auth.register(&mut exposition);
+        memory.register(&mut exposition);
         // Without authentication what reaches a loopback address is trusted, so it has to be known who does.
         let any = auth.is_on() || !address.ip().is_loopback();
         let hosts = OwnHosts::new(any, &settings.http.allowed_hosts);
-        Self { address, hosts, options, figures, exposition, draining, admission, auth }
+        Self { address, hosts, options, figures, exposition, draining, admission, auth, memory }
     }
 }
 

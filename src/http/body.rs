@@ -1,17 +1,20 @@
 //! Reading the body of a request: up to a limit, and only as long as it makes progress. Owns the memory it is read
-//! into; never looks at it.
+//! into, which is counted by the connection; never looks at it.
 
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::progress::LEAST_RATE;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use crate::api::error::ApiError;
+use crate::http::connection::{self, Broken};
 
 /// How a body is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +29,8 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// A problem when it is encoded, too long, cut short or too slow.
-pub(crate) async fn read(headers: &HeaderMap, payload: &mut Payload, options: Options) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload, options: Options) -> Result<Bytes, ApiError> {
+    let headers = request.headers();
     refuse_encoded(headers)?;
     let announced = announced(headers);
     if announced.is_some_and(|length| length > options.max) {
@@ -36,24 +40,26 @@ pub(crate) async fn read(headers: &HeaderMap, payload: &mut Payload, options: Op
     loop {
         let chunk = match timeout(options.patience, payload.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
-            Ok(Some(Err(error))) => return Err(broken(&error)),
+            Ok(Some(Err(error))) => return Err(broken(request, &error)),
             Ok(None) => break,
             Err(_elapsed) => {
                 let detail = format!("no byte of the body came for {}", humantime::format_duration(options.patience));
                 return Err(ApiError::new(ErrorCode::BodyTimeout, detail).closing());
             }
         };
-        if body.len() + chunk.len() > options.max {
+        let length = body.len() + chunk.len();
+        if length > options.max {
             return Err(too_large(options.max));
         }
-        if body.is_empty() {
-            // Only once something came: an announcement alone takes no memory.
-            body = BytesMut::with_capacity(announced.unwrap_or(chunk.len()));
+        if length > body.capacity() {
+            // As much as came twice over: an announcement alone takes no memory.
+            let room = announced.unwrap_or(length).min(length.saturating_mul(2)).max(length);
+            body.reserve(room - body.len());
         }
         body.extend_from_slice(&chunk);
     }
     if announced.is_some_and(|length| body.len() < length) {
-        return Err(cut_short());
+        return Err(unless_refused(request));
     }
     let grown = body.capacity() > body.len();
     Ok(if grown { Bytes::copy_from_slice(&body) } else { body.freeze() })
@@ -80,9 +86,21 @@ fn cut_short() -> ApiError {
     ApiError::new(ErrorCode::MalformedRequest, "the body broke off before its end").closing()
 }
 
-fn broken(error: &PayloadError) -> ApiError {
+/// Why a body broke off: what its connection says, else its client.
+fn unless_refused(request: &HttpRequest) -> ApiError {
+    match connection::broken(request) {
+        Some(Broken::NoRoom(none)) => ApiError::from(none).closing(),
+        Some(Broken::TooSlow) => {
+            let detail = format!("the body came more slowly than {LEAST_RATE} bytes a second, or not at all");
+            ApiError::new(ErrorCode::BodyTimeout, detail).closing()
+        }
+        None => cut_short(),
+    }
+}
+
+fn broken(request: &HttpRequest, error: &PayloadError) -> ApiError {
     match error {
-        PayloadError::Incomplete(_) | PayloadError::Io(_) => cut_short(),
+        PayloadError::Incomplete(_) | PayloadError::Io(_) => unless_refused(request),
         _ => ApiError::new(ErrorCode::MalformedRequest, "the body is not framed as HTTP wants it").closing(),
     }
 }

@@ -1,9 +1,11 @@
 //! Who is at the other end of a connection. Owns that no header of a request changes it.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::HttpRequest;
 use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::share::ClientNetwork;
 
 use crate::api::access::Principal;
 
@@ -29,4 +31,9 @@ pub(crate) fn address_or_none(request: &HttpRequest) -> String {
 /// The address of the other end of the connection. No header can change it.
 pub(crate) fn address(request: &HttpRequest) -> Option<String> {
     request.peer_addr().map(|peer| peer.ip().to_string())
+}
+
+/// Whose share the request is part of.
+pub(crate) fn network(request: &HttpRequest) -> ClientNetwork {
+    ClientNetwork::of(request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()))
 }

@@ -1,9 +1,11 @@
-//! A connection as the framework gets to see it. Owns two things that the framework can't do.
+//! A connection as the framework gets to see it. Owns what the framework can't do.
 //!
 //! Its clients may write a whole configuration into the request line, as some SDKs of Nacos do. The framework takes no
 //! target beyond 64 KiB, so a longer query is taken out of the line before the framework sees it, and kept beside the
 //! connection for just this request, under a name that nobody can guess. Only `POST` of configurations is looked at.
 //! Everything else passes as it is.
+//!
+//! What comes in is counted and timed ([`intake`]), for the framework times the first head alone and counts nothing.
 //!
 //! And a client that said all it will say, while it is held, is gone: nobody waits for the answer, so the connection
 //! ends, and with it what was held. (A client that still reads can't be told from one that closed.) A request that is
@@ -12,6 +14,7 @@
 //! It decides nothing about what is allowed; a client can only change how its own requests are read.
 
 mod framing;
+mod intake;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -22,11 +25,14 @@ use std::task::{Context, Poll, Waker, ready};
 use actix_web::body::MessageBody as _;
 use actix_web::{HttpMessage as _, HttpRequest};
 use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::share::ClientNetwork;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use uuid::Uuid;
 
 use crate::api::error::ApiError;
 use crate::http::connection::framing::{Framing, end_of_line};
+use crate::http::connection::intake::{Account, Counted, Intake};
+pub(crate) use crate::http::connection::intake::{Broken, IntakeOptions};
 use crate::http::problem;
 use crate::tls::Stream;
 
@@ -61,6 +67,10 @@ struct Beside {
     held: Cell<usize>,
     /// The client says nothing more.
     has_ended: Cell<bool>,
+    /// What came in.
+    account: Account,
+    /// The connection is there for those alone who ask how the node is.
+    is_kept: Cell<bool>,
 }
 
 impl Beside {
@@ -97,6 +107,8 @@ pub(crate) struct Connection<S = Stream> {
     framing: Framing,
     kept: Kept,
     beside: Rc<Beside>,
+    /// `None` where nothing is limited.
+    intake: Option<Intake>,
 }
 
 /// Marks the answer of a request as held, for as long as it lives.
@@ -126,12 +138,39 @@ struct LongQuery(String);
 /// Gives a request the query that was taken out of its line. Every request has to come by here: what is kept is kept
 /// for one that is still to come.
 pub(crate) fn settle(request: &HttpRequest) {
+    let Some(beside) = request.conn_data::<Rc<Beside>>() else { return };
+    if let Some(counted) = beside.account.settle() {
+        request.extensions_mut().insert(InMemory { _counted: counted });
+    }
     let name = request.query_string();
     if name.starts_with(MOVED)
-        && let Some(query) = request.conn_data::<Rc<Beside>>().and_then(|beside| beside.take(name))
+        && let Some(query) = beside.take(name)
     {
         request.extensions_mut().insert(LongQuery(query));
     }
+}
+
+/// What a request takes up, for as long as the request is there.
+struct InMemory {
+    _counted: Counted,
+}
+
+/// Why nothing more came of a request, when that was not its client's will.
+pub(crate) fn broken(request: &HttpRequest) -> Option<Broken> {
+    request.conn_data::<Rc<Beside>>()?.account.broken.get()
+}
+
+/// True when the connection is there for those alone who ask how the node is.
+pub(crate) fn is_kept(request: &HttpRequest) -> bool {
+    request.conn_data::<Rc<Beside>>().is_some_and(|beside| beside.is_kept.get())
+}
+
+/// What comes from here on is no request, and whoever reads it counts and times it.
+pub(crate) fn begin_session(request: &HttpRequest) {
+    if let Some(beside) = request.conn_data::<Rc<Beside>>() {
+        beside.account.is_session.set(true);
+    }
+    request.extensions_mut().remove::<InMemory>();
 }
 
 /// Takes the query of the request that was too long for its line.
@@ -141,7 +180,16 @@ pub(crate) fn take_moved_query(request: &HttpRequest) -> Option<String> {
 
 /// What a client is told that speaks HTTP in clear text where TLS is required.
 pub(crate) fn needs_tls() -> Vec<u8> {
-    let error = ApiError::new(ErrorCode::MalformedRequest, "this port takes TLS alone; use https://");
+    last_words(ApiError::new(ErrorCode::MalformedRequest, "this port takes TLS alone; use https://"))
+}
+
+/// What a client is told for whom there is no place.
+pub(crate) fn full() -> Vec<u8> {
+    last_words(ApiError::new(ErrorCode::Overloaded, "as many connections are open as may be; try again"))
+}
+
+/// An answer to whatever was asked, as it goes over the wire.
+fn last_words(error: ApiError) -> Vec<u8> {
     let answer = problem::response(error);
     let status = answer.status();
     // It is there as a whole.
@@ -164,7 +212,32 @@ fn shortened(line: &[u8]) -> Option<(String, Moved)> {
 impl<S> Connection<S> {
     /// Reads and writes through `stream`.
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, framing: Framing::new(BEGINNING), kept: Kept::default(), beside: Rc::default() }
+        Self { stream, framing: Framing::new(BEGINNING), kept: Kept::default(), beside: Rc::default(), intake: None }
+    }
+
+    /// Counts and times what `network` sends.
+    pub(crate) fn limited(mut self, limits: IntakeOptions, network: ClientNetwork) -> Self {
+        self.intake = Some(Intake::new(limits, network));
+        self
+    }
+
+    /// It is there for those alone who ask how the node is.
+    pub(crate) fn keep(self) -> Self {
+        self.beside.is_kept.set(true);
+        self
+    }
+
+    /// So many bytes came, and were sorted.
+    fn came(&mut self, bytes: usize) {
+        let place = self.framing.place(!self.kept.line.is_empty());
+        if let Some(intake) = &mut self.intake {
+            intake.came(bytes, place, &self.beside.account);
+        }
+    }
+
+    /// Nothing more is read, for this reason.
+    fn break_off(&self, broken: Broken) {
+        self.beside.account.broken.set(Some(broken));
     }
 
     /// What is under it.
@@ -260,18 +333,38 @@ impl Kept {
 }
 
 impl<S: AsyncRead + Unpin> Connection<S> {
+    /// Reads what comes, as long as there is room for it and its client goes on. Nothing more comes of one that does
+    /// not.
+    fn poll_more(&mut self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.beside.account.broken.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(intake) = &mut self.intake else { return Pin::new(&mut self.stream).poll_read(task, buffer) };
+        if let Err(broken) = ready!(intake.poll_room(task)) {
+            self.break_off(broken);
+            return Poll::Ready(Ok(()));
+        }
+        let read = Pin::new(&mut self.stream).poll_read(task, buffer);
+        if read.is_pending() && intake.poll_too_slow(task, &self.beside.account).is_ready() {
+            self.break_off(Broken::TooSlow);
+            return Poll::Ready(Ok(()));
+        }
+        read
+    }
+
     /// Reads on in a line that has no end yet.
     fn poll_line(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut piece = vec![0; PIECE];
         let mut read = ReadBuf::new(&mut piece);
-        ready!(Pin::new(&mut self.stream).poll_read(task, &mut read))?;
+        ready!(self.poll_more(task, &mut read))?;
         if read.filled().is_empty() {
             self.pass_on(false);
             return Poll::Ready(Ok(()));
         }
-        let new = self.kept.line.len();
+        let (new, count) = (self.kept.line.len(), read.filled().len());
         self.kept.line.extend_from_slice(read.filled());
         self.look_for_end(new);
+        self.came(count);
         Poll::Ready(Ok(()))
     }
 }
@@ -293,18 +386,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
                 continue;
             }
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(task, buffer))?;
+            ready!(this.poll_more(task, buffer))?;
             let fresh = buffer.filled().get(before..).unwrap_or_default();
             if fresh.is_empty() {
                 this.beside.has_ended.set(true);
                 return Poll::Ready(Ok(()));
             }
-            let passed = this.look(fresh);
-            if passed < fresh.len() {
+            let (passed, count) = (this.look(fresh), fresh.len());
+            if passed < count {
                 this.kept.line = fresh.get(passed..).unwrap_or_default().to_vec();
                 this.kept.end = end_of_line(&this.kept.line);
                 buffer.set_filled(before + passed);
             }
+            this.came(count);
             if passed > 0 {
                 return Poll::Ready(Ok(()));
             }

@@ -55,6 +55,6 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let query = Query::parse(request.query_string(), &["dataId", "group", "q"]).is_ok();
     let moved = connection::take_moved_query(&request);
     let options = body::Options { max: ROOM, patience: Duration::from_secs(1) };
-    let body = body::read(request.headers(), &mut payload.into_inner(), options).await;
+    let body = body::read(&request, &mut payload.into_inner(), options).await;
     HttpResponse::Ok().body(format!("{parameters:?} {query} {moved:?} {}", body.is_ok()))
 }

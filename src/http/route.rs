@@ -292,6 +292,19 @@ pub(crate) fn register(tables: Tables, services: &mut web::ServiceConfig) {
     }));
 }
 
+/// What is answered on the connections that are kept for those who ask how the node is.
+const VITAL: [&str; 6] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/nacos/v1/console/health/liveness",
+    "/nacos/v1/console/health/readiness",
+    "/nacos/actuator/health",
+];
+/// What others are told there.
+const FULL: &str =
+    "as many connections are open as may be; this one is answered GET /healthz, /readyz and /metrics alone";
+
 async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let begun = Instant::now();
     connection::settle(&request);
@@ -302,7 +315,13 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
     let (shared, counted) = (Arc::clone(&state.shared), state.open.begin());
     let (asked, peer) = (Rc::<Asked>::default(), request.peer_addr());
     let mut is_unrestricted = false;
-    let response = match admit(row, &request, &state).await {
+    let network = client::network(&request);
+    let admitted = if connection::is_kept(&request) && !VITAL.contains(&row.path) {
+        Err(ApiError::new(ErrorCode::Overloaded, FULL).closing())
+    } else {
+        admit(row, &request, &state).await
+    };
+    let response = match admitted {
         Ok(principal) => {
             is_unrestricted = principal == Principal::Unrestricted;
             let caller = Caller { principal, access: row.access, door: row.family.door, asked: Rc::clone(&asked) };
@@ -319,13 +338,16 @@ async fn handle(row: &'static Route, request: HttpRequest, payload: web::Payload
     if let Some(refused) = asked.refused.take() {
         tell_refused(&shared, refused, (peer, row.family.door));
     }
+    let response = if is_head { answer::without_body(response) } else { response };
+    let response = match in_flight::follow(counted, response, (&shared.memory.answers, network)).await {
+        Ok(response) => response,
+        Err(none) => (row.family.turned_away)(none.into(), row.path),
+    };
     let (elapsed, status) = (begun.elapsed(), response.status().as_u16());
     let method = if is_head { "HEAD" } else { row.method.as_str() };
     shared.figures.count(row.path, method, status, elapsed);
     tracing::debug!(http.route = row.path, http.method = method, http.status = status, ?elapsed, "answered");
-    let response = if is_head { answer::without_body(response) } else { response };
-    let response = if version < Version::HTTP_11 { answer::in_one_piece(response) } else { response };
-    in_flight::follow(counted, response)
+    if version < Version::HTTP_11 { answer::in_one_piece(response) } else { response }
 }
 
 /// Writes down who was refused what.

@@ -103,11 +103,17 @@ impl Rig {
         let handle = core.handle();
         let threads = Threads { core: &handle, lease: &handle };
         let node = Node::start(threads, options, database, Way::Alone, Arc::new(SystemClock));
-        let admission = Arc::new(Admission::new(settings.session.max_sessions));
+        let admission = Arc::new(Admission::new(settings.session.max_sessions, settings.session.max_per_address));
         let draining = Draining::new(Arc::clone(&admission));
         let address = settings.http.addr;
         let told = ClientAddresses { http: address, tcp: address, grpc: address };
-        let mut shared = Shared::new(&node, &settings, address, (admission, draining.clone()), auth(&node));
+        let mut shared = Shared::new(
+            &node,
+            &settings,
+            address,
+            (admission, draining.clone()),
+            (auth(&node), Memory::new(&settings.memory)),
+        );
         shared.options.publish_wait = wait(&shared.options);
         let shared = Arc::new(shared);
         let data = web::Data::new(State::start(&node, 0, &shared));

@@ -14,25 +14,30 @@ use callboard_actors::store::OpenError;
 use callboard_migration::MigrationError;
 use callboard_protocol::error_code::ErrorCode;
 
-use super::accept;
+use prometheus_client::registry::Registry;
+
+use super::way::{Way, rooms};
+use super::{accept, limits};
 use crate::api::error::ApiError;
+use crate::api::memory::Memory;
+use crate::api::places::Places;
 use crate::http::problem;
+use crate::settings::{Settings, TlsDoor};
 use crate::tls::Tls;
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Does `open` until it succeeds, at most for `limit` as long as the database can't be reached or takes no writes. On
-/// `listener`, by `tls`, the process says meanwhile that it lives and is not ready.
+/// Does `open` until it succeeds, at most for `database.start_timeout` as long as the database can't be reached or
+/// takes no writes. On `listener`, by `tls`, the process says meanwhile that it lives and is not ready.
 ///
 /// # Errors
 /// What `open` said last.
 pub(crate) async fn until_open<T>(
-    (listener, tls): (&TcpListener, &Tls),
-    limit: Duration,
+    (listener, tls, settings): (&TcpListener, &Tls, &Settings),
     open: impl AsyncFn() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let begun = Instant::now();
+    let (begun, limit) = (Instant::now(), settings.database.start_timeout);
     let mut stand_in: Option<StandIn> = None;
     loop {
         let error = match open().await {
@@ -58,7 +63,7 @@ pub(crate) async fn until_open<T>(
                 reason = format!("{error:#}"),
                 "the database can't be used; the start waits for it up to {limit}"
             );
-            stand_in = Some(StandIn::start(listener, tls)?);
+            stand_in = Some(StandIn::start(listener, tls, settings)?);
         }
         actix_rt::time::sleep(PAUSE).await;
     }
@@ -85,9 +90,11 @@ struct StandIn {
 }
 
 impl StandIn {
-    fn start(listener: &TcpListener, tls: &Tls) -> anyhow::Result<Self> {
+    fn start(listener: &TcpListener, tls: &Tls, settings: &Settings) -> anyhow::Result<Self> {
         let listener = listener.try_clone().context("cannot share the HTTP listener")?;
-        let accept = accept(tls);
+        let places = Places::of_doors(rooms(settings), &mut Registry::default());
+        let way = Way::new(TlsDoor::Http, &places, tls, settings);
+        let accept = accept(way, limits(settings, &Memory::new(&settings.memory)));
         let serve = move || {
             let app = App::new().route("/healthz", web::get().to(lives)).default_service(web::to(waits));
             let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());

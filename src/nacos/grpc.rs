@@ -2,8 +2,8 @@
 //! session actor (`callboard_actors::session::grpc`).
 //!
 //! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `counted` (a body
-//! on its way) · `service` (the two methods) · `request` (what came, as the actor takes it) · `answer` (what is
-//! answered and told, as it is sent).
+//! on its way in), `outgoing` (an answer on its way out) · `service` (the two methods) · `request` (what came, as the
+//! actor takes it) · `answer` (what is answered and told, as it is sent).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
 //! actors, as those of the native interface. What gray release needs is read, and refused until it exists.
@@ -13,6 +13,7 @@ mod answer;
 mod counted;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod outgoing;
 mod request;
 mod service;
 mod transport;
@@ -24,8 +25,7 @@ use callboard_actors::session::grpc::{Options, Shared};
 use callboard_protocol::session::pace::Allowance;
 
 use self::transport::Door;
-pub(crate) use self::transport::{needs_tls, serve};
-use crate::api::memory::MemoryBudget;
+pub(crate) use self::transport::{full, needs_tls, serve};
 use crate::api::state::State;
 use crate::settings::Settings;
 
@@ -42,8 +42,8 @@ pub(crate) fn accesses() -> Vec<(&'static str, crate::api::access::Access)> {
     access::TABLE.iter().map(|row| (row.class, row.access)).collect()
 }
 
-/// What the worker thread of `state` has for clients of Nacos. `memory` is that of the node.
-pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) -> Door {
+/// What the worker thread of `state` has for clients of Nacos.
+pub(crate) fn door(state: &State, settings: &Settings) -> Door {
     let (worker, session) = (&state.worker, &settings.session);
     let options = Options {
         listens: settings.grpc.max_listens,
@@ -64,7 +64,7 @@ pub(crate) fn door(state: &State, settings: &Settings, memory: &MemoryBudget) ->
         shared: Arc::new(shared),
         spec: state.spec_of_many("grpc_session"),
         admission: Arc::clone(&state.shared.admission),
-        memory: memory.clone(),
+        memory: state.shared.memory.clone(),
         auth: Arc::clone(&state.shared.auth),
         patience: settings.http.body_timeout,
         stopping: state.shared.draining.stopping(),

@@ -19,7 +19,7 @@ pub(super) async fn json_body<T: DeserializeOwned>(call: &mut Call) -> Result<T,
         return Err(ApiError::new(ErrorCode::UnsupportedType, "send Content-Type: application/json"));
     }
     let options = body::Options { max: MAX_BODY, patience: call.state.shared.options.body_timeout };
-    let bytes = body::read(call.request.headers(), &mut call.payload, options).await?;
+    let bytes = body::read(&call.request, &mut call.payload, options).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("the body is not as described, at line {} column {}", error.line(), error.column());
         ApiError::new(ErrorCode::MalformedRequest, detail)

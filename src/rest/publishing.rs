@@ -73,7 +73,7 @@ pub(super) async fn put(mut call: Call) -> Answer {
     let request_id = request_id(lines)?;
     let origin = origin(&call, note)?;
     let options = body::Options { max: MAX_CONTENT, patience: call.state.shared.options.body_timeout };
-    let bytes = body::read(call.request.headers(), &mut call.payload, options).await?;
+    let bytes = body::read(&call.request, &mut call.payload, options).await?;
     let change = Change::Put { content: Content::new(bytes)?, edit: Box::new(edit.checked()?) };
     publish(&call.state, KeyWrite { key, condition, change }, request_id, origin).await
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use callboard_actors::session::native::message::{Answer, Fault, Listing, OutboundMessage};
 use callboard_actors::store::Summary;
+use callboard_proto::frame::FrameError;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
-use callboard_proto::{MAX_PUSHED, frame, session as proto};
+use callboard_proto::{MAX_PUSHED, frame, json, long, session as proto};
 use callboard_protocol::config::{ConfigState, SharedState};
 use callboard_protocol::content::{Content, Md5};
 use callboard_protocol::key::ConfigKey;
@@ -18,6 +19,7 @@ use callboard_protocol::write_request::Refusal;
 use crate::api::access::is_secret;
 use crate::api::cluster::elsewhere;
 use crate::api::error::ApiError;
+use crate::api::escaped::{self, Escaped, LONG};
 use crate::api::paging;
 use crate::session::Welcome;
 
@@ -79,14 +81,44 @@ fn text(content: &Content) -> String {
 }
 
 fn config(state: &ConfigState, content: Option<&Content>) -> proto::Config {
+    proto::Config { content: content.map(text).unwrap_or_default(), ..config_head(state, content) }
+}
+
+/// All of it but its content.
+fn config_head(state: &ConfigState, content: Option<&Content>) -> proto::Config {
     proto::Config {
         key: Some(named(&state.key)),
         version: state.version.0,
         exists: content.is_some(),
         md5: content.map(|content| content.md5().hex()).unwrap_or_default(),
         r#type: content.map(|_| state.metadata.kind.as_str().to_owned()).unwrap_or_default(),
-        content: content.map(text).unwrap_or_default(),
+        content: String::new(),
     }
+}
+
+/// The content of an answer, where it is so long that it is sent from where it is.
+pub(super) fn long_content(said: &OutboundMessage) -> Option<&Content> {
+    match &said.answer {
+        Answer::Config(_, Some(content)) if content.bytes().len() >= LONG => Some(content),
+        _ => None,
+    }
+}
+
+/// The frame of such an answer, up to its content.
+pub(super) fn long_frame(said: &OutboundMessage) -> Option<Result<(Bytes, Bytes), FrameError>> {
+    let Answer::Config(state, Some(content)) = &said.answer else { return None };
+    let head = long::config(said.id, &config_head(state, Some(content)), content.bytes().len());
+    Some(head.map(|head| (head, content.bytes().clone())))
+}
+
+/// The text of such an answer, whose content is written as it goes out. `None` when it has to be written as a whole.
+pub(super) fn long_text(said: &OutboundMessage) -> Option<Escaped> {
+    let Answer::Config(state, Some(content)) = &said.answer else { return None };
+    let write = |place: &str| {
+        let config = proto::Config { content: place.to_owned(), ..config_head(state, Some(content)) };
+        json::encode(&Envelope { id: said.id, kind: Some(Kind::Config(config)) }).map(String::into_bytes)
+    };
+    escaped::around(content.bytes(), write).ok()?
 }
 
 fn push(state: &ConfigState, content: Option<&Content>, reset: bool) -> proto::Push {

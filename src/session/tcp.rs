@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use callboard_actors::session::native::message::{
     Answer, Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
 };
@@ -19,10 +19,12 @@ use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Envelope, Error};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::share::ClientNetwork;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
+use crate::api::memory::{MemoryBudget, Reservation};
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
 use crate::tls::Stream;
 
@@ -30,13 +32,25 @@ use crate::tls::Stream;
 const READ_BUFFER: usize = 256;
 /// Room that is given back once a long frame was read.
 const LARGE: usize = 4 * 1024;
+/// A frame of which so much came is counted as a whole, in bytes.
+const COUNTED_FROM: usize = 64 * 1024;
+/// Bytes of short frames that are written at a time.
+const AT_ONCE: usize = 64 * 1024;
 /// How long what a client still sends is read and dropped, so that the last word reaches it.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What a client is told that comes in clear text where TLS is required.
 pub(crate) fn needs_tls() -> Vec<u8> {
-    let code = ErrorCode::MalformedRequest.as_str().to_owned();
-    let error = Error { code, message: "this port takes TLS alone".to_owned(), ..Error::default() };
+    last_words(ErrorCode::MalformedRequest, "this port takes TLS alone")
+}
+
+/// What a client is told for whom there is no place.
+pub(crate) fn full() -> Vec<u8> {
+    last_words(ErrorCode::Overloaded, "as many connections are open here as may be; try again, or another node")
+}
+
+fn last_words(code: ErrorCode, message: &str) -> Vec<u8> {
+    let error = Error { code: code.as_str().to_owned(), message: message.to_owned(), ..Error::default() };
     // A short message has a frame.
     frame::encode(&Envelope { id: 0, kind: Some(Kind::Error(error)) }).map(Vec::from).unwrap_or_default()
 }
@@ -48,12 +62,16 @@ pub(crate) fn serve(door: &Door, stream: Stream) {
     let certified = certificate.and_then(|shown| door.auth.certified(shown.common_name.as_deref()?));
     let peer = Peer::new(address.ip().to_string(), ClientKind::Tcp, door, certified);
     let stream = BothEnds(Rc::new(RefCell::new(stream)));
-    let (welcome, patience) = (Arc::clone(&door.welcome), door.write_timeout);
-    let mut writer = TcpWriter { stream: stream.clone(), welcome, patience };
+    let (welcome, patience, network) = (Arc::clone(&door.welcome), door.write_timeout, ClientNetwork::of(address.ip()));
+    let answers = door.memory.answers.clone();
+    let mut writer = TcpWriter { stream: stream.clone(), welcome, patience, memory: (answers, network) };
     let refusal = door.draining.refuse_new().is_err().then_some(Fault::Leaving);
-    match (refusal, door.admission.admit()) {
+    match (refusal, door.admission.admit(ClientKind::Tcp, address.ip())) {
         (None, Some(place)) => {
-            let reader = TcpReader { stream, buffer: BytesMut::new(), peer };
+            let requests = door.memory.requests.clone();
+            let counted = requests.reserve(network);
+            let reader =
+                TcpReader { stream, buffer: BytesMut::new(), peer, memory: (requests, network), counted, patience };
             door.start((ClientKind::Tcp, place), (Box::new(reader), Box::new(writer)));
         }
         (refusal, _) => {
@@ -96,6 +114,11 @@ struct TcpReader {
     stream: BothEnds,
     buffer: BytesMut,
     peer: Peer,
+    memory: (MemoryBudget, ClientNetwork),
+    /// What the message takes up that is coming in, or came last.
+    counted: Reservation,
+    /// How long room is waited for.
+    patience: Duration,
 }
 
 impl TcpReader {
@@ -103,7 +126,11 @@ impl TcpReader {
         loop {
             match frame::split(&mut self.buffer) {
                 Ok(Some(frame)) => return Some(self.understand(frame).await),
-                Ok(None) => {}
+                Ok(None) => {
+                    if let Err(broken) = self.make_room().await {
+                        return Some(Err(broken));
+                    }
+                }
                 Err(error) => return Some(Err(broken(&error))),
             }
             if self.buffer.is_empty() && self.buffer.capacity() > LARGE {
@@ -124,7 +151,20 @@ impl TcpReader {
         }
     }
 
-    async fn understand(&mut self, frame: bytes::Bytes) -> Result<InboundMessage, Broken> {
+    /// Takes room for all of a long frame once enough of it came: those that wait for it would keep what they have from
+    /// each other otherwise. Meanwhile nothing is read.
+    async fn make_room(&mut self) -> Result<(), Broken> {
+        let announced =
+            frame::announced(&self.buffer).filter(|_| self.buffer.len() >= COUNTED_FROM).unwrap_or_default();
+        let more = announced.max(self.buffer.len()).saturating_sub(self.counted.asked());
+        if more == 0 {
+            return Ok(());
+        }
+        let waited = self.counted.wait_for(more, self.patience).await;
+        waited.map_err(|none| Broken::Form(ErrorCode::Overloaded, none.to_string()))
+    }
+
+    async fn understand(&mut self, frame: Bytes) -> Result<InboundMessage, Broken> {
         let length = frame.len();
         match frame::decode(frame) {
             Ok(envelope) => Ok(request::heard(envelope, length, &mut self.peer).await),
@@ -155,6 +195,15 @@ impl MessageReader for TcpReader {
     fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         Box::pin(self.read_message())
     }
+
+    fn take_guard(&mut self) -> Option<Box<dyn std::any::Any>> {
+        if self.counted.asked() == 0 {
+            return None;
+        }
+        let (memory, network) = &self.memory;
+        // What is in the buffer already is counted with the next message, as soon as more of that comes.
+        Some(Box::new(std::mem::replace(&mut self.counted, memory.reserve(*network))))
+    }
 }
 
 struct TcpWriter {
@@ -162,6 +211,7 @@ struct TcpWriter {
     welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
+    memory: (MemoryBudget, ClientNetwork),
 }
 
 impl TcpWriter {
@@ -179,26 +229,54 @@ impl TcpWriter {
     async fn send_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         let mut frames = Vec::new();
         for said in said {
-            if let Answer::Push { state, content, reset } = &said.answer
-                && let Some(frame) = answer::push_frame(state, content.as_ref(), *reset)
-            {
-                frames.extend_from_slice(&frame);
+            if let Some(content) = answer::long_content(&said) {
+                let content = content.bytes().clone();
+                self.write(&std::mem::take(&mut frames)).await?;
+                self.send_long(said, content).await?;
                 continue;
             }
-            let id = said.id;
-            let envelope = answer::envelope(said, &self.welcome).await;
-            match frame::encode(&envelope) {
-                Ok(frame) => frames.extend_from_slice(&frame),
-                // Only an answer with an escaped content could be: what was published fits.
-                Err(error) => {
-                    let fault = Fault::Form(ErrorCode::Internal, error.to_string());
-                    let failed =
-                        answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.welcome).await;
-                    frames.extend(frame::encode(&failed).map_err(io::Error::other)?);
-                }
+            frames.extend_from_slice(&self.frame(said).await?);
+            if frames.len() >= AT_ONCE {
+                self.write(&std::mem::take(&mut frames)).await?;
             }
         }
         self.write(&frames).await
+    }
+
+    async fn frame(&mut self, said: OutboundMessage) -> io::Result<Bytes> {
+        if let Answer::Push { state, content, reset } = &said.answer
+            && let Some(frame) = answer::push_frame(state, content.as_ref(), *reset)
+        {
+            return Ok(frame);
+        }
+        let id = said.id;
+        let envelope = answer::envelope(said, &self.welcome).await;
+        match frame::encode(&envelope) {
+            Ok(frame) => Ok(frame),
+            // Only an answer with many long names could be too long: what was published fits.
+            Err(error) => self.failed(id, Fault::Form(ErrorCode::Internal, error.to_string())).await,
+        }
+    }
+
+    async fn failed(&self, id: u64, fault: Fault) -> io::Result<Bytes> {
+        let failed = answer::envelope(OutboundMessage { id, answer: Answer::Failed(fault) }, &self.welcome).await;
+        frame::encode(&failed).map_err(io::Error::other)
+    }
+
+    /// An answer whose content is sent from where it is.
+    async fn send_long(&mut self, said: OutboundMessage, content: Bytes) -> io::Result<()> {
+        let (memory, network) = self.memory.clone();
+        let failed = match (memory.share(network, &content).await, answer::long_frame(&said)) {
+            (Ok(_counted), Some(Ok((head, content)))) => {
+                self.write(&head).await?;
+                return self.write(&content).await;
+            }
+            (Err(none), _) => Fault::Form(ErrorCode::Overloaded, none.to_string()),
+            (Ok(_), Some(Err(error))) => Fault::Form(ErrorCode::Internal, error.to_string()),
+            (Ok(_), None) => return Ok(()),
+        };
+        let failed = self.failed(said.id, failed).await?;
+        self.write(&failed).await
     }
 
     /// Ends the own direction and reads what still comes: closing at once would take the last word away.

@@ -3,20 +3,25 @@
 
 mod frame_limit;
 
+use std::cell::RefCell;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::{FromRequest as _, web};
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason};
+use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Item, Message};
+use bytes::Bytes;
 use callboard_actors::session::native::message::{
-    Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
+    Answer as Saying, Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
 };
 use callboard_proto::{MAX_FRAME, json};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::share::ClientNetwork;
 use callboard_protocol::write_request::Source;
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -25,12 +30,17 @@ use tokio::time::timeout;
 use crate::api::access::Access;
 use crate::api::auth::{Shown, Whence};
 use crate::api::error::ApiError;
+use crate::api::escaped::Escaped;
+use crate::api::memory::{MemoryBudget, Reservation};
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
-use crate::http::{client, credentials};
+use crate::http::{client, connection, credentials};
 use crate::session::websocket::frame_limit::FrameLimit;
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
 use crate::tls::ClientCertificate;
+
+/// Bytes of a long text in one piece of its message.
+const PIECE: usize = 16 * 1024;
 
 /// The route on which a session opens.
 pub(crate) static ROUTES: [Route; 1] =
@@ -54,10 +64,16 @@ async fn open(mut call: Call) -> Answer {
     };
     let place = door
         .admission
-        .admit()
+        .admit(
+            ClientKind::WebSocket,
+            call.request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+        )
         .ok_or_else(|| ApiError::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
-    let announced = FrameLimit::new(unseen, MAX_FRAME as u64);
+    let (requests, network) = (door.memory.requests.clone(), client::network(&call.request));
+    let counted = Rc::new(RefCell::new(requests.reserve(network)));
+    let announced = FrameLimit::new(unseen, MAX_FRAME as u64, Rc::clone(&counted));
+    connection::begin_session(&call.request);
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
     let payload = web::Payload::from_request(&call.request, &mut payload).await;
     let payload = payload.map_err(|error| ApiError::new(ErrorCode::MalformedRequest, error.to_string()))?;
@@ -68,9 +84,15 @@ async fn open(mut call: Call) -> Answer {
         messages,
         socket: socket.clone(),
         peer: Peer::new(address, ClientKind::WebSocket, &door, principal),
+        memory: (requests, network),
+        counted,
     };
-    let writer =
-        SocketWriter { socket: Some(socket), welcome: Arc::clone(&door.welcome), patience: door.write_timeout };
+    let writer = SocketWriter {
+        socket: Some(socket),
+        welcome: Arc::clone(&door.welcome),
+        patience: door.write_timeout,
+        memory: (door.memory.answers.clone(), network),
+    };
     door.start((ClientKind::WebSocket, place), (Box::new(reader), Box::new(writer)));
     Ok(response)
 }
@@ -79,6 +101,9 @@ struct SocketReader {
     messages: AggregatedMessageStream,
     socket: actix_ws::Session,
     peer: Peer,
+    memory: (MemoryBudget, ClientNetwork),
+    /// What the message takes up that is coming in, or came last.
+    counted: Rc<RefCell<Reservation>>,
 }
 
 impl SocketReader {
@@ -131,6 +156,9 @@ fn broken(error: &actix_ws::ProtocolError) -> Broken {
         actix_ws::ProtocolError::Overflow => too_long(),
         actix_ws::ProtocolError::Io(io) => match io.get_ref().and_then(|cause| cause.downcast_ref()) {
             Some(PayloadError::Overflow) => too_long(),
+            Some(PayloadError::Io(refused)) if refused.kind() == io::ErrorKind::OutOfMemory => {
+                Broken::Form(ErrorCode::Overloaded, refused.to_string())
+            }
             // What is no text, for one.
             _ if io.kind() == io::ErrorKind::InvalidData => malformed(),
             _ => Broken::Connection(io::Error::new(io.kind(), io.to_string())),
@@ -147,6 +175,11 @@ impl MessageReader for SocketReader {
     fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>> {
         Box::pin(self.read_message())
     }
+
+    fn take_guard(&mut self) -> Option<Box<dyn std::any::Any>> {
+        let (memory, network) = &self.memory;
+        Some(Box::new(self.counted.replace(memory.reserve(*network))))
+    }
 }
 
 struct SocketWriter {
@@ -155,20 +188,60 @@ struct SocketWriter {
     welcome: Arc<Welcome>,
     /// How long the client may take to read something.
     patience: Duration,
+    memory: (MemoryBudget, ClientNetwork),
 }
 
 impl SocketWriter {
     async fn send_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
-        let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         for said in said {
-            let envelope = answer::envelope(said, &self.welcome).await;
-            let text = json::encode(&envelope).map_err(io::Error::other)?;
-            // The connection takes some messages ahead; it takes no more when the client does not read.
-            timeout(self.patience, socket.text(text))
-                .await?
-                .map_err(|_closed| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            if let Some(content) = answer::long_content(&said)
+                && let Some(text) = answer::long_text(&said)
+            {
+                let (memory, network) = self.memory.clone();
+                match memory.share(network, content.bytes()).await {
+                    Ok(_counted) => self.send_long(text).await?,
+                    Err(none) => {
+                        let fault = Fault::Form(ErrorCode::Overloaded, none.to_string());
+                        self.send_one(OutboundMessage { id: said.id, answer: Saying::Failed(fault) }).await?;
+                    }
+                }
+                continue;
+            }
+            self.send_one(said).await?;
         }
         Ok(())
+    }
+
+    async fn send_one(&mut self, said: OutboundMessage) -> io::Result<()> {
+        let envelope = answer::envelope(said, &self.welcome).await;
+        let text = json::encode(&envelope).map_err(io::Error::other)?;
+        self.hand_over(Message::Text(text.into())).await
+    }
+
+    /// A long text, in the pieces of one message: what the connection takes ahead are some of these.
+    async fn send_long(&mut self, mut text: Escaped) -> io::Result<()> {
+        let mut form: fn(Bytes) -> Item = Item::FirstText;
+        while let Some(mut piece) = text.next_piece() {
+            while !piece.is_empty() {
+                let part = piece.split_to(piece.len().min(PIECE));
+                self.hand_over(Message::Continuation(form(part))).await?;
+                form = Item::Continue;
+            }
+        }
+        self.hand_over(Message::Continuation(Item::Last(Bytes::new()))).await
+    }
+
+    /// The connection takes some messages ahead; it takes no more when the client does not read.
+    async fn hand_over(&mut self, message: Message) -> io::Result<()> {
+        let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
+        let sending = async {
+            match message {
+                Message::Text(text) => socket.text(text).await,
+                Message::Continuation(part) => socket.continuation(part).await,
+                _ => Ok(()),
+            }
+        };
+        timeout(self.patience, sending).await?.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
     }
 }
 

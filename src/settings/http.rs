@@ -22,12 +22,17 @@ pub struct HttpOptions {
     pub workers: usize,
     /// Connections open at the same time, over all workers.
     pub max_connections: usize,
+    /// Those of one address.
+    pub max_per_address: usize,
     /// Time for a complete request head.
     #[serde(with = "humantime_serde")]
     pub read_timeout: Duration,
     /// Time a request body may go without progress.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
+    /// Time a client may take without reading anything of an answer.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
     /// Waiting reads and long polls held at the same time on this node, and as many event streams.
     pub max_held: usize,
     /// Further names under which this node may be asked, and whose pages may change something.
@@ -40,8 +45,10 @@ impl Default for HttpOptions {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8848)),
             workers: 0,
             max_connections: 25_000,
+            max_per_address: 15_000,
             read_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(10),
             max_held: 20_000,
             allowed_hosts: Vec::new(),
         }
@@ -56,8 +63,10 @@ impl HttpOptions {
     pub fn validate(&self) -> Result<(), Invalid> {
         bounds::count("http.workers", self.workers, 0..=1024)?;
         bounds::count("http.max_connections", self.max_connections, 1..=1_000_000)?;
+        bounds::count("http.max_per_address", self.max_per_address, 1..=1_000_000)?;
         bounds::duration("http.read_timeout", self.read_timeout, SHORTEST..=HOUR)?;
         bounds::duration("http.body_timeout", self.body_timeout, SHORTEST..=HOUR)?;
+        bounds::duration("http.write_timeout", self.write_timeout, SHORTEST..=HOUR)?;
         bounds::count("http.max_held", self.max_held, 1..=1_000_000)?;
         if self.allowed_hosts.len() > MOST_HOSTS {
             return Err(Invalid::new("http.allowed_hosts", format!("must be at most {MOST_HOSTS}")));

@@ -102,8 +102,10 @@ pub struct SessionOptions {
     /// Time a client may take without reading anything.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
-    /// Sessions open at the same time.
+    /// Sessions open at the same time, at each door.
     pub max_sessions: usize,
+    /// Those of one address.
+    pub max_per_address: usize,
     /// Keys and prefixes that one session may watch.
     pub max_watches: usize,
     /// Messages that one session may send in a second.
@@ -118,6 +120,7 @@ impl Default for SessionOptions {
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             max_sessions: 20_000,
+            max_per_address: 12_000,
             max_watches: 1_000,
             max_frames: 5_000,
             max_bytes: ByteSize::mebibytes(32),
@@ -134,6 +137,7 @@ impl SessionOptions {
         bounds::duration("session.idle_timeout", self.idle_timeout, Duration::from_millis(100)..=HOUR)?;
         bounds::duration("session.write_timeout", self.write_timeout, SHORTEST..=HOUR)?;
         bounds::count("session.max_sessions", self.max_sessions, 1..=1_000_000)?;
+        bounds::count("session.max_per_address", self.max_per_address, 1..=1_000_000)?;
         bounds::count("session.max_watches", self.max_watches, 1..=100_000)?;
         bounds::count("session.max_frames", usize::try_from(self.max_frames).unwrap_or(usize::MAX), 1..=1_000_000)?;
         if self.max_bytes.bytes() == 0 {

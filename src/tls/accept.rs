@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -16,6 +15,7 @@ use super::files::Material;
 use super::metrics::{Metrics, Refused};
 use super::stream::Stream;
 use crate::settings::TlsDoor;
+use crate::socket::Socket;
 
 /// How long a client may take until its connection can be served.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -50,11 +50,13 @@ impl Acceptor {
         Self { door, material, takes_plaintext, refusal, metrics }
     }
 
-    /// Makes a connection ready to be served; `None` when it is not to be. What is written to it goes out at once.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> Option<Stream> {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
-        }
+    /// True when clients have to come with TLS, so that none understands what it is told without.
+    pub(crate) fn needs_tls(&self) -> bool {
+        self.material.is_some() && !self.takes_plaintext
+    }
+
+    /// Makes a connection ready to be served; `None` when it is not to be.
+    pub(crate) async fn accept(&self, socket: Socket) -> Option<Stream> {
         let Some(material) = &self.material else { return Some(Stream::Plain(socket)) };
         let config = material.borrow().config(self.door)?;
         let peer = socket.peer_addr();
@@ -73,10 +75,10 @@ impl Acceptor {
         }
     }
 
-    async fn begin(&self, socket: TcpStream, tls: TlsAcceptor) -> Result<Stream, Refused> {
+    async fn begin(&self, socket: Socket, tls: TlsAcceptor) -> Result<Stream, Refused> {
         let mut first = [0; 2];
         let is_tls = loop {
-            match socket.peek(&mut first).await? {
+            match socket.tcp().peek(&mut first).await? {
                 0 => return Err(Refused::Closed),
                 1 if BEGINNING.starts_with(&first[..1]) => tokio::time::sleep(ALONE).await,
                 _ => break first == BEGINNING,
@@ -95,7 +97,7 @@ impl Acceptor {
 }
 
 /// Says why, and closes. Closing at once would take the answer away from a client that still sends.
-async fn answer(mut socket: TcpStream, text: &[u8]) -> io::Result<()> {
+async fn answer(mut socket: Socket, text: &[u8]) -> io::Result<()> {
     socket.write_all(text).await?;
     socket.shutdown().await?;
     let mut scratch = [0; 1024];

@@ -5,20 +5,21 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::client::ClientCertificate;
+use crate::api::places::Place;
+use crate::socket::Socket;
 
 /// See the module. The end of what a client sends under TLS is what the client says is its end (`close_notify`); a
 /// connection that ends without it has failed.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// Without TLS.
-    Plain(TcpStream),
+    Plain(Socket),
     /// With TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Marks a connection that has TLS on it.
@@ -28,10 +29,19 @@ pub(crate) struct Encrypted;
 impl Stream {
     /// The address at the other end.
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().peer_addr()
+    }
+
+    fn socket(&self) -> &Socket {
         match self {
-            Self::Plain(socket) => socket.peer_addr(),
-            Self::Tls(stream) => stream.get_ref().0.peer_addr(),
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
         }
+    }
+
+    /// Where it is among the connections of its door.
+    pub(crate) fn place(&self) -> &Place {
+        self.socket().place()
     }
 
     /// True when there is TLS on it.
@@ -51,7 +61,7 @@ impl Stream {
     /// not known before it was read.
     pub(crate) fn poll_readable(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(socket) => socket.poll_read_ready(task),
+            Self::Plain(socket) => socket.tcp().poll_read_ready(task),
             Self::Tls(_) => Poll::Ready(Ok(())),
         }
     }

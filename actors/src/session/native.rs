@@ -98,6 +98,8 @@ pub struct NativeSession {
     kind: ClientKind,
     /// `None` while it is read from, and once nothing more is read.
     reader: Option<Box<dyn MessageReader>>,
+    /// Counts the memory that the message takes up which is looked at.
+    guard: Option<Box<dyn std::any::Any>>,
     /// `None` while it is written to.
     writer: Option<Box<dyn MessageWriter>>,
     /// Since when the client is connected.
@@ -119,6 +121,7 @@ impl NativeSession {
             number,
             kind,
             reader: Some(reader),
+            guard: None,
             writer: Some(writer),
             since: shared.clock.wall(),
             origin: Instant::now(),
@@ -143,9 +146,11 @@ impl NativeSession {
             let heard = reader.next().await;
             (reader, heard)
         };
-        context.spawn(wrap_future(reading).map(|(reader, heard), session: &mut Self, context| match heard {
+        context.spawn(wrap_future(reading).map(|(mut reader, heard), session: &mut Self, context| match heard {
             Some(Ok(heard)) => {
+                session.guard = reader.take_guard();
                 let pause = session.heard(heard, context);
+                session.guard = None;
                 if pause.is_zero() {
                     session.reader = Some(reader);
                     session.listen(context);

@@ -5,6 +5,8 @@
 //! connection, so nothing has to be said about it. When in doubt it finds no further request. Owns no bytes, opens
 //! nothing, changes nothing.
 
+use super::intake;
+
 /// Bytes of a line of a head that are looked at. The few headers that matter are far shorter.
 const LOOKED_AT: usize = 256;
 
@@ -68,6 +70,8 @@ pub(crate) struct Framing {
     line: Vec<u8>,
     /// How long that line is, in bytes.
     length: usize,
+    /// How many requests have begun.
+    begun: u64,
 }
 
 /// The place of the end of the line.
@@ -78,7 +82,7 @@ pub(crate) fn end_of_line(bytes: &[u8]) -> Option<usize> {
 impl Framing {
     /// Looks for requests that begin with `sought`, which has no line break.
     pub(crate) fn new(sought: &'static [u8]) -> Self {
-        Self { sought, place: Place::Between, head: Head::default(), line: Vec::new(), length: 0 }
+        Self { sought, place: Place::Between, head: Head::default(), line: Vec::new(), length: 0, begun: 0 }
     }
 
     /// Goes on over `bytes`, up to the beginning of a request that may be one that is looked for. Returns how many
@@ -92,6 +96,7 @@ impl Framing {
                     Some(0) if rest.starts_with(self.sought) || self.sought.starts_with(rest) => return at,
                     Some(0) => {
                         self.place = Place::Line;
+                        self.begun += 1;
                         0
                     }
                     Some(blank) => blank,
@@ -112,8 +117,23 @@ impl Framing {
 
     /// The line of a request that was looked for is over.
     pub(crate) fn begun(&mut self) {
+        self.begun += 1;
+        self.line_over();
+    }
+
+    fn line_over(&mut self) {
         self.head = Head::default();
         self.place = Place::Head;
+    }
+
+    /// Where the next byte is, for who counts requests. `is_in_line` when a line is kept that is looked for.
+    pub(super) fn place(&self, is_in_line: bool) -> intake::Place {
+        match self.place {
+            _ if is_in_line => intake::Place::Head(self.begun + 1),
+            Place::Between => intake::Place::Between,
+            Place::Line | Place::Head => intake::Place::Head(self.begun),
+            Place::Body(_) | Place::Chunks(_) | Place::Elsewhere => intake::Place::Body(self.begun),
+        }
     }
 
     /// Looks for no request any more.
@@ -142,7 +162,7 @@ impl Framing {
     /// A line is over that begins with `line` and is `length` bytes long.
     fn line_ended(&mut self, line: &[u8], length: usize) {
         if self.place == Place::Line {
-            self.begun();
+            self.line_over();
             self.head.connects = line.starts_with(b"CONNECT ");
             return;
         }

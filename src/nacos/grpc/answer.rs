@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::error::ApiError;
+use crate::api::escaped::{self, Escaped};
 use crate::nacos::grpc::request::Named;
 use crate::nacos::refusal::access_refusal;
 
@@ -88,11 +89,29 @@ pub(super) fn checked(request_id: &str, connection_id: &str) -> Payload {
 
 /// The content that the client gets of a configuration.
 pub(super) fn queried(request_id: &str, found: &Found, content: &Content) -> Payload {
-    let state: &ConfigState = &found.state;
     // Content is UTF-8; it was checked when it was published.
     let text = String::from_utf8_lossy(content.bytes());
+    with_content(request_id, found, (content, &text), |class, body| payload(class, body))
+}
+
+/// The class and the body of [`queried`], whose content is written as it goes out. `None` when it can't be.
+pub(super) fn queried_long(request_id: &str, found: &Found, content: &Content) -> Option<(&'static str, Escaped)> {
+    let write = |place: &str| with_content(request_id, found, (content, place), |_, body| serde_json::to_vec(body));
+    Some((QUERIED, escaped::around(content.bytes(), write).ok()??))
+}
+
+const QUERIED: &str = "ConfigQueryResponse";
+
+/// The content that the client gets of a configuration, with `text` in its place.
+fn with_content<T>(
+    request_id: &str,
+    found: &Found,
+    (content, text): (&Content, &str),
+    write: impl FnOnce(&'static str, &Answer<'_, Queried<'_>>) -> T,
+) -> T {
+    let state: &ConfigState = &found.state;
     let fields = Queried {
-        content: &text,
+        content: text,
         content_type: state.metadata.kind.as_str(),
         md5: content.md5().hex(),
         last_modified: state.modified_at.0,
@@ -100,7 +119,8 @@ pub(super) fn queried(request_id: &str, found: &Found, content: &Content) -> Pay
         encrypted_data_key: state.metadata.encrypted_data_key.as_deref().unwrap_or_default(),
     };
     let age = found.age.map(|age| format!("stale: nothing newer could be known for {} s", age.as_secs()));
-    answer("ConfigQueryResponse", 0, age.as_deref().unwrap_or_default(), request_id, fields)
+    let message = age.as_deref().unwrap_or_default();
+    write(QUERIED, &Answer { result_code: 200, error_code: 0, success: true, message, request_id, fields })
 }
 
 /// Which configurations differ from what the client holds.

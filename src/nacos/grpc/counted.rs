@@ -8,6 +8,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tonic::Status;
 
+use callboard_protocol::share::ClientNetwork;
+
 use crate::api::memory::{MemoryBudget, Reservation};
 
 /// A body that is counted until it is dropped.
@@ -17,8 +19,8 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn new(body: Incoming, memory: &MemoryBudget) -> Self {
-        Self { body, reservation: memory.reserve() }
+    pub(super) fn new(body: Incoming, memory: &MemoryBudget, network: ClientNetwork) -> Self {
+        Self { body, reservation: memory.reserve(network) }
     }
 }
 
@@ -34,10 +36,10 @@ impl Body for Counted {
                 Err(error) => return Some(Err(Status::cancelled(error.to_string()))),
             };
             let bytes = frame.data_ref().map_or(0, Bytes::len);
-            if self.reservation.take(bytes) {
-                return Some(Ok(frame));
+            match self.reservation.take(bytes) {
+                Ok(()) => Some(Ok(frame)),
+                Err(none) => Some(Err(Status::resource_exhausted(none.to_string()))),
             }
-            Some(Err(Status::resource_exhausted("too many long requests are on their way; send it again")))
         })
     }
 

@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Addr, Message};
 use callboard_actors::runtime::ask;
 use callboard_actors::session::grpc::message::{
-    Enter, Entered, Fault, InboundMessage, Listen, Make, Notice, OpenStream, Query, StreamEnded, StreamMessage,
+    Enter, Entered, Fault, Found, InboundMessage, Listen, Make, Notice, OpenStream, Query, StreamEnded, StreamMessage,
     Unlisten, UnwatchPattern, WatchPattern,
 };
 use callboard_actors::session::grpc::{Act, GrpcSession};
@@ -19,8 +20,10 @@ use callboard_proto::nacos::bi_request_stream_server::BiRequestStream;
 use callboard_proto::nacos::request_server::Request as Unary;
 use callboard_proto::nacos::{Metadata, Payload};
 use callboard_protocol::access::grant::{Action, Area, Demand, Names};
+use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
+use callboard_protocol::share::ClientNetwork;
 use callboard_protocol::write_request::{self, Source, WriteRequest};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, select_all};
@@ -31,14 +34,18 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::api::access::{Access, Principal};
 use crate::api::auth::{Authenticator, Credentials, Identity, Whence};
 use crate::api::error::ApiError;
-use crate::api::memory::MemoryBudget;
+use crate::api::escaped;
+use crate::api::memory::Memory;
 use crate::nacos::grpc::access::{Kind, Row};
+use crate::nacos::grpc::outgoing::LongAnswer;
 use crate::nacos::grpc::request::{Body, Watching};
 use crate::nacos::grpc::{access, answer, request};
 use crate::nacos::publish::in_words_of_nacos;
 
 /// How long the session may take. What it waits for has times of its own, which are shorter.
 const ASK: Duration = Duration::from_secs(30);
+/// How long a connection may be there without being set up, and without asking anything.
+const SETTING_UP: Duration = Duration::from_secs(15);
 /// Notices that wait for the connection; what follows waits in the session, where a newer one takes its place.
 const OUTLET: usize = 16;
 
@@ -47,8 +54,23 @@ const OUTLET: usize = 16;
 pub(super) struct Service {
     session: Addr<GrpcSession>,
     peer: Arc<Peer>,
-    memory: MemoryBudget,
+    memory: Memory,
+    network: ClientNetwork,
     auth: Arc<Authenticator>,
+}
+
+/// An answer.
+enum Said {
+    /// It is there as a whole.
+    Whole(Payload),
+    /// With a long content.
+    Long(LongAnswer),
+}
+
+impl From<Payload> for Said {
+    fn from(payload: Payload) -> Self {
+        Self::Whole(payload)
+    }
 }
 
 /// Why a request is not answered as its client wants.
@@ -90,11 +112,44 @@ pub(super) struct Peer {
     listeners: Mutex<Vec<Arc<Identity>>>,
     /// Somebody came to them.
     more: Notify,
+    /// It is set up.
+    is_set_up: AtomicBool,
+    /// Something was asked since it was looked last.
+    was_heard: AtomicBool,
 }
 
 impl Peer {
+    fn heard(&self, is_set_up: bool) {
+        self.was_heard.store(true, Ordering::Relaxed);
+        if is_set_up {
+            self.is_set_up.store(true, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn new(id: String, from: String, certified: Option<Principal>) -> Self {
-        Self { id, from, certified, listeners: Mutex::default(), more: Notify::new() }
+        Self {
+            id,
+            from,
+            certified,
+            listeners: Mutex::default(),
+            more: Notify::new(),
+            is_set_up: AtomicBool::new(false),
+            was_heard: AtomicBool::new(false),
+        }
+    }
+
+    /// Comes to an end when the connection is not set up, and nothing is asked on it either.
+    pub(super) async fn until_abandoned(&self) {
+        loop {
+            tokio::time::sleep(SETTING_UP).await;
+            if !self.was_heard.swap(false, Ordering::Relaxed) && !self.is_set_up.load(Ordering::Relaxed) {
+                return;
+            }
+            if self.is_set_up.load(Ordering::Relaxed) {
+                // From now on the session looks whether its client is there.
+                pending::<()>().await;
+            }
+        }
     }
 
     /// Comes to an end when one of those who listened here may no longer what he might then: the connection ends, and
@@ -168,28 +223,28 @@ impl Service {
     pub(super) fn new(
         session: Addr<GrpcSession>,
         peer: Arc<Peer>,
-        memory: MemoryBudget,
+        (memory, network): (Memory, ClientNetwork),
         auth: Arc<Authenticator>,
     ) -> Self {
-        Self { session, peer, memory, auth }
+        Self { session, peer, memory, network, auth }
     }
 
-    async fn answer(&self, payload: Payload) -> Payload {
+    async fn answer(&self, payload: Payload) -> Said {
         let headers = payload.metadata.as_ref().map(|metadata| metadata.headers.clone()).unwrap_or_default();
         let (class, body, _) = parts(payload);
         let row = access::find(access::simple(&class));
-        let mut reservation = self.memory.reserve();
+        let mut reservation = self.memory.requests.reserve(self.network);
         if let Some(row) = row
-            && !reservation.take(body.len())
+            && let Err(none) = reservation.take(body.len())
         {
-            return answer::refused(row.answer, "", &ApiError::busy());
+            return answer::refused(row.answer, "", &none.into()).into();
         }
         let needs_setup = row.is_some_and(Row::needs_setup);
         let enter = Enter { class: row.map_or("other", |row| row.class), bytes: body.len(), needs_setup };
         let Some(row) = row else {
             // It needs no set-up: that nobody knows it is all there is to say.
             drop(self.enter(enter).await);
-            return answer::no_handler("");
+            return answer::no_handler("").into();
         };
         let (id, acted) = match Body::read(&body) {
             Ok(mut body) => {
@@ -201,9 +256,9 @@ impl Service {
         };
         match acted {
             Ok(answer) => answer,
-            Err(Refusal::Unregistered) => answer::unregistered(&id),
-            Err(Refusal::Undecodable(why)) => answer::undecodable(&why),
-            Err(Refusal::Refused(refused)) => answer::refused(row.answer, &id, &refused),
+            Err(Refusal::Unregistered) => answer::unregistered(&id).into(),
+            Err(Refusal::Undecodable(why)) => answer::undecodable(&why).into(),
+            Err(Refusal::Refused(refused)) => answer::refused(row.answer, &id, &refused).into(),
         }
     }
 
@@ -213,7 +268,7 @@ impl Service {
         enter: Enter,
         id: &str,
         (body, headers): (Body, &HashMap<String, String>),
-    ) -> Result<Payload, Refusal> {
+    ) -> Result<Said, Refusal> {
         let principal = match self.admit(row, headers, &body).await {
             Ok(principal) => principal,
             Err(refused) => return self.refuse(enter, refused).await,
@@ -225,17 +280,19 @@ impl Service {
         match row.kind {
             Kind::ServerCheck => {
                 self.enter(enter).await?;
-                Ok(answer::checked(id, &self.peer.id))
+                Ok(answer::checked(id, &self.peer.id).into())
             }
             Kind::HealthCheck | Kind::PushAck => {
                 self.enter(enter).await?;
-                Ok(answer::done(row.answer, id))
+                Ok(answer::done(row.answer, id).into())
             }
             Kind::Query => self.query(enter, id, (&body, &principal)).await,
-            Kind::Publish => self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id)),
-            Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id)),
-            Kind::Listen => self.listen(enter, id, body).await,
-            Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id)),
+            Kind::Publish => {
+                self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id).into())
+            }
+            Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id).into()),
+            Kind::Listen => self.listen(enter, id, body).await.map(Said::from),
+            Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id).into()),
             Kind::Absent(why) => self.refuse(enter, ApiError::new(ErrorCode::Unsupported, why)).await,
         }
     }
@@ -280,6 +337,7 @@ impl Service {
     async fn enter(&self, enter: Enter) -> Result<(), Refusal> {
         let needs_setup = enter.needs_setup;
         let is_set_up = self.session.send(enter).await.unwrap_or(false);
+        self.peer.heard(is_set_up);
         if is_set_up || !needs_setup { Ok(()) } else { Err(Refusal::Unregistered) }
     }
 
@@ -297,6 +355,7 @@ impl Service {
         GrpcSession: Act<M>,
     {
         // What the session waits for has times of its own.
+        self.peer.heard(false);
         match self.session.send(Entered { enter, asks }).await {
             Ok(answer) => answer.ok_or(Refusal::Unregistered),
             Err(error) => Err(Fault::Ask(error.into()).into()),
@@ -319,7 +378,7 @@ impl Service {
         }
     }
 
-    async fn query(&self, enter: Enter, id: &str, (body, principal): (&Body, &Principal)) -> Result<Payload, Refusal> {
+    async fn query(&self, enter: Enter, id: &str, (body, principal): (&Body, &Principal)) -> Result<Said, Refusal> {
         let key = match body.key() {
             Ok(key) => key,
             Err(refused) => return self.refuse(enter, refused).await,
@@ -334,9 +393,22 @@ impl Service {
         }
         // A tag is insisted on, and no configuration has tagged contents yet.
         match found.content.as_ref().filter(|_| body.tag().is_none()) {
-            Some(content) => Ok(answer::queried(id, &found, content)),
+            Some(content) if content.bytes().len() >= escaped::LONG => self.queried_long(id, &found, content).await,
+            Some(content) => Ok(answer::queried(id, &found, content).into()),
             None => Err(ApiError::new(ErrorCode::NotFound, "config data not exist").into()),
         }
+    }
+
+    /// A long content, sent from where it is.
+    async fn queried_long(&self, id: &str, found: &Found, content: &Content) -> Result<Said, Refusal> {
+        let shared = self.memory.answers.share(self.network, content.bytes()).await.map_err(ApiError::from)?;
+        let Some((class, json)) = answer::queried_long(id, found, content) else {
+            return Ok(answer::queried(id, found, content).into());
+        };
+        // Ten mebibytes take milliseconds to look at, which others on this thread would wait for.
+        let measured = tokio::task::spawn_blocking(move || (json.len(), json)).await;
+        let (length, json) = measured.map_err(|_panicked| ApiError::internal())?;
+        Ok(Said::Long(LongAnswer::new(class, json, length, shared)))
     }
 
     async fn listen(&self, enter: Enter, id: &str, body: Body) -> Result<Payload, Refusal> {
@@ -381,6 +453,7 @@ impl Service {
                 Ok(Some(payload)) => {
                     let (class, body, claimed) = parts(payload);
                     let bytes = body.len();
+                    self.peer.heard(true);
                     let message = match Body::read(&body) {
                         Ok(body) => {
                             body.stream_message(access::simple(&class), &self.peer.id, &self.peer.from, &claimed)
@@ -405,7 +478,14 @@ impl Service {
 #[tonic::async_trait]
 impl Unary for Service {
     async fn request(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
-        Ok(Response::new(self.answer(request.into_inner()).await))
+        Ok(match self.answer(request.into_inner()).await {
+            Said::Whole(payload) => Response::new(payload),
+            Said::Long(long) => {
+                let mut response = Response::new(Payload::default());
+                response.extensions_mut().insert(long);
+                response
+            }
+        })
     }
 }
 

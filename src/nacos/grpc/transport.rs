@@ -11,6 +11,8 @@ use callboard_actors::session::grpc::message::{ConnectionEnded, Stopping};
 use callboard_actors::session::grpc::{GrpcSession, Shared};
 use callboard_proto::nacos::bi_request_stream_server::BiRequestStreamServer;
 use callboard_proto::nacos::request_server::RequestServer;
+use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::share::ClientNetwork;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -23,9 +25,10 @@ use tonic::codegen::{Service as _, http};
 
 use crate::api::admission::Admission;
 use crate::api::auth::Authenticator;
-use crate::api::memory::MemoryBudget;
+use crate::api::memory::Memory;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
+use crate::nacos::grpc::outgoing::Outgoing;
 use crate::nacos::grpc::service::{Peer, Service};
 use crate::tls::Stream;
 
@@ -47,7 +50,7 @@ pub(crate) struct Door {
     /// How the actors of connections are started.
     pub(super) spec: Spec,
     pub(super) admission: Arc<Admission>,
-    pub(super) memory: MemoryBudget,
+    pub(super) memory: Memory,
     pub(super) auth: Arc<Authenticator>,
     /// How long a body may take to come.
     pub(super) patience: Duration,
@@ -60,20 +63,22 @@ pub(crate) struct Door {
 struct Methods {
     unary: RequestServer<Service>,
     stream: BiRequestStreamServer<Service>,
-    memory: MemoryBudget,
+    memory: Memory,
+    network: ClientNetwork,
+    outgoing: Outgoing,
     /// How long a request may take.
     patience: Duration,
 }
 
 impl Methods {
-    fn new(service: Service, door: &Door) -> Self {
+    fn new(service: Service, door: &Door, (network, outgoing): (ClientNetwork, Outgoing)) -> Self {
         let unary = RequestServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .accept_compressed(CompressionEncoding::Gzip);
         let stream = BiRequestStreamServer::new(service)
             .max_decoding_message_size(MAX_WORD)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self { unary, stream, memory: door.memory.clone(), patience: door.patience + ANSWERING }
+        Self { unary, stream, memory: door.memory.clone(), network, outgoing, patience: door.patience + ANSWERING }
     }
 }
 
@@ -87,33 +92,45 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
         if request.uri().path().starts_with("/BiRequestStream/") {
             return self.stream.clone().call(request);
         }
-        let answering = self.unary.clone().call(request.map(|body| Counted::new(body, &self.memory)));
-        let patience = self.patience;
+        let request = request.map(|body| Counted::new(body, &self.memory.requests, self.network));
+        let answering = self.unary.clone().call(request);
+        let (patience, outgoing) = (self.patience, self.outgoing.clone());
         Box::pin(async move {
-            tokio::time::timeout(patience, answering)
-                .await
-                .unwrap_or_else(|_late| Ok(Status::deadline_exceeded("the request did not come in time").into_http()))
+            let late = |_late| Ok(Status::deadline_exceeded("the request did not come in time").into_http());
+            let answer = tokio::time::timeout(patience, answering).await.unwrap_or_else(late)?;
+            Ok(outgoing.send(answer))
         })
     }
 }
 
-/// What a client is told that comes in clear text where TLS is required: an empty SETTINGS frame, as every server
-/// begins, and GOAWAY (RFC 9113, sections 6.5 and 6.8) with `INADEQUATE_SECURITY`.
+/// What a client is told that comes in clear text where TLS is required.
 pub(crate) fn needs_tls() -> Vec<u8> {
+    const INADEQUATE_SECURITY: u8 = 12;
+    last_words(INADEQUATE_SECURITY, b"this port takes TLS alone")
+}
+
+/// What a client is told for whom there is no place.
+pub(crate) fn full() -> Vec<u8> {
+    const ENHANCE_YOUR_CALM: u8 = 11;
+    last_words(ENHANCE_YOUR_CALM, b"as many connections are open here as may be")
+}
+
+/// An empty SETTINGS frame, as every server begins, and GOAWAY (RFC 9113, sections 6.5 and 6.8) with this code and
+/// these words, which are short.
+fn last_words(code: u8, why: &[u8]) -> Vec<u8> {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GO_AWAY: u8 = 7;
-    const INADEQUATE_SECURITY: u8 = 12;
-    const WHY: &[u8; 25] = b"this port takes TLS alone";
+    let length = u8::try_from(8 + why.len()).unwrap_or(u8::MAX);
     // Its length, type, flags and stream, the last stream, the code.
-    let head = [0, 0, 8 + WHY.len() as u8, GO_AWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, INADEQUATE_SECURITY];
-    [SETTINGS.as_slice(), &head, WHY].concat()
+    let head = [0, 0, length, GO_AWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, code];
+    [SETTINGS.as_slice(), &head, why].concat()
 }
 
 /// Serves a connection that was accepted, on the present thread. When there is no place for it, it is closed: a client
 /// can't be told why before it has asked something, and tries another node.
 pub(crate) fn serve(door: &Door, stream: Stream) {
     let Ok(peer) = stream.peer_addr() else { return };
-    let Some(place) = door.admission.admit() else { return };
+    let Some(place) = door.admission.admit(ClientKind::Grpc, peer.ip()) else { return };
     let stopping = door.stopping.clone();
     if *stopping.borrow() {
         return;
@@ -125,13 +142,23 @@ pub(crate) fn serve(door: &Door, stream: Stream) {
     let id = format!("{}_{}_{}", shared.clock.wall().0, peer.ip(), peer.port());
     let (closing, closed) = oneshot::channel();
     let session = start_once(&door.spec, move |_| GrpcSession::new(shared, number, closing));
+    let network = ClientNetwork::of(peer.ip());
     let peer = Arc::new(Peer::new(id, peer.ip().to_string(), certified));
     let auth = Arc::clone(&door.auth);
-    let service = Service::new(session.clone(), Arc::clone(&peer), door.memory.clone(), Arc::clone(&auth));
-    let methods = Methods::new(service, door);
+    let memory = (door.memory.clone(), network);
+    let service = Service::new(session.clone(), Arc::clone(&peer), memory, Arc::clone(&auth));
+    let outgoing = Outgoing::new(door.shared.options.write);
+    let methods = Methods::new(service, door, (network, outgoing.clone()));
     // On this thread as well, which has no other.
     drop(tokio::spawn(async move {
-        let cut = peer.until_cut(&auth);
+        // At once: what is told meanwhile would be told to somebody who may not hear it, or who hears nothing.
+        let cut = async {
+            tokio::select! {
+                () = peer.until_cut(&auth) => {}
+                () = peer.until_abandoned() => tracing::debug!("a connection of a Nacos client was never set up"),
+                () = outgoing.until_stalled() => tracing::debug!("a Nacos client does not read what it asked for"),
+            }
+        };
         carry(stream, methods, (closed, cut), stopping, &session).await;
         session.do_send(ConnectionEnded);
         drop(place);
@@ -159,7 +186,6 @@ async fn carry(
                 return;
             }
             _ = &mut closed => break,
-            // At once: what is told meanwhile would be told to somebody who may not hear it.
             () = cut.as_mut() => return,
             _ = stopping.wait_for(|is_stopping| *is_stopping), if !is_stopping => {
                 is_stopping = true;

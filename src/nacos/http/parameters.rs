@@ -63,7 +63,7 @@ impl<'a> Parameters<'a> {
         let form = Form::declared(request.headers())?;
         if form != Form::None {
             let options = body::Options { max: MAX_BODY, patience: state.shared.options.body_timeout };
-            parameters.add_form(form, body::read(request.headers(), payload, options).await?).await?;
+            parameters.add_form(form, body::read(request, payload, options).await?).await?;
         }
         caller.show(parameters.shown(), request, state).await?;
         parameters.check_names()?;

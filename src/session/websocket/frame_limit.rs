@@ -2,7 +2,10 @@
 //! all of a frame before it looks at the limit; this ends the stream at the announcement. Owns the place within the
 //! frames, and changes nothing of what it lets through.
 
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::dev::Payload;
@@ -10,18 +13,21 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 
+use crate::api::memory::Reservation;
+
 /// What a client sends, up to a message that is longer than it may be: [`PayloadError::Overflow`] then, and nothing
 /// more.
 pub(super) struct FrameLimit {
     payload: Payload,
     frames: Frames,
     has_ended: bool,
+    counted: Rc<RefCell<Reservation>>,
 }
 
 impl FrameLimit {
-    /// Messages of at most `limit` bytes.
-    pub(super) fn new(payload: Payload, limit: u64) -> Self {
-        Self { payload, frames: Frames { limit, head: Vec::new(), rest: 0, message: 0 }, has_ended: false }
+    /// Messages of at most `limit` bytes, counted as they come.
+    pub(super) fn new(payload: Payload, limit: u64, counted: Rc<RefCell<Reservation>>) -> Self {
+        Self { payload, frames: Frames { limit, head: Vec::new(), rest: 0, message: 0 }, has_ended: false, counted }
     }
 }
 
@@ -38,6 +44,13 @@ impl Stream for FrameLimit {
                 this.has_ended = true;
                 Poll::Ready(Some(Err(PayloadError::Overflow)))
             }
+            Some(Ok(bytes)) => Poll::Ready(Some(match this.counted.borrow_mut().take(bytes.len()) {
+                Ok(()) => Ok(bytes),
+                Err(none) => {
+                    this.has_ended = true;
+                    Err(PayloadError::Io(io::Error::new(io::ErrorKind::OutOfMemory, none)))
+                }
+            })),
             other => Poll::Ready(other),
         }
     }

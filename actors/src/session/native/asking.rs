@@ -89,12 +89,14 @@ impl NativeSession {
             return self.answer(id, Answer::Failed(Fault::Leaving), context);
         }
         self.conversation.begin();
+        let guard = self.guard.take();
         unit.origin.client_id = self.conversation.client().map(|client| client.id.0.to_string());
         let (request_id, key) = (unit.request_id.clone(), unit.items.first().map(|item| item.key.clone()));
         let (reply, outcome) = oneshot::channel();
         self.shared.deps.publish.do_send(Publish { unit: Arc::new(unit), reply });
         let waiting = tokio::time::timeout(self.shared.options.publish, outcome);
         context.spawn(wrap_future(waiting).map(move |outcome, session: &mut Self, context| {
+            drop(guard);
             let outcome = outcome.ok().and_then(Result::ok);
             let answer = match (settled(outcome, request_id), key) {
                 (Ok((outcome, replayed)), Some(key)) => Answer::Published { key, outcome, replayed },

@@ -235,6 +235,11 @@ pub enum Broken {
 pub trait MessageReader {
     /// The next message; `None` when the client has closed.
     fn next(&mut self) -> LocalBoxFuture<'_, Option<Result<InboundMessage, Broken>>>;
+
+    /// What counts the memory that the message takes up which came last; kept until it is answered.
+    fn take_guard(&mut self) -> Option<Box<dyn std::any::Any>> {
+        None
+    }
 }
 
 /// The end of a connection to which messages for the client are written.
