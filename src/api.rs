@@ -22,6 +22,7 @@ pub(crate) mod memory;
 pub(crate) mod outcome;
 pub(crate) mod paging;
 pub(crate) mod places;
+pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod state;
 

@@ -19,6 +19,7 @@ mod foreign;
 pub(crate) mod fuzzing;
 pub(crate) mod headers;
 mod in_flight;
+pub(crate) mod long;
 pub(crate) mod openapi;
 pub(crate) mod problem;
 pub(crate) mod query;

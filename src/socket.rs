@@ -1,5 +1,5 @@
-//! The socket under a connection of a client, whatever is spoken on it: its place among the connections of its door, and
-//! the time that a client may take to read what is written to it. Owns both; knows nothing of what is said.
+//! The socket under a connection of a client, whatever is spoken on it: its place among the connections of its door,
+//! and the time that a client may take to read what is written to it. Owns both; knows nothing of what is said.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -15,6 +15,7 @@ use super::auth::Authenticator;
 use super::draining::{Draining, Open};
 use super::figures::Figures;
 use super::memory::Memory;
+use super::process;
 use crate::settings::Settings;
 
 /// What the settings say about requests.
@@ -80,6 +81,7 @@ impl Shared {
         let mut exposition = figures.exposition(node);
         auth.register(&mut exposition);
         memory.register(&mut exposition);
+        process::register(&mut exposition);
         // Without authentication what reaches a loopback address is trusted, so it has to be known who does.
         let any = auth.is_on() || !address.ip().is_loopback();
         let hosts = OwnHosts::new(any, &settings.http.allowed_hosts);

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
-use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use callboard_protocol::content::Md5;
 use callboard_protocol::time::WallMillis;
@@ -31,10 +31,15 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<HttpRes
         tracing::error!(%error, "an answer can't be written as JSON");
         ApiError::internal()
     })?;
+    Ok(json_head(status).body(text))
+}
+
+/// The head of an answer with a JSON body that nobody may keep.
+pub(crate) fn json_head(status: StatusCode) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
     answer.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     answer.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
-    Ok(answer.body(text))
+    answer
 }
 
 /// `"<md5>"`.

@@ -68,9 +68,16 @@ pub(super) fn rooms(settings: &Settings) -> [Room; 3] {
         keeps_some: door == TlsDoor::Http,
     };
     let (http, session) = (&settings.http, &settings.session);
+    // Some more than there are sessions: whoever gets none is told so on a connection.
+    let (sessions, of_one) = (more(session.max_sessions), more(session.max_per_address));
     [
         room(TlsDoor::Http, http.max_connections, http.max_per_address, 2),
-        room(TlsDoor::Tcp, session.max_sessions, session.max_per_address, 4),
-        room(TlsDoor::Grpc, session.max_sessions, session.max_per_address, 4),
+        room(TlsDoor::Tcp, sessions, of_one, 4),
+        room(TlsDoor::Grpc, sessions, of_one, 4),
     ]
+}
+
+/// An eighth more, and some.
+fn more(count: usize) -> usize {
+    count.saturating_add(count / 8).saturating_add(16)
 }

@@ -5,6 +5,7 @@ use callboard_actors::runtime::ask;
 use callboard_actors::store::HistoryEntry;
 use callboard_actors::store_reader::{GetHistoryEntry, ListHistory};
 use callboard_protocol::access::grant::{Action, Demand};
+use callboard_protocol::config::Version;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::wire::cursor;
 use serde::Serialize;
@@ -12,10 +13,12 @@ use utoipa::ToSchema;
 
 use crate::api::READ_DEADLINE;
 use crate::api::error::ApiError;
+use crate::api::escaped::{self, LONG};
+use crate::api::memory::PATIENCE;
 use crate::api::paging::{MAX_PAGE, PAGE};
-use crate::http::answer;
 use crate::http::openapi::{Described, schema};
 use crate::http::route::{Answer, Call};
+use crate::http::{answer, client, long};
 
 /// A page of versions, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -111,17 +114,29 @@ pub(super) async fn entry(call: Call) -> Answer {
     call.query(&[])?;
     let rule = |_| ApiError::parameter("version", "the version in the path must be a number");
     let version = cursor::decode_history(call.part("version")).map_err(rule)?;
+    let missing = || ApiError::new(ErrorCode::NotFound, format!("the history of {key} has no version {version}"));
+    // Room for its content is there before it is read.
+    let mut counted = call.state.shared.memory.answers.reserve(client::network(&call.request));
+    let question = ListHistory { key: key.clone(), before: Some(Version(version.0.saturating_add(1))), limit: 1 };
+    let newest = ask(&call.state.worker.store, question, READ_DEADLINE).await??.pop();
+    let size = newest.filter(|newest| newest.version == version).ok_or_else(missing)?.size;
+    counted.wait_for(usize::try_from(size).unwrap_or(usize::MAX), PATIENCE).await?;
     let question = GetHistoryEntry { key: key.clone(), version };
-    let found = ask(&call.state.worker.store, question, READ_DEADLINE).await??;
-    let Some(mut entry) = found else {
-        let detail = format!("the history of {key} has no version {version}");
-        return Err(ApiError::new(ErrorCode::NotFound, detail));
-    };
+    let mut entry = ask(&call.state.worker.store, question, READ_DEADLINE).await??.ok_or_else(missing)?;
     if entry.metadata.is_secret {
         call.caller.require(&Demand::Key(Action::Secret, &key))?;
     }
-    let content = entry.content.take().map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
-    answer::json(StatusCode::OK, &ChangeWithContent { change: Change::of(entry, true), content })
+    let content = entry.content.take();
+    let change = Change::of(entry, true);
+    if let Some(content) = content.as_ref().filter(|content| content.bytes().len() >= LONG) {
+        let write = |place: &str| serde_json::to_vec(&ChangeWithContent { change, content: Some(place.to_owned()) });
+        if let Ok(Some(text)) = escaped::around(content.bytes(), write) {
+            return long::answer(&mut answer::json_head(StatusCode::OK), text, counted).await;
+        }
+        return Err(ApiError::internal());
+    }
+    let content = content.map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
+    answer::json(StatusCode::OK, &ChangeWithContent { change, content })
 }
 
 /// The description of the list.

@@ -24,6 +24,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
+use crate::api::error::ApiError;
 use crate::api::memory::{MemoryBudget, Reservation};
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
 use crate::tls::Stream;
@@ -46,11 +47,13 @@ pub(crate) fn needs_tls() -> Vec<u8> {
 
 /// What a client is told for whom there is no place.
 pub(crate) fn full() -> Vec<u8> {
-    last_words(ErrorCode::Overloaded, "as many connections are open here as may be; try again, or another node")
+    last_words(ErrorCode::TooManySessions, "as many sessions are open here as may be")
 }
 
-fn last_words(code: ErrorCode, message: &str) -> Vec<u8> {
-    let error = Error { code: code.as_str().to_owned(), message: message.to_owned(), ..Error::default() };
+fn last_words(code: ErrorCode, message: &'static str) -> Vec<u8> {
+    let retry_after_ms = ApiError::new(code, message).entry().retry_after.unwrap_or_default() * 1_000;
+    let error =
+        Error { code: code.as_str().to_owned(), message: message.to_owned(), retry_after_ms, ..Error::default() };
     // A short message has a frame.
     frame::encode(&Envelope { id: 0, kind: Some(Kind::Error(error)) }).map(Vec::from).unwrap_or_default()
 }

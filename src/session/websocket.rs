@@ -39,6 +39,8 @@ use crate::session::websocket::frame_limit::FrameLimit;
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
 use crate::tls::ClientCertificate;
 
+/// From this length on a content is sent in several pieces of one message, in bytes. Few contents are longer.
+const IN_PIECES: usize = 256 * 1024;
 /// Bytes of a long text in one piece of its message.
 const PIECE: usize = 16 * 1024;
 
@@ -194,7 +196,7 @@ struct SocketWriter {
 impl SocketWriter {
     async fn send_all(&mut self, said: Vec<OutboundMessage>) -> io::Result<()> {
         for said in said {
-            if let Some(content) = answer::long_content(&said)
+            if let Some(content) = answer::long_content(&said).filter(|content| content.bytes().len() >= IN_PIECES)
                 && let Some(text) = answer::long_text(&said)
             {
                 let (memory, network) = self.memory.clone();

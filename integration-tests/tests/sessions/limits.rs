@@ -11,6 +11,7 @@ use callboard_integration_tests::session::{
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Envelope, Held, Hello, Ping, Pong, Watch};
 
+use super::socket::Socket;
 use super::words::unharmed;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +23,8 @@ async fn one_session_too_many_is_told_to_come_again() -> Result<()> {
     let told = third.last_word().await?;
     assert_eq!(told.code, "too_many_sessions");
     assert!(told.retry_after_ms > 0);
+    // Those over WebSocket have places of their own, which are as many.
+    let _browsers = [Socket::open(node.address(), "one").await?, Socket::open(node.address(), "two").await?];
     let upgrade = node.client().get_path("/api/v1/session").send().await?;
     assert!(matches!(upgrade.status, 429 | 503), "{}: {}", upgrade.status, upgrade.text());
     drop(first);

@@ -77,6 +77,8 @@ pub(super) enum Came {
 pub(super) struct Socket {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// The message of which more is to come.
+    pieces: Vec<u8>,
     aside: VecDeque<Came>,
     last: u64,
 }
@@ -104,7 +106,7 @@ impl Socket {
         let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok());
         let status = status.with_context(|| format!("not an HTTP answer: {answer}"))?;
         ensure!(status != 101 || answer.contains(accept), "the key was not answered: {answer}");
-        Ok((status, Self { stream, buffer: Vec::new(), aside: VecDeque::new(), last: 0 }))
+        Ok((status, Self { stream, buffer: Vec::new(), pieces: Vec::new(), aside: VecDeque::new(), last: 0 }))
     }
 
     /// Opens a WebSocket and says nothing.
@@ -238,9 +240,17 @@ impl Socket {
             return Ok(None);
         }
         let payload: Vec<u8> = self.buffer.drain(..head + length).skip(head).collect();
-        ensure!(first & FIN != 0, "the node sends every message in one frame");
-        Ok(Some(match first & 0x0f {
-            TEXT => Came::Message(serde_json::from_slice(&payload)?),
+        let (opcode, is_last) = (first & 0x0f, first & FIN != 0);
+        if matches!(opcode, TEXT | CONTINUATION) {
+            ensure!(self.pieces.is_empty() == (opcode == TEXT), "a piece of no message, or a message within another");
+            self.pieces.extend_from_slice(&payload);
+            if !is_last {
+                return self.split();
+            }
+            return Ok(Some(Came::Message(serde_json::from_slice(&std::mem::take(&mut self.pieces))?)));
+        }
+        ensure!(is_last, "a control frame is one");
+        Ok(Some(match opcode {
             CLOSE => Came::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
             PING | PONG => Came::Control(first & 0x0f, payload),
             other => bail!("the node sent a frame of kind {other}"),

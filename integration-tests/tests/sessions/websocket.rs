@@ -109,6 +109,22 @@ async fn what_is_held_is_not_pushed_and_long_contents_are_only_named() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_content_of_any_length_is_got_as_it_is() -> Result<()> {
+    let node = Node::start(NodeOptions::new()).await?;
+    let mut writer = Session::open(node.session_address(), "writer").await?;
+    let mut socket = Socket::open(node.address(), "reader").await?;
+    for length in [64 * 1024, 256 * 1024, 3 * 1024 * 1024] {
+        let long: String = "ab\"\u{1}\n€".chars().cycle().take(length).collect();
+        writer.publish("long", &long).await?;
+        let got = socket.ask(json!({"get": {"key": key("long")}})).await?;
+        assert!(got["config"]["content"] == long, "{length}");
+        let over_tcp = writer.get("long").await?;
+        assert!(over_tcp.content == long, "{length}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_in_fragments_and_bytes_one_at_a_time_are_understood() -> Result<()> {
     let node = Node::start(NodeOptions::new()).await?;
     let mut socket = Socket::open(node.address(), "fragmenter").await?;

@@ -1,6 +1,6 @@
-//! Answers on their way out: in pieces, counted against the memory for answers, and timed. HTTP/2 lets a client say that
-//! it takes nothing while its connection lives, so what is written to the socket does not tell whether it reads. Owns
-//! the form of an answer with a long content; the others are written by the library.
+//! Answers on their way out: in pieces, counted against the memory for answers, and timed. HTTP/2 lets a client say
+//! that it takes nothing while its connection lives, so what is written to the socket does not tell whether it reads.
+//! Owns the form of an answer with a long content; the others are written by the library.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

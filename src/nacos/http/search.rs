@@ -5,6 +5,9 @@ use crate::nacos::http::client;
 use callboard_protocol::gray::{self, ClientIdentity};
 use std::collections::BTreeSet;
 
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use bytes::Bytes;
 use callboard_actors::cache::reader::Get;
 use callboard_actors::runtime::ask;
 use callboard_actors::store::{Pattern, Search};
@@ -16,8 +19,11 @@ use callboard_protocol::key::{ConfigKey, PUBLIC_NAMESPACE};
 use serde::Serialize;
 
 use crate::api::READ_DEADLINE;
+use crate::api::error::ApiError;
+use crate::api::escaped::{self, LONG};
+use crate::http::long;
 use crate::http::route::Call;
-use crate::nacos::http::answer::{TEXT, bare, word};
+use crate::nacos::http::answer::{JSON, TEXT, bare, word};
 use crate::nacos::http::fault::Fault;
 use crate::nacos::http::pages::Place;
 use crate::nacos::http::parameters::Parameters;
@@ -71,22 +77,31 @@ struct Detail {
 }
 
 impl KeyWrite {
-    /// What `client` gets to see of a state: of a secret neither content nor digest, unless it may.
-    pub(super) fn of(state: &ConfigState, client: &ClientIdentity) -> Self {
+    /// What `client` gets to see of a state: of a secret neither content nor digest, unless it may. A long content is
+    /// given beside it, and stands for itself in `content`.
+    pub(super) fn of(state: &ConfigState, client: &ClientIdentity) -> (Self, Option<Bytes>) {
         let (key, metadata) = (&state.key, &state.metadata);
         let chosen = gray::select(state, client).map(|(_, content)| content);
-        let content = chosen.map(|content| String::from_utf8_lossy(content.bytes()).into_owned());
-        Self {
+        let bytes = chosen.map(|content| content.bytes().clone()).unwrap_or_default();
+        let long = Some(&bytes).filter(|bytes| bytes.len() >= LONG).cloned();
+        let content = if long.is_some() { String::new() } else { String::from_utf8_lossy(&bytes).into_owned() };
+        let item = Self {
             id: number(key).to_string(),
             data_id: key.data_id().to_owned(),
             group: key.group().to_owned(),
-            content: content.unwrap_or_default(),
+            content,
             md5: chosen.map(|content| content.md5().hex()),
             encrypted_data_key: metadata.encrypted_data_key.clone().unwrap_or_default(),
             tenant: Some(key.namespace()).filter(|id| *id != PUBLIC_NAMESPACE).unwrap_or_default().to_owned(),
             app_name: metadata.application.clone().unwrap_or_default(),
             r#type: metadata.kind.as_str(),
-        }
+        };
+        (item, long)
+    }
+
+    /// The same with another content.
+    pub(super) fn with(self, content: &str) -> Self {
+        Self { content: content.to_owned(), ..self }
     }
 }
 
@@ -134,7 +149,7 @@ pub(super) async fn list(call: &Call, parameters: &Parameters<'_>, mode: Mode) -
         tags: listed("config_tags")?,
         ..Search::default()
     };
-    pages::page(&call.state.worker.store, (search, client::identity(call, None).into_owned()), place).await
+    pages::page(call, search, place).await
 }
 
 /// One configuration with all that is known of it; an empty body when there is none.
@@ -150,8 +165,9 @@ pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
     let last = ask(&call.state.worker.store, question, READ_DEADLINE).await??.pop().map(|entry| entry.origin);
     let (create_user, create_ip) = last.map(|origin| (origin.operator, origin.source_address)).unwrap_or_default();
     let metadata = &state.metadata;
-    bare(&Detail {
-        item: KeyWrite::of(&state, &client::identity(call, None)),
+    let (item, content) = KeyWrite::of(&state, &client::identity(call, None));
+    let detail = Detail {
+        item,
         create_time: state.created_at.0,
         modify_time: state.modified_at.0,
         create_user,
@@ -161,7 +177,15 @@ pub(super) async fn detail(call: &Call, parameters: &Parameters<'_>) -> Answer {
         effect: metadata.effect.clone(),
         schema: metadata.schema.clone(),
         config_tags: Some(metadata.tags.join(",")).filter(|tags| !tags.is_empty()),
-    })
+    };
+    let Some(content) = content else { return bare(&detail) };
+    let network = crate::http::client::network(&call.request);
+    let counted = call.state.shared.memory.answers.share(network, &content).await.map_err(ApiError::from)?;
+    let write = |place: &str| serde_json::to_vec(&Detail { item: detail.item.with(place), ..detail });
+    let text = escaped::around(&content, write).ok().flatten().ok_or_else(ApiError::internal)?;
+    let mut head = HttpResponse::Ok();
+    head.insert_header((CONTENT_TYPE, HeaderValue::from_static(JSON)));
+    Ok(long::answer(&mut head, text, counted).await?)
 }
 
 /// A blank value is like anything.
