@@ -52,6 +52,10 @@ chaos-ha *arguments:
     scripts/ha-programs
     PATH="$PWD/target/ha-programs/patroni/bin:$PATH" cargo run --release -p callboard-integration-tests --bin chaos-ha -- {{arguments}}
 
+# Attack a node in every way that is known to have hurt one, beside good clients; prints a table
+siege *arguments:
+    cargo run --release -p callboard-integration-tests --bin siege -- {{arguments}}
+
 # Publish on every node of a cluster and read every node at once; with --measure, how fast that is by the client wrk
 cluster-freshness-check *arguments:
     cargo run --release -p callboard-integration-tests --bin cluster-freshness-check -- {{arguments}}

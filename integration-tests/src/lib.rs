@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`node`] (a process) · [`client`], [`sse`], [`nacos`], [`grpc`], [`oidc`] and [`tls`] (talking to it)
 //! · [`history`] and [`checker`] (what was observed, and whether it may be) · [`crash`], [`failing_storage`],
-//! [`freshness`] and [`ha`] (proofs built from these).
+//! [`freshness`], [`ha`] and [`siege`] (proofs built from these).
 
 pub mod binary;
 pub mod chaos;
@@ -31,6 +31,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod session;
+pub mod siege;
 pub mod sse;
 pub mod tls;
 pub mod volume;

@@ -332,6 +332,16 @@ impl Node {
         Ok(())
     }
 
+    /// Lets its address space grow to so many bytes, as `ulimit -v` does.
+    ///
+    /// # Errors
+    /// It does not run, or the system refuses.
+    pub fn limit_address_space(&self, bytes: u64) -> anyhow::Result<()> {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        rustix::process::prlimit(Some(process::numbered(self.pid()?)?), Resource::As, limit)?;
+        Ok(())
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {

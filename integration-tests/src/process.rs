@@ -42,6 +42,16 @@ pub fn cpu_time_of_ended_children() -> anyhow::Result<Duration> {
     Ok(ticks(&stat(std::process::id())?, TIMES_OF_CHILDREN, 2))
 }
 
+/// Memory of a process that is resident, in bytes; nothing of one that has ended and is not collected yet.
+///
+/// # Errors
+/// There is no such process, or this system has no `/proc`.
+pub fn resident(pid: u32) -> anyhow::Result<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = statm.split_whitespace().nth(1).context("/proc/…/statm tells what is resident")?.parse::<u64>()?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
 /// The direct children of a process.
 ///
 /// # Errors

@@ -65,8 +65,14 @@ impl Authority {
     /// A node that has the certificate of [`Authority::make`].
     #[must_use]
     pub fn node(&self) -> NodeOptions {
+        self.on(NodeOptions::new())
+    }
+
+    /// The same for a node with these options.
+    #[must_use]
+    pub fn on(&self, options: NodeOptions) -> NodeOptions {
         let (certificate, key) = (self.path("localhost.pem"), self.path("localhost-key.pem"));
-        NodeOptions::new().flag("tls-certificate", &certificate).flag("tls-key", &key)
+        options.flag("tls-certificate", &certificate).flag("tls-key", &key)
     }
 
     /// A client that trusts it, and shows nothing or the certificate that was signed for `user`.
@@ -101,6 +107,14 @@ impl Authority {
 pub async fn connect(address: SocketAddr, tls: &Tls, protocols: &[&[u8]]) -> anyhow::Result<TlsStream<TcpStream>> {
     let socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;
+    over(socket, tls, protocols).await
+}
+
+/// Goes on by TLS over a connection that is there, with these protocols offered.
+///
+/// # Errors
+/// The handshake fails.
+pub async fn over(socket: TcpStream, tls: &Tls, protocols: &[&[u8]]) -> anyhow::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::clone(&tls.config());
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(HOST)?, socket).await?)
