@@ -263,6 +263,7 @@ fn open_options(settings: &Settings, way: &DatabaseWay, seals: Arc<dyn Seals>) -
     store::OpenOptions {
         url: way.url().to_owned(),
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
+        search_connections: u32::try_from(settings.database.search_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
         on_refusal: way.on_refusal(),

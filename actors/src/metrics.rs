@@ -293,6 +293,11 @@ figures! {
         read_seconds: Histogram = seconds() => "callboard_store_read" in Seconds, "Duration of a load";
         /// Failures by kind.
         failures: Family<FailureLabel, Counter> => "callboard_store_failures", "Database failures by kind";
+        /// Lists, searches and the like that run.
+        searches_running: Gauge => "callboard_store_searches_running", "Lists, searches and the like that run";
+        /// Those that were refused because too many waited.
+        searches_refused: Counter =>
+            "callboard_store_searches_refused", "Lists, searches and the like that were refused because too many waited";
         /// 1 as long as commits go through, 0 while they fail or hang.
         writable: Gauge = up() =>
             "callboard_store_writable", "1 as long as commits go through, 0 while they fail or hang";

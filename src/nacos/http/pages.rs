@@ -12,8 +12,8 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use bytes::Bytes;
 use callboard_actors::cache::ReadFailure;
 use callboard_actors::runtime::{AskError, ask};
-use callboard_actors::store::{Found, Search};
-use callboard_actors::store_reader::{Fill, SearchConfigs, StoreReader};
+use callboard_actors::store::{Found, Line, Search};
+use callboard_actors::store_reader::{FillPage, SearchConfigs, StoreReader};
 use callboard_protocol::key::ConfigKey;
 use futures_util::stream::try_unfold;
 
@@ -77,7 +77,7 @@ pub(super) async fn page(
 ) -> Answer {
     let skip = (place.number - 1).saturating_mul(place.size);
     let first = Search { skip, limit: step(place.size), ..search.clone() };
-    let Found { total, page } = ask(store, SearchConfigs(first), READ_DEADLINE).await??;
+    let Found { total, page } = ask(store, SearchConfigs { search: first, line: Line::New }, READ_DEADLINE).await??;
     let left = place.size.min(total.saturating_sub(skip)).saturating_sub(page.len() as u64);
     let mut reading = Reading { store: store.clone(), search, client, named: page.into(), left, is_first: true };
     let head = head(place, total);
@@ -147,7 +147,7 @@ impl Reading {
             keys.push(key);
         }
         let Some(last) = keys.last().cloned() else { return Ok(Vec::new()) };
-        let filled = ask(&self.store, Fill { keys }, READ_DEADLINE).await?.map_err(Broken::Failed)?;
+        let filled = ask(&self.store, FillPage { keys }, READ_DEADLINE).await?.map_err(Broken::Failed)?;
         let mut piece = Vec::new();
         // One that was removed in between is left out.
         for state in filled.states.iter().filter(|state| !state.is_absent()) {
@@ -166,7 +166,8 @@ impl Reading {
     async fn name_more(&mut self, last: ConfigKey) -> Result<(), Broken> {
         let after = Some((last.group().to_owned(), last.data_id().to_owned()));
         let search = Search { after, limit: step(self.left), ..self.search.clone() };
-        let found = ask(&self.store, SearchConfigs(search), READ_DEADLINE).await?.map_err(Broken::Failed)?;
+        let asked = SearchConfigs { search, line: Line::Owed };
+        let found = ask(&self.store, asked, READ_DEADLINE).await?.map_err(Broken::Failed)?;
         self.named = found.page.into();
         self.left = if self.named.is_empty() { 0 } else { self.left - (self.named.len() as u64).min(self.left) };
         Ok(())

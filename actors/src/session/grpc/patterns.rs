@@ -9,7 +9,7 @@ use super::message::{Fault, UnwatchPattern, WatchPattern};
 use super::{Act, GrpcSession, Watching, at_once};
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
-use crate::store::{self, Search};
+use crate::store::{self, Line, Search};
 use crate::store_reader::SearchConfigs;
 
 /// What selects all that a pattern can match, and may select more. `None` for a pattern that no name can be like.
@@ -36,7 +36,7 @@ fn search(pattern: &Pattern) -> Search {
 
 /// What a pattern matches, and about how many there are.
 async fn find(store: &Recipient<SearchConfigs>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
-    match ask(store, SearchConfigs(search(pattern)), ASK_DEADLINE).await {
+    match ask(store, SearchConfigs { search: search(pattern), line: Line::Owed }, ASK_DEADLINE).await {
         Ok(Ok(found)) => {
             let is_complete = found.total <= found.page.len() as u64;
             let keys = found.page.into_iter().map(|(key, _)| key).filter(|key| pattern.matches(key)).collect();
