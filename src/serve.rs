@@ -293,6 +293,7 @@ fn node_options(
     };
     let publish = publish::Options {
         max_queued: settings.publish.max_queued,
+        max_queued_bytes: usize::try_from(settings.publish.max_queued_bytes.bytes()).unwrap_or(usize::MAX),
         max_batch_items: settings.publish.max_batch_items,
         max_batch_bytes: usize::try_from(settings.publish.max_batch_bytes.bytes()).unwrap_or(usize::MAX),
         deadline: settings.publish.timeout,

@@ -321,6 +321,8 @@ figures! {
         outcomes: Family<OutcomeLabel, Counter> => "callboard_publishes", "Publishes by outcome";
         /// Publishes that wait for their batch.
         queued: Gauge => "callboard_publish_queued", "Publishes waiting for their batch";
+        /// Their content.
+        queued_bytes: Gauge => "callboard_publish_queued" in Bytes, "Content of publishes waiting for their batch";
         /// Duration of each stage.
         stage_seconds: Family<StageLabel, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds) =>
             "callboard_publish_stage" in Seconds, "Duration of the stages of a publish";
