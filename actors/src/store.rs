@@ -5,9 +5,9 @@
 //! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
-//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `searches`,
-//! `list`, `search`, `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `seals`,
-//! `conditions`, `dialect`, `schema`, `error` below them · `open`.
+//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `searches`, `list`,
+//! `search`, `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`,
+//! `seals`, `conditions`, `dialect`, `schema`, `error` below them · `open`.
 
 use std::fmt;
 use std::sync::Arc;

@@ -65,8 +65,9 @@ impl Act<WatchPattern> for GrpcSession {
         let is_registered = talk.watches.contains_key(&watching);
         let new = selector(&pattern).filter(|_| !is_registered).map(|selector| (watching, selector));
         let (registering, stream) = (self.register(new.into_iter().collect(), context), self.conversation.stream());
-        let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
-            let noted = session.take_registered(registered, stream);
+        let registered = wrap_future(registering)
+            .then(move |answers, session: &mut Self, _| session.take_registered(answers, stream));
+        let then = registered.then(move |noted, session: &mut Self, _| {
             let store = session.shared.deps.search.clone();
             wrap_future(async move {
                 noted?;
