@@ -263,6 +263,7 @@ fn open_options(settings: &Settings, way: &DatabaseWay, seals: Arc<dyn Seals>) -
     store::OpenOptions {
         url: way.url().to_owned(),
         read_connections: u32::try_from(settings.database.read_connections).unwrap_or(u32::MAX),
+        search_connections: u32::try_from(settings.database.search_connections).unwrap_or(u32::MAX),
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
         on_refusal: way.on_refusal(),
@@ -292,6 +293,7 @@ fn node_options(
     };
     let publish = publish::Options {
         max_queued: settings.publish.max_queued,
+        max_queued_bytes: usize::try_from(settings.publish.max_queued_bytes.bytes()).unwrap_or(usize::MAX),
         max_batch_items: settings.publish.max_batch_items,
         max_batch_bytes: usize::try_from(settings.publish.max_batch_bytes.bytes()).unwrap_or(usize::MAX),
         deadline: settings.publish.timeout,

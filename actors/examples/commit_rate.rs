@@ -34,6 +34,7 @@ async fn main() -> Outcome<()> {
     let options = OpenOptions {
         url,
         read_connections: 4,
+        search_connections: 1,
         connect_timeout: patience,
         statement_timeout: patience,
         on_refusal: OnRefusal::default(),

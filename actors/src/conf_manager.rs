@@ -118,6 +118,7 @@ impl ConfManager {
             self.perform(now, effect, context);
         }
         self.metrics.queued.set(i64::try_from(self.publisher.queued()).unwrap_or(i64::MAX));
+        self.metrics.queued_bytes.set(i64::try_from(self.publisher.queued_bytes()).unwrap_or(i64::MAX));
         let next = self.publisher.next_wakeup();
         self.alarm.set(next, |at| at.since(now), context, |manager, context| manager.step(Event::Tick, context));
     }
@@ -268,6 +269,7 @@ impl Observable for ConfManager {
     fn observe(&self) -> serde_json::Value {
         json!({
             "queued": self.publisher.queued(),
+            "queued_bytes": self.publisher.queued_bytes(),
             "in_flight": self.publisher.in_flight(),
             "waiting_callers": self.callers.len(),
             "timed_batches": self.notified.len(),

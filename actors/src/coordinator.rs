@@ -7,9 +7,10 @@
 //! session's.
 
 pub mod connections;
+pub mod unwanted;
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,8 @@ use callboard_protocol::watch::{Selector, What};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::connections::Connections;
+use self::connections::{Connections, Held};
+use self::unwanted::Unwanted;
 use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, keep_told};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
@@ -56,6 +58,29 @@ pub struct Watch {
     pub session: Recipient<SessionEvent>,
     /// The connection of a client that has one: the watch ends with it, at the latest.
     pub connection: Option<SessionNumber>,
+}
+
+/// Registers watches of one connection, in their order, up to the first that is refused. From the answer on, every
+/// change of a key that one of those selects is told. They are forgotten with the connection. All are registered in
+/// one go: who has many asks several times.
+#[derive(Debug, Message)]
+#[rtype(result = "WatchedMany")]
+pub struct WatchMany {
+    /// Which keys, a watch for each.
+    pub selectors: Vec<Selector>,
+    /// Who is told.
+    pub session: Recipient<SessionEvent>,
+    /// The connection: the watches end with it, at the latest.
+    pub connection: SessionNumber,
+}
+
+/// Watches that were registered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WatchedMany {
+    /// Those of the first selectors, in their order.
+    pub ids: Vec<WatchId>,
+    /// Why there is none for the next one.
+    pub refused: Option<WatchRefused>,
 }
 
 /// A watch that was registered.
@@ -106,9 +131,9 @@ pub struct CountWatches;
 struct Registered {
     selector: Selector,
     session: Recipient<SessionEvent>,
-    connection: Option<SessionNumber>,
-    /// Its drop tells the session to register anew.
-    _holder: SubscriptionGuard,
+    connection: Option<Held>,
+    /// Its drop tells the session to register anew. One of many hears it of its connection.
+    _holder: Option<SubscriptionGuard>,
 }
 
 /// The coordinator of one worker.
@@ -118,9 +143,10 @@ pub struct Coordinator {
     capacity: Capacity,
     watches: HashMap<WatchId, Registered>,
     /// Watches of named keys.
-    exact: HashMap<ConfigKey, Vec<WatchId>>,
+    exact: HashMap<ConfigKey, BTreeSet<WatchId>>,
     /// Watches of prefixes, by namespace.
-    prefixes: HashMap<String, Vec<WatchId>>,
+    prefixes: HashMap<String, BTreeSet<WatchId>>,
+    unwanted: Unwanted,
     /// When everything was looked through for watches that nobody has any more.
     swept: Option<Instant>,
     stopping: bool,
@@ -147,6 +173,7 @@ impl Coordinator {
             watches: HashMap::new(),
             exact: HashMap::new(),
             prefixes: HashMap::new(),
+            unwanted: Unwanted::default(),
             swept: None,
             stopping: false,
         }
@@ -164,10 +191,34 @@ impl Coordinator {
     fn unwatch(&mut self, id: WatchId) {
         if let Some(watch) = self.watches.remove(&id) {
             self.unindex(id, &watch.selector);
-            if let Some(connection) = watch.connection {
-                self.connections.unwatched(connection, id);
+            if let Some(held) = watch.connection {
+                self.connections.unwatched(held, id);
             }
         }
+    }
+
+    fn watch(
+        &mut self,
+        selector: Selector,
+        session: Recipient<SessionEvent>,
+        connection: Option<SessionNumber>,
+        holder: Option<SubscriptionGuard>,
+    ) -> Result<WatchId, WatchRefused> {
+        if self.stopping {
+            return Err(WatchRefused::Stopping);
+        }
+        if self.is_full(connection.is_some_and(|connection| self.connections.is_session(connection))) {
+            return Err(WatchRefused::Full);
+        }
+        let id = WatchId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let connection = match connection {
+            // The session has gone, or is about to be connected again.
+            Some(connection) => Some(self.connections.watched(connection, id).ok_or(WatchRefused::Full)?),
+            None => None,
+        };
+        self.index(id, &selector);
+        self.watches.insert(id, Registered { selector, session, connection, _holder: holder });
+        Ok(id)
     }
 
     /// How many sessions there are.
@@ -193,6 +244,9 @@ impl Coordinator {
             let Capacity { watches, session_watches } = coordinator.capacity;
             if is_session { sessions >= session_watches } else { coordinator.watches.len() - sessions >= watches }
         };
+        if is_full(self) {
+            self.end_slice();
+        }
         if is_full(self) && self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_INTERVAL) {
             self.sweep();
         }
@@ -201,10 +255,10 @@ impl Coordinator {
 
     fn index(&mut self, id: WatchId, selector: &Selector) {
         for key in selector.keys() {
-            self.exact.entry(key).or_default().push(id);
+            self.exact.entry(key).or_default().insert(id);
         }
         if matches!(selector.what(), What::Prefix(_)) {
-            self.prefixes.entry(selector.namespace().to_owned()).or_default().push(id);
+            self.prefixes.entry(selector.namespace().to_owned()).or_default().insert(id);
         }
     }
 
@@ -238,13 +292,13 @@ impl Coordinator {
     }
 }
 
-fn forget<K, Q>(index: &mut HashMap<K, Vec<WatchId>>, key: &Q, id: WatchId)
+fn forget<K, Q>(index: &mut HashMap<K, BTreeSet<WatchId>>, key: &Q, id: WatchId)
 where
     K: Borrow<Q> + Hash + Eq,
     Q: Hash + Eq + ?Sized,
 {
     if let Some(ids) = index.get_mut(key) {
-        ids.retain(|held| *held != id);
+        ids.remove(&id);
         if ids.is_empty() {
             index.remove(key);
         }
@@ -278,23 +332,24 @@ impl Handler<Watch> for Coordinator {
     type Result = MessageResult<Watch>;
 
     fn handle(&mut self, Watch { selector, session, connection }: Watch, _: &mut Context<Self>) -> Self::Result {
-        if self.stopping {
-            return MessageResult(Err(WatchRefused::Stopping));
-        }
-        if self.is_full(connection.is_some_and(|connection| self.connections.is_session(connection))) {
-            return MessageResult(Err(WatchRefused::Full));
-        }
-        let id = WatchId(NEXT.fetch_add(1, Ordering::Relaxed));
-        if let Some(connection) = connection
-            && !self.connections.watched(connection, id)
-        {
-            // The session has gone, or is about to be connected again.
-            return MessageResult(Err(WatchRefused::Full));
-        }
-        self.index(id, &selector);
         let (holder, held) = subscription();
-        self.watches.insert(id, Registered { selector, session, connection, _holder: holder });
-        MessageResult(Ok(Watching { id, held }))
+        MessageResult(self.watch(selector, session, connection, Some(holder)).map(|id| Watching { id, held }))
+    }
+}
+
+impl Handler<WatchMany> for Coordinator {
+    type Result = MessageResult<WatchMany>;
+
+    fn handle(&mut self, asked: WatchMany, _: &mut Context<Self>) -> Self::Result {
+        let WatchMany { selectors, session, connection } = asked;
+        let mut ids = Vec::with_capacity(selectors.len());
+        for selector in selectors {
+            match self.watch(selector, session.clone(), Some(connection), None) {
+                Ok(id) => ids.push(id),
+                Err(refused) => return MessageResult(WatchedMany { ids, refused: Some(refused) }),
+            }
+        }
+        MessageResult(WatchedMany { ids, refused: None })
     }
 }
 

@@ -293,6 +293,11 @@ figures! {
         read_seconds: Histogram = seconds() => "callboard_store_read" in Seconds, "Duration of a load";
         /// Failures by kind.
         failures: Family<FailureLabel, Counter> => "callboard_store_failures", "Database failures by kind";
+        /// Lists, searches and the like that run.
+        searches_running: Gauge => "callboard_store_searches_running", "Lists, searches and the like that run";
+        /// Those that were refused because too many waited.
+        searches_refused: Counter =>
+            "callboard_store_searches_refused", "Lists, searches and the like that were refused because too many waited";
         /// 1 as long as commits go through, 0 while they fail or hang.
         writable: Gauge = up() =>
             "callboard_store_writable", "1 as long as commits go through, 0 while they fail or hang";
@@ -316,6 +321,8 @@ figures! {
         outcomes: Family<OutcomeLabel, Counter> => "callboard_publishes", "Publishes by outcome";
         /// Publishes that wait for their batch.
         queued: Gauge => "callboard_publish_queued", "Publishes waiting for their batch";
+        /// Their content.
+        queued_bytes: Gauge => "callboard_publish_queued" in Bytes, "Content of publishes waiting for their batch";
         /// Duration of each stage.
         stage_seconds: Family<StageLabel, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds) =>
             "callboard_publish_stage" in Seconds, "Duration of the stages of a publish";

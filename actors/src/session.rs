@@ -7,6 +7,7 @@
 pub mod grpc;
 pub mod native;
 mod outcome;
+mod steps;
 pub mod stream;
 
 use std::time::Duration;

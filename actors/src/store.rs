@@ -5,9 +5,9 @@
 //! [`callboard_protocol::commit::decide`] from what the transaction read there, never here. Reads say as of which
 //! revision they are. This module starts no task, keeps no cache and retries nothing that may have happened.
 //!
-//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `list`, `search`,
-//! `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`, `seals`,
-//! `conditions`, `dialect`, `schema`, `error` below them · `open`.
+//! Reading order: `writer` and `batch` (a commit) · `membership`, `leases`, `look` · `reader`, `searches`, `list`,
+//! `search`, `feed`, `history` · `namespaces`, `access`, `audit`, `prune`, `backup` · `outlook`, `transaction`, `rows`,
+//! `seals`, `conditions`, `dialect`, `schema`, `error` below them · `open`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ mod rows;
 mod schema;
 mod seals;
 mod search;
+mod searches;
 mod transaction;
 mod writer;
 
@@ -56,6 +57,7 @@ pub use reader::{Filled, ReadPool};
 pub use refusals::OnRefusal;
 pub use seals::{NoSeals, SEAL, Seals};
 pub use search::{Found, Pattern, Search};
+pub use searches::{Line, Turn};
 pub use writer::{CommitRequest, Writer};
 
 /// Which database to open, and how patiently.
@@ -65,6 +67,8 @@ pub struct OpenOptions {
     pub url: String,
     /// Connections for reads; at least one.
     pub read_connections: u32,
+    /// Connections for reads whose cost a client chooses; at least one.
+    pub search_connections: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
     /// How long one statement, one wait for a lock, and one pause inside a transaction may take.
@@ -81,6 +85,7 @@ impl fmt::Debug for OpenOptions {
         out.debug_struct("OpenOptions")
             .field("url", &masked(&self.url))
             .field("read_connections", &self.read_connections)
+            .field("search_connections", &self.search_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .finish_non_exhaustive()

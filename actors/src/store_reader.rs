@@ -1,6 +1,7 @@
-//! The reading side of the store as an actor: one per thread, over a shared pool of connections.
+//! The reading side of the store as an actor: one per thread, over shared pools of connections.
 //!
-//! Owns the questions that can be put to the database. Writes nothing and keeps nothing.
+//! Owns the questions that can be put to the database, and which of them wait for a turn because their cost is chosen
+//! by a client. Writes nothing and keeps nothing.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
-    AuditFilter, AuditPlace, Feed, Filled, Found, HistoryEntry, Landed, ListFilter, NamespaceSummary, ReadError,
+    AuditFilter, AuditPlace, Feed, Filled, Found, HistoryEntry, Landed, Line, ListFilter, NamespaceSummary, ReadError,
     ReadPool, Search, Snapshot, Summary,
 };
 
@@ -43,6 +44,9 @@ pub enum ReadFailure {
     /// No answer in time.
     #[error("the read took too long")]
     TimedOut,
+    /// Too many reads whose cost is chosen by clients wait for their turn.
+    #[error("too many searches wait")]
+    TooManySearches,
 }
 
 impl From<ReadError> for ReadFailure {
@@ -58,6 +62,14 @@ impl From<ReadError> for ReadFailure {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Filled, ReadFailure>")]
 pub struct Fill {
+    /// Which keys.
+    pub keys: Vec<ConfigKey>,
+}
+
+/// Reads the states of keys of a page that a search found, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Filled, ReadFailure>")]
+pub struct FillPage {
     /// Which keys.
     pub keys: Vec<ConfigKey>,
 }
@@ -93,7 +105,12 @@ pub struct ListConfigs {
 /// Searches a namespace by patterns: the keys of one numbered page, and how many there are in all.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Found, ReadFailure>")]
-pub struct SearchConfigs(pub Search);
+pub struct SearchConfigs {
+    /// What to look for.
+    pub search: Search,
+    /// Where it waits for its turn.
+    pub line: Line,
+}
 
 /// Reads the present states of all that a selector matches, with the revision they are as of.
 #[derive(Debug, Message)]
@@ -228,18 +245,45 @@ impl StoreReader {
         question: impl AsyncFnOnce(&ReadPool) -> Result<T, ReadError> + 'static,
     ) -> ResponseActFuture<Self, Result<T, ReadFailure>> {
         let (reader, metrics) = (self.reader.clone(), self.metrics.clone());
+        Box::pin(wrap_future(async move { counted(&reader, &metrics, question).await }))
+    }
+
+    /// The same for a read whose cost is chosen by a client: it waits for its turn, and has connections apart.
+    fn search<T: 'static>(
+        &self,
+        line: Line,
+        question: impl AsyncFnOnce(&ReadPool) -> Result<T, ReadError> + 'static,
+    ) -> ResponseActFuture<Self, Result<T, ReadFailure>> {
+        let (reader, metrics) = (self.reader.clone(), self.metrics.clone());
         Box::pin(wrap_future(async move {
-            let begun = Instant::now();
-            let answer = question(&reader).await;
-            metrics.read_seconds.observe(begun.elapsed().as_secs_f64());
-            metrics.readable.set(i64::from(!matches!(answer, Err(ReadError::Unavailable { .. }))));
-            answer.map_err(|error| {
-                metrics.failures.get_or_create(&FailureLabel { kind: "read" }).inc();
-                tracing::debug!(%error, "a read failed");
-                error.into()
-            })
+            let Some(turn) = reader.turn(line).await else {
+                metrics.searches_refused.inc();
+                return Err(ReadFailure::TooManySearches);
+            };
+            let show = || metrics.searches_running.set(i64::try_from(reader.searching()).unwrap_or(i64::MAX));
+            show();
+            let answer = counted(turn.reader(), &metrics, question).await;
+            drop(turn);
+            show();
+            answer
         }))
     }
+}
+
+async fn counted<T>(
+    reader: &ReadPool,
+    metrics: &StoreMetrics,
+    question: impl AsyncFnOnce(&ReadPool) -> Result<T, ReadError>,
+) -> Result<T, ReadFailure> {
+    let begun = Instant::now();
+    let answer = question(reader).await;
+    metrics.read_seconds.observe(begun.elapsed().as_secs_f64());
+    metrics.readable.set(i64::from(!matches!(answer, Err(ReadError::Unavailable { .. }))));
+    answer.map_err(|error| {
+        metrics.failures.get_or_create(&FailureLabel { kind: "read" }).inc();
+        tracing::debug!(%error, "a read failed");
+        error.into()
+    })
 }
 
 impl Actor for StoreReader {
@@ -259,6 +303,14 @@ impl Handler<Fill> for StoreReader {
 
     fn handle(&mut self, Fill { keys }: Fill, _: &mut Context<Self>) -> Self::Result {
         self.read(async move |reader| reader.fill(&keys).await)
+    }
+}
+
+impl Handler<FillPage> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<Filled, ReadFailure>>;
+
+    fn handle(&mut self, FillPage { keys }: FillPage, _: &mut Context<Self>) -> Self::Result {
+        self.search(Line::Owed, async move |reader| reader.fill(&keys).await)
     }
 }
 
@@ -282,15 +334,15 @@ impl Handler<ListConfigs> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Vec<Summary>, ReadFailure>>;
 
     fn handle(&mut self, ListConfigs { filter, after, limit }: ListConfigs, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.list(&filter, after.as_ref(), limit).await)
+        self.search(Line::New, async move |reader| reader.list(&filter, after.as_ref(), limit).await)
     }
 }
 
 impl Handler<SearchConfigs> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Found, ReadFailure>>;
 
-    fn handle(&mut self, SearchConfigs(search): SearchConfigs, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.search(&search).await)
+    fn handle(&mut self, SearchConfigs { search, line }: SearchConfigs, _: &mut Context<Self>) -> Self::Result {
+        self.search(line, async move |reader| reader.search(&search).await)
     }
 }
 
@@ -298,7 +350,7 @@ impl Handler<GetSnapshot> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Snapshot, ReadFailure>>;
 
     fn handle(&mut self, GetSnapshot { selector, limit }: GetSnapshot, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.snapshot(&selector, limit).await)
+        self.search(Line::Owed, async move |reader| reader.snapshot(&selector, limit).await)
     }
 }
 
@@ -306,7 +358,10 @@ impl Handler<GetFeed> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Feed, ReadFailure>>;
 
     fn handle(&mut self, GetFeed { after, selector, limit }: GetFeed, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.feed(after, selector.as_ref(), limit).await)
+        let is_own = selector.is_none();
+        let read = async move |reader: &ReadPool| reader.feed(after, selector.as_ref(), limit).await;
+        // The node itself follows all keys; a selection is what a client goes on with.
+        if is_own { self.read(read) } else { self.search(Line::Owed, read) }
     }
 }
 
@@ -314,7 +369,7 @@ impl Handler<ListHistory> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Vec<HistoryEntry>, ReadFailure>>;
 
     fn handle(&mut self, ListHistory { key, before, limit }: ListHistory, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.history(&key, before, limit).await)
+        self.search(Line::New, async move |reader| reader.history(&key, before, limit).await)
     }
 }
 
@@ -322,7 +377,7 @@ impl Handler<GetHistoryEntry> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Option<HistoryEntry>, ReadFailure>>;
 
     fn handle(&mut self, GetHistoryEntry { key, version }: GetHistoryEntry, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.history_entry(&key, version).await)
+        self.search(Line::New, async move |reader| reader.history_entry(&key, version).await)
     }
 }
 
@@ -330,7 +385,7 @@ impl Handler<ListNamespaces> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Vec<NamespaceSummary>, ReadFailure>>;
 
     fn handle(&mut self, ListNamespaces: ListNamespaces, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.namespaces().await)
+        self.search(Line::New, async move |reader| reader.namespaces().await)
     }
 }
 
@@ -354,7 +409,7 @@ impl Handler<GetAuditHeads> for StoreReader {
     type Result = ResponseActFuture<Self, Result<BTreeMap<String, Head>, ReadFailure>>;
 
     fn handle(&mut self, GetAuditHeads: GetAuditHeads, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.audit_heads().await)
+        self.search(Line::New, async move |reader| reader.audit_heads().await)
     }
 }
 
@@ -363,7 +418,7 @@ impl Handler<GetAuditRecords> for StoreReader {
 
     fn handle(&mut self, asked: GetAuditRecords, _: &mut Context<Self>) -> Self::Result {
         let GetAuditRecords { node, after, limit } = asked;
-        self.read(async move |reader| reader.audit_records(&node, after, limit).await)
+        self.search(Line::Owed, async move |reader| reader.audit_records(&node, after, limit).await)
     }
 }
 
@@ -371,7 +426,7 @@ impl Handler<GetAuditHash> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Option<Hash>, ReadFailure>>;
 
     fn handle(&mut self, GetAuditHash { node, seq }: GetAuditHash, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.audit_hash(&node, seq).await)
+        self.search(Line::Owed, async move |reader| reader.audit_hash(&node, seq).await)
     }
 }
 
@@ -379,7 +434,7 @@ impl Handler<GetAuditSince> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Option<u64>, ReadFailure>>;
 
     fn handle(&mut self, GetAuditSince { node, from }: GetAuditSince, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.audit_first_since(&node, from).await)
+        self.search(Line::Owed, async move |reader| reader.audit_first_since(&node, from).await)
     }
 }
 
@@ -387,7 +442,7 @@ impl Handler<ListAudit> for StoreReader {
     type Result = ResponseActFuture<Self, Result<Vec<Record>, ReadFailure>>;
 
     fn handle(&mut self, ListAudit { filter, after, limit }: ListAudit, _: &mut Context<Self>) -> Self::Result {
-        self.read(async move |reader| reader.audit_page(&filter, after.as_ref(), limit).await)
+        self.search(Line::New, async move |reader| reader.audit_page(&filter, after.as_ref(), limit).await)
     }
 }
 

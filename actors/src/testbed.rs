@@ -262,6 +262,7 @@ impl Database {
         let options = store::OpenOptions {
             url,
             read_connections: 2,
+            search_connections: 2,
             connect_timeout: DEADLINE,
             statement_timeout: DEADLINE,
             on_refusal: store::OnRefusal::default(),

@@ -73,6 +73,12 @@ impl Publisher {
         self.queue.len()
     }
 
+    /// Bytes of content of the units that wait for a batch.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
     /// How many batches are under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -109,7 +115,9 @@ impl Publisher {
     }
 
     fn take(&mut self, now: Mono, unit: Arc<WriteRequest>, caller: CallerId, out: &mut Vec<Effect>) {
-        if self.queue.len() >= self.options.max_queued {
+        let bytes = self.queue.bytes().saturating_add(unit.content_bytes());
+        let is_too_much = self.queue.len() > 0 && bytes > self.options.max_queued_bytes;
+        if is_too_much || self.queue.len() >= self.options.max_queued {
             out.push(Effect::Reply { caller, outcome: PublishOutcome::Busy });
             return;
         }

@@ -107,6 +107,7 @@ impl Shares {
 #[cfg(test)]
 mod tests {
     //! Nobody takes what others need, and what is given back can be had again.
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use std::net::IpAddr;
 

@@ -293,6 +293,7 @@ impl From<ReadFailure> for ApiError {
         match failure {
             ReadFailure::Unavailable { .. } => Self::new(ErrorCode::Unavailable, "the database does not answer"),
             ReadFailure::TimedOut => Self::new(ErrorCode::Unavailable, "the database did not answer in time"),
+            ReadFailure::TooManySearches => Self::new(ErrorCode::Overloaded, "too many searches wait"),
             ReadFailure::Broken { what } => {
                 tracing::error!(error = what, "a stored row can't be understood");
                 Self::internal()

@@ -74,6 +74,7 @@ impl Rig {
         let options = store::OpenOptions {
             url,
             read_connections: 2,
+            search_connections: 2,
             connect_timeout: SOON,
             statement_timeout: SOON,
             on_refusal: store::OnRefusal::default(),

@@ -283,14 +283,19 @@ pub(super) fn describe_list() -> Described {
         .query("limit", schema::count(MAX_PAGE), "Items of a page; 100 when nothing is said")
         .query("cursor", schema::text(), "The member `next` of the page before")
         .json::<AuditPage>(200, "A page")
-        .refuses(&[ErrorCode::InvalidParameter, ErrorCode::InvalidCursor, ErrorCode::Unavailable])
+        .refuses(&[
+            ErrorCode::InvalidParameter,
+            ErrorCode::InvalidCursor,
+            ErrorCode::Unavailable,
+            ErrorCode::Overloaded,
+        ])
 }
 
 /// The description of the chains.
 pub(super) fn describe_chains() -> Described {
     Described::new("access", "verifyAudit", "Read everything that was written down, and say whether it holds")
         .json::<AuditChains>(200, "What the chain of each node is like")
-        .refuses(&[ErrorCode::InvalidParameter, ErrorCode::Unavailable])
+        .refuses(&[ErrorCode::InvalidParameter, ErrorCode::Unavailable, ErrorCode::Overloaded])
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ pub(super) fn describe_list() -> Described {
         .query("limit", schema::count(MAX_PAGE), "Items of a page; 100 when nothing is said")
         .query("before", schema::version(), "Only versions below this one")
         .json::<HistoryPage>(200, "A page")
-        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter])
+        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::Overloaded])
 }
 
 /// The description of one version.
@@ -155,5 +155,5 @@ pub(super) fn describe_entry() -> Described {
         .key()
         .path("version", schema::version(), "The version")
         .json::<ChangeWithContent>(200, "The version with its content")
-        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::NotFound])
+        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::NotFound, ErrorCode::Overloaded])
 }

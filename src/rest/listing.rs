@@ -127,5 +127,10 @@ pub(super) fn describe() -> Described {
         .query("limit", schema::count(MAX_PAGE), "Items of a page; 100 when nothing is said")
         .query("cursor", schema::text(), "The member `next` of the page before")
         .json::<Page>(200, "A page")
-        .refuses(&[ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::InvalidCursor])
+        .refuses(&[
+            ErrorCode::InvalidName,
+            ErrorCode::InvalidParameter,
+            ErrorCode::InvalidCursor,
+            ErrorCode::Overloaded,
+        ])
 }

@@ -190,7 +190,7 @@ fn unknown() -> ApiError {
 pub(super) fn describe_list() -> Described {
     Described::new("namespaces", "listNamespaces", "List the namespaces")
         .json::<Namespaces>(200, "Every namespace, public first")
-        .refuses(&[ErrorCode::InvalidParameter])
+        .refuses(&[ErrorCode::InvalidParameter, ErrorCode::Overloaded])
 }
 
 const WRITE_REFUSALS: [ErrorCode; 3] = [ErrorCode::InvalidName, ErrorCode::InvalidParameter, ErrorCode::OutcomeUnknown];

@@ -27,6 +27,8 @@ pub struct DatabaseOptions {
     pub url: DatabaseUrl,
     /// Connections kept for reading.
     pub read_connections: usize,
+    /// Connections kept for reads whose cost a client chooses.
+    pub search_connections: usize,
     /// Time to wait for a connection.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -59,6 +61,7 @@ impl Default for DatabaseOptions {
         Self {
             url: DatabaseUrl::default(),
             read_connections: 4,
+            search_connections: 2,
             connect_timeout: Duration::from_secs(5),
             start_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(3),
@@ -83,6 +86,7 @@ impl DatabaseOptions {
         }
         self.url.server()?;
         bounds::count("database.read_connections", self.read_connections, 1..=1000)?;
+        bounds::count("database.search_connections", self.search_connections, 1..=1000)?;
         bounds::duration("database.connect_timeout", self.connect_timeout, SHORTEST..=HOUR)?;
         bounds::duration("database.start_timeout", self.start_timeout, Duration::ZERO..=HOUR)?;
         bounds::duration("database.statement_timeout", self.statement_timeout, SHORTEST..=HOUR)

@@ -53,6 +53,8 @@ impl CacheOptions {
 pub struct PublishOptions {
     /// Publishes waiting to be written.
     pub max_queued: usize,
+    /// Their content.
+    pub max_queued_bytes: ByteSize,
     /// Publishes in one transaction.
     pub max_batch_items: usize,
     /// Content in one transaction; a larger publish is a batch of its own.
@@ -66,6 +68,7 @@ impl Default for PublishOptions {
     fn default() -> Self {
         Self {
             max_queued: 10_000,
+            max_queued_bytes: ByteSize::mebibytes(64),
             max_batch_items: 256,
             max_batch_bytes: ByteSize::mebibytes(1),
             timeout: Duration::from_secs(15),
@@ -89,6 +92,7 @@ impl PublishOptions {
     /// The first value out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
         bounds::count("publish.max_queued", self.max_queued, 1..=1_000_000)?;
+        not_empty("publish.max_queued_bytes", self.max_queued_bytes)?;
         bounds::count("publish.max_batch_items", self.max_batch_items, 1..=10_000)?;
         not_empty("publish.max_batch_bytes", self.max_batch_bytes)?;
         bounds::duration("publish.timeout", self.timeout, SHORTEST..=HOUR)

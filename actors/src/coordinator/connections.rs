@@ -121,6 +121,14 @@ pub struct ListWatchers(pub ConfigKey);
 #[rtype(result = "()")]
 struct GatheredTick;
 
+/// Whose a watch is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) number: SessionNumber,
+    /// It is that of a native session. The connection may be gone when the watch ends.
+    is_session: bool,
+}
+
 #[derive(Debug)]
 struct Connection {
     client: Arc<Client>,
@@ -184,22 +192,22 @@ impl Connections {
         }
     }
 
-    /// A watch of a connection; false when there is no such connection.
-    pub(super) fn watched(&mut self, number: SessionNumber, watch: WatchId) -> bool {
-        let Some(connection) = self.by_number.get_mut(&number) else { return false };
-        if connection.watches.insert(watch) {
-            self.watches += 1;
-            self.session_watches += usize::from(connection.client.kind.is_session());
-        }
-        true
+    /// A new watch of a connection; `None` when there is no such connection.
+    pub(super) fn watched(&mut self, number: SessionNumber, watch: WatchId) -> Option<Held> {
+        let connection = self.by_number.get_mut(&number)?;
+        let is_session = connection.client.kind.is_session();
+        connection.watches.insert(watch);
+        self.watches += 1;
+        self.session_watches += usize::from(is_session);
+        Some(Held { number, is_session })
     }
 
-    pub(super) fn unwatched(&mut self, number: SessionNumber, watch: WatchId) {
-        if let Some(connection) = self.by_number.get_mut(&number)
-            && connection.watches.remove(&watch)
-        {
-            self.watches -= 1;
-            self.session_watches -= usize::from(connection.client.kind.is_session());
+    /// A watch that was of a connection has ended.
+    pub(super) fn unwatched(&mut self, held: Held, watch: WatchId) {
+        self.watches -= 1;
+        self.session_watches -= usize::from(held.is_session);
+        if let Some(connection) = self.by_number.get_mut(&held.number) {
+            connection.watches.remove(&watch);
         }
     }
 
@@ -235,23 +243,14 @@ impl Coordinator {
         let exact = self.exact.get(key).into_iter().flatten();
         let prefixes = self.prefixes.get(key.namespace()).into_iter().flatten();
         let watches = exact.chain(prefixes).filter_map(|id| self.watches.get(id));
-        watches.filter(|watch| watch.selector.matches(key)).filter_map(|watch| watch.connection).collect()
+        watches.filter(|watch| watch.selector.matches(key)).filter_map(|watch| Some(watch.connection?.number)).collect()
     }
 
     /// Forgets a connection, and ends its watches.
-    fn leave(&mut self, number: SessionNumber) {
-        let watches: Vec<WatchId> = self
-            .connections
-            .by_number
-            .get(&number)
-            .into_iter()
-            .flat_map(|connection| &connection.watches)
-            .copied()
-            .collect();
-        for watch in watches {
-            self.unwatch(watch);
+    fn leave(&mut self, number: SessionNumber, context: &mut Context<Self>) {
+        if let Some(connection) = self.connections.by_number.remove(&number) {
+            self.end_all(connection.watches, context);
         }
-        self.connections.by_number.remove(&number);
     }
 
     fn pass_on(&mut self) {
@@ -266,11 +265,11 @@ impl Coordinator {
 impl Handler<Connect> for Coordinator {
     type Result = MessageResult<Connect>;
 
-    fn handle(&mut self, attend: Connect, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, attend: Connect, context: &mut Context<Self>) -> Self::Result {
         if self.stopping {
             return MessageResult(Err(WatchRefused::Stopping));
         }
-        self.leave(attend.number);
+        self.leave(attend.number, context);
         MessageResult(Ok(self.connections.take(attend)))
     }
 }
@@ -278,8 +277,8 @@ impl Handler<Connect> for Coordinator {
 impl Handler<Disconnect> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, Disconnect(number): Disconnect, _: &mut Context<Self>) {
-        self.leave(number);
+    fn handle(&mut self, Disconnect(number): Disconnect, context: &mut Context<Self>) {
+        self.leave(number, context);
     }
 }
 

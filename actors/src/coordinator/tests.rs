@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use actix::{ActorContext, System};
 use callboard_protocol::config::{ConfigState, Version};
+use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::session::client::{Client, ClientId, ClientKind};
+use callboard_protocol::time::WallMillis;
 
 use super::*;
 use crate::event_bus::Publish;
@@ -116,5 +119,63 @@ fn a_change_ends_the_watches_of_sessions_that_are_gone() {
             testbed.bus.do_send(changed());
             tokio::task::yield_now().await;
         }
+    });
+}
+
+impl Handler<connections::GetWatched> for Careless {
+    type Result = MessageResult<connections::GetWatched>;
+
+    fn handle(&mut self, _: connections::GetWatched, _: &mut Self::Context) -> Self::Result {
+        MessageResult(connections::Watched::default())
+    }
+}
+
+impl Testbed {
+    /// A client that has watched so many keys.
+    async fn connect(&self, kind: ClientKind, session: &Addr<Careless>, watches: usize) -> WatchedMany {
+        let client =
+            Client { id: ClientId("c".into()), kind, identity: ClientIdentity::default(), software: String::new() };
+        let attend = connections::Connect {
+            number: SessionNumber(1),
+            client: Arc::new(client),
+            since: WallMillis(0),
+            events: session.clone().recipient(),
+            inquiries: session.clone().recipient(),
+        };
+        ask(&self.coordinator, attend, DEADLINE).await.unwrap().unwrap();
+        let selectors = vec![Selector::of_key(&key()); watches];
+        let (session, connection) = (session.clone().recipient(), SessionNumber(1));
+        ask(&self.coordinator, WatchMany { selectors, session, connection }, DEADLINE).await.unwrap()
+    }
+}
+
+#[test]
+fn very_many_watches_of_a_client_that_goes_are_ended_one_part_after_the_other() {
+    run(1_000, async |testbed| {
+        let session = Careless.start();
+        let watched = testbed.connect(ClientKind::Stream, &session, 1_000).await;
+        assert_eq!((watched.ids.len(), watched.refused), (1_000, None));
+        testbed.coordinator.do_send(connections::Disconnect(SessionNumber(1)));
+        let left = testbed.count().await;
+        assert!(left > 500, "{left} are left: it ended them in one go");
+        while testbed.count().await > 0 {
+            tokio::task::yield_now().await;
+        }
+        // They count for nothing any more.
+        testbed.watch(&session).await.unwrap();
+        assert_eq!(ask(&testbed.coordinator, Drain(Arc::from([])), DEADLINE).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn of_many_watches_those_are_answered_that_there_was_room_for() {
+    run(10, async |testbed| {
+        let session = Careless.start();
+        let watched = testbed.connect(ClientKind::Tcp, &session, 5).await;
+        assert_eq!((watched.ids.len(), watched.refused), (2, Some(WatchRefused::Full)));
+        testbed.coordinator.do_send(unwanted::UnwatchMany(watched.ids));
+        assert_eq!(testbed.count().await, 0);
+        let watched = testbed.connect(ClientKind::Tcp, &session, 2).await;
+        assert_eq!((watched.ids.len(), watched.refused), (2, None));
     });
 }

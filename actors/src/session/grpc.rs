@@ -41,6 +41,7 @@ use self::message::{
     ConnectionEnded, Enter, Entered, InboundMessage, Notice, OpenStream, Stopping, StreamEnded, StreamMessage,
 };
 use self::notify::Stream;
+use super::steps::Turns;
 use super::{ASK_DEADLINE, Deps, RETRY};
 use crate::clock::SharedClock;
 use crate::coordinator::connections::{Connect, Disconnect, GetWatched, SetIdle, Watched};
@@ -106,6 +107,8 @@ pub struct GrpcSession {
     conversation: Conversation<Registered>,
     outbox: Outbox,
     stream: Option<Stream>,
+    /// Who notes what the client says of its listening, one after the other.
+    turns: Turns,
     /// Requests that wait for the connection to be set up.
     waiting: Vec<oneshot::Sender<()>>,
     /// Looks after the notices.
@@ -160,6 +163,7 @@ impl GrpcSession {
             conversation: Conversation::default(),
             outbox: Notices::new(Policy::default()),
             stream: None,
+            turns: Turns::default(),
             waiting: Vec::new(),
             alarm: None,
             reading: Again::default(),

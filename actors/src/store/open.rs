@@ -14,6 +14,7 @@ use super::file_hold::FileHold;
 use super::outlook::Outlook;
 use super::rows;
 use super::schema::{Column, Table};
+use super::searches::Searches;
 use super::transaction::Timeouts;
 use super::writer::Apart;
 use super::{OpenOptions, ReadPool, Writer};
@@ -40,7 +41,7 @@ const STATEMENTS_KEPT: usize = 1_000;
 pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError> {
     let database = masked(&options.url);
     let outlook = Outlook::default();
-    let Pools { backend, writes, reads, hold, checkpoints, joins, leases, member } =
+    let Pools { backend, writes, reads, searches, hold, checkpoints, joins, leases, member } =
         match options.url.split(':').next().unwrap_or_default() {
             "sqlite" => sqlite::open(&options, &database, &outlook).await?,
             "postgres" | "postgresql" => postgres::open(&options, &database, &outlook).await?,
@@ -51,7 +52,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError>
             }
         };
     if let Err(error) = check_schema(&reads, backend, &database).await {
-        // The writing pool has opened nothing yet. The order matters: see `FileHold`.
+        // The other pools have opened nothing yet. The order matters: see `FileHold`.
         drop(reads.close_by_ref().await);
         if let Some(hold) = hold {
             hold.release().await;
@@ -61,7 +62,9 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError>
     tracing::debug!(store.database = database, store.backend = backend.as_str(), "database opened");
     let timeouts = Timeouts { connect: options.connect_timeout, statement: options.statement_timeout };
     let patience = timeouts.connect + timeouts.statement;
-    let reader = ReadPool::new((reads, backend), options.read_connections.max(1), patience, outlook, options.seals);
+    let searches = Searches::new(searches, options.search_connections.max(1), backend);
+    let of_all = (outlook, options.seals);
+    let reader = ReadPool::new((reads, backend), options.read_connections.max(1), patience, of_all, searches);
     Ok((
         Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, timeouts)
             .with_member(member),
@@ -93,6 +96,7 @@ struct Pools {
     backend: Backend,
     writes: DatabaseConnection,
     reads: DatabaseConnection,
+    searches: DatabaseConnection,
     /// SQLite's files stay open.
     hold: Option<FileHold>,
     /// SQLite's log is copied into the file beside the commits.

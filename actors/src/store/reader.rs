@@ -1,5 +1,5 @@
 //! The door for reads of single keys: the fill of the cache, the look for requests, the comparison of versions. Every
-//! answer says as of which revision it is. Owns the pool of reading connections; writes nothing.
+//! answer says as of which revision it is. Owns the pools of reading connections; writes nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,12 +22,13 @@ use super::outlook::Outlook;
 use super::rows::{self, Head, HeadRow, KeyRow, StateRow};
 use super::schema::{ATTRIBUTES, Column, KEY, Table};
 use super::seals::Seals;
+use super::searches::Searches;
 use super::transaction::replacing_dead;
 
 /// Keys in one statement of a fill.
 const FILLED_AT_ONCE: usize = 200;
 
-/// Reads from the database. Clones share one pool.
+/// Reads from the database. Clones share its pools.
 #[derive(Debug, Clone)]
 pub struct ReadPool {
     connection: DatabaseConnection,
@@ -38,6 +39,8 @@ pub struct ReadPool {
     patience: Duration,
     outlook: Outlook,
     seals: Arc<dyn Seals>,
+    /// For reads whose cost a client chooses.
+    searches: Searches,
 }
 
 /// The states of some keys, as of one revision.
@@ -56,10 +59,25 @@ impl ReadPool {
         (connection, backend): (DatabaseConnection, Backend),
         pool_size: u32,
         patience: Duration,
-        outlook: Outlook,
-        seals: Arc<dyn Seals>,
+        (outlook, seals): (Outlook, Arc<dyn Seals>),
+        searches: Searches,
     ) -> Self {
-        Self { connection, backend, pool_size, patience, outlook, seals }
+        Self { connection, backend, pool_size, patience, outlook, seals, searches }
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
+    pub(super) fn searches(&self) -> &Searches {
+        &self.searches
+    }
+
+    /// The same over the connections for searches.
+    pub(super) fn over_searches(&self) -> Self {
+        let (connection, pool_size) = (self.searches.connection.clone(), self.searches.connections);
+        Self { connection, pool_size, ..self.clone() }
     }
 
     /// What seals secrets.
@@ -130,8 +148,10 @@ impl ReadPool {
 
     /// Closes every connection, after the statements under way.
     pub async fn close(&self) {
-        if let Err(error) = self.connection.close_by_ref().await {
-            tracing::debug!(%error, "closing the reading connections failed");
+        for connection in [&self.connection, &self.searches.connection] {
+            if let Err(error) = connection.close_by_ref().await {
+                tracing::debug!(%error, "closing the reading connections failed");
+            }
         }
     }
 

@@ -2,18 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use callboard_protocol::commit::{Decision, Standing, Writes};
 use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::write_request::WriteRequest;
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start};
 use crate::store::CommitRequest;
-use crate::testbed::{Database, key, put, query, run, text};
+use crate::testbed::{Database, advance, key, put, query, run, text};
 
 struct Testbed {
     database: Database,
@@ -107,5 +109,28 @@ fn a_database_that_can_not_be_asked_is_told_as_such_and_counted() {
             assert!(matches!(failure, ReadFailure::Unavailable { .. }), "{failure:?}");
             assert_eq!((testbed.metrics.readable.get(), testbed.read_failures()), (0, failures));
         }
+    });
+}
+
+#[test]
+fn a_search_beyond_those_that_may_wait_is_refused_and_a_fill_and_the_probe_are_not() {
+    run(async || {
+        let testbed = Testbed::start().await;
+        let mut turns = Vec::new();
+        while let Some(turn) = testbed.database.reader.turn(Line::New).now_or_never() {
+            turns.push(turn);
+        }
+        let filter = ListFilter { namespace: "public".to_owned(), ..ListFilter::default() };
+        let list = || ListConfigs { filter: filter.clone(), after: None, limit: 10 };
+        let waiting = testbed.reader.send(list());
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(query(&testbed.reader, Probe).await, Ok(()));
+        assert_eq!(query(&testbed.reader, Fill { keys: vec![key("a")] }).await.unwrap().states.len(), 1);
+        advance(Duration::from_secs(3)).await;
+        assert_eq!(waiting.await.unwrap(), Err(ReadFailure::TooManySearches));
+        assert_eq!((testbed.metrics.searches_refused.get(), testbed.read_failures()), (1, 0));
+        drop(turns);
+        assert_eq!(query(&testbed.reader, list()).await, Ok(Vec::new()));
+        assert_eq!(testbed.metrics.searches_running.get(), 0);
     });
 }

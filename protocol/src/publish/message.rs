@@ -14,6 +14,9 @@ use crate::write_request::{Recorded, RequestId, WriteOutcome, WriteRequest};
 pub struct Options {
     /// Most units that wait for a batch; more are turned away.
     pub max_queued: usize,
+    /// Most bytes of content of the units that wait for a batch; a unit that would exceed them is turned away, unless
+    /// none waits.
+    pub max_queued_bytes: usize,
     /// Most keys of a batch; a unit with more is a batch of its own.
     pub max_batch_items: usize,
     /// Most bytes of content in a batch; a unit with more is a batch of its own.
@@ -43,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_queued: 4_096,
+            max_queued_bytes: 64 * 1024 * 1024,
             max_batch_items: 256,
             max_batch_bytes: 1024 * 1024,
             in_flight: 2,

@@ -11,6 +11,8 @@ use crate::time::Mono;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
+    /// Of their contents.
+    bytes: usize,
 }
 
 impl Queue {
@@ -18,13 +20,20 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// Bytes of content of all that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.unit.content_bytes();
         self.waiting.push_back(waiting);
     }
 
     /// Puts units that were taken out back where they were, by their deadlines.
     pub(super) fn put_back(&mut self, units: impl DoubleEndedIterator<Item = Waiting>) {
         for unit in units.rev() {
+            self.bytes += unit.unit.content_bytes();
             let place = self.waiting.partition_point(|waiting| waiting.deadline < unit.deadline);
             self.waiting.insert(place, unit);
         }
@@ -37,7 +46,9 @@ impl Queue {
     /// Takes out those whose deadline has come.
     pub(super) fn expire(&mut self, now: Mono) -> Vec<Waiting> {
         let late = self.waiting.iter().take_while(|waiting| waiting.deadline <= now).count();
-        self.waiting.drain(..late).collect()
+        let expired: Vec<Waiting> = self.waiting.drain(..late).collect();
+        self.bytes -= content_bytes(&expired);
+        expired
     }
 
     /// Takes out the next batch: as much as fits, without the units that touch a key of `taken` or of a unit that was
@@ -67,6 +78,11 @@ impl Queue {
         }
         left.append(&mut self.waiting);
         self.waiting = left;
+        self.bytes -= content_bytes(&chosen);
         chosen
     }
+}
+
+fn content_bytes(units: &[Waiting]) -> usize {
+    units.iter().map(|waiting| waiting.unit.content_bytes()).sum()
 }

@@ -365,6 +365,25 @@ fn a_full_queue_turns_callers_away() {
 }
 
 #[test]
+fn what_waits_is_bounded_in_bytes_too_and_one_alone_always_fits() {
+    let options = Options { max_queued_bytes: 100, ..Options::default() };
+    let mut script = Script::with(options, Standing::Direct, &[]);
+    let publish = |script: &mut Script, id, bytes| {
+        script.step(Event::Publish { unit: unit(id, &["x"], bytes), caller: CallerId(id) })
+    };
+    script.publish(1, &["x"]);
+    assert!(publish(&mut script, 2, 1_000).is_empty(), "nothing waits but this one");
+    assert_eq!(publish(&mut script, 3, 1), ["reply 3 busy"]);
+    assert_eq!(script.machine.queued_bytes(), 1_000);
+    assert_eq!(script.committed(0, written(1)), ["reply 1 done", "confirm 0", "commit 1 [r2] by "]);
+    assert_eq!(script.machine.queued_bytes(), 0);
+    assert!(publish(&mut script, 4, 60).is_empty() && publish(&mut script, 5, 40).is_empty());
+    assert_eq!(publish(&mut script, 6, 1), ["reply 6 busy"]);
+    assert_eq!(script.at(20_000), ["reply 4 failed", "reply 5 failed"]);
+    assert_eq!(script.machine.queued_bytes(), 0);
+}
+
+#[test]
 fn the_same_request_twice_is_committed_twice_and_judged_there() {
     let mut script = Script::member(&[row("a", 1, 0)]);
     script.publish(9, &["w"]);

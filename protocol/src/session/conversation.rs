@@ -8,8 +8,11 @@
 //!    when the coordinator forgot it.
 //! 3. To serve what takes time: [`Conversation::begin`], later [`Conversation::settle`]. Anything else that is said:
 //!    [`Conversation::owe`].
-//! 4. To watch: [`Conversation::begin_watch`], register what it names, then [`Conversation::registered`]. What is read
-//!    and pushed is [`Pushes`], of [`Conversation::pushes`].
+//! 4. To watch: [`Conversation::begin_watch`], register what it names; if none was refused,
+//!    [`Conversation::registered`] and [`Pushes::watch`], all at once or in parts; in any case
+//!    [`Conversation::end_change`]. To stop watching: [`Conversation::begin_unwatch`], [`Conversation::unwatch`], all
+//!    at once or in parts, [`Conversation::end_change`]. What is read and pushed is [`Pushes`], of
+//!    [`Conversation::pushes`].
 //! 5. Whenever the connection takes something, send [`Conversation::next_outbound`]. When there are none in an ended
 //!    conversation, close the connection.
 //! 6. When the node stops: [`Conversation::send_away`]. After it, and after [`Conversation::end`], call
@@ -156,8 +159,8 @@ struct Known<W> {
     version: u16,
     pushes: Pushes,
     watches: HashMap<Selector, W>,
-    /// Watches are being registered.
-    is_registering: bool,
+    /// What is watched is being changed.
+    is_changing: bool,
     stay: Stay,
 }
 
@@ -177,12 +180,12 @@ impl<A, W> Conversation<A, W> {
         Self { rules, state: State::Greeting, owed: VecDeque::new(), owed_bytes: 0, under_way: 0 }
     }
 
-    /// True when another message may be read. What is said of a watch that is being registered would overtake it.
+    /// True when another message may be read. What is said while what is watched is being changed would overtake it.
     #[must_use]
     pub fn may_read(&self) -> bool {
         let may_be_asked = match &self.state {
             State::Greeting => true,
-            State::Open(known) => !known.is_registering && known.stay != Stay::Unheard,
+            State::Open(known) => !known.is_changing && known.stay != Stay::Unheard,
             State::Registering(..) | State::Ending(_) => false,
         };
         may_be_asked && self.under_way < self.rules.requests && self.owed_bytes < MAX_OWED_BYTES
@@ -222,8 +225,8 @@ impl<A, W> Conversation<A, W> {
         for (key, mark) in held {
             pushes.hold(key, mark);
         }
-        let (watches, is_registering, stay) = (HashMap::new(), false, Stay::Welcome);
-        self.state = State::Registering(id, Box::new(Known { client, version, pushes, watches, is_registering, stay }));
+        let (watches, is_changing, stay) = (HashMap::new(), false, Stay::Welcome);
+        self.state = State::Registering(id, Box::new(Known { client, version, pushes, watches, is_changing, stay }));
         Ok(())
     }
 
@@ -317,7 +320,7 @@ impl<A, W> Conversation<A, W> {
         if known.watches.len() + new.len() > most {
             return Err(Breach::TooManyWatches(most));
         }
-        known.is_registering = true;
+        known.is_changing = true;
         self.under_way += 1;
         Ok(new.into_iter().cloned().collect())
     }
@@ -325,29 +328,37 @@ impl<A, W> Conversation<A, W> {
     /// The coordinator forgot the connection and every watch with it: all of them have to be registered anew.
     pub fn begin_watch_again(&mut self) -> Vec<Selector> {
         let Some(known) = self.known_mut() else { return Vec::new() };
-        known.is_registering = true;
+        known.is_changing = true;
         known.watches.drain().map(|(selector, _)| selector).collect()
     }
 
-    /// How the registration came out: `None` for a watch that was refused, with which none of them counts. Answers the
-    /// watches to take back.
-    pub fn registered(&mut self, watches: Vec<(Selector, Option<W>)>) -> Vec<W> {
-        let Some(known) = self.known_mut() else {
-            return watches.into_iter().filter_map(|(_, watch)| watch).collect();
-        };
-        known.is_registering = false;
-        if watches.iter().any(|(_, watch)| watch.is_none()) {
-            return watches.into_iter().filter_map(|(_, watch)| watch).collect();
-        }
-        let former = watches.into_iter().filter_map(|(selector, watch)| known.watches.insert(selector, watch?));
-        former.collect()
+    /// Watches that were registered, all or some of them. Answers those to take back.
+    pub fn registered(&mut self, watches: impl IntoIterator<Item = (Selector, W)>) -> Vec<W> {
+        let watches = watches.into_iter();
+        let Some(known) = self.known_mut() else { return watches.map(|(_, watch)| watch).collect() };
+        watches.filter_map(|(selector, watch)| known.watches.insert(selector, watch)).collect()
     }
 
-    /// The client does not want to watch these any longer. Answers the watches to take back.
+    /// The client does not want to watch some of what it does. A request is under way then.
+    pub fn begin_unwatch(&mut self) {
+        if let Some(known) = self.known_mut() {
+            known.is_changing = true;
+            self.under_way += 1;
+        }
+    }
+
+    /// These are not watched any longer. Answers the watches to take back.
     pub fn unwatch(&mut self, selectors: &[Selector]) -> Vec<W> {
         let Some(known) = self.known_mut() else { return Vec::new() };
         known.pushes.unwatch(selectors);
         selectors.iter().filter_map(|selector| known.watches.remove(selector)).collect()
+    }
+
+    /// What is watched has been changed: the next message may be read.
+    pub fn end_change(&mut self) {
+        if let Some(known) = self.known_mut() {
+            known.is_changing = false;
+        }
     }
 
     /// The client asked for this state and is given it. Answers the content that it gets.

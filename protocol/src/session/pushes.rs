@@ -91,6 +91,8 @@ struct Ticket {
     id: u64,
     unread: HashSet<Selector>,
     unsent: HashSet<ConfigKey>,
+    /// All that it watches was named.
+    is_whole: bool,
 }
 
 /// The pushes of one session.
@@ -153,8 +155,9 @@ impl Pushes {
         }
     }
 
-    /// Watches what these select. `id` is told as complete when all of it was read, and what was new in it was sent.
-    pub fn watch(&mut self, id: u64, selectors: &[Selector]) {
+    /// Watches what these select. `id` is told as complete when all of it was read, and what was new in it was sent. It
+    /// may be named in parts, one call after the other, of which one `is_last`.
+    pub fn watch(&mut self, id: u64, selectors: &[Selector], is_last: bool) {
         for selector in selectors {
             match selector.what() {
                 What::Exact(_) => {
@@ -169,8 +172,12 @@ impl Pushes {
                 }
             }
         }
-        let unread = selectors.iter().cloned().collect();
-        self.tickets.push(Ticket { id, unread, unsent: HashSet::new() });
+        if self.tickets.last().is_none_or(|ticket| ticket.is_whole) {
+            self.tickets.push(Ticket { id, unread: HashSet::new(), unsent: HashSet::new(), is_whole: false });
+        }
+        let Some(ticket) = self.tickets.last_mut() else { return };
+        ticket.unread.extend(selectors.iter().cloned());
+        ticket.is_whole = is_last;
     }
 
     /// Stops watching what these select, where nothing else that is watched selects it. What the client holds stays
@@ -182,20 +189,24 @@ impl Pushes {
                     for key in selector.keys() {
                         self.exact.remove(&key);
                         self.unread_keys.remove(&key);
+                        if !self.is_watched(&key) {
+                            self.unqueue(&key);
+                        }
                     }
                 }
                 What::Prefix(prefix) => {
                     self.prefixes.remove(&PrefixWatch::of(selector, prefix));
                     self.unread_prefixes.retain(|unread| unread != selector);
+                    let queued = self.queue.iter().map(|(_, key)| key);
+                    let unwatched: Vec<_> = queued.filter(|key| !self.is_watched(key)).cloned().collect();
+                    for key in unwatched {
+                        self.unqueue(&key);
+                    }
                 }
             }
             for ticket in &mut self.tickets {
                 ticket.unread.remove(selector);
             }
-        }
-        let unwatched: Vec<_> = self.queue.iter().filter(|(_, key)| !self.is_watched(key)).cloned().collect();
-        for (_, key) in unwatched {
-            self.unqueue(&key);
         }
     }
 
@@ -345,7 +356,7 @@ impl Pushes {
 
     /// The requests to watch that are complete, each told once.
     pub fn take_watching(&mut self) -> Vec<u64> {
-        let complete = |ticket: &Ticket| ticket.unread.is_empty() && ticket.unsent.is_empty();
+        let complete = |ticket: &Ticket| ticket.is_whole && ticket.unread.is_empty() && ticket.unsent.is_empty();
         if !self.tickets.iter().any(complete) {
             return Vec::new();
         }

@@ -12,8 +12,8 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use bytes::Bytes;
 use callboard_actors::cache::ReadFailure;
 use callboard_actors::runtime::{AskError, ask};
-use callboard_actors::store::{Found, Search};
-use callboard_actors::store_reader::{Fill, SearchConfigs, StoreReader};
+use callboard_actors::store::{Found, Line, Search};
+use callboard_actors::store_reader::{FillPage, SearchConfigs, StoreReader};
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::share::ClientNetwork;
@@ -89,7 +89,7 @@ pub(super) async fn page(call: &Call, search: Search, place: Place) -> Answer {
     let store = &call.state.worker.store;
     let skip = (place.number - 1).saturating_mul(place.size);
     let first = Search { skip, limit: step(place.size), ..search.clone() };
-    let Found { total, page } = ask(store, SearchConfigs(first), READ_DEADLINE).await??;
+    let Found { total, page } = ask(store, SearchConfigs { search: first, line: Line::New }, READ_DEADLINE).await??;
     let left = place.size.min(total.saturating_sub(skip)).saturating_sub(page.len() as u64);
     let mut reading = Reading {
         store: store.clone(),
@@ -217,7 +217,7 @@ impl Reading {
         let (memory, network) = &self.memory;
         let mut counted = memory.reserve(*network);
         counted.wait_for(usize::try_from(bytes).unwrap_or(usize::MAX), patience).await?;
-        let filled = ask(&self.store, Fill { keys }, READ_DEADLINE).await?.map_err(Broken::Failed)?;
+        let filled = ask(&self.store, FillPage { keys }, READ_DEADLINE).await?.map_err(Broken::Failed)?;
         self.counted = Some(counted);
         let mut written = Vec::new();
         // One that was removed in between is left out.
@@ -245,7 +245,8 @@ impl Reading {
     async fn name_more(&mut self, last: ConfigKey) -> Result<(), Broken> {
         let after = Some((last.group().to_owned(), last.data_id().to_owned()));
         let search = Search { after, limit: step(self.left), ..self.search.clone() };
-        let found = ask(&self.store, SearchConfigs(search), READ_DEADLINE).await?.map_err(Broken::Failed)?;
+        let asked = SearchConfigs { search, line: Line::Owed };
+        let found = ask(&self.store, asked, READ_DEADLINE).await?.map_err(Broken::Failed)?;
         self.named = found.page.into();
         self.left = if self.named.is_empty() { 0 } else { self.left - (self.named.len() as u64).min(self.left) };
         Ok(())

@@ -137,5 +137,5 @@ pub(crate) fn describe() -> Described {
         "All that was written down, as lines of JSON with all that it takes to verify it",
     ))
     .with_content(200, "How far it goes, then one record on each line", &[MEDIA_TYPE])
-    .refuses(&[ErrorCode::InvalidParameter, ErrorCode::Unavailable])
+    .refuses(&[ErrorCode::InvalidParameter, ErrorCode::Unavailable, ErrorCode::Overloaded])
 }

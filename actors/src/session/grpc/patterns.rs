@@ -9,7 +9,7 @@ use super::message::{Fault, UnwatchPattern, WatchPattern};
 use super::{Act, GrpcSession, Watching, at_once};
 use crate::runtime::{Context, ask};
 use crate::session::{ASK_DEADLINE, RETRY};
-use crate::store::{self, Search};
+use crate::store::{self, Line, Search};
 use crate::store_reader::SearchConfigs;
 
 /// What selects all that a pattern can match, and may select more. `None` for a pattern that no name can be like.
@@ -36,7 +36,7 @@ fn search(pattern: &Pattern) -> Search {
 
 /// What a pattern matches, and about how many there are.
 async fn find(store: &Recipient<SearchConfigs>, pattern: &Pattern, began: Moment) -> Result<(Found, u64), Fault> {
-    match ask(store, SearchConfigs(search(pattern)), ASK_DEADLINE).await {
+    match ask(store, SearchConfigs { search: search(pattern), line: Line::Owed }, ASK_DEADLINE).await {
         Ok(Ok(found)) => {
             let is_complete = found.total <= found.page.len() as u64;
             let keys = found.page.into_iter().map(|(key, _)| key).filter(|key| pattern.matches(key)).collect();
@@ -65,8 +65,9 @@ impl Act<WatchPattern> for GrpcSession {
         let is_registered = talk.watches.contains_key(&watching);
         let new = selector(&pattern).filter(|_| !is_registered).map(|selector| (watching, selector));
         let (registering, stream) = (self.register(new.into_iter().collect(), context), self.conversation.stream());
-        let then = wrap_future(registering).then(move |registered, session: &mut Self, _| {
-            let noted = session.take_registered(registered, stream);
+        let registered = wrap_future(registering)
+            .then(move |answers, session: &mut Self, _| session.take_registered(answers, stream));
+        let then = registered.then(move |noted, session: &mut Self, _| {
             let store = session.shared.deps.search.clone();
             wrap_future(async move {
                 noted?;

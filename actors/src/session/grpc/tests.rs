@@ -111,6 +111,11 @@ impl Testbed {
 
     /// A session on a thread where so many watches of sessions may be held.
     async fn with_watches(session_watches: usize) -> Self {
+        Self::with(LISTENS, session_watches).await
+    }
+
+    /// The same, that may listen to so many configurations.
+    async fn with(listens: usize, session_watches: usize) -> Self {
         let (registry, metrics) = (Registry::new(), Metrics::default());
         let counts = metrics.push.clone();
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
@@ -122,7 +127,7 @@ impl Testbed {
         let ((searching, search), (publish, publishes)) = (Desk::open(), Desk::open());
         let shared = Shared {
             options: Options {
-                listens: LISTENS,
+                listens,
                 allowance: ALLOWANCE,
                 write: WRITE,
                 read: DEADLINE,
@@ -737,5 +742,61 @@ fn who_sends_faster_than_it_may_is_answered_later() {
         assert!(!entering.is_finished());
         advance(2 * TICK).await;
         assert!(entering.is_finished());
+    });
+}
+
+/// Names of many configurations, none of which the client has.
+fn many() -> Vec<String> {
+    (0..1_000).map(|number| format!("many-{number:04}")).collect()
+}
+
+fn listen_to_many() -> Entered<Listen> {
+    let names = many();
+    listen(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_client_listens_to_very_many_and_is_answered_of_each_in_its_place() {
+    run(async || {
+        let mut testbed = Testbed::with(1_000, 1_000).await;
+        let mut stream = testbed.joined().await;
+        testbed.store("many-0003", 1, "x");
+        testbed.store("many-0999", 2, "x");
+        let listening = testbed.ask(listen_to_many());
+        testbed.read().await;
+        testbed.read().await;
+        let changed = listening.await.unwrap().unwrap().unwrap();
+        let changed: Vec<usize> = changed.iter().enumerate().filter(|(_, is)| **is).map(|(at, _)| at).collect();
+        assert_eq!(changed, [3, 999]);
+        assert_eq!(testbed.watches().await, 1_000);
+        testbed.publish("many-0500", 3, "x").await;
+        assert_eq!(stream.received().await, ["changed many-0500 of t"]);
+        let refused = query(&testbed.session, listen(&[("one-more", "")])).await.unwrap();
+        assert!(matches!(refused, Err(Fault::TooManyWatches(1_000))), "{refused:?}");
+    });
+}
+
+#[test]
+fn what_a_client_says_of_very_many_is_taken_in_as_it_came() {
+    run(async || {
+        let mut testbed = Testbed::with(1_000, 1_000).await;
+        let mut stream = testbed.joined().await;
+        let keys = || many().iter().map(|name| key(name)).collect();
+        let listening = testbed.ask(listen_to_many());
+        let leaving = testbed.ask(entered(Unlisten(keys())));
+        let again = testbed.ask(listen(&[("many-0999", ""), ("a", "")]));
+        while !(listening.is_finished() && leaving.is_finished() && again.is_finished()) {
+            settle().await;
+            if let Some((asked, reply)) = testbed.many.try_next() {
+                reply.send(Ok(asked.keys.iter().map(|key| testbed::state(key.data_id(), 0, "")).collect())).unwrap();
+            }
+        }
+        assert!(leaving.await.unwrap().is_some());
+        assert_eq!(again.await.unwrap().unwrap().unwrap(), [false, false]);
+        settle().await;
+        assert_eq!(testbed.watches().await, 2, "it listens to what it said last");
+        testbed.publish("many-0001", 3, "x").await;
+        testbed.publish("many-0999", 4, "x").await;
+        assert_eq!(stream.received().await, ["changed many-0999 of t"]);
     });
 }

@@ -28,7 +28,7 @@ impl NativeSession {
             Request::List(listing) => self.list(id, listing, context),
             Request::Change(unit) => self.change(id, *unit, context),
             Request::Watch(selectors) => self.watch(id, selectors, context),
-            Request::Unwatch(selectors) => self.unwatch(id, &selectors, context),
+            Request::Unwatch(selectors) => self.unwatch(id, selectors, context),
             Request::Applied(key, version) => {
                 self.reacted(id, key, version, (Reaction::Applied, PushStep::Applied), context);
             }

@@ -1,21 +1,33 @@
 //! How a native session watches: it registers first, reads second, and pushes what is newer. Owns the order of these
 //! steps; what is read and what is pushed is decided by `callboard_protocol::session::pushes`.
 
-use actix::fut::wrap_future;
-use actix::{ActorFutureExt as _, AsyncContext as _};
+use actix::fut::{ready, wrap_future};
+use actix::{ActorFuture, ActorFutureExt as _, AsyncContext as _, ResponseActFuture};
 use callboard_protocol::session::pushes::{Pushes, Read};
 use callboard_protocol::watch::Selector;
-use futures_util::future::join_all;
 
 use super::NativeSession;
 use super::message::{Answer, Fault};
 use crate::cache::reader::GetMany;
-use crate::coordinator::{Unwatch, Watch, WatchId, WatchRefused};
-use crate::runtime::{AskError, Context, ask};
+use crate::coordinator::WatchId;
+use crate::coordinator::unwanted::UnwatchMany;
+use crate::runtime::{Context, ask};
+use crate::session::steps::{STEP, in_steps, register};
 use crate::session::{ASK_DEADLINE, RETRY};
 use crate::store_reader::GetSnapshot;
 
-type Registered = Vec<(Selector, Result<Result<WatchId, WatchRefused>, AskError>)>;
+/// Has what these select read and pushed, some after the other.
+fn push(id: u64, selectors: Vec<Selector>) -> ResponseActFuture<NativeSession, Result<(), Fault>> {
+    let mut pushed = 0;
+    in_steps(move |session: &mut NativeSession, _| {
+        let left = selectors.get(pushed..).unwrap_or_default();
+        pushed += STEP;
+        if let Some(pushes) = session.conversation.pushes_mut() {
+            pushes.watch(id, left.get(..STEP).unwrap_or(left), left.len() <= STEP);
+        }
+        (left.len() <= STEP).then_some(Ok(()))
+    })
+}
 
 impl NativeSession {
     pub(super) fn watch(&mut self, id: u64, selectors: Vec<Selector>, context: &mut Context<Self>) {
@@ -23,12 +35,14 @@ impl NativeSession {
             Ok(new) => new,
             Err(breach) => return self.answer(id, Answer::Failed(breach.into()), context),
         };
-        context.spawn(self.register(new, context).map(move |registered, session: &mut Self, context| {
-            match session.take_registered(registered) {
+        let registered = self.register(new, context).then(move |registered, _: &mut Self, _| match registered {
+            Ok(()) => push(id, selectors),
+            Err(fault) => Box::pin(ready(Err(fault))),
+        });
+        context.spawn(registered.map(move |registered, session: &mut Self, context| {
+            session.conversation.end_change();
+            match registered {
                 Ok(()) => {
-                    if let Some(pushes) = session.conversation.pushes_mut() {
-                        pushes.watch(id, &selectors);
-                    }
                     session.look(context);
                     session.flush(context);
                     session.listen(context);
@@ -42,7 +56,8 @@ impl NativeSession {
     pub(super) fn watch_again(&mut self, context: &mut Context<Self>) {
         let selectors = self.conversation.begin_watch_again();
         context.spawn(self.register(selectors, context).map(|registered, session: &mut Self, context| {
-            match session.take_registered(registered) {
+            session.conversation.end_change();
+            match registered {
                 Ok(()) => {
                     if let Some(pushes) = session.conversation.pushes_mut() {
                         pushes.recheck();
@@ -55,57 +70,50 @@ impl NativeSession {
         }));
     }
 
+    /// Registers watches and takes note of them, or takes all of them back when one was refused.
     fn register(
         &self,
         selectors: Vec<Selector>,
         context: &Context<Self>,
-    ) -> impl actix::ActorFuture<Self, Output = Registered> + use<> {
+    ) -> impl ActorFuture<Self, Output = Result<(), Fault>> + use<> {
         let (coordinator, events) = (self.shared.deps.coordinator.clone(), context.address().recipient());
-        let connection = Some(self.number);
-        wrap_future(async move {
-            let registering = selectors.into_iter().map(|selector| {
-                let watch = Watch { selector: selector.clone(), session: events.clone(), connection };
-                let asking = ask(&coordinator, watch, ASK_DEADLINE);
-                async move { (selector, asking.await.map(|watching| watching.map(|watching| watching.id))) }
-            });
-            join_all(registering).await
+        let registering = register(coordinator, (events, self.number), selectors.clone());
+        wrap_future(registering).then(move |(ids, mut outcome), session: &mut Self, _| {
+            let mut registered = if outcome.is_ok() {
+                selectors.into_iter().zip(ids).collect::<Vec<_>>().into_iter()
+            } else {
+                session.take_back(ids);
+                Vec::new().into_iter()
+            };
+            in_steps(move |session: &mut Self, _| {
+                let unwanted = session.conversation.registered(registered.by_ref().take(STEP));
+                session.take_back(unwanted);
+                (registered.len() == 0).then(|| std::mem::replace(&mut outcome, Ok(())))
+            })
         })
     }
 
-    /// Takes note of the watches, or takes all of them back when one was refused.
-    fn take_registered(&mut self, registered: Registered) -> Result<(), Fault> {
-        let mut fault = None;
-        let watches = registered.into_iter().map(|(selector, answer)| {
-            let watch = match answer {
-                Ok(Ok(id)) => Some(id),
-                Ok(Err(refused)) => {
-                    fault = Some(Fault::Watch(refused));
-                    None
-                }
-                Err(error) => {
-                    fault = Some(Fault::Ask(error));
-                    None
-                }
-            };
-            (selector, watch)
-        });
-        let watches = watches.collect();
-        let unwanted = self.conversation.registered(watches);
-        self.take_back(unwanted);
-        fault.map_or(Ok(()), Err)
-    }
-
     fn take_back(&self, watches: Vec<WatchId>) {
-        for id in watches {
+        if !watches.is_empty() {
             // A coordinator that is gone has no watch to take back.
-            self.shared.deps.coordinator.do_send(Unwatch(id));
+            self.shared.deps.coordinator.do_send(UnwatchMany(watches));
         }
     }
 
-    pub(super) fn unwatch(&mut self, id: u64, selectors: &[Selector], context: &mut Context<Self>) {
-        let unwanted = self.conversation.unwatch(selectors);
-        self.take_back(unwanted);
-        self.answer(id, Answer::Unwatched, context);
+    pub(super) fn unwatch(&mut self, id: u64, selectors: Vec<Selector>, context: &mut Context<Self>) {
+        self.conversation.begin_unwatch();
+        let mut unwatched = 0;
+        let unwatching = in_steps(move |session: &mut Self, _| {
+            let left = selectors.get(unwatched..).unwrap_or_default();
+            unwatched += STEP;
+            let unwanted = session.conversation.unwatch(left.get(..STEP).unwrap_or(left));
+            session.take_back(unwanted);
+            (left.len() <= STEP).then_some(())
+        });
+        context.spawn(unwatching.map(move |(), session: &mut Self, context| {
+            session.conversation.end_change();
+            session.answered(id, Answer::Unwatched, context);
+        }));
     }
 
     /// Reads what has to be read, one statement after the other.

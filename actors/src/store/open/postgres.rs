@@ -62,11 +62,14 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     let writes = pool(Use::Write).max_connections(WRITE_CONNECTIONS).connect_lazy_with(settings.clone());
     let joins = pool(Use::Write).max_connections(JOIN_CONNECTIONS).connect_lazy_with(settings.clone());
     let leases = pool(Use::Read).max_connections(LEASE_CONNECTIONS).connect_lazy_with(settings.clone());
+    let searches =
+        pool(Use::Read).max_connections(options.search_connections.max(1)).connect_lazy_with(settings.clone());
     let reads = pool(Use::Read).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
     Ok(Pools {
         backend: Backend::Postgres,
         writes: writes.into(),
         reads: reads.into(),
+        searches: searches.into(),
         hold: None,
         checkpoints: None,
         joins: Some(joins.into()),

@@ -47,13 +47,15 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     // Exactly one connection writes: writers would only wait for each other, and worse than in a queue.
     let writes = pool(Use::Write).max_connections(1).connect_lazy_with(settings.clone());
     let checkpoints = pool(Use::Write).max_connections(1).connect_lazy_with(settings.clone());
-    let reads = pool(Use::Read)
-        .max_connections(options.read_connections.max(1))
-        .connect_lazy_with(settings.pragma("query_only", "ON"));
+    let settings = settings.pragma("query_only", "ON");
+    let searches =
+        pool(Use::Read).max_connections(options.search_connections.max(1)).connect_lazy_with(settings.clone());
+    let reads = pool(Use::Read).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
     Ok(Pools {
         backend: Backend::Sqlite,
         writes: writes.into(),
         reads: reads.into(),
+        searches: searches.into(),
         hold: Some(hold),
         checkpoints: Some(checkpoints.into()),
         joins: None,

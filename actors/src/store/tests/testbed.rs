@@ -122,6 +122,7 @@ pub(super) fn options(url: &str) -> OpenOptions {
     OpenOptions {
         url: url.to_owned(),
         read_connections: 3,
+        search_connections: 2,
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
         on_refusal: OnRefusal::default(),

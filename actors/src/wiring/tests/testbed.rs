@@ -323,6 +323,7 @@ fn open(
     store::open(store::OpenOptions {
         url: url(directory),
         read_connections: 2,
+        search_connections: 2,
         connect_timeout: DEADLINE,
         statement_timeout: DEADLINE,
         on_refusal: store::OnRefusal::default(),

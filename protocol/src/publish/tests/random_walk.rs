@@ -2,8 +2,8 @@
 //! lost, late and doubled, commits of unknown outcome land later or never, members come, go, and take acks back.
 //!
 //! Checked at every step: a batch lands only while every row's node holds its mark; a batch that is aborted has not
-//! landed and never does; nothing that was reported as failed lands; nobody is answered twice. At the end of each walk
-//! the database answers and everybody has an answer.
+//! landed and never does; nothing that was reported as failed lands; nobody is answered twice; a unit is turned away if
+//! and only if too many wait, or too much. At the end of each walk the database answers and everybody has an answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -28,6 +28,8 @@ impl Rng {
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
+const MAX_QUEUED: usize = 6;
+const MAX_QUEUED_BYTES: usize = 100;
 const KEYS: [&str; 4] = ["w", "x", "y", "z"];
 
 #[derive(Clone)]
@@ -64,14 +66,16 @@ struct Testbed {
     asked: u64,
     answered: BTreeSet<u64>,
     failed: HashSet<RequestId>,
+    turned_away: HashSet<u64>,
     landed: HashSet<BatchId>,
     aborted: HashSet<BatchId>,
 }
 
 impl Testbed {
     fn new() -> Self {
+        let options = Options { max_queued: MAX_QUEUED, max_queued_bytes: MAX_QUEUED_BYTES, ..Options::default() };
         Self {
-            machine: Publisher::new(Options { max_queued: 6, ..Options::default() }, Uuid::from_u128(FIRST)),
+            machine: Publisher::new(options, Uuid::from_u128(FIRST)),
             now: 0,
             rows: BTreeMap::new(),
             lives: 0,
@@ -88,6 +92,7 @@ impl Testbed {
             asked: 0,
             answered: BTreeSet::new(),
             failed: HashSet::new(),
+            turned_away: HashSet::new(),
             landed: HashSet::new(),
             aborted: HashSet::new(),
         }
@@ -142,6 +147,9 @@ impl Testbed {
         }
         let id = RequestId::new(&format!("r{}", caller.0)).unwrap();
         let present = self.requests.contains_key(&id);
+        if matches!(outcome, PublishOutcome::Busy) {
+            self.turned_away.insert(caller.0);
+        }
         match outcome {
             PublishOutcome::Failed { .. } | PublishOutcome::Rejected { .. } | PublishOutcome::Busy if present => {
                 Err(format!("{id} landed and failed"))
@@ -294,7 +302,14 @@ impl Testbed {
         self.asked += 1;
         let at = chance.below(KEYS.len());
         let keys = if chance.below(4) == 0 { vec![KEYS[at], KEYS[(at + 1) % KEYS.len()]] } else { vec![KEYS[at]] };
-        self.tell(Event::Publish { unit: unit(self.asked, &keys, 1), caller: CallerId(self.asked) })
+        let unit = unit(self.asked, &keys, [10, 30, 150][chance.below(3)]);
+        let (waited, bytes) = (self.machine.queued(), self.machine.queued_bytes() + unit.content_bytes());
+        let has_room = waited == 0 || waited < MAX_QUEUED && bytes <= MAX_QUEUED_BYTES;
+        self.tell(Event::Publish { unit, caller: CallerId(self.asked) })?;
+        match self.turned_away.contains(&self.asked) {
+            is_away if is_away == has_room => Err(format!("{waited} wait, {bytes} bytes with it: away {is_away}")),
+            _ => Ok(()),
+        }
     }
 
     fn step(&mut self, chance: &mut Rng) -> Result<(), String> {
@@ -347,7 +362,9 @@ impl Testbed {
                 self.land(&zombie)?;
             }
         }
-        if self.answered.len() as u64 != self.asked || self.machine.queued() + self.machine.in_flight() > 0 {
+        if self.answered.len() as u64 != self.asked
+            || self.machine.queued() + self.machine.queued_bytes() + self.machine.in_flight() > 0
+        {
             return Err(format!("{} asked, {} answered: {:?}", self.asked, self.answered.len(), self.machine));
         }
         Ok(())

@@ -63,8 +63,9 @@ fn pushes(talk: &mut Talk) -> &mut Pushes {
 /// Watches a key and reads that it is at this version.
 fn watch(talk: &mut Talk, id: u64, data_id: &str, version: u64) {
     let new = talk.begin_watch(&[of(data_id)]).unwrap();
-    assert_eq!(talk.registered(new.into_iter().map(|selector| (selector, Some(1))).collect()), []);
-    pushes(talk).watch(id, &[of(data_id)]);
+    assert_eq!(talk.registered(new.into_iter().map(|selector| (selector, 1))), []);
+    talk.end_change();
+    pushes(talk).watch(id, &[of(data_id)], true);
     assert_eq!(pushes(talk).next_read(), Some(Read::Keys(vec![key(data_id)])));
     pushes(talk).read_keys(&[state(data_id, version)]);
 }
@@ -140,29 +141,38 @@ fn nothing_is_read_while_as_much_is_owed_as_may_be() {
 }
 
 #[test]
-fn nothing_is_read_while_watches_are_being_registered() {
+fn nothing_is_read_while_what_is_watched_is_being_changed() {
     let mut talk = open();
     assert_eq!(talk.begin_watch(&[of("a"), of("a")]), Ok(vec![of("a")]), "named twice, registered once");
     assert!(!talk.may_read());
-    talk.registered(vec![(of("a"), Some(1))]);
+    talk.registered([(of("a"), 1)]);
+    assert!(!talk.may_read(), "there may be more");
+    talk.end_change();
+    assert!(talk.may_read());
+    talk.settle("watched", 1);
+    talk.begin_unwatch();
+    assert!(!talk.may_read());
+    talk.end_change();
     assert!(talk.may_read());
     assert_eq!(talk.begin_watch_again(), [of("a")]);
     assert!(!talk.may_read());
 }
 
 #[test]
-fn of_watches_that_were_registered_together_none_counts_when_one_was_refused() {
+fn no_more_is_watched_than_may_be_and_what_nobody_watches_is_taken_back() {
     let mut talk = open();
     assert_eq!(talk.begin_watch(&[of("a"), of("b"), of("c")]), Err(Breach::TooManyWatches(2)));
     talk.begin_watch(&[of("a"), of("b")]).unwrap();
-    assert_eq!(talk.registered(vec![(of("a"), Some(1)), (of("b"), None)]), [1]);
-    talk.begin_watch(&[of("a"), of("b")]).unwrap();
-    assert_eq!(talk.registered(vec![(of("a"), Some(2)), (of("b"), Some(3))]), []);
+    talk.end_change();
+    assert_eq!(talk.begin_watch(&[of("a"), of("b")]).unwrap().len(), 2, "one was refused");
+    assert_eq!(talk.registered([(of("a"), 2)]), []);
+    assert_eq!(talk.registered([(of("b"), 3)]), []);
+    talk.end_change();
     assert_eq!(talk.begin_watch(&[of("a"), of("c")]), Err(Breach::TooManyWatches(2)));
     assert_eq!(talk.begin_watch(&[of("a")]), Ok(vec![]), "it is watched already");
     assert_eq!(talk.unwatch(&[of("a"), of("c")]), [2]);
     talk.end("last");
-    assert_eq!(talk.registered(vec![(of("c"), Some(4))]), [4], "nobody watches any more");
+    assert_eq!(talk.registered([(of("c"), 4)]), [4], "nobody watches any more");
 }
 
 #[test]
@@ -341,10 +351,10 @@ impl Testbed {
         let watches: Vec<_> = selectors.into_iter().zip(self.given..).collect();
         self.given += 1;
         self.held.extend(watches.iter().filter(|_| is_taken).map(|(_, watch)| watch));
-        let watches = watches.into_iter().map(|(selector, watch)| (selector, is_taken.then_some(watch))).collect();
-        for watch in self.talk.registered(watches) {
+        for watch in self.talk.registered(watches.into_iter().filter(|_| is_taken)) {
             assert!(self.held.remove(&watch), "taken back twice");
         }
+        self.talk.end_change();
         self.under_way -= 1;
         self.talk.settle("watched", 1);
     }

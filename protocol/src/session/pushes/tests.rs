@@ -70,7 +70,7 @@ fn pushed(name: &str, version: u64) -> (String, u64, bool) {
 #[test]
 fn a_watch_is_complete_when_what_is_new_was_sent() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a"), exact("b")]);
+    pushes.watch(1, &[exact("a"), exact("b")], true);
     assert_eq!(pushes.next_read(), Some(Read::Keys(vec![key("a"), key("b")])));
     assert_eq!(pushes.next_read(), None, "one read at a time");
     assert!(pushes.take_watching().is_empty());
@@ -86,7 +86,7 @@ fn what_the_client_holds_is_not_sent_again() {
     pushes.hold(key("a"), mark(&state("a", 3)));
     pushes.hold(key("b"), mark(&state("b", 2)));
     pushes.hold(key("c"), mark(&state("c", 4)));
-    pushes.watch(1, &[exact("a"), exact("b"), exact("c")]);
+    pushes.watch(1, &[exact("a"), exact("b"), exact("c")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 3), state("b", 9), absent("c", 8)]);
     assert_eq!(sent(&mut pushes), [pushed("c", 8), pushed("b", 9)]);
@@ -95,7 +95,7 @@ fn what_the_client_holds_is_not_sent_again() {
 #[test]
 fn versions_rise_and_the_newest_takes_the_place_of_what_waits() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 3)]);
     pushes.offer(&state("a", 5));
@@ -109,7 +109,7 @@ fn versions_rise_and_the_newest_takes_the_place_of_what_waits() {
 #[test]
 fn a_read_that_a_change_overtook_does_not_go_back() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.offer(&state("a", 5));
     assert_eq!(sent(&mut pushes), [pushed("a", 5)]);
@@ -123,7 +123,7 @@ fn a_read_that_a_change_overtook_does_not_go_back() {
 #[test]
 fn a_database_that_lost_commits_takes_the_client_back() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a"), exact("b")]);
+    pushes.watch(1, &[exact("a"), exact("b")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 9), state("b", 8)]);
     sent(&mut pushes);
@@ -138,7 +138,7 @@ fn a_database_that_lost_commits_takes_the_client_back() {
 #[test]
 fn a_change_over_a_reset_that_waits_is_a_reset_itself() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 9)]);
     sent(&mut pushes);
@@ -152,7 +152,7 @@ fn a_change_over_a_reset_that_waits_is_a_reset_itself() {
 #[test]
 fn a_recheck_during_a_read_makes_it_count_for_nothing() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.recheck();
     pushes.read_keys(&[state("a", 4)]);
@@ -167,7 +167,7 @@ fn a_prefix_tells_of_what_came_and_of_what_is_gone() {
     let mut pushes = pushes();
     pushes.hold(key("ab"), mark(&state("ab", 2)));
     pushes.hold(key("b"), mark(&state("b", 2)));
-    pushes.watch(1, &[prefix("a")]);
+    pushes.watch(1, &[prefix("a")], true);
     assert_eq!(pushes.next_read(), Some(Read::Prefix(prefix("a"))));
     pushes.read_prefix(Version(7), &[state("aa", 5)]);
     assert_eq!(sent(&mut pushes), [pushed("aa", 5), pushed("ab", 7)]);
@@ -180,7 +180,7 @@ fn a_prefix_tells_of_what_came_and_of_what_is_gone() {
 #[test]
 fn nothing_is_said_of_what_came_and_went_before_it_was_sent() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.read_keys(&[absent("a", 0)]);
     pushes.offer(&state("a", 4));
@@ -193,7 +193,7 @@ fn nothing_is_said_of_what_came_and_went_before_it_was_sent() {
 #[test]
 fn what_is_no_longer_watched_is_no_longer_sent() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a"), prefix("")]);
+    pushes.watch(1, &[exact("a"), prefix("")], true);
     pushes.offer(&state("a", 4));
     pushes.unwatch(&[exact("a")]);
     assert_eq!(sent(&mut pushes), [pushed("a", 4)], "the prefix selects it");
@@ -207,7 +207,7 @@ fn what_is_no_longer_watched_is_no_longer_sent() {
 #[test]
 fn answers_count_for_the_version_that_was_pushed() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 3)]);
     assert_eq!(pushes.answer(&key("a"), Version(3), Reaction::Applied), Answered::NotPushed, "it was not sent yet");
@@ -226,7 +226,7 @@ fn answers_count_for_the_version_that_was_pushed() {
 #[test]
 fn a_version_that_the_client_asked_for_may_be_answered_as_well() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 3)]);
     sent(&mut pushes);
@@ -238,7 +238,7 @@ fn a_version_that_the_client_asked_for_may_be_answered_as_well() {
 #[test]
 fn a_version_that_was_given_and_is_lost_is_taken_back() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a")]);
+    pushes.watch(1, &[exact("a")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 5)]);
     sent(&mut pushes);
@@ -257,7 +257,7 @@ fn a_version_that_was_given_and_is_lost_is_taken_back() {
 #[test]
 fn more_keys_than_there_is_room_for_end_the_session() {
     let mut pushes = Pushes::new(client(), 2);
-    pushes.watch(1, &[prefix("")]);
+    pushes.watch(1, &[prefix("")], true);
     pushes.offer(&state("a", 1));
     pushes.offer(&state("b", 2));
     sent(&mut pushes);
@@ -267,4 +267,19 @@ fn more_keys_than_there_is_room_for_end_the_session() {
     assert!(!pushes.overflowed(), "what is gone is forgotten first");
     pushes.offer(&state("d", 5));
     assert!(pushes.overflowed());
+}
+
+#[test]
+fn a_watch_that_is_named_in_parts_is_complete_when_all_of_it_is() {
+    let mut pushes = pushes();
+    pushes.watch(1, &[exact("a")], false);
+    assert!(pushes.next_read().is_some());
+    pushes.read_keys(&[absent("a", 1)]);
+    assert_eq!(pushes.take_watching(), [], "more of it is to come");
+    pushes.watch(1, &[exact("b")], false);
+    pushes.watch(1, &[], true);
+    assert_eq!(pushes.take_watching(), [], "b was not read");
+    assert!(pushes.next_read().is_some());
+    pushes.read_keys(&[absent("b", 1)]);
+    assert_eq!(pushes.take_watching(), [1]);
 }

@@ -35,7 +35,7 @@ fn a_pattern_is_registered_first_and_searched_second_and_what_matches_is_told() 
         let mut testbed = Testbed::start().await;
         let mut stream = testbed.joined().await;
         let watching = testbed.ask(watch_pattern());
-        let (SearchConfigs(asked), reply) = testbed.search.next().await;
+        let (SearchConfigs { search: asked, .. }, reply) = testbed.search.next().await;
         assert_eq!((asked.namespace.as_str(), asked.group), ("public", store::Pattern::Exactly("g".to_owned())));
         assert_eq!(asked.data_id, store::Pattern::Wildcard("a*".to_owned()));
         assert_eq!(testbed.watches().await, 1, "registered before it is searched");

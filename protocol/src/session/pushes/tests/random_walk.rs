@@ -61,7 +61,8 @@ struct Testbed {
 impl Testbed {
     fn new() -> Self {
         let mut pushes = Pushes::new(client(), 100);
-        pushes.watch(1, &[exact("b"), prefix("a")]);
+        pushes.watch(1, &[exact("b")], false);
+        pushes.watch(1, &[prefix("a")], true);
         let (log, untold) = (Vec::new(), Vec::new());
         let client = BTreeMap::new();
         Self { pushes, line: 0, log, untold, must_recheck: false, reading: None, client, lost_commits: false }
