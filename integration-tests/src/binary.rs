@@ -32,6 +32,18 @@ pub fn up_to_date() -> anyhow::Result<PathBuf> {
     found.clone().map_err(anyhow::Error::msg)
 }
 
+/// As [`path`], but it is this program from now on.
+///
+/// # Errors
+/// There is none, or another was found before.
+pub fn named(program: &Path) -> anyhow::Result<PathBuf> {
+    let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
+    if FOUND.set(Ok(program.clone())).is_err() {
+        bail!("another program is under test already");
+    }
+    Ok(program)
+}
+
 fn locate(build_always: bool) -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os(VARIABLE) {
         let named = PathBuf::from(named);

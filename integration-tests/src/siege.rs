@@ -17,7 +17,6 @@ pub mod scenario;
 mod sessions;
 mod target;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -50,8 +49,6 @@ pub struct Plan {
     pub attack: Duration,
     /// How long good clients have the node for themselves before.
     pub quiet: Duration,
-    /// The node's program, besides the one under test.
-    pub binary: Option<PathBuf>,
     /// Whether callers have to be known and TLS is required.
     pub guarded: bool,
     /// What the node's address space may grow to, in bytes.
@@ -80,8 +77,7 @@ pub async fn run(plan: &Plan, scenario: &Scenario) -> anyhow::Result<Row> {
     let begun = Instant::now();
     sleep(plan.quiet).await;
     let lines = besieged.log_lines()?;
-    let attacked = Instant::now();
-    attack(scenario, Arc::new(besieged.target.clone()), scenario.places.length(plan.attack)).await?;
+    let attacked = attack(scenario, Arc::new(besieged.target.clone()), scenario.places.length(plan.attack)).await?;
     let ended = Instant::now();
     let status = besieged.node.has_ended()?;
     // Nobody has to ask one that is gone.
@@ -121,8 +117,9 @@ fn habits(scenario: &Scenario, besieged: &Besieged) -> Habits {
     Habits { reads, knocks_everywhere: scenario.also == Also::OtherDoors }
 }
 
-/// Lets the attackers come for so long, on threads of their own, and waits until they are gone.
-async fn attack(scenario: &Scenario, target: Arc<Target>, length: Duration) -> anyhow::Result<()> {
+/// Lets the attackers come for so long, on threads of their own, and waits until they are gone. Gives the time at which
+/// they came: what they have to prepare takes a while.
+async fn attack(scenario: &Scenario, target: Arc<Target>, length: Duration) -> anyhow::Result<Instant> {
     let attack = scenario.attack;
     let attacking = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -135,11 +132,13 @@ async fn attack(scenario: &Scenario, target: Arc<Target>, length: Duration) -> a
             })
             .build()
             .context("threads for attackers")?;
-        let attackers = runtime.spawn(async move { timeout(length, attack(target)).await.is_err() });
+        let attackers = attack(target);
+        let begun = Instant::now();
+        let attackers = runtime.spawn(async move { timeout(length, attackers).await.is_err() });
         let went_on = runtime.block_on(attackers)?;
         runtime.shutdown_timeout(LEAVING);
         anyhow::ensure!(went_on, "the attackers gave up");
-        anyhow::Ok(())
+        anyhow::Ok(begun)
     });
     attacking.await?
 }

@@ -21,7 +21,6 @@ async fn withstands(name: &str) -> Result<()> {
     let plan = Plan {
         attack: Duration::from_secs(2),
         quiet: Duration::ZERO,
-        binary: None,
         guarded: false,
         address_space: Some(4 * 1024 * MIB),
         settings: Vec::new(),

@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let scenarios = chosen(&arguments.only)?;
     let binary = match &arguments.binary {
-        Some(binary) => binary.canonicalize()?,
+        Some(binary) => binary::named(binary)?,
         None => binary::up_to_date()?,
     };
     println!("node: {}", binary.display());
@@ -76,7 +76,6 @@ async fn main() -> anyhow::Result<()> {
     let plan = Plan {
         attack: Duration::from_secs(arguments.seconds),
         quiet: Duration::from_secs(arguments.quiet_seconds),
-        binary: Some(binary),
         guarded: arguments.auth_tls,
         address_space: Some(arguments.limit_as).filter(|bytes| *bytes > 0),
         settings: arguments.settings,

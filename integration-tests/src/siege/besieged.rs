@@ -47,11 +47,11 @@ impl Besieged {
     pub(super) async fn start(plan: &Plan, scenario: &Scenario) -> anyhow::Result<Self> {
         let stock = scenario.stock.scaled(plan);
         let (passwords, places) = (tempfile::tempdir()?, places(scenario.places)?);
-        let mut node = Node::start(NodeOptions::new().by(plan.binary.clone())).await?;
+        let mut node = Node::start(NodeOptions::new()).await?;
         fill(&node, &stock).await?;
         node.terminate().await?;
         let (authority, token, mut options) = if plan.guarded {
-            let options = guarded::guarded(passwords.path())?.by(plan.binary.clone());
+            let options = guarded::guarded(passwords.path())?;
             node.set_up(options.clone());
             node.start_again().await?;
             let token = guarded::user(&node.client(), "siege", &["read", "write"]).await?;
@@ -60,7 +60,7 @@ impl Besieged {
             let options = authority.on(options);
             (Some(authority), Some(token), options)
         } else {
-            (None, None, NodeOptions::new().by(plan.binary.clone()))
+            (None, None, NodeOptions::new())
         };
         if let Some(places) = places {
             options = options.flag("http-max-connections", &places.to_string());

