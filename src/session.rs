@@ -112,7 +112,11 @@ impl Door {
             watches: section.max_watches,
             keys: settings.watch.max_keys,
             requests: MAX_REQUESTS,
-            allowance: Allowance { frames: section.max_frames, bytes: section.max_bytes.bytes() },
+            allowance: Allowance {
+                frames: section.max_frames,
+                bytes: section.max_bytes.bytes(),
+                work: section.max_work,
+            },
             publish: settings.publish.patience(),
             versions: Versions { min: version(min), max: version(max) },
         };

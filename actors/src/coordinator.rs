@@ -25,7 +25,7 @@ use callboard_protocol::watch::{Selector, What};
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::connections::{Connections, Held};
+use self::connections::{Connections, Owner};
 use self::unwanted::Unwanted;
 use crate::event_bus::{ConfigEvent, EventBus, PublishPushes, PushNews, keep_told};
 use crate::monitored;
@@ -131,7 +131,7 @@ pub struct CountWatches;
 struct Registered {
     selector: Selector,
     session: Recipient<SessionEvent>,
-    connection: Option<Held>,
+    connection: Option<Owner>,
     /// Its drop tells the session to register anew. One of many hears it of its connection.
     _holder: Option<SubscriptionGuard>,
 }
@@ -191,8 +191,8 @@ impl Coordinator {
     fn unwatch(&mut self, id: WatchId) {
         if let Some(watch) = self.watches.remove(&id) {
             self.unindex(id, &watch.selector);
-            if let Some(held) = watch.connection {
-                self.connections.unwatched(held, id);
+            if let Some(owner) = watch.connection {
+                self.connections.unwatched(owner, id);
             }
         }
     }

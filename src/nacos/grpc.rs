@@ -47,7 +47,7 @@ pub(crate) fn door(state: &State, settings: &Settings) -> Door {
     let (worker, session) = (&state.worker, &settings.session);
     let options = Options {
         listens: settings.grpc.max_listens,
-        allowance: Allowance { frames: session.max_frames, bytes: session.max_bytes.bytes() },
+        allowance: Allowance { frames: session.max_frames, bytes: session.max_bytes.bytes(), work: session.max_work },
         write: session.write_timeout,
         read: READ,
         publish: PUBLISH.min(settings.publish.patience()),

@@ -112,6 +112,8 @@ pub struct SessionOptions {
     pub max_frames: u32,
     /// Bytes that one session may send in a second.
     pub max_bytes: ByteSize,
+    /// Work that one session may ask for in a second, in keys.
+    pub max_work: u32,
 }
 
 impl Default for SessionOptions {
@@ -124,6 +126,7 @@ impl Default for SessionOptions {
             max_watches: 1_000,
             max_frames: 5_000,
             max_bytes: ByteSize::mebibytes(32),
+            max_work: 20_000,
         }
     }
 }
@@ -140,6 +143,7 @@ impl SessionOptions {
         bounds::count("session.max_per_address", self.max_per_address, 1..=1_000_000)?;
         bounds::count("session.max_watches", self.max_watches, 1..=100_000)?;
         bounds::count("session.max_frames", usize::try_from(self.max_frames).unwrap_or(usize::MAX), 1..=1_000_000)?;
+        bounds::count("session.max_work", usize::try_from(self.max_work).unwrap_or(usize::MAX), 100..=1_000_000)?;
         if self.max_bytes.bytes() == 0 {
             return Err(Invalid::new("session.max_bytes", "must be at least 1B"));
         }

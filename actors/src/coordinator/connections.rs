@@ -123,7 +123,7 @@ struct GatheredTick;
 
 /// Whose a watch is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
+pub(super) struct Owner {
     pub(super) number: SessionNumber,
     /// It is that of a native session. The connection may be gone when the watch ends.
     is_session: bool,
@@ -193,20 +193,20 @@ impl Connections {
     }
 
     /// A new watch of a connection; `None` when there is no such connection.
-    pub(super) fn watched(&mut self, number: SessionNumber, watch: WatchId) -> Option<Held> {
+    pub(super) fn watched(&mut self, number: SessionNumber, watch: WatchId) -> Option<Owner> {
         let connection = self.by_number.get_mut(&number)?;
         let is_session = connection.client.kind.is_session();
         connection.watches.insert(watch);
         self.watches += 1;
         self.session_watches += usize::from(is_session);
-        Some(Held { number, is_session })
+        Some(Owner { number, is_session })
     }
 
     /// A watch that was of a connection has ended.
-    pub(super) fn unwatched(&mut self, held: Held, watch: WatchId) {
+    pub(super) fn unwatched(&mut self, owner: Owner, watch: WatchId) {
         self.watches -= 1;
-        self.session_watches -= usize::from(held.is_session);
-        if let Some(connection) = self.by_number.get_mut(&held.number) {
+        self.session_watches -= usize::from(owner.is_session);
+        if let Some(connection) = self.by_number.get_mut(&owner.number) {
             connection.watches.remove(&watch);
         }
     }

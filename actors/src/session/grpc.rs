@@ -30,7 +30,7 @@ use callboard_protocol::nacos::{Outbox, Subject};
 use callboard_protocol::push_ledger::{PushStep, SessionNumber};
 use callboard_protocol::session::client::Client;
 use callboard_protocol::session::liveness::Liveness;
-use callboard_protocol::session::pace::Allowance;
+use callboard_protocol::session::pace::{self, Allowance};
 use callboard_protocol::session::presence::{Presence, Silence};
 use callboard_protocol::time::{Mono, WallMillis};
 use serde_json::json;
@@ -178,8 +178,8 @@ impl GrpcSession {
     }
 
     /// Something came from the client: how long it has to wait, because it sends faster than it may.
-    fn heard(&mut self, bytes: usize) -> Duration {
-        let sign = self.presence.heard(self.now(), bytes);
+    fn heard(&mut self, bytes: usize, work: u32) -> Duration {
+        let sign = self.presence.heard(self.now(), bytes, work);
         if sign.is_back {
             self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
         }
@@ -353,15 +353,24 @@ impl Observable for GrpcSession {
 
 /// What a session does when a request of its client asks for it.
 pub trait Act<M: Message>: Actor {
+    /// What it costs, in keys.
+    fn work(_: &M) -> u32 {
+        pace::KEY
+    }
+
     /// Begins, and gives the answer when there is one.
     fn act(&mut self, asks: M, context: &mut Self::Context) -> ResponseActFuture<Self, M::Result>;
 }
 
 impl GrpcSession {
     /// A request came: until when it waits, if it does.
-    fn enter(&mut self, Enter { class, bytes, needs_setup }: Enter) -> Option<impl Future<Output = ()> + use<>> {
+    fn enter(
+        &mut self,
+        Enter { class, bytes, needs_setup }: Enter,
+        work: u32,
+    ) -> Option<impl Future<Output = ()> + use<>> {
         self.shared.grpc.requests.get_or_create(&TypeLabel { r#type: class }).inc();
-        let pause = self.heard(bytes);
+        let pause = self.heard(bytes, work);
         let waits = (needs_setup && self.conversation.known().is_none()).then(|| {
             let (ready, waits) = oneshot::channel();
             self.waiting.retain(|waiting| !waiting.is_closed());
@@ -382,7 +391,7 @@ impl Handler<Enter> for GrpcSession {
     type Result = ActorResponse<Self, bool>;
 
     fn handle(&mut self, enter: Enter, _: &mut Context<Self>) -> Self::Result {
-        match self.enter(enter) {
+        match self.enter(enter, pace::KEY) {
             None => ActorResponse::reply(self.conversation.known().is_some()),
             Some(waiting) => ActorResponse::r#async(
                 wrap_future(waiting).map(|(), session: &mut Self, _| session.conversation.known().is_some()),
@@ -399,7 +408,7 @@ where
     type Result = ResponseActFuture<Self, Option<M::Result>>;
 
     fn handle(&mut self, Entered { enter, asks }: Entered<M>, context: &mut Context<Self>) -> Self::Result {
-        let Some(waiting) = self.enter(enter) else {
+        let Some(waiting) = self.enter(enter, Self::work(&asks)) else {
             return Box::pin(self.act(asks, context).map(|answer, _: &mut Self, _| Some(answer)));
         };
         Box::pin(wrap_future(waiting).then(move |(), session: &mut Self, context| -> Self::Result {
@@ -432,7 +441,7 @@ impl Handler<InboundMessage> for GrpcSession {
         InboundMessage { stream, bytes, message }: InboundMessage,
         context: &mut Context<Self>,
     ) -> Self::Result {
-        let pause = self.heard(bytes);
+        let pause = self.heard(bytes, pace::KEY);
         if self.conversation.is_current(stream) {
             match message {
                 StreamMessage::SetUp { client, wants_ready } => self.set_up(*client, wants_ready, context),

@@ -21,7 +21,7 @@ use callboard_protocol::push_ledger::{PushEvent, PushStep, SessionNumber};
 use callboard_protocol::session::client::{Client, ClientKind};
 use callboard_protocol::session::conversation::{Conversation, Message, Outbound, Rules, Verdict};
 use callboard_protocol::session::liveness::Liveness;
-use callboard_protocol::session::pace::Allowance;
+use callboard_protocol::session::pace::{self, Allowance};
 use callboard_protocol::session::presence::{Presence, Silence};
 use callboard_protocol::time::{Mono, WallMillis};
 use serde_json::json;
@@ -181,7 +181,8 @@ impl NativeSession {
         InboundMessage { id, bytes, request }: InboundMessage,
         context: &mut Context<Self>,
     ) -> Duration {
-        let sign = self.presence.heard(self.now(), bytes);
+        let work = request.as_ref().map_or(pace::KEY, Request::work);
+        let sign = self.presence.heard(self.now(), bytes, work);
         if sign.is_back {
             self.shared.deps.coordinator.do_send(SetIdle { number: self.number, is_idle: false });
         }

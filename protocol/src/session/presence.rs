@@ -49,10 +49,10 @@ impl Presence {
         Self { liveness, pace: Pace::new(allowance), is_silent: false }
     }
 
-    /// So many bytes came.
-    pub fn heard(&mut self, now: Mono, bytes: usize) -> Arrival {
+    /// So many bytes came, which ask for so much work.
+    pub fn heard(&mut self, now: Mono, bytes: usize, work: u32) -> Arrival {
         self.liveness.heard(now);
-        Arrival { pause: self.pace.read(now, bytes), is_back: std::mem::take(&mut self.is_silent) }
+        Arrival { pause: self.pace.read(now, bytes, work), is_back: std::mem::take(&mut self.is_silent) }
     }
 
     /// How long nothing has come.
@@ -85,7 +85,10 @@ mod tests {
     }
 
     fn presence() -> Presence {
-        Presence::new(Liveness::new(Duration::from_secs(30), at(0)), Allowance { frames: 100, bytes: 1_000 })
+        Presence::new(
+            Liveness::new(Duration::from_secs(30), at(0)),
+            Allowance { frames: 100, bytes: 1_000, work: 1_000 },
+        )
     }
 
     #[test]
@@ -93,8 +96,8 @@ mod tests {
         let mut presence = presence();
         assert!(matches!(presence.beat(at(10), true), Silence::Ping { number: 1, is_new: true, .. }));
         assert!(matches!(presence.beat(at(20), true), Silence::Ping { number: 2, is_new: false, .. }));
-        assert!(presence.heard(at(21), 0).is_back);
-        assert!(!presence.heard(at(21), 0).is_back);
+        assert!(presence.heard(at(21), 0, 1).is_back);
+        assert!(!presence.heard(at(21), 0, 1).is_back);
         assert_eq!(presence.silent_for(at(25)), Duration::from_secs(4));
         assert!(matches!(presence.beat(at(31), true), Silence::Ping { is_new: true, .. }));
         assert_eq!(presence.beat(at(51), true), Silence::Gone);
@@ -104,12 +107,12 @@ mod tests {
     fn who_has_not_said_who_it_is_is_asked_nothing() {
         let mut presence = presence();
         assert!(matches!(presence.beat(at(10), false), Silence::Rest(_)));
-        assert!(!presence.heard(at(11), 0).is_back);
+        assert!(!presence.heard(at(11), 0, 1).is_back);
         assert_eq!(presence.beat(at(41), false), Silence::Gone);
     }
 
     #[test]
     fn who_sends_too_fast_is_read_more_slowly() {
-        assert_eq!(presence().heard(at(1), 3_000).pause, Duration::from_secs(2));
+        assert_eq!(presence().heard(at(1), 3_000, 1).pause, Duration::from_secs(2));
     }
 }

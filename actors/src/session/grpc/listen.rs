@@ -70,6 +70,10 @@ fn is_too_much(listens: &Listens, contexts: &[Listening], limit: usize) -> bool 
 }
 
 impl Act<Listen> for GrpcSession {
+    fn work(Listen(contexts): &Listen) -> u32 {
+        u32::try_from(contexts.len()).unwrap_or(u32::MAX)
+    }
+
     fn act(
         &mut self,
         Listen(contexts): Listen,
@@ -95,10 +99,14 @@ impl Act<Listen> for GrpcSession {
 }
 
 impl Act<Unlisten> for GrpcSession {
+    fn work(Unlisten(keys): &Unlisten) -> u32 {
+        u32::try_from(keys.len()).unwrap_or(u32::MAX)
+    }
+
     fn act(&mut self, Unlisten(keys): Unlisten, context: &mut Context<Self>) -> ResponseActFuture<Self, ()> {
-        let mut keys = keys.into_iter();
+        let (mut keys, stream) = (keys.into_iter(), self.conversation.stream());
         self.in_turn(context, move |session, _| {
-            let Some(talk) = session.conversation.known_mut() else { return Some(()) };
+            let Some(talk) = session.conversation.known_at(stream) else { return Some(()) };
             let forgotten = keys.by_ref().take(STEP).map(|key| talk.forget(&Watching::Key(key), &mut session.outbox));
             let forgotten: Vec<WatchId> = forgotten.flatten().collect();
             session.take_back(forgotten);

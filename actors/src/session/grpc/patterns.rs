@@ -3,6 +3,7 @@
 use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture};
 use callboard_protocol::nacos::fuzzy::{Found, MAX_MATCHES, MAX_PATTERNS, Moment, Pattern};
+use callboard_protocol::session::pace;
 use callboard_protocol::watch::Selector;
 
 use super::message::{Fault, UnwatchPattern, WatchPattern};
@@ -48,6 +49,10 @@ async fn find(store: &Recipient<SearchConfigs>, pattern: &Pattern, began: Moment
 }
 
 impl Act<WatchPattern> for GrpcSession {
+    fn work(_: &WatchPattern) -> u32 {
+        pace::SEARCH
+    }
+
     fn act(
         &mut self,
         request: WatchPattern,

@@ -31,7 +31,7 @@ use crate::testbed::{self, DEADLINE, Desk, Questions, Received, Witness, advance
 const LISTENS: usize = 3;
 const WRITE: Duration = Duration::from_secs(10);
 const PUBLISH: Duration = Duration::from_secs(2);
-const ALLOWANCE: Allowance = Allowance { frames: 1_000, bytes: 1 << 20 };
+const ALLOWANCE: Allowance = Allowance { frames: 1_000, bytes: 1 << 20, work: 10_000 };
 const TICK: Duration = Duration::from_millis(1);
 
 struct Testbed {
@@ -742,6 +742,21 @@ fn who_sends_faster_than_it_may_is_answered_later() {
         assert!(!entering.is_finished());
         advance(2 * TICK).await;
         assert!(entering.is_finished());
+    });
+}
+
+#[test]
+fn who_asks_for_more_work_than_it_may_is_answered_later() {
+    run(async || {
+        let testbed = Testbed::start().await;
+        let _stream = testbed.joined().await;
+        let leave = || entered(Unlisten(vec![key("a"); 9_000]));
+        assert!(testbed.ask(leave()).await.unwrap().is_some(), "a second's worth is saved up");
+        let leaving = testbed.ask(leave());
+        advance(Duration::from_millis(800) - TICK).await;
+        assert!(!leaving.is_finished());
+        advance(2 * TICK).await;
+        assert!(leaving.await.unwrap().is_some());
     });
 }
 

@@ -11,7 +11,8 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::conversation::Breach;
 pub use callboard_protocol::session::conversation::Hello;
-use callboard_protocol::watch::Selector;
+use callboard_protocol::session::pace;
+use callboard_protocol::watch::{Selector, What};
 use callboard_protocol::wire::cursor::FilterDigest;
 use callboard_protocol::write_request::{KeyOutcome, Refusal, RequestId, WriteRequest};
 use futures_util::future::LocalBoxFuture;
@@ -73,6 +74,28 @@ impl Request {
             Self::Ping(_) => "ping",
             Self::Pong => "pong",
         }
+    }
+
+    /// What it costs, in keys.
+    #[must_use]
+    pub fn work(&self) -> u32 {
+        match self {
+            Self::Watch(selectors) | Self::Unwatch(selectors) => {
+                selectors.iter().map(work_of).fold(0, u32::saturating_add)
+            }
+            Self::List(_) => pace::SEARCH,
+            Self::Hello(hello) => u32::try_from(hello.held.len()).unwrap_or(u32::MAX).max(pace::KEY),
+            Self::Get(_) | Self::Change(_) | Self::Applied(..) | Self::Rejected(..) | Self::Ping(_) | Self::Pong => {
+                pace::KEY
+            }
+        }
+    }
+}
+
+fn work_of(selector: &Selector) -> u32 {
+    match selector.what() {
+        What::Exact(data_ids) => u32::try_from(data_ids.len()).unwrap_or(u32::MAX),
+        What::Prefix(_) => pace::SEARCH,
     }
 }
 

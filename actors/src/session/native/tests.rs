@@ -230,7 +230,7 @@ impl Testbed {
                 watches: 2,
                 keys: 10,
                 requests: 2,
-                allowance: Allowance { frames: 1_000, bytes: 1 << 20 },
+                allowance: Allowance { frames: 1_000, bytes: 1 << 20, work: 10_000 },
                 publish: Duration::from_secs(1),
                 versions: Versions { min: 1, max: 1 },
             },
@@ -470,5 +470,16 @@ fn a_client_that_closes_gives_its_seat_and_its_watches_back() {
         }
         assert_eq!(watches().await, 0);
         drop(said);
+    });
+}
+
+#[test]
+fn who_asks_for_more_work_than_it_may_is_read_later() {
+    run(async |testbed| {
+        testbed.welcomed().await;
+        testbed.ask(2, Request::Unwatch(vec![Selector::of_key(&key("a")); 15_000]));
+        testbed.ask(3, Request::Ping(7));
+        assert_eq!(testbed.wait(Duration::from_millis(400)).await, ["2: unwatched"]);
+        assert_eq!(testbed.wait(Duration::from_millis(200)).await, ["3: pong 7"]);
     });
 }

@@ -252,7 +252,7 @@ impl Testbed {
         let shared = Arc::new(grpc::Shared {
             options: grpc::Options {
                 listens: 100,
-                allowance: Allowance { frames: 1_000_000, bytes: 1 << 40 },
+                allowance: Allowance { frames: 1_000_000, bytes: 1 << 40, work: 1_000_000 },
                 write: DEADLINE,
                 read: DEADLINE,
                 publish: DEADLINE,
