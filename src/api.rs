@@ -2,8 +2,8 @@
 //!
 //! Reading order: `access` (who asks, and may they) · `error` (every refusal and failure, and the one table that every
 //! interface reads) · `state` (what the workers have) · `outcome` (handing a publish over) · `admission`, `memory` (how
-//! much may be open and held) · `paging` · `readiness`, `cluster` (how the node and its cluster are) · [`draining`]
-//! (the stop) · [`addresses`].
+//! much may be open and held) · `off_worker` (work on long messages) · `paging` · `readiness`, `cluster` (how the node
+//! and its cluster are) · [`draining`] (the stop) · [`addresses`].
 //!
 //! The doors (`rest`, `nacos`, `session`) import this and never each other; this imports none of them, and no form of
 //! theirs.
@@ -17,6 +17,7 @@ pub(crate) mod draining;
 pub(crate) mod error;
 pub(crate) mod figures;
 pub(crate) mod memory;
+pub(crate) mod off_worker;
 pub(crate) mod outcome;
 pub(crate) mod paging;
 pub(crate) mod readiness;

@@ -2,8 +2,8 @@
 //! session actor (`callboard_actors::session::grpc`).
 //!
 //! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `counted` (a body
-//! on its way) · `service` (the two methods) · `request` (what came, as the actor takes it) · `answer` (what is
-//! answered and told, as it is sent).
+//! on its way), `early` (what comes before the set-up) · `service` (the two methods) · `request` (what came, as the
+//! actor takes it) · `answer` (what is answered and told, as it is sent).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
 //! actors, as those of the native interface. What gray release needs is read, and refused until it exists.
@@ -11,6 +11,7 @@
 mod access;
 mod answer;
 mod counted;
+mod early;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod request;

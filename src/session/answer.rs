@@ -18,6 +18,7 @@ use callboard_protocol::write_request::Refusal;
 use crate::api::access::is_secret;
 use crate::api::cluster::elsewhere;
 use crate::api::error::ApiError;
+use crate::api::off_worker;
 use crate::api::paging;
 use crate::session::Welcome;
 
@@ -30,7 +31,10 @@ pub(super) async fn envelope(said: OutboundMessage, welcome: &Welcome) -> Envelo
     let kind = match answer {
         Answer::Welcome(version) => Kind::Welcome(welcome_message(version, welcome).await),
         Answer::Config(state, None) if state.formal.is_some() => Kind::Error(refused(&is_secret(&state.key))),
-        Answer::Config(state, content) => Kind::Config(config(&state, content.as_ref())),
+        Answer::Config(state, content) => {
+            let length = content.as_ref().map_or(0, |content| content.bytes().len());
+            Kind::Config(off_worker::run(length, move || config(&state, content.as_ref())).await)
+        }
         Answer::Page(found, listing) => Kind::Page(page(found, &listing)),
         Answer::Published { key, outcome, replayed } => Kind::Published(proto::Published {
             key: Some(named(&key)),
@@ -50,6 +54,18 @@ pub(super) async fn envelope(said: OutboundMessage, welcome: &Welcome) -> Envelo
         Answer::Failed(fault) => Kind::Error(error(fault)),
     };
     Envelope { id, kind: Some(kind) }
+}
+
+/// What `write` makes of a message. A long content is written where that keeps nobody waiting.
+pub(super) async fn written<T: Send + 'static>(
+    envelope: Envelope,
+    write: impl FnOnce(&Envelope) -> T + Send + 'static,
+) -> T {
+    let length = match &envelope.kind {
+        Some(Kind::Config(config)) => config.content.len(),
+        _ => 0,
+    };
+    off_worker::run(length, move || write(&envelope)).await
 }
 
 async fn welcome_message(version: u16, welcome: &Welcome) -> proto::Welcome {

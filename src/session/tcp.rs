@@ -23,6 +23,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
+use crate::api::off_worker;
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
 use crate::tls::Stream;
 
@@ -101,7 +102,7 @@ struct TcpReader {
 impl TcpReader {
     async fn read_message(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
-            match frame::split(&mut self.buffer) {
+            match frame::split(&mut self.buffer, self.peer.longest()) {
                 Ok(Some(frame)) => return Some(self.understand(frame).await),
                 Ok(None) => {}
                 Err(error) => return Some(Err(broken(&error))),
@@ -126,7 +127,7 @@ impl TcpReader {
 
     async fn understand(&mut self, frame: bytes::Bytes) -> Result<InboundMessage, Broken> {
         let length = frame.len();
-        match frame::decode(frame) {
+        match off_worker::run(length, || frame::decode(frame)).await {
             Ok(envelope) => Ok(request::heard(envelope, length, &mut self.peer).await),
             Err(error) => Err(broken(&error)),
         }
@@ -145,8 +146,8 @@ impl TcpReader {
 
 fn broken(error: &FrameError) -> Broken {
     let code = match error {
-        FrameError::TooLong => ErrorCode::FrameTooLong,
-        FrameError::Malformed => ErrorCode::MalformedRequest,
+        FrameError::TooLong(_) => ErrorCode::FrameTooLong,
+        FrameError::Malformed | FrameError::TooMany => ErrorCode::MalformedRequest,
     };
     Broken::Form(code, error.to_string())
 }
@@ -187,7 +188,7 @@ impl TcpWriter {
             }
             let id = said.id;
             let envelope = answer::envelope(said, &self.welcome).await;
-            match frame::encode(&envelope) {
+            match answer::written(envelope, |envelope| frame::encode(envelope)).await {
                 Ok(frame) => frames.extend_from_slice(&frame),
                 // Only an answer with an escaped content could be: what was published fits.
                 Err(error) => {

@@ -4,6 +4,7 @@
 mod frame_limit;
 
 use std::io;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReaso
 use callboard_actors::session::native::message::{
     Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
 };
-use callboard_proto::{MAX_FRAME, json};
+use callboard_proto::{MAX_FRAME, MAX_GREETING, json};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::write_request::Source;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 use crate::api::access::Access;
 use crate::api::auth::{Shown, Whence};
 use crate::api::error::ApiError;
+use crate::api::off_worker;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
 use crate::http::{client, credentials};
@@ -57,7 +59,7 @@ async fn open(mut call: Call) -> Answer {
         .admit()
         .ok_or_else(|| ApiError::new(ErrorCode::Overloaded, "as many sessions are open here as may be"))?;
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
-    let announced = FrameLimit::new(unseen, MAX_FRAME as u64);
+    let announced = FrameLimit::new(unseen, (MAX_GREETING as u64, MAX_FRAME as u64));
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
     let payload = web::Payload::from_request(&call.request, &mut payload).await;
     let payload = payload.map_err(|error| ApiError::new(ErrorCode::MalformedRequest, error.to_string()))?;
@@ -90,7 +92,7 @@ impl SocketReader {
                 () = auth.until_changed(&principal) => return Some(Err(changed())),
             };
             match message {
-                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text).await),
+                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(text).await),
                 Ok(AggregatedMessage::Binary(_)) => {
                     let text = "messages over WebSocket are JSON text".to_owned();
                     return Some(Err(Broken::Form(ErrorCode::MalformedRequest, text)));
@@ -112,13 +114,14 @@ impl SocketReader {
         }
     }
 
-    async fn understand(&mut self, text: &str) -> Result<InboundMessage, Broken> {
-        match json::decode(text) {
-            Ok(envelope) => Ok(request::heard(envelope, text.len(), &mut self.peer).await),
+    async fn understand(&mut self, text: impl Deref<Target = str> + Send + 'static) -> Result<InboundMessage, Broken> {
+        let length = text.len();
+        match off_worker::run(length, move || json::decode(&text)).await {
+            Ok(envelope) => Ok(request::heard(envelope, length, &mut self.peer).await),
             // The number of a request whose fields are wrong is known: it is answered, and nothing else is harmed.
             Err(json::JsonError::Kind { id, kind, reason }) if id > 0 => {
                 let fault = Fault::Form(ErrorCode::MalformedRequest, format!("{kind}: {reason}"));
-                Ok(InboundMessage { id, bytes: text.len(), request: Err(fault) })
+                Ok(InboundMessage { id, bytes: length, request: Err(fault) })
             }
             Err(error) => Err(Broken::Form(ErrorCode::MalformedRequest, error.to_string())),
         }
@@ -140,7 +143,8 @@ fn broken(error: &actix_ws::ProtocolError) -> Broken {
 }
 
 fn too_long() -> Broken {
-    Broken::Form(ErrorCode::FrameTooLong, format!("a message is longer than {MAX_FRAME} bytes"))
+    let text = format!("a message is longer than {MAX_FRAME} bytes, or a hello than {MAX_GREETING}");
+    Broken::Form(ErrorCode::FrameTooLong, text)
 }
 
 impl MessageReader for SocketReader {
@@ -162,7 +166,7 @@ impl SocketWriter {
         let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         for said in said {
             let envelope = answer::envelope(said, &self.welcome).await;
-            let text = json::encode(&envelope).map_err(io::Error::other)?;
+            let text = answer::written(envelope, json::encode).await.map_err(io::Error::other)?;
             // The connection takes some messages ahead; it takes no more when the client does not read.
             timeout(self.patience, socket.text(text))
                 .await?

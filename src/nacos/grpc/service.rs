@@ -25,13 +25,15 @@ use callboard_protocol::write_request::{self, Source, WriteRequest};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::poll_fn;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::access::{Access, Principal};
 use crate::api::auth::{Authenticator, Credentials, Identity, Whence};
 use crate::api::error::ApiError;
 use crate::api::memory::MemoryBudget;
+use crate::api::off_worker;
 use crate::nacos::grpc::access::{Kind, Row};
 use crate::nacos::grpc::request::{Body, Watching};
 use crate::nacos::grpc::{access, answer, request};
@@ -41,12 +43,16 @@ use crate::nacos::publish::in_words_of_nacos;
 const ASK: Duration = Duration::from_secs(30);
 /// Notices that wait for the connection; what follows waits in the session, where a newer one takes its place.
 const OUTLET: usize = 16;
+/// The class of who says who it is.
+const SETUP: &str = "ConnectionSetupRequest";
+/// How long a long request waits for that: clients ask without waiting for an answer to it.
+const SETUP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The service of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     session: Addr<GrpcSession>,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     memory: MemoryBudget,
     auth: Arc<Authenticator>,
 }
@@ -90,11 +96,37 @@ pub(super) struct Peer {
     listeners: Mutex<Vec<Arc<Identity>>>,
     /// Somebody came to them.
     more: Notify,
+    /// Whether the client has said who it is.
+    set_up: watch::Sender<bool>,
 }
 
 impl Peer {
     pub(super) fn new(id: String, from: String, certified: Option<Principal>) -> Self {
-        Self { id, from, certified, listeners: Mutex::default(), more: Notify::new() }
+        Self {
+            id,
+            from,
+            certified,
+            listeners: Mutex::default(),
+            more: Notify::new(),
+            set_up: watch::Sender::new(false),
+        }
+    }
+
+    /// The client says who it is.
+    pub(super) fn sets_up(&self) {
+        self.set_up.send_replace(true);
+    }
+
+    /// Whether the client has said who it is.
+    pub(super) fn is_set_up(&self) -> bool {
+        *self.set_up.borrow()
+    }
+
+    /// The same, once it has, or after as long as a request waits for that.
+    pub(super) async fn sets_up_in_time(&self) -> bool {
+        let mut set_up = self.set_up.subscribe();
+        let said = set_up.wait_for(|is_set_up| *is_set_up);
+        timeout(SETUP_PATIENCE, said).await.is_ok_and(|said| said.is_ok())
     }
 
     /// Comes to an end when one of those who listened here may no longer what he might then: the connection ends, and
@@ -191,7 +223,7 @@ impl Service {
             drop(self.enter(enter).await);
             return answer::no_handler("");
         };
-        let (id, acted) = match Body::read(&body) {
+        let (id, acted) = match off_worker::run(body.len(), move || Body::read(&body)).await {
             Ok(mut body) => {
                 let id = body.request_id.take().unwrap_or_default();
                 let acted = self.act(row, enter, &id, (body, &headers)).await;
@@ -232,7 +264,9 @@ impl Service {
                 Ok(answer::done(row.answer, id))
             }
             Kind::Query => self.query(enter, id, (&body, &principal)).await,
-            Kind::Publish => self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id)),
+            Kind::Publish => {
+                self.make(enter, body.publish(origin()).await).await.map(|()| answer::done(row.answer, id))
+            }
             Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id)),
             Kind::Listen => self.listen(enter, id, body).await,
             Kind::FuzzyWatch => self.watch(enter, body).await.map(|()| answer::done(row.answer, id)),
@@ -334,7 +368,10 @@ impl Service {
         }
         // A tag is insisted on, and no configuration has tagged contents yet.
         match found.content.as_ref().filter(|_| body.tag().is_none()) {
-            Some(content) => Ok(answer::queried(id, &found, content)),
+            Some(content) => {
+                let (id, content) = (id.to_owned(), content.clone());
+                Ok(off_worker::run(content.bytes().len(), move || answer::queried(&id, &found, &content)).await)
+            }
             None => Err(ApiError::new(ErrorCode::NotFound, "config data not exist").into()),
         }
     }
@@ -383,6 +420,9 @@ impl Service {
                     let bytes = body.len();
                     let message = match Body::read(&body) {
                         Ok(body) => {
+                            if access::simple(&class) == SETUP {
+                                self.peer.sets_up();
+                            }
                             body.stream_message(access::simple(&class), &self.peer.id, &self.peer.from, &claimed)
                         }
                         Err(_unreadable) => StreamMessage::Other,

@@ -11,6 +11,7 @@ use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::conversation::Breach;
 pub use callboard_protocol::session::conversation::Hello;
+use callboard_protocol::session::position::Mark;
 use callboard_protocol::watch::Selector;
 use callboard_protocol::wire::cursor::FilterDigest;
 use callboard_protocol::write_request::{KeyOutcome, Refusal, RequestId, WriteRequest};
@@ -49,6 +50,8 @@ pub enum Request {
     Unwatch(Vec<Selector>),
     /// It uses this version.
     Applied(ConfigKey, Version),
+    /// What it holds besides what its hello named.
+    Hold(Vec<(ConfigKey, Mark)>),
     /// It can't use this version, for this reason.
     Rejected(ConfigKey, Version, Arc<str>),
     /// Is the node there?
@@ -69,6 +72,7 @@ impl Request {
             Self::Watch(_) => "watch",
             Self::Unwatch(_) => "unwatch",
             Self::Applied(..) => "applied",
+            Self::Hold(_) => "hold",
             Self::Rejected(..) => "rejected",
             Self::Ping(_) => "ping",
             Self::Pong => "pong",
