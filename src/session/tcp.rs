@@ -188,7 +188,7 @@ impl TcpWriter {
             }
             let id = said.id;
             let envelope = answer::envelope(said, &self.welcome).await;
-            match answer::written(envelope, |envelope| frame::encode(envelope)).await {
+            match answer::written(envelope, frame::encode).await {
                 Ok(frame) => frames.extend_from_slice(&frame),
                 // Only an answer with an escaped content could be: what was published fits.
                 Err(error) => {
