@@ -90,12 +90,12 @@ fn run(Invocation { command, flags }: Invocation) -> anyhow::Result<()> {
         }
         Command::Serve => {
             let InForce { settings, .. } = in_force()?;
-            logging::start(&settings.log)?;
+            let held_back = logging::start_serving(&settings.log)?;
             if let Err(error) = open_files::raise_open_files() {
                 tracing::warn!(%error, "cannot raise the limit of open files; fewer connections may be open at a time");
             }
             let data_dir = DataDir::open(&settings.data.dir)?;
-            actix_rt::System::new().block_on(serve::run(settings, data_dir))
+            actix_rt::System::new().block_on(serve::run(settings, data_dir, held_back))
         }
     }
 }

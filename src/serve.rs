@@ -30,6 +30,7 @@ use crate::api::auth::{self, Authenticator, ContentKeys};
 use crate::api::draining::Draining;
 use crate::data_dir::{DataDir, DatabaseLock};
 use crate::database_link::Way as DatabaseWay;
+use crate::logging::HeldBack;
 use crate::lossy::{print, remark};
 use crate::settings::{DatabaseKind, Settings};
 use crate::tls::Tls;
@@ -44,7 +45,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When a part can't come up; nothing is left running or locked.
-pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, data_dir: DataDir, held_back: HeldBack) -> anyhow::Result<()> {
     let _survived = survive_full_files()?;
     let (tls, (sockets, bound)) = (Tls::open(&settings.tls)?, listener::bind(&settings)?);
     // Kept until the end: the node is the only one on this file.
@@ -73,6 +74,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let linked = |cluster: &peer::node::Opened| Way::Linked(Box::new(cluster.peers(&settings.cluster.seeds)));
     let way = cluster.as_ref().map_or(Way::Alone, linked);
     let node = Node::start(threads, options, (writer, reader), way, clock);
+    drop(actix_rt::spawn(held_back.summarise(node.metrics.log.suppressed.clone())));
     let mut addresses = named(&[("http", bound.http), ("tcp", bound.tcp), ("grpc", bound.grpc)]);
     if let Some(cluster) = cluster {
         addresses.insert("peer".to_owned(), cluster.address);
@@ -84,8 +86,7 @@ pub async fn run(settings: Settings, data_dir: DataDir) -> anyhow::Result<()> {
     let draining = Draining::new(Arc::clone(&admission));
     let server = listener::serve(sockets, (told, tls), node.clone(), &settings, (admission, draining.clone()), auth)
         .with_context(|| format!("cannot serve HTTP on {}", bound.http))?;
-    let handle = server.handle();
-    let mut serving = actix_rt::spawn(server);
+    let (handle, mut serving) = (server.handle(), actix_rt::spawn(server));
     // Whoever learns from the next line that the node serves may end it at once, in good order.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Err(error) = data_dir.write_addresses(&addresses) {

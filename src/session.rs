@@ -18,7 +18,7 @@ use callboard_actors::runtime::{Spec, start_once};
 use callboard_actors::session::native::message::{Broken, MessageReader, MessageWriter};
 use callboard_actors::session::native::{Connection, NativeSession, Options, Shared};
 use callboard_actors::wiring::Node;
-use callboard_proto::SESSION_VERSIONS;
+use callboard_proto::{MAX_FRAME, MAX_GREETING, SESSION_VERSIONS};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::link::Versions;
 use callboard_protocol::session::client::ClientKind;
@@ -60,9 +60,16 @@ pub(crate) struct Peer {
     /// Who it is, as far as it has shown.
     principal: Principal,
     auth: Arc<Authenticator>,
+    /// It has said hello, in the form that a hello has.
+    has_greeted: bool,
 }
 
 impl Peer {
+    /// Longest message that it may send now, in bytes.
+    fn longest(&self) -> usize {
+        if self.has_greeted { MAX_FRAME } else { MAX_GREETING }
+    }
+
     /// From where it comes.
     fn whence(&self) -> Whence<'_> {
         Whence { address: &self.address, door: door_of(self.kind) }
@@ -72,7 +79,7 @@ impl Peer {
     fn new(address: String, kind: ClientKind, door: &Door, principal: Option<Principal>) -> Self {
         let auth = Arc::clone(&door.auth);
         let principal = principal.unwrap_or_else(|| auth.nobody());
-        Self { address, kind, principal, auth }
+        Self { address, kind, principal, auth, has_greeted: false }
     }
 }
 

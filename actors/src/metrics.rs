@@ -74,6 +74,26 @@ pub struct Metrics {
     pub grpc: GrpcMetrics,
     /// What is written down.
     pub audit: AuditMetrics,
+    /// What is logged.
+    pub log: LogMetrics,
+}
+
+figures! {
+    /// What is logged, and is not.
+    LogMetrics {
+        /// Lines of libraries that were not shown.
+        suppressed: SuppressedLines => "callboard_log_suppressed", "Lines of libraries that were not logged, by their module";
+    }
+}
+
+/// Lines that were not logged.
+pub type SuppressedLines = Family<SuppressedLabel, Counter>;
+
+/// The label of [`LogMetrics::suppressed`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SuppressedLabel {
+    /// The module of a library, as it is named in the program.
+    pub target: &'static str,
 }
 
 figures! {
@@ -433,6 +453,7 @@ impl Metrics {
         self.session.register(registry);
         self.grpc.register(registry);
         self.audit.register(registry);
+        self.log.register(registry);
     }
 }
 

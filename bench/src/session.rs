@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
-use callboard_proto::frame;
 use callboard_proto::session as proto;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
+use callboard_proto::{MAX_FRAME, frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -139,7 +139,7 @@ impl Session {
 
     async fn receive(&mut self) -> anyhow::Result<Envelope> {
         loop {
-            if let Some(frame) = frame::split(&mut self.buffer)? {
+            if let Some(frame) = frame::split(&mut self.buffer, MAX_FRAME)? {
                 return Ok(frame::decode(frame)?);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {

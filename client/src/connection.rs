@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use bytes::BytesMut;
+use callboard_proto::MAX_FRAME;
 use callboard_proto::frame::{self, FrameError};
 use callboard_proto::session::Envelope;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
@@ -89,7 +90,7 @@ impl Reader {
         if self.buffer.starts_with(HTTP) {
             return Err(Broken::Http);
         }
-        Ok(frame::split(&mut self.buffer)?.map(frame::decode).transpose()?)
+        Ok(frame::split(&mut self.buffer, MAX_FRAME)?.map(frame::decode).transpose()?)
     }
 
     /// Waits for the next message.

@@ -30,8 +30,10 @@ use crate::mailbox::Mailbox;
 
 /// Configurations that are held at most; a prefix may cover more than its program thought.
 const MAX_HELD: usize = 100_000;
-/// Bytes of what a hello names at most: what is left out is pushed again, and dropped.
-const MAX_HELLO: usize = 8 * 1024 * 1024;
+/// Bytes of what a hello names at most, which leaves room for who says it; what is left is said after the welcome.
+const MAX_HELLO: usize = 32 * 1024;
+/// Configurations that are said to be held at once.
+const HELD_AT_ONCE: usize = 500;
 /// Things to watch that are asked for at once.
 const WATCHED_AT_ONCE: usize = 500;
 /// Longest reason of a rejection that a node takes, in characters.
@@ -42,6 +44,8 @@ const MAX_REASON: usize = 1_024;
 pub(crate) enum Outgoing {
     /// Watch these. The number comes back with the answer.
     Watch { targets: Vec<Target>, number: u64 },
+    /// These are held, besides what the hello named.
+    Hold(Vec<wire::Held>),
     /// Watch them no longer.
     Unwatch(Vec<Target>),
     /// Ask for the content of a push. The number comes back with the answer.
@@ -89,6 +93,8 @@ pub(crate) struct Registry {
     watchers: HashMap<u64, Watcher>,
     acknowledgements: Acknowledgements,
     outgoing: VecDeque<Outgoing>,
+    /// What the hello had no room for.
+    unsaid: Vec<wire::Held>,
     dirty: HashSet<ConfigKey>,
     last_number: u64,
     refused_pushes: u64,
@@ -107,6 +113,7 @@ impl Registry {
             watchers: HashMap::new(),
             acknowledgements: Acknowledgements::default(),
             outgoing: VecDeque::new(),
+            unsaid: Vec::new(),
             dirty: HashSet::new(),
             last_number: 0,
             refused_pushes: 0,
@@ -121,7 +128,8 @@ impl Registry {
         }
     }
 
-    /// What to say in a hello that the client holds. What is not watched any longer is put aside.
+    /// What to say in a hello that the client holds; what has no room there is said once it is connected. What is not
+    /// watched any longer is put aside.
     pub(crate) fn compose_hello(&mut self) -> Vec<wire::Held> {
         let (held, targets) = (&mut self.held, &self.targets);
         held.forget_fetches();
@@ -133,17 +141,22 @@ impl Registry {
         }
         self.acknowledgements.retain(|key| held.get(key).is_some());
         let mut bytes = 0;
-        let marks = held.entries().map(|entry| entry.config.to_held()).take_while(|mark| {
+        let marks = held.entries().map(|entry| entry.config.to_held());
+        let (named, unsaid) = marks.partition(|mark| {
             bytes += size_at_most(mark);
             bytes <= MAX_HELLO
         });
-        marks.collect()
+        self.unsaid = unsaid;
+        named
     }
 
     /// A session began with the hello composed last.
     pub(crate) fn connected(&mut self) {
         self.phase = Phase::Connected;
         self.outgoing.clear();
+        // Before what is held is watched: a node pushes what it does not know to be held.
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.outgoing.extend(unsaid.chunks(HELD_AT_ONCE).map(|held| Outgoing::Hold(held.to_vec())));
         self.ask(&self.targets.usable());
     }
 

@@ -154,6 +154,8 @@ impl Session {
                 let (keys, prefixes) = split(&targets);
                 self.expect(Kind::Watch(wire::Watch { keys, prefixes }), Pending::Watch { targets, number });
             }
+            // A node that knows no such word skips it, and pushes what is then dropped.
+            Outgoing::Hold(held) => drop(self.send(0, Kind::Hold(wire::Hold { held }))),
             Outgoing::Unwatch(targets) => {
                 let (keys, prefixes) = split(&targets);
                 self.expect(Kind::Unwatch(wire::Unwatch { keys, prefixes }), Pending::Unwatch);

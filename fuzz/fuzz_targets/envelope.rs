@@ -3,7 +3,7 @@
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
-use callboard_proto::{frame, json};
+use callboard_proto::{MAX_FRAME, frame, json};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let text = json::encode(&envelope).expect("a message has a JSON form");
     assert_eq!(json::decode(&text).as_ref(), Ok(&envelope), "{text}");
     let mut buffer = BytesMut::from(&frame::encode(&envelope).expect("it came in a frame")[..]);
-    let again = frame::split(&mut buffer).expect("a frame is no longer than it was").expect("it is whole");
+    let again = frame::split(&mut buffer, MAX_FRAME).expect("a frame is no longer than it was").expect("it is whole");
     assert!(buffer.is_empty());
     assert_eq!(frame::decode(again).as_ref(), Ok(&envelope));
 });

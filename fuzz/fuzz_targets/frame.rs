@@ -4,12 +4,13 @@
 #![no_main]
 
 use bytes::{Bytes, BytesMut};
+use callboard_proto::MAX_FRAME;
 use callboard_proto::frame::{FrameError, decode, split};
 use libfuzzer_sys::fuzz_target;
 
 /// Everything that can be split off, and why nothing more can be.
 fn take(buffer: &mut BytesMut, frames: &mut Vec<Bytes>) -> Result<(), FrameError> {
-    while let Some(frame) = split(buffer)? {
+    while let Some(frame) = split(buffer, MAX_FRAME)? {
         frames.push(frame);
     }
     Ok(())

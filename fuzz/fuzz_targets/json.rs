@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use callboard_proto::{frame, json};
+use callboard_proto::{MAX_FRAME, frame, json};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -12,6 +12,6 @@ fuzz_target!(|text: &str| {
     assert_eq!(json::decode(&written).as_ref(), Ok(&envelope), "{text} became {written}");
     let framed = frame::encode(&envelope).expect("a short text is a short message");
     let mut buffer = framed.as_ref().into();
-    let body = frame::split(&mut buffer).expect("it is a frame").expect("it is whole");
+    let body = frame::split(&mut buffer, MAX_FRAME).expect("it is a frame").expect("it is whole");
     assert_eq!(frame::decode(body).as_ref(), Ok(&envelope), "{text}");
 });

@@ -3,11 +3,14 @@
 #![no_main]
 
 use callboard_proto::nacos::Payload;
+use callboard_proto::nacos_codec;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(payload) = Payload::decode(data) {
+    if nacos_codec::check(data).is_ok()
+        && let Ok(payload) = Payload::decode(data)
+    {
         callboard::fuzzing::payload(payload);
     }
     for class in ["ConfigBatchListenRequest", "ConnectionSetupRequest", "ClientDetectionResponse"] {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
-use callboard_proto::frame;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{
     Applied, Config, Delete, Envelope, Error, Get, Hello, Key, Ping, Pong, Prefix, Publish, Published, Push, Unwatch,
     Watch, Welcome,
 };
+use callboard_proto::{MAX_FRAME, frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -317,7 +317,7 @@ impl Session {
             .or_else(|error| if error.kind() == std::io::ErrorKind::ConnectionReset { Ok(0) } else { Err(error) })?;
         self.buffer.extend_from_slice(&bytes);
         let mut all: Vec<Envelope> = self.aside.drain(..).collect();
-        while let Some(frame) = frame::split(&mut self.buffer)? {
+        while let Some(frame) = frame::split(&mut self.buffer, MAX_FRAME)? {
             all.push(frame::decode(frame)?);
         }
         Ok(all)
@@ -337,7 +337,7 @@ impl Session {
     /// The next message from the connection itself; `None` at the deadline.
     async fn arrive(&mut self, deadline: Instant) -> anyhow::Result<Option<Envelope>> {
         loop {
-            if let Some(frame) = frame::split(&mut self.buffer)? {
+            if let Some(frame) = frame::split(&mut self.buffer, MAX_FRAME)? {
                 return Ok(Some(frame::decode(frame)?));
             }
             match timeout_at(deadline, self.stream.read_buf(&mut self.buffer)).await {

@@ -36,7 +36,7 @@ pub fn config(id: u64, config: &Config, content: usize) -> Result<Bytes, FrameEr
     let message = fields.len() + field_len(CONTENT, content);
     let frame = before.len() + field_len(CONFIG, message);
     if frame > MAX_FRAME {
-        return Err(FrameError::TooLong);
+        return Err(FrameError::TooLong(MAX_FRAME));
     }
     let mut head = BytesMut::new();
     encode_varint(frame as u64, &mut head);
@@ -79,9 +79,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::config;
-    use crate::frame;
     use crate::session::envelope::Kind;
     use crate::session::{Config, Envelope, Key};
+    use crate::{MAX_FRAME, frame};
 
     proptest! {
         #[test]
@@ -91,7 +91,7 @@ mod tests {
             let content = "ä".repeat(length / 2);
             let mut sent = BytesMut::from(&config(id, &fields, content.len()).unwrap()[..]);
             sent.extend_from_slice(content.as_bytes());
-            let read = frame::decode(frame::split(&mut sent).unwrap().unwrap()).unwrap();
+            let read = frame::decode(frame::split(&mut sent, MAX_FRAME).unwrap().unwrap()).unwrap();
             prop_assert_eq!(read, Envelope { id, kind: Some(Kind::Config(Config { content, ..fields })) });
             prop_assert!(sent.is_empty());
         }

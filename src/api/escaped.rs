@@ -58,6 +58,11 @@ const WIDTHS: [u8; 256] = {
 };
 
 impl Escaped {
+    /// How long the text is, in bytes.
+    pub(crate) fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
     /// How many bytes are still to be written. Looks at all of the text.
     pub(crate) fn len(&self) -> usize {
         let rest = self.text.get(self.at..).unwrap_or_default();

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use super::gauges::Gauges;
 
 /// Places that are kept for those who ask how the node is.
-const KEPT: usize = 64;
+const KEPT: usize = 512;
 /// Time between two warnings that a door is full.
 const WARNING: Duration = Duration::from_secs(60);
 

@@ -6,6 +6,9 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::BytesMut;
+use callboard_proto::{MAX_FRAME, frame, json};
+
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
@@ -22,6 +25,21 @@ fn the_seeds_of_every_target_go_through() {
     for seed in seeds("form") {
         let (query, body) = seed[2..].split_at(usize::from(seed[1]).min(seed.len() - 2));
         super::form(&String::from_utf8_lossy(query), seed[0] % 2 == 1, body);
+    }
+    for seed in seeds("frame") {
+        let mut stream = BytesMut::from(&seed[1 + usize::from(seed[0])..]);
+        while let Ok(Some(frame)) = frame::split(&mut stream, MAX_FRAME) {
+            drop(frame::decode(frame));
+        }
+    }
+    for seed in seeds("envelope") {
+        let Ok(envelope) = frame::decode(seed.into()) else { continue };
+        assert_eq!(json::decode(&json::encode(&envelope).unwrap()).as_ref(), Ok(&envelope));
+    }
+    for seed in seeds("json") {
+        let Ok(envelope) = json::decode(std::str::from_utf8(&seed).unwrap()) else { continue };
+        let mut stream = BytesMut::from(&frame::encode(&envelope).unwrap()[..]);
+        assert_eq!(frame::decode(frame::split(&mut stream, MAX_FRAME).unwrap().unwrap()).as_ref(), Ok(&envelope));
     }
     for seed in seeds("token") {
         super::token(&String::from_utf8(seed).unwrap());

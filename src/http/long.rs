@@ -10,22 +10,13 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 
-use crate::api::error::ApiError;
 use crate::api::escaped::Escaped;
+use crate::api::off_worker;
 
 /// An answer whose body is `text`. `counted` counts what it takes up, and is kept until it was written.
-///
-/// # Errors
-/// A fault of ours.
-pub(crate) async fn answer(
-    head: &mut HttpResponseBuilder,
-    text: Escaped,
-    counted: impl Any,
-) -> Result<HttpResponse, ApiError> {
-    // Ten mebibytes take milliseconds to look at, which others on this thread would wait for.
-    let measured = tokio::task::spawn_blocking(move || (text.len(), text)).await;
-    let (length, text) = measured.map_err(|_panicked| ApiError::internal())?;
-    Ok(head.body(BoxBody::new(LongBody { length, text, _counted: Box::new(counted) })))
+pub(crate) async fn answer(head: &mut HttpResponseBuilder, text: Escaped, counted: impl Any) -> HttpResponse {
+    let (length, text) = off_worker::run(text.text_len(), move || (text.len(), text)).await;
+    head.body(BoxBody::new(LongBody { length, text, _counted: Box::new(counted) }))
 }
 
 struct LongBody {

@@ -2,7 +2,8 @@
 //! session actor (`callboard_actors::session::grpc`).
 //!
 //! Reading order: `access` (every class of request and what it needs) · `transport` (a connection) · `counted` (a body
-//! on its way in), `outgoing` (an answer on its way out) · `service` (the two methods) · `request` (what came, as the
+//! on its way in), `early` (what comes before the set-up), `outgoing` (an answer on its way out) · `service` (the two
+//! methods) · `request` (what came, as the
 //! actor takes it) · `answer` (what is answered and told, as it is sent).
 //!
 //! It owns the forms of Nacos and nothing else: names, contents and versions follow the same rules, and go to the same
@@ -11,6 +12,7 @@
 mod access;
 mod answer;
 mod counted;
+mod early;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod outgoing;

@@ -131,7 +131,7 @@ pub(super) async fn entry(call: Call) -> Answer {
     if let Some(content) = content.as_ref().filter(|content| content.bytes().len() >= LONG) {
         let write = |place: &str| serde_json::to_vec(&ChangeWithContent { change, content: Some(place.to_owned()) });
         if let Ok(Some(text)) = escaped::around(content.bytes(), write) {
-            return long::answer(&mut answer::json_head(StatusCode::OK), text, counted).await;
+            return Ok(long::answer(&mut answer::json_head(StatusCode::OK), text, counted).await);
         }
         return Err(ApiError::internal());
     }

@@ -8,7 +8,7 @@ use actix_web::http::header::{
 };
 use callboard_protocol::access::grant::{Action, Demand};
 use callboard_protocol::config::{ConfigType, MAX_APPLICATION, MAX_DESCRIPTION, MetadataEdit};
-use callboard_protocol::content::{Content, MAX_CONTENT};
+use callboard_protocol::content::MAX_CONTENT;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::wire::{condition, content_type};
@@ -19,8 +19,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::error::ApiError;
-use crate::api::outcome;
 use crate::api::state::State;
+use crate::api::{off_worker, outcome};
 use crate::http::answer::VERSION;
 use crate::http::openapi::{Described, schema};
 use crate::http::query::Query;
@@ -74,7 +74,7 @@ pub(super) async fn put(mut call: Call) -> Answer {
     let origin = origin(&call, note)?;
     let options = body::Options { max: MAX_CONTENT, patience: call.state.shared.options.body_timeout };
     let bytes = body::read(&call.request, &mut call.payload, options).await?;
-    let change = Change::Put { content: Content::new(bytes)?, edit: Box::new(edit.checked()?) };
+    let change = Change::Put { content: off_worker::content(bytes).await?, edit: Box::new(edit.checked()?) };
     publish(&call.state, KeyWrite { key, condition, change }, request_id, origin).await
 }
 

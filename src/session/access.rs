@@ -27,10 +27,11 @@ const fn asked(kind: &'static str, access: Access) -> Row {
 }
 
 /// Every kind that a client may send.
-pub(super) static TABLE: [Row; 11] = [
+pub(super) static TABLE: [Row; 12] = [
     said("hello", Access::Public),
     said("ping", Access::Public),
     said("pong", Access::Public),
+    said("hold", Access::Known),
     asked("get", Access::Named(Action::Read)),
     asked("list", Access::Named(Action::Read)),
     asked("watch", Access::Named(Action::Read)),
@@ -55,6 +56,7 @@ pub(super) fn name(kind: &Kind) -> &'static str {
         Kind::Rejected(_) => "rejected",
         Kind::Ping(_) => "ping",
         Kind::Pong(_) => "pong",
+        Kind::Hold(_) => "hold",
         Kind::Welcome(_) => "welcome",
         Kind::Config(_) => "config",
         Kind::Page(_) => "page",

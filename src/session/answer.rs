@@ -20,6 +20,7 @@ use crate::api::access::is_secret;
 use crate::api::cluster::elsewhere;
 use crate::api::error::ApiError;
 use crate::api::escaped::{self, Escaped, LONG};
+use crate::api::off_worker;
 use crate::api::paging;
 use crate::session::Welcome;
 
@@ -32,7 +33,10 @@ pub(super) async fn envelope(said: OutboundMessage, welcome: &Welcome) -> Envelo
     let kind = match answer {
         Answer::Welcome(version) => Kind::Welcome(welcome_message(version, welcome).await),
         Answer::Config(state, None) if state.formal.is_some() => Kind::Error(refused(&is_secret(&state.key))),
-        Answer::Config(state, content) => Kind::Config(config(&state, content.as_ref())),
+        Answer::Config(state, content) => {
+            let length = content.as_ref().map_or(0, |content| content.bytes().len());
+            Kind::Config(off_worker::run(length, move || config(&state, content.as_ref())).await)
+        }
         Answer::Page(found, listing) => Kind::Page(page(found, &listing)),
         Answer::Published { key, outcome, replayed } => Kind::Published(proto::Published {
             key: Some(named(&key)),

@@ -8,7 +8,7 @@ use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
 use callboard_protocol::access::grant::{Area, Demand, Names};
 use callboard_protocol::config::{ConfigType, MetadataEdit, Version, check_text};
-use callboard_protocol::content::{Content, Md5, Reported};
+use callboard_protocol::content::{Md5, Reported};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::{self, ConfigKey, check_group, check_prefix};
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::api::access::{Access, require_selected};
 use crate::api::auth::Shown;
 use crate::api::error::ApiError;
+use crate::api::off_worker;
 use crate::api::paging::{MAX_PAGE, PAGE};
 use crate::session::{Peer, access, door_of};
 
@@ -39,7 +40,8 @@ pub(super) async fn heard(envelope: Envelope, bytes: usize, peer: &mut Peer) -> 
         let text = format!("{} needs an id above 0", row.kind);
         return InboundMessage { id, bytes, request: Err(Fault::Form(ErrorCode::MalformedRequest, text)) };
     }
-    let request = request(kind, peer).map_err(|problem| form(&problem));
+    let request = request(kind, peer).await.map_err(|problem| form(&problem));
+    peer.has_greeted |= matches!(request, Ok(Request::Hello(_)));
     InboundMessage { id, bytes, request }
 }
 
@@ -97,6 +99,7 @@ fn demanded(kind: &Kind) -> Result<Demanded, ApiError> {
         // What is no longer watched takes nothing.
         Kind::Unwatch(_)
         | Kind::Hello(_)
+        | Kind::Hold(_)
         | Kind::Ping(_)
         | Kind::Pong(_)
         | Kind::Welcome(_)
@@ -120,12 +123,12 @@ fn form(problem: &ApiError) -> Fault {
     Fault::Form(problem.code(), problem.detail().to_owned())
 }
 
-fn request(kind: Kind, peer: &Peer) -> Result<Request, ApiError> {
+async fn request(kind: Kind, peer: &Peer) -> Result<Request, ApiError> {
     Ok(match kind {
         Kind::Hello(hello) => Request::Hello(Box::new(self::hello(hello, peer)?)),
         Kind::Get(get) => Request::Get(key(get.key)?),
         Kind::List(list) => Request::List(Box::new(listing(list)?)),
-        Kind::Publish(publish) => Request::Change(Box::new(self::publish(publish, peer)?)),
+        Kind::Publish(publish) => Request::Change(Box::new(self::publish(publish, peer).await?)),
         Kind::Delete(delete) => Request::Change(Box::new(self::delete(delete, peer)?)),
         Kind::Watch(watch) => Request::Watch(selectors(watch.keys, watch.prefixes)?),
         Kind::Unwatch(unwatch) => Request::Unwatch(selectors(unwatch.keys, unwatch.prefixes)?),
@@ -136,6 +139,7 @@ fn request(kind: Kind, peer: &Peer) -> Result<Request, ApiError> {
         }
         Kind::Ping(ping) => Request::Ping(ping.number),
         Kind::Pong(_) => Request::Pong,
+        Kind::Hold(hold) => Request::Hold(held(hold.held)?),
         Kind::Welcome(_)
         | Kind::Config(_)
         | Kind::Page(_)
@@ -167,12 +171,16 @@ fn hello(hello: proto::Hello, peer: &Peer) -> Result<Hello, ApiError> {
     // Whoever says nothing of versions speaks the first.
     let version = |version: u32| u16::try_from(version.max(1)).unwrap_or(u16::MAX);
     let versions = Versions { min: version(hello.min_version), max: version(hello.max_version) };
-    let held = hello.held.into_iter().map(|held| {
+    Ok(Hello { client, versions, held: held(hello.held)? })
+}
+
+fn held(held: Vec<proto::Held>) -> Result<Vec<(ConfigKey, Mark)>, ApiError> {
+    let held = held.into_iter().map(|held| {
         let Reported::Content(md5) = Reported::read(&held.md5) else { return Err(no_digest("held.md5")) };
         let mark = Mark { version: Version(held.version), md5 };
         Ok((key(held.key)?, mark))
     });
-    Ok(Hello { client, versions, held: held.collect::<Result<_, ApiError>>()? })
+    held.collect()
 }
 
 fn digest(name: &'static str, text: &str) -> Result<Option<Md5>, ApiError> {
@@ -240,7 +248,7 @@ fn condition(condition: Option<proto::Condition>) -> Result<Condition, ApiError>
     }
 }
 
-fn publish(publish: proto::Publish, peer: &Peer) -> Result<WriteRequest, ApiError> {
+async fn publish(publish: proto::Publish, peer: &Peer) -> Result<WriteRequest, ApiError> {
     let kind = match publish.r#type.as_str() {
         "" => None,
         text => Some(text.parse::<ConfigType>().map_err(|error| ApiError::parameter("type", error.to_string()))?),
@@ -248,7 +256,7 @@ fn publish(publish: proto::Publish, peer: &Peer) -> Result<WriteRequest, ApiErro
     let said =
         MetadataEdit { kind, description: publish.description, is_secret: publish.secret, ..MetadataEdit::default() };
     let edit = said.checked()?;
-    let content = Content::new(publish.content.into_bytes().into())?;
+    let content = off_worker::content(publish.content.into_bytes().into()).await?;
     let change = Change::Put { content, edit: Box::new(edit) };
     let item = KeyWrite { key: key(publish.key)?, condition: condition(publish.condition)?, change };
     unit(item, (publish.idempotency_key, publish.note), peer)

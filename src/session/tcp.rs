@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 use crate::api::error::ApiError;
 use crate::api::memory::{MemoryBudget, Reservation};
+use crate::api::off_worker;
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
 use crate::tls::Stream;
 
@@ -127,7 +128,7 @@ struct TcpReader {
 impl TcpReader {
     async fn read_message(&mut self) -> Option<Result<InboundMessage, Broken>> {
         loop {
-            match frame::split(&mut self.buffer) {
+            match frame::split(&mut self.buffer, self.peer.longest()) {
                 Ok(Some(frame)) => return Some(self.understand(frame).await),
                 Ok(None) => {
                     if let Err(broken) = self.make_room().await {
@@ -169,7 +170,7 @@ impl TcpReader {
 
     async fn understand(&mut self, frame: Bytes) -> Result<InboundMessage, Broken> {
         let length = frame.len();
-        match frame::decode(frame) {
+        match off_worker::run(length, || frame::decode(frame)).await {
             Ok(envelope) => Ok(request::heard(envelope, length, &mut self.peer).await),
             Err(error) => Err(broken(&error)),
         }
@@ -188,8 +189,8 @@ impl TcpReader {
 
 fn broken(error: &FrameError) -> Broken {
     let code = match error {
-        FrameError::TooLong => ErrorCode::FrameTooLong,
-        FrameError::Malformed => ErrorCode::MalformedRequest,
+        FrameError::TooLong(_) => ErrorCode::FrameTooLong,
+        FrameError::Malformed | FrameError::TooMany => ErrorCode::MalformedRequest,
     };
     Broken::Form(code, error.to_string())
 }

@@ -6,6 +6,7 @@ mod frame_limit;
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use callboard_actors::session::native::message::{
     Answer as Saying, Broken, Fault, InboundMessage, MessageReader, MessageWriter, OutboundMessage,
 };
-use callboard_proto::{MAX_FRAME, json};
+use callboard_proto::{MAX_FRAME, MAX_GREETING, json};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::share::ClientNetwork;
@@ -32,6 +33,7 @@ use crate::api::auth::{Shown, Whence};
 use crate::api::error::ApiError;
 use crate::api::escaped::Escaped;
 use crate::api::memory::{MemoryBudget, Reservation};
+use crate::api::off_worker;
 use crate::http::openapi::Described;
 use crate::http::route::{Answer, Call, Route, native};
 use crate::http::{client, connection, credentials};
@@ -74,7 +76,7 @@ async fn open(mut call: Call) -> Answer {
     let unseen = std::mem::replace(&mut call.payload, Payload::None);
     let (requests, network) = (door.memory.requests.clone(), client::network(&call.request));
     let counted = Rc::new(RefCell::new(requests.reserve(network)));
-    let announced = FrameLimit::new(unseen, MAX_FRAME as u64, Rc::clone(&counted));
+    let announced = FrameLimit::new(unseen, (MAX_GREETING as u64, MAX_FRAME as u64), Rc::clone(&counted));
     connection::begin_session(&call.request);
     let mut payload: Payload = Payload::Stream { payload: Box::pin(announced) };
     let payload = web::Payload::from_request(&call.request, &mut payload).await;
@@ -117,7 +119,7 @@ impl SocketReader {
                 () = auth.until_changed(&principal) => return Some(Err(changed())),
             };
             match message {
-                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(&text).await),
+                Ok(AggregatedMessage::Text(text)) => return Some(self.understand(text).await),
                 Ok(AggregatedMessage::Binary(_)) => {
                     let text = "messages over WebSocket are JSON text".to_owned();
                     return Some(Err(Broken::Form(ErrorCode::MalformedRequest, text)));
@@ -139,13 +141,14 @@ impl SocketReader {
         }
     }
 
-    async fn understand(&mut self, text: &str) -> Result<InboundMessage, Broken> {
-        match json::decode(text) {
-            Ok(envelope) => Ok(request::heard(envelope, text.len(), &mut self.peer).await),
+    async fn understand(&mut self, text: impl Deref<Target = str> + Send + 'static) -> Result<InboundMessage, Broken> {
+        let length = text.len();
+        match off_worker::run(length, move || json::decode(&text)).await {
+            Ok(envelope) => Ok(request::heard(envelope, length, &mut self.peer).await),
             // The number of a request whose fields are wrong is known: it is answered, and nothing else is harmed.
             Err(json::JsonError::Kind { id, kind, reason }) if id > 0 => {
                 let fault = Fault::Form(ErrorCode::MalformedRequest, format!("{kind}: {reason}"));
-                Ok(InboundMessage { id, bytes: text.len(), request: Err(fault) })
+                Ok(InboundMessage { id, bytes: length, request: Err(fault) })
             }
             Err(error) => Err(Broken::Form(ErrorCode::MalformedRequest, error.to_string())),
         }
@@ -170,7 +173,8 @@ fn broken(error: &actix_ws::ProtocolError) -> Broken {
 }
 
 fn too_long() -> Broken {
-    Broken::Form(ErrorCode::FrameTooLong, format!("a message is longer than {MAX_FRAME} bytes"))
+    let text = format!("a message is longer than {MAX_FRAME} bytes, or a hello than {MAX_GREETING}");
+    Broken::Form(ErrorCode::FrameTooLong, text)
 }
 
 impl MessageReader for SocketReader {

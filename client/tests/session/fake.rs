@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use callboard_client::{Client, ConfigKey, Options};
-use callboard_proto::frame;
 use callboard_proto::session as wire;
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
+use callboard_proto::{MAX_FRAME, frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -81,7 +81,7 @@ impl Peer {
     pub(crate) async fn next_or_end(&mut self) -> Option<(u64, Kind)> {
         within(async {
             loop {
-                if let Some(frame) = frame::split(&mut self.buffer).expect("a frame") {
+                if let Some(frame) = frame::split(&mut self.buffer, MAX_FRAME).expect("a frame") {
                     let Envelope { id, kind } = frame::decode(frame).expect("a message");
                     return Some((id, kind.expect("a known kind")));
                 }

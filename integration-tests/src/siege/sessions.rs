@@ -42,7 +42,7 @@ pub(super) async fn open(target: &Target, attacker: usize) -> anyhow::Result<Lin
     line.send(&framed(1, Kind::Hello(hello))).await?;
     let mut bytes = BytesMut::new();
     loop {
-        if let Some(first) = frame::split(&mut bytes)? {
+        if let Some(first) = frame::split(&mut bytes, callboard_proto::MAX_FRAME)? {
             let first = frame::decode(first)?.kind;
             anyhow::ensure!(matches!(first, Some(Kind::Welcome(_))), "not welcomed");
             return Ok(line);

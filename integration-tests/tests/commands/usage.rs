@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use bytes::BytesMut;
 use callboard_integration_tests::node::{Node, NodeOptions};
-use callboard_proto::frame;
 use callboard_proto::session::envelope::Kind;
 use callboard_proto::session::{Envelope, Welcome};
+use callboard_proto::{MAX_FRAME, frame};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::terminal::{Terminal, to_end};
@@ -122,7 +122,7 @@ async fn an_open_outcome_has_its_own_exit_code_and_names_the_request() -> Result
         loop {
             let (mut stream, _) = listener.accept().await?;
             let mut buffer = BytesMut::new();
-            while frame::split(&mut buffer)?.is_none() {
+            while frame::split(&mut buffer, MAX_FRAME)?.is_none() {
                 stream.read_buf(&mut buffer).await?;
             }
             let welcome = Welcome { version: 1, idle_timeout_ms: 60_000, ..Welcome::default() };

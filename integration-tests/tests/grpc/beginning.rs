@@ -7,6 +7,7 @@ use callboard_integration_tests::grpc::{Connection, Sdk, md5};
 use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::poll;
 use serde_json::json;
+use tonic::Code;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sdk_begins_reads_publishes_and_hears_in_its_own_order() -> Result<()> {
@@ -45,6 +46,33 @@ async fn what_comes_before_the_setup_waits_for_it() -> Result<()> {
     let refused = nobody.ask("ConfigQueryRequest", &json!({ "dataId": "a", "group": "G" })).await?;
     assert_eq!((refused.class.as_str(), refused.refusal()?), ("ErrorResponse", 301));
     assert_eq!(refused.body["message"], "Connection is unregistered.");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_message_is_taken_once_its_connection_is_set_up() -> Result<()> {
+    let node = Node::start(NodeOptions::new()).await?;
+    let publish = json!({ "dataId": "long", "group": "G", "content": "x".repeat(200_000) });
+    let many = format!("{{\"configListenContexts\":[{}{{}}]}}", "{},".repeat(1_000_000));
+    for is_gzip in [false, true] {
+        let written = |connection: &Connection| if is_gzip { connection.compressed() } else { connection.sibling() };
+        let mut stranger = written(&Connection::open(node.grpc_address()).await?);
+        stranger.check().await?;
+        for body in [publish.to_string(), many.clone()] {
+            let refused = stranger.ask_bytes("ConfigBatchListenRequest", body.as_bytes()).await?.unwrap_err();
+            assert_eq!(refused.code(), Code::ResourceExhausted, "gzip: {is_gzip}");
+        }
+        let connection = Connection::of(Sdk::CSharp, node.grpc_address()).await?;
+        let mut known = written(&connection);
+        assert!(known.ask("ConfigPublishRequest", &publish).await?.is_good());
+        assert_eq!(known.query("long").await?.body["content"], publish["content"]);
+        // It may be as long, and still not hold so much.
+        let refused = known.ask_bytes("ConfigBatchListenRequest", many.as_bytes()).await?.unwrap();
+        assert!(
+            refused.body["message"].as_str().unwrap_or_default().contains("more than 100000 elements"),
+            "{refused:?}"
+        );
+    }
     Ok(())
 }
 

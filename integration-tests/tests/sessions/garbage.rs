@@ -19,6 +19,19 @@ fn frame_of(body: &[u8]) -> Vec<u8> {
     [&head, body].concat()
 }
 
+/// A hello that holds so many times nothing.
+fn held(many: usize) -> Vec<u8> {
+    let mut hello = vec![0x12];
+    let mut length = 2 * many;
+    while length > 0x7f {
+        hello.push(0x80 | u8::try_from(length & 0x7f).unwrap_or_default());
+        length >>= 7;
+    }
+    hello.push(u8::try_from(length).unwrap_or_default());
+    hello.extend([0x3a, 0x00].repeat(many));
+    hello
+}
+
 /// Bytes, and the code that they are answered with before the connection is closed.
 fn garbage() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let http = b"GET / HTTP/1.1\r\nHost: callboard.example\r\nAccept: */*\r\nUser-Agent: curl/8.5.0\r\n\r\n";
@@ -37,6 +50,7 @@ fn garbage() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "malformed_request",
         ),
         ("a length above the limit", vec![0x81, 0x80, 0x80, 0x08], "frame_too_long"),
+        ("a hello that holds more than it can name", frame_of(&held(5_000)), "malformed_request"),
         ("the longest length that four bytes hold", vec![0xff, 0xff, 0xff, 0x7f], "frame_too_long"),
         ("a length without end", vec![0xff; 64], "frame_too_long"),
         ("a number that is a text", frame_of(&[0x0a, 0x02, b'h', b'i']), "malformed_request"),
@@ -71,7 +85,9 @@ async fn nobody_is_left(node: &Node) -> Result<()> {
 async fn garbage_instead_of_a_hello_is_told_off_and_let_go() -> Result<()> {
     let node = Node::start(NodeOptions::new()).await?;
     let mut counts = BTreeMap::new();
-    for (what, bytes, code) in garbage() {
+    // Which it may be once a hello was said.
+    let too_long = ("a length above that of a hello", vec![0x81, 0x80, 0x04], "frame_too_long");
+    for (what, bytes, code) in garbage().into_iter().chain([too_long]) {
         let mut session = Session::connect(node.session_address()).await?;
         session.send_bytes(&bytes).await?;
         assert_eq!(session.last_word().await.context(what)?.code, code, "{what}");

@@ -10,7 +10,7 @@ use callboard_integration_tests::session::{
 };
 use callboard_proto::MAX_PUSHED;
 use callboard_proto::session::envelope::Kind;
-use callboard_proto::session::{Envelope, Held, Hello, Ping};
+use callboard_proto::session::{Envelope, Held, Hello, Hold, Ping};
 use callboard_protocol::content::Md5;
 use futures_util::future::try_join;
 
@@ -80,7 +80,7 @@ async fn what_a_client_holds_is_not_pushed_again_and_what_is_newer_is() -> Resul
     let old = versions["k.old"];
     versions.insert("k.old", writer.publish("k.old", "two").await?);
     versions.insert("k.gone", writer.change(Kind::Delete(delete("k.gone"))).await?.version);
-    for by_prefix in [false, true] {
+    for (by_prefix, in_hello) in [(false, true), (true, true), (false, false), (true, false)] {
         let mut watcher = Session::connect(node.session_address()).await?;
         let held = vec![
             held("k.current", versions["k.current"], Some("one")),
@@ -88,7 +88,12 @@ async fn what_a_client_holds_is_not_pushed_again_and_what_is_newer_is() -> Resul
             held("k.gone", old, Some("one")),
             held("k.back", 0, None),
         ];
-        watcher.greet(Hello { held, ..hello("watcher") }).await?;
+        if in_hello {
+            watcher.greet(Hello { held, ..hello("watcher") }).await?;
+        } else {
+            watcher.greet(hello("watcher")).await?;
+            watcher.send(0, Kind::Hold(Hold { held })).await?;
+        }
         let kind = match by_prefix {
             true => watch_prefix("k."),
             false => watch(&["k.current", "k.old", "k.gone", "k.back", "k.unheld"]),

@@ -7,10 +7,12 @@ use callboard_integration_tests::node::{Node, NodeOptions};
 use callboard_integration_tests::session::Session;
 use serde_json::json;
 
-use super::socket::{BINARY, CONTINUATION, FIN, PING, Socket, TEXT, frame, header, key};
+use super::socket::{BINARY, CONTINUATION, Came, FIN, PING, Socket, TEXT, frame, header, key};
 use super::words::{unharmed, until_ended};
 
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+/// Longest hello.
+const MAX_GREETING: usize = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_message_ends_the_session() -> Result<()> {
@@ -94,6 +96,16 @@ async fn messages_above_the_limit_are_refused_before_they_have_come() -> Result<
     let mut socket = Socket::open(node.address(), "huge").await?;
     socket.send_bytes(&header(FIN | TEXT, usize::MAX >> 1)).await?;
     assert_eq!(socket.last_word().await?, "frame_too_long");
+    // A stranger may send less.
+    let mut socket = Socket::connect(node.address()).await?;
+    socket.send_bytes(&header(FIN | TEXT, MAX_GREETING + 1)).await?;
+    assert_eq!(socket.last_word().await?, "frame_too_long");
+    let mut socket = Socket::connect(node.address()).await?;
+    let mut hello = br#"{"id": 1, "hello": {"clientId": "long", "maxVersion": 1}}"#.to_vec();
+    hello.resize(MAX_GREETING, b' ');
+    socket.send_bytes(&frame(FIN | TEXT, &hello)).await?;
+    let welcome = socket.next(Duration::from_secs(5)).await?;
+    assert!(matches!(&welcome, Some(Came::Message(said)) if said["welcome"]["version"] == 1), "{welcome:?}");
     // In fragments that fit, each of them.
     let mut socket = Socket::open(node.address(), "many").await?;
     let piece = vec![b' '; 1024 * 1024];

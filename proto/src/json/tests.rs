@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::{JsonError, KINDS, decode, encode};
 use crate::session::envelope::Kind;
 use crate::session::{self, Envelope, Key, Push};
+use crate::{MAX_HELD_AT_HELLO, MAX_ITEMS, MAX_KEYS, MAX_LABELS};
 
 fn every_kind() -> Vec<Kind> {
     vec![
@@ -22,6 +23,7 @@ fn every_kind() -> Vec<Kind> {
         Kind::Rejected(session::Rejected::default()),
         Kind::Ping(session::Ping::default()),
         Kind::Pong(session::Pong::default()),
+        Kind::Hold(session::Hold::default()),
         Kind::Welcome(session::Welcome::default()),
         Kind::Config(session::Config::default()),
         Kind::Page(session::Page::default()),
@@ -76,6 +78,43 @@ fn what_is_wrong_is_said() {
     assert!(matches!(decode(r#"{"id": 1, "get": {}, "ping": {}}"#), Err(JsonError::Several(_, _))));
     let error = decode(r#"{"id": 1, "get": {"key": 5}}"#).unwrap_err();
     assert!(error.to_string().starts_with("get: "), "{error}");
+}
+
+#[test]
+fn elements_are_read_as_far_as_there_may_be() {
+    let list = |kind: &str, list: &str, many: usize| {
+        format!(r#"{{"id":1,"{kind}":{{"{list}":[{}{{}}]}}}}"#, "{},".repeat(many - 1))
+    };
+    for (kind, name, most) in [
+        ("hello", "held", MAX_HELD_AT_HELLO),
+        ("hold", "held", MAX_KEYS),
+        ("watch", "keys", MAX_KEYS),
+        ("watch", "prefixes", MAX_KEYS),
+        ("unwatch", "keys", MAX_KEYS),
+        ("unwatch", "prefixes", MAX_KEYS),
+        ("page", "items", MAX_ITEMS),
+    ] {
+        assert!(decode(&list(kind, name, most)).is_ok(), "{kind}");
+        let Err(JsonError::Kind { id: 1, reason, .. }) = decode(&list(kind, name, 1_000_000)) else { panic!("{kind}") };
+        assert!(reason.starts_with(&format!("more than {most} elements")), "{reason}");
+    }
+    let labels = (0..=MAX_LABELS).map(|number| format!("\"{number}\":\"\"")).collect::<Vec<_>>().join(",");
+    assert!(decode(&format!(r#"{{"hello":{{"labels":{{{labels}}}}}}}"#)).is_err());
+}
+
+#[test]
+fn what_nobody_knows_is_skipped_however_much_or_deep_it_is() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let text = format!(r#"{{"later":{deep},"id":4,"ping":{{"number":2,"more":{deep}}}}}"#);
+    assert_eq!(decode(&text).unwrap(), Envelope { id: 4, kind: Some(Kind::Ping(session::Ping { number: 2 })) });
+    // Where something is known to stand it is not.
+    assert!(matches!(decode(&format!(r#"{{"id":4,"get":{deep}}}"#)), Err(JsonError::Kind { .. })));
+}
+
+#[test]
+fn of_what_is_said_twice_the_last_counts() {
+    let text = r#"{"id": 1, "ping": {"number": 1}, "id": 2, "ping": {"number": 3}}"#;
+    assert_eq!(decode(text).unwrap(), Envelope { id: 2, kind: Some(Kind::Ping(session::Ping { number: 3 })) });
 }
 
 proptest! {

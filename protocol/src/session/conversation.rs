@@ -230,6 +230,19 @@ impl<A, W> Conversation<A, W> {
         Ok(())
     }
 
+    /// The client holds this besides what its hello named.
+    ///
+    /// # Errors
+    /// It may not hear of so much; the conversation has to end.
+    pub fn hold(&mut self, held: Vec<(ConfigKey, Mark)>) -> Result<(), Breach> {
+        let most = self.rules.keys;
+        let Some(known) = self.known_mut() else { return Ok(()) };
+        for (key, mark) in held {
+            known.pushes.hold(key, mark);
+        }
+        if known.pushes.overflowed() { Err(Breach::TooManyKeys(most)) } else { Ok(()) }
+    }
+
     /// The time for a hello is over: why the conversation has to end, if it has.
     #[must_use]
     pub fn hello_is_late(&self) -> Option<Breach> {

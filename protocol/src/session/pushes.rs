@@ -147,9 +147,12 @@ impl Pushes {
         }
     }
 
-    /// The client says that it holds this: only what differs is pushed.
+    /// The client says that it holds this: only what differs is pushed. What it was told of since it came counts more.
     pub fn hold(&mut self, key: ConfigKey, mark: Mark) {
-        if let Some(known) = self.known_of(key) {
+        if let Some(known) = self.known_of(key)
+            && known.position.pushed.is_none()
+            && known.queued.is_none()
+        {
             known.position.holds = Some(mark);
             known.told = Some(mark.version);
         }

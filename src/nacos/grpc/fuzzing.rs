@@ -2,6 +2,7 @@
 
 use callboard_proto::nacos::Payload;
 use callboard_protocol::write_request::Origin;
+use futures_util::FutureExt as _;
 
 use super::request::{Body, origin};
 use super::service::{parts, shown};
@@ -23,7 +24,7 @@ pub fn requests(class: &str, body: &[u8], claimed: &str) {
     let from: Origin = origin(&Principal::Anonymous, claimed);
     // Refused or taken; either is an answer.
     drop((first.key(), first.listened(), first.watched(), first.tag().map(str::len)));
-    drop(first.publish(from.clone()));
+    drop(first.publish(from.clone()).now_or_never());
     drop(read().map(|body| body.remove(from)));
     drop(read().map(Body::listens));
     drop(read().map(Body::watching));

@@ -2,29 +2,40 @@
 //! knows are skipped, and an empty text is as good as none. Owns the translation; a message that breaks a rule is
 //! answered, and nothing else is harmed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt;
 
 use callboard_actors::session::grpc::message::{Listening, StreamMessage};
+use callboard_proto::bounded::{List, Table};
 use callboard_protocol::config::{MetadataError, check_text};
-use callboard_protocol::content::{Content, Reported};
+use callboard_protocol::content::Reported;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::{ClientIdentity, Secrets};
 use callboard_protocol::key::{ConfigKey, KeyError, namespace_of};
 use callboard_protocol::nacos::fuzzy::{Pattern, key_of};
 use callboard_protocol::session::client::{Client, ClientId, ClientKind, MAX_LABEL, MAX_LABELS, MAX_SOFTWARE};
 use callboard_protocol::write_request::{Change, Condition, KeyWrite, MAX_ORIGIN_TEXT, Origin, Source, WriteRequest};
+use serde::de::{Error, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Number, Value};
+use serde_json::Number;
 use uuid::Uuid;
 
 use crate::api::access::Principal;
 use crate::api::error::ApiError;
+use crate::api::off_worker;
 use crate::nacos::publish::{edit, refusal_of_content};
 
 /// The group of who names none.
 const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
+/// Most configurations of one request to listen: as many as `grpc.max_listens` can allow a connection.
+const MAX_CONTEXTS: usize = 100_000;
+/// Most names of what a client holds already of a pattern, whatever node told it of them: far more than are told.
+const MAX_RECEIVED: usize = 10_000;
+/// Most labels, and most additions to a publish. What is kept of them is fewer.
+const MAX_NAMED: usize = 1_000;
 
-/// Everything that a request may hold.
+/// Everything that a request may hold. Nothing in it is longer than its type says, or deeper than its fields: what a
+/// request takes up is bounded while it is read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Body {
@@ -41,16 +52,17 @@ pub(super) struct Body {
     content: Option<String>,
     #[serde(deserialize_with = "text")]
     cas_md5: Option<String>,
-    addition_map: Option<BTreeMap<String, Option<String>>>,
+    addition_map: Option<Table<Option<String>, MAX_NAMED>>,
     listen: Option<bool>,
-    config_listen_contexts: Option<Vec<ListenContext>>,
+    config_listen_contexts: Option<List<ListenContext, MAX_CONTEXTS>>,
     group_key_pattern: Option<String>,
     watch_type: Option<String>,
     initializing: Option<bool>,
-    received_group_keys: Option<Vec<Option<String>>>,
+    received_group_keys: Option<List<Option<String>, MAX_RECEIVED>>,
     client_version: Option<String>,
-    labels: Option<BTreeMap<String, Option<String>>>,
-    ability_table: Option<Value>,
+    labels: Option<Table<Option<String>, MAX_NAMED>>,
+    /// That it is there is all there is to know.
+    ability_table: Option<IgnoredAny>,
     result_code: Option<i64>,
 }
 
@@ -69,16 +81,37 @@ pub(super) struct ListenContext {
 
 /// Reads a text. A number is as good as its digits: clients that people wrote by hand send them.
 fn text<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Scalar {
-        Text(String),
-        Number(Number),
+    source.deserialize_any(Text)
+}
+
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Option<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text, a number or null")
     }
-    Ok(Option::deserialize(source)?.map(|scalar| match scalar {
-        Scalar::Text(text) => text,
-        Scalar::Number(number) => number.to_string(),
-    }))
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Number::from_f64(number).map(|number| number.to_string()))
+    }
 }
 
 /// The tenant and the group as the client wrote them, and the data id: an answer repeats them.
@@ -126,7 +159,7 @@ impl Body {
     }
 
     fn given(&self, name: &str) -> Option<&String> {
-        self.addition_map.as_ref()?.get(name)?.as_ref()
+        self.addition_map.as_ref()?.0.get(name)?.as_ref()
     }
 
     fn addition(&self, name: &str) -> Option<&str> {
@@ -134,7 +167,7 @@ impl Body {
     }
 
     /// A publish.
-    pub(super) fn publish(mut self, origin: Origin) -> Result<WriteRequest, ApiError> {
+    pub(super) async fn publish(mut self, origin: Origin) -> Result<WriteRequest, ApiError> {
         let key = self.key()?;
         for gray in ["betaIps", "tag"] {
             if self.addition(gray).is_some() {
@@ -143,7 +176,8 @@ impl Body {
         }
         let content =
             self.content.take().ok_or_else(|| ApiError::new(ErrorCode::InvalidParameter, "content is blank : "))?;
-        let content = Content::new(content.into_boxed_str().into_boxed_bytes().into())
+        let content = off_worker::content(content.into_boxed_str().into_boxed_bytes().into())
+            .await
             .map_err(|error| ApiError::new(ErrorCode::InvalidParameter, refusal_of_content(&error)))?;
         let condition = match filled(self.cas_md5.as_ref()) {
             Some(expected) => Condition::NacosCas(expected.to_owned()),
@@ -176,7 +210,7 @@ impl Body {
 
     /// Whether the client listens from now on, or does not any longer; to what, and under which names.
     pub(super) fn listens(self) -> (bool, Vec<Listening>, Vec<Named>) {
-        let contexts = self.config_listen_contexts.unwrap_or_default();
+        let contexts = self.config_listen_contexts.map(|contexts| contexts.0).unwrap_or_default();
         let listens = contexts.into_iter().map(|ListenContext { data_id, group, md5, tenant }| {
             let (data_id, group) = (data_id.unwrap_or_default(), group.unwrap_or_default());
             let key = ConfigKey::new(namespace_of(tenant.as_deref()), &group, &data_id).ok();
@@ -190,7 +224,8 @@ impl Body {
 
     /// The configurations that the client wants to listen to, and can be told apart.
     pub(super) fn listened(&self) -> Vec<ConfigKey> {
-        let contexts = self.config_listen_contexts.iter().flatten().filter(|_| self.listen != Some(false));
+        let contexts =
+            self.config_listen_contexts.iter().flat_map(|contexts| &contexts.0).filter(|_| self.listen != Some(false));
         let key = |context: &ListenContext| {
             let (group, data_id) = (context.group.as_deref().unwrap_or_default(), context.data_id.as_deref());
             ConfigKey::new(namespace_of(context.tenant.as_deref()), group, data_id.unwrap_or_default()).ok()
@@ -214,7 +249,7 @@ impl Body {
         }
         let pattern =
             Pattern::parse(&text).map_err(|error| ApiError::new(ErrorCode::InvalidParameter, error.to_string()))?;
-        let received = self.received_group_keys.unwrap_or_default();
+        let received = self.received_group_keys.map(|received| received.0).unwrap_or_default();
         let received = received.iter().flatten().filter_map(|name| key_of(name)).collect();
         Ok(Watching::Watch { text, pattern, is_initial: self.initializing.unwrap_or(false), received })
     }
@@ -237,7 +272,7 @@ impl Body {
     /// Who the client says it is. What breaks a rule of what is kept of it is left out: no client is refused for its
     /// labels.
     fn client(self, id: &str, from: &str, claimed: &str) -> Client {
-        let labels = self.labels.unwrap_or_default();
+        let labels = self.labels.map(|labels| labels.0).unwrap_or_default();
         let label = |name: &str| labels.get(name).and_then(|value| filled(value.as_ref()));
         let short = |text: &str, max: usize| text.chars().filter(|sign| *sign != '\0').take(max).collect::<String>();
         let claimed = Some(claimed.trim()).filter(|claimed| (1..=MAX_LABEL).contains(&claimed.len()));

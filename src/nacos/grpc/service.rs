@@ -28,7 +28,8 @@ use callboard_protocol::write_request::{self, Source, WriteRequest};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::poll_fn;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::access::{Access, Principal};
@@ -36,6 +37,7 @@ use crate::api::auth::{Authenticator, Credentials, Identity, Whence};
 use crate::api::error::ApiError;
 use crate::api::escaped;
 use crate::api::memory::Memory;
+use crate::api::off_worker;
 use crate::nacos::grpc::access::{Kind, Row};
 use crate::nacos::grpc::outgoing::LongAnswer;
 use crate::nacos::grpc::request::{Body, Watching};
@@ -48,12 +50,16 @@ const ASK: Duration = Duration::from_secs(30);
 const SETTING_UP: Duration = Duration::from_secs(15);
 /// Notices that wait for the connection; what follows waits in the session, where a newer one takes its place.
 const OUTLET: usize = 16;
+/// The class of who says who it is.
+const SETUP: &str = "ConnectionSetupRequest";
+/// How long a long request waits for that: clients ask without waiting for an answer to it.
+const SETUP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The service of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     session: Addr<GrpcSession>,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     memory: Memory,
     network: ClientNetwork,
     auth: Arc<Authenticator>,
@@ -112,18 +118,16 @@ pub(super) struct Peer {
     listeners: Mutex<Vec<Arc<Identity>>>,
     /// Somebody came to them.
     more: Notify,
-    /// It is set up.
-    is_set_up: AtomicBool,
     /// Something was asked since it was looked last.
     was_heard: AtomicBool,
+    /// Whether the client has said who it is.
+    set_up: watch::Sender<bool>,
 }
 
 impl Peer {
-    fn heard(&self, is_set_up: bool) {
+    /// Something was asked.
+    fn heard(&self) {
         self.was_heard.store(true, Ordering::Relaxed);
-        if is_set_up {
-            self.is_set_up.store(true, Ordering::Relaxed);
-        }
     }
 
     pub(super) fn new(id: String, from: String, certified: Option<Principal>) -> Self {
@@ -133,8 +137,8 @@ impl Peer {
             certified,
             listeners: Mutex::default(),
             more: Notify::new(),
-            is_set_up: AtomicBool::new(false),
             was_heard: AtomicBool::new(false),
+            set_up: watch::Sender::new(false),
         }
     }
 
@@ -142,14 +146,31 @@ impl Peer {
     pub(super) async fn until_abandoned(&self) {
         loop {
             tokio::time::sleep(SETTING_UP).await;
-            if !self.was_heard.swap(false, Ordering::Relaxed) && !self.is_set_up.load(Ordering::Relaxed) {
+            if !self.was_heard.swap(false, Ordering::Relaxed) && !self.is_set_up() {
                 return;
             }
-            if self.is_set_up.load(Ordering::Relaxed) {
+            if self.is_set_up() {
                 // From now on the session looks whether its client is there.
                 pending::<()>().await;
             }
         }
+    }
+
+    /// The client says who it is.
+    pub(super) fn sets_up(&self) {
+        self.set_up.send_replace(true);
+    }
+
+    /// Whether the client has said who it is.
+    pub(super) fn is_set_up(&self) -> bool {
+        *self.set_up.borrow()
+    }
+
+    /// The same, once it has, or after as long as a request waits for that.
+    pub(super) async fn sets_up_in_time(&self) -> bool {
+        let mut set_up = self.set_up.subscribe();
+        let said = set_up.wait_for(|is_set_up| *is_set_up);
+        timeout(SETUP_PATIENCE, said).await.is_ok_and(|said| said.is_ok())
     }
 
     /// Comes to an end when one of those who listened here may no longer what he might then: the connection ends, and
@@ -246,7 +267,7 @@ impl Service {
             drop(self.enter(enter).await);
             return answer::no_handler("").into();
         };
-        let (id, acted) = match Body::read(&body) {
+        let (id, acted) = match off_worker::run(body.len(), move || Body::read(&body)).await {
             Ok(mut body) => {
                 let id = body.request_id.take().unwrap_or_default();
                 let acted = self.act(row, enter, &id, (body, &headers)).await;
@@ -288,7 +309,7 @@ impl Service {
             }
             Kind::Query => self.query(enter, id, (&body, &principal)).await,
             Kind::Publish => {
-                self.make(enter, body.publish(origin())).await.map(|()| answer::done(row.answer, id).into())
+                self.make(enter, body.publish(origin()).await).await.map(|()| answer::done(row.answer, id).into())
             }
             Kind::Remove => self.make(enter, body.remove(origin())).await.map(|()| answer::done(row.answer, id).into()),
             Kind::Listen => self.listen(enter, id, body).await.map(Said::from),
@@ -337,7 +358,7 @@ impl Service {
     async fn enter(&self, enter: Enter) -> Result<(), Refusal> {
         let needs_setup = enter.needs_setup;
         let is_set_up = self.session.send(enter).await.unwrap_or(false);
-        self.peer.heard(is_set_up);
+        self.peer.heard();
         if is_set_up || !needs_setup { Ok(()) } else { Err(Refusal::Unregistered) }
     }
 
@@ -355,7 +376,7 @@ impl Service {
         GrpcSession: Act<M>,
     {
         // What the session waits for has times of its own.
-        self.peer.heard(false);
+        self.peer.heard();
         match self.session.send(Entered { enter, asks }).await {
             Ok(answer) => answer.ok_or(Refusal::Unregistered),
             Err(error) => Err(Fault::Ask(error.into()).into()),
@@ -405,9 +426,7 @@ impl Service {
         let Some((class, json)) = answer::queried_long(id, found, content) else {
             return Ok(answer::queried(id, found, content).into());
         };
-        // Ten mebibytes take milliseconds to look at, which others on this thread would wait for.
-        let measured = tokio::task::spawn_blocking(move || (json.len(), json)).await;
-        let (length, json) = measured.map_err(|_panicked| ApiError::internal())?;
+        let (length, json) = off_worker::run(content.bytes().len(), move || (json.len(), json)).await;
         Ok(Said::Long(LongAnswer::new(class, json, length, shared)))
     }
 
@@ -453,9 +472,12 @@ impl Service {
                 Ok(Some(payload)) => {
                     let (class, body, claimed) = parts(payload);
                     let bytes = body.len();
-                    self.peer.heard(true);
+                    self.peer.heard();
                     let message = match Body::read(&body) {
                         Ok(body) => {
+                            if access::simple(&class) == SETUP {
+                                self.peer.sets_up();
+                            }
                             body.stream_message(access::simple(&class), &self.peer.id, &self.peer.from, &claimed)
                         }
                         Err(_unreadable) => StreamMessage::Other,

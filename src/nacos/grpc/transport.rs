@@ -28,6 +28,7 @@ use crate::api::auth::Authenticator;
 use crate::api::memory::Memory;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
+use crate::nacos::grpc::early::{Early, MAX_EARLY, is_compressed};
 use crate::nacos::grpc::outgoing::Outgoing;
 use crate::nacos::grpc::service::{Peer, Service};
 use crate::tls::Stream;
@@ -35,7 +36,7 @@ use crate::tls::Stream;
 /// Requests of one connection that may be under way.
 const MAX_STREAMS: u32 = 128;
 /// Longest message on a stream, in bytes: who the client is, and acknowledgements.
-const MAX_WORD: usize = 1024 * 1024;
+const MAX_WORD: usize = MAX_EARLY;
 /// How long a request may take once its body has come.
 const ANSWERING: Duration = Duration::from_secs(30);
 /// Longest head of a request, in bytes.
@@ -62,6 +63,9 @@ pub(crate) struct Door {
 #[derive(Debug, Clone)]
 struct Methods {
     unary: RequestServer<Service>,
+    /// The same, for what a stranger compressed.
+    early: RequestServer<Service>,
+    peer: Arc<Peer>,
     stream: BiRequestStreamServer<Service>,
     memory: Memory,
     network: ClientNetwork,
@@ -72,13 +76,17 @@ struct Methods {
 
 impl Methods {
     fn new(service: Service, door: &Door, (network, outgoing): (ClientNetwork, Outgoing)) -> Self {
-        let unary = RequestServer::new(service.clone())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .accept_compressed(CompressionEncoding::Gzip);
+        let peer = Arc::clone(&service.peer);
+        let unary = |most| {
+            let unary = RequestServer::new(service.clone()).max_decoding_message_size(most);
+            unary.accept_compressed(CompressionEncoding::Gzip)
+        };
+        let (unary, early) = (unary(MAX_MESSAGE), unary(MAX_EARLY));
         let stream = BiRequestStreamServer::new(service)
             .max_decoding_message_size(MAX_WORD)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self { unary, stream, memory: door.memory.clone(), network, outgoing, patience: door.patience + ANSWERING }
+        let (memory, patience) = (door.memory.clone(), door.patience + ANSWERING);
+        Self { unary, early, peer, stream, memory, network, outgoing, patience }
     }
 }
 
@@ -92,8 +100,13 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
         if request.uri().path().starts_with("/BiRequestStream/") {
             return self.stream.clone().call(request);
         }
-        let request = request.map(|body| Counted::new(body, &self.memory.requests, self.network));
-        let answering = self.unary.clone().call(request);
+        let request = request
+            .map(|body| Early::new(Counted::new(body, &self.memory.requests, self.network), Arc::clone(&self.peer)));
+        let (mut unary, mut early, peer) = (self.unary.clone(), self.early.clone(), Arc::clone(&self.peer));
+        let answering = async move {
+            let is_known = !is_compressed(request.headers()) || peer.is_set_up() || peer.sets_up_in_time().await;
+            if is_known { unary.call(request).await } else { early.call(request).await }
+        };
         let (patience, outgoing) = (self.patience, self.outgoing.clone());
         Box::pin(async move {
             let late = |_late| Ok(Status::deadline_exceeded("the request did not come in time").into_http());

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use crate::api::READ_DEADLINE;
 use crate::api::access::Principal;
 use crate::api::error::ApiError;
+use crate::api::off_worker;
 use crate::api::state::State;
 use crate::http::connection::hold;
 use crate::http::route::Call;
@@ -42,8 +43,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// `POST` of what a client holds.
 pub(super) async fn listen(mut call: Call) -> Answer {
-    let parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
-    let records = listening::parse(parameters.get("Listening-Configs").unwrap_or_default())
+    let mut parameters = Parameters::of_form(&call.request, &mut call.payload, (&call.state, &mut call.caller)).await?;
+    let held = parameters.take("Listening-Configs").unwrap_or_default();
+    let records = off_worker::run(held.len(), move || listening::parse(&held))
+        .await
         .map_err(|error| Fault::invalid(error.to_string()))?;
     // Where nobody has to be known names are read once, below.
     let is_known = *call.caller.principal() != Principal::Unrestricted;

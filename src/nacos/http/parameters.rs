@@ -13,10 +13,12 @@ use bytes::Bytes;
 use callboard_protocol::key::{
     ConfigKey, KeyError, MAX_DATA_ID, MAX_GROUP, MAX_NAMESPACE, Part, namespace, namespace_of,
 };
+use futures_util::FutureExt as _;
 use futures_util::stream::once;
 use multer::Multipart;
 
 use crate::api::auth::Credentials;
+use crate::api::off_worker;
 use crate::api::state::State;
 use crate::http::connection::take_moved_query;
 use crate::http::route::Caller;
@@ -31,7 +33,7 @@ const MAX_PARAMETERS: usize = 10_000;
 /// The parameters that were given; the first of a name counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Parameters<'a> {
-    given: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    given: Vec<Pair<'a>>,
 }
 
 impl<'a> Parameters<'a> {
@@ -57,7 +59,7 @@ impl<'a> Parameters<'a> {
     ) -> Result<Self, Fault> {
         let mut parameters = Self::default();
         match take_moved_query(request) {
-            Some(query) => parameters.add_owned(&query)?,
+            Some(query) => parameters.add_owned(query.into()).await?,
             None => parameters.add(request.query_string())?,
         }
         let form = Form::declared(request.headers())?;
@@ -83,53 +85,39 @@ impl<'a> Parameters<'a> {
     pub(super) async fn add_form(&mut self, form: Form, body: Bytes) -> Result<(), Fault> {
         match form {
             Form::None => Ok(()),
-            Form::Encoded => self.add_owned(std::str::from_utf8(&body).map_err(|_not_utf8| not_encoded())?),
+            Form::Encoded => self.add_owned(body).await,
             Form::Parts(boundary) => self.add_parts(boundary, body).await,
         }
     }
 
-    /// Adds the fields of a form in parts, as they are. Those with a file name are no parameters.
+    /// Adds the fields of a form in parts, as they are. Those with a file name are no parameters, and count all the
+    /// same.
     async fn add_parts(&mut self, boundary: String, body: Bytes) -> Result<(), Fault> {
-        let unreadable = |error: multer::Error| Fault::invalid(format!("the form can't be read: {error}"));
-        let mut parts = Multipart::new(once(ready(Ok::<_, Infallible>(body))), boundary);
-        while let Some(part) = parts.next_field().await.map_err(unreadable)? {
-            if part.file_name().is_some() {
-                continue;
-            }
-            self.leave_room()?;
-            let name = part.name().unwrap_or_default().to_owned();
-            let value = String::from(
-                std::str::from_utf8(&part.bytes().await.map_err(unreadable)?)
-                    .map_err(|_not_utf8| Fault::invalid(format!("the field {name:?} is not UTF-8")))?,
-            );
-            self.given.push((Cow::Owned(name), Cow::Owned(value)));
-        }
-        Ok(())
-    }
-
-    fn leave_room(&self) -> Result<(), Fault> {
-        if self.given.len() >= MAX_PARAMETERS {
-            return Err(Fault::invalid(format!("more than {MAX_PARAMETERS} parameters")));
-        }
+        let (before, length) = (self.given.len(), body.len());
+        // It is there as a whole: nothing is waited for.
+        let read =
+            move || parts(boundary, body, before).now_or_never().unwrap_or_else(|| Err("it breaks off".to_owned()));
+        self.given.extend(off_worker::run(length, read).await.map_err(Fault::invalid)?);
         Ok(())
     }
 
     /// As [`add`](Self::add), and holds on to nothing of `text`.
-    fn add_owned(&mut self, text: &str) -> Result<(), Fault> {
-        let mut added = Parameters::default();
-        added.add(text)?;
+    async fn add_owned(&mut self, text: Bytes) -> Result<(), Fault> {
+        let (before, length) = (self.given.len(), text.len());
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        self.given.extend(added.given.into_iter().map(|(name, value)| (owned(name), owned(value))));
+        let read = move || {
+            let text = std::str::from_utf8(&text).map_err(|_not_utf8| NOT_ENCODED.to_owned())?;
+            pairs(text, before).map(|pair| pair.map(|(name, value)| (owned(name), owned(value)))).collect()
+        };
+        let added: Result<Vec<_>, String> = off_worker::run(length, read).await;
+        self.given.extend(added.map_err(Fault::invalid)?);
         Ok(())
     }
 
     /// Adds what `text` says, `name=value` pairs parted by `&`.
     pub(super) fn add(&mut self, text: &'a str) -> Result<(), Fault> {
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            self.leave_room()?;
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode = |text| query::decode(text).map_err(|_not_utf8| not_encoded());
-            self.given.push((decode(name)?, decode(value)?));
+        for pair in pairs(text, self.given.len()) {
+            self.given.push(pair.map_err(Fault::invalid)?);
         }
         Ok(())
     }
@@ -243,8 +231,43 @@ pub(super) fn refused_key(error: KeyError) -> Fault {
     }
 }
 
-fn not_encoded() -> Fault {
-    Fault::invalid("the parameters are not percent-encoded UTF-8")
+const NOT_ENCODED: &str = "the parameters are not percent-encoded UTF-8";
+
+/// A parameter and its value.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Whether there is room for one more parameter, after so many.
+fn leave_room(given: usize) -> Result<(), String> {
+    if given >= MAX_PARAMETERS { Err(format!("more than {MAX_PARAMETERS} parameters")) } else { Ok(()) }
+}
+
+/// The parameters of `text`, with `before` of them before, as far as there may be so many; or what is wrong.
+fn pairs(text: &str, before: usize) -> impl Iterator<Item = Result<Pair<'_>, String>> {
+    text.split('&').filter(|pair| !pair.is_empty()).zip(before..).map(|(pair, given)| {
+        leave_room(given)?;
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = |text| query::decode(text).map_err(|_not_utf8| NOT_ENCODED.to_owned());
+        Ok((decode(name)?, decode(value)?))
+    })
+}
+
+/// The same of the fields of a form in parts.
+async fn parts(boundary: String, body: Bytes, before: usize) -> Result<Vec<Pair<'static>>, String> {
+    let unreadable = |error: multer::Error| format!("the form can't be read: {error}");
+    let mut parts = Multipart::new(once(ready(Ok::<_, Infallible>(body))), boundary);
+    let (mut given, mut seen) = (Vec::new(), before);
+    while let Some(part) = parts.next_field().await.map_err(unreadable)? {
+        leave_room(seen)?;
+        seen += 1;
+        if part.file_name().is_some() {
+            continue;
+        }
+        let name = part.name().unwrap_or_default().to_owned();
+        let value = part.bytes().await.map_err(unreadable)?;
+        let value = std::str::from_utf8(&value).map_err(|_not_utf8| format!("the field {name:?} is not UTF-8"))?;
+        given.push((Cow::Owned(name), Cow::Owned(value.to_owned())));
+    }
+    Ok(given)
 }
 
 /// What a body is.

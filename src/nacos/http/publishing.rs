@@ -5,13 +5,12 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use bytes::Bytes;
 use callboard_protocol::access::grant::{Action, Demand};
-use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::write_request::{Change, Condition, KeyWrite, Origin, Source};
 
 use crate::api::access::Principal;
-use crate::api::outcome;
 use crate::api::state::State;
+use crate::api::{off_worker, outcome};
 use crate::http::client;
 use crate::http::route::Call;
 use crate::nacos::http::Answer;
@@ -34,7 +33,8 @@ pub(super) async fn publish(mut call: Call) -> Answer {
     let key = parameters.key(false)?;
     call.caller.require(&Demand::Key(Action::Write, &key))?;
     let content = parameters.take("content").ok_or_else(|| Fault::missing("content"))?;
-    let content = Content::new(exactly(content)).map_err(|error| Fault::invalid(refusal_of_content(&error)))?;
+    let content =
+        off_worker::content(exactly(content)).await.map_err(|error| Fault::invalid(refusal_of_content(&error)))?;
     refuse_gray(&parameters, &call.request)?;
     let condition = match deciding_header(&call.request, &CAS_MD5)?.or_else(|| parameters.filled("casMd5")) {
         Some(expected) => Condition::NacosCas(expected.to_owned()),

@@ -4,7 +4,7 @@
 use callboard_actors::session::native::message::{Fault, Request};
 use callboard_proto::session::Envelope;
 use callboard_proto::session::envelope::Kind;
-use callboard_proto::{frame, session as proto};
+use callboard_proto::{MAX_FRAME, MAX_GREETING, frame, session as proto};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
 use callboard_protocol::write_request::{Condition, Expected};
@@ -18,7 +18,7 @@ use crate::session::request::heard;
 
 fn peer() -> Peer {
     let (address, auth) = ("10.0.0.7".to_owned(), Authenticator::off());
-    Peer { address, kind: ClientKind::Tcp, principal: Principal::Unrestricted, auth }
+    Peer { address, kind: ClientKind::Tcp, principal: Principal::Unrestricted, auth, has_greeted: false }
 }
 
 /// Where nobody has to be known nothing is waited for.
@@ -99,6 +99,26 @@ fn a_question_needs_a_number() {
     let question = take(0, Kind::Get(proto::Get { key: key() }));
     assert!(matches!(question, Err(Fault::Form(ErrorCode::MalformedRequest, _))));
     assert!(matches!(take(0, Kind::Applied(proto::Applied { key: key(), version: 1 })), Ok(Request::Applied(..))));
+}
+
+#[test]
+fn long_messages_are_taken_once_a_hello_was_said() {
+    let hello = proto::Hello { client_id: "shop-7".to_owned(), max_version: 1, ..proto::Hello::default() };
+    let mut peer = peer();
+    let mut say = |kind: Kind| {
+        drop(at_once(heard(Envelope { id: 1, kind: Some(kind) }, 1, &mut peer)));
+        peer.longest()
+    };
+    assert_eq!(say(Kind::Get(proto::Get { key: key() })), MAX_GREETING);
+    assert_eq!(say(Kind::Hello(proto::Hello::default())), MAX_GREETING, "it names nobody");
+    assert_eq!(say(Kind::Hello(hello)), MAX_FRAME);
+}
+
+#[test]
+fn what_is_held_besides_is_read_as_in_a_hello() {
+    let held = |md5: &str| proto::Hold { held: vec![proto::Held { key: key(), version: 3, md5: md5.to_owned() }] };
+    assert!(matches!(take(0, Kind::Hold(held(""))), Ok(Request::Hold(held)) if held.len() == 1));
+    refused(Kind::Hold(held("x")), "invalid_parameter");
 }
 
 proptest! {

@@ -25,9 +25,10 @@ pub(super) struct FrameLimit {
 }
 
 impl FrameLimit {
-    /// Messages of at most `limit` bytes, counted as they come.
-    pub(super) fn new(payload: Payload, limit: u64, counted: Rc<RefCell<Reservation>>) -> Self {
-        Self { payload, frames: Frames { limit, head: Vec::new(), rest: 0, message: 0 }, has_ended: false, counted }
+    /// A first message of at most `first` bytes, and others of at most `limit`, counted as they come.
+    pub(super) fn new(payload: Payload, (first, limit): (u64, u64), counted: Rc<RefCell<Reservation>>) -> Self {
+        let frames = Frames { first, limit, messages: 0, head: Vec::new(), rest: 0, message: 0 };
+        Self { payload, frames, has_ended: false, counted }
     }
 }
 
@@ -58,7 +59,12 @@ impl Stream for FrameLimit {
 
 /// The place within the frames.
 struct Frames {
+    /// Longest first message: the hello.
+    first: u64,
+    /// Longest message of those that follow.
     limit: u64,
+    /// Messages that have begun; those behind the second are not counted any more.
+    messages: u8,
     /// The beginning of a frame, as far as it has come.
     head: Vec<u8>,
     /// Bytes that are left of the frame.
@@ -88,13 +94,14 @@ impl Frames {
                         self.message
                     }
                     TEXT | BINARY => {
+                        self.messages = self.messages.saturating_add(1);
                         self.message = length;
                         length
                     }
                     // A control frame may stand between those of a message.
                     _ => length,
                 };
-                if total > self.limit {
+                if total > if self.messages > 1 { self.limit } else { self.first } {
                     return false;
                 }
             }
@@ -155,9 +162,14 @@ mod tests {
 
     /// Whether all of it is let through, in one piece and in pieces of any length.
     fn passes(limit: u64, frames: &[Vec<u8>]) -> bool {
+        passes_after((limit, limit), frames)
+    }
+
+    /// The same, where the first may be as long as says `first`.
+    fn passes_after((first, limit): (u64, u64), frames: &[Vec<u8>]) -> bool {
         let stream = frames.concat();
         let follow = |piece: usize| {
-            let mut frames = Frames { limit, head: Vec::new(), rest: 0, message: 0 };
+            let mut frames = Frames { first, limit, messages: 0, head: Vec::new(), rest: 0, message: 0 };
             stream.chunks(piece).all(|piece| frames.follow(piece))
         };
         let whole = follow(stream.len());
@@ -181,6 +193,17 @@ mod tests {
         let ping = || frame(0x89, 100);
         assert!(passes(300, &[frame(0x01, 100), ping(), frame(0x00, 100), ping(), frame(0x80, 100), frame(0x81, 300)]));
         assert!(!passes(300, &[frame(0x01, 100), ping(), frame(0x00, 100), frame(0x80, 101)]));
+    }
+
+    #[test]
+    fn the_first_message_may_be_less_long() {
+        let limits = (10, 100);
+        assert!(passes_after(limits, &[frame(0x89, 3), frame(0x81, 10), frame(0x81, 100)]));
+        assert!(!passes_after(limits, &[frame(0x89, 3), frame(0x81, 11)]));
+        assert!(!passes_after(limits, &[frame(0x81, 10), frame(0x81, 101)]));
+        // In fragments it is the first to its end.
+        assert!(passes_after(limits, &[frame(0x01, 5), frame(0x80, 5), frame(0x01, 50), frame(0x80, 50)]));
+        assert!(!passes_after(limits, &[frame(0x01, 5), frame(0x80, 6)]));
     }
 
     #[test]

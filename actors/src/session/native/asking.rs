@@ -35,6 +35,11 @@ impl NativeSession {
             Request::Rejected(key, version, reason) => {
                 self.reacted(id, key, version, (Reaction::Rejected, PushStep::Rejected(reason)), context);
             }
+            Request::Hold(held) => {
+                if let Err(breach) = self.conversation.hold(held) {
+                    self.end(breach.into(), context);
+                }
+            }
             Request::Ping(number) => self.answer(id, Answer::Pong(number), context),
             // It was heard; that is all there is to it. A second hello never comes here.
             Request::Pong | Request::Hello(_) => {}

@@ -12,6 +12,7 @@ use callboard_protocol::link::Versions;
 use callboard_protocol::session::conversation::Breach;
 pub use callboard_protocol::session::conversation::Hello;
 use callboard_protocol::session::pace;
+use callboard_protocol::session::position::Mark;
 use callboard_protocol::watch::{Selector, What};
 use callboard_protocol::wire::cursor::FilterDigest;
 use callboard_protocol::write_request::{KeyOutcome, Refusal, RequestId, WriteRequest};
@@ -50,6 +51,8 @@ pub enum Request {
     Unwatch(Vec<Selector>),
     /// It uses this version.
     Applied(ConfigKey, Version),
+    /// What it holds besides what its hello named.
+    Hold(Vec<(ConfigKey, Mark)>),
     /// It can't use this version, for this reason.
     Rejected(ConfigKey, Version, Arc<str>),
     /// Is the node there?
@@ -70,6 +73,7 @@ impl Request {
             Self::Watch(_) => "watch",
             Self::Unwatch(_) => "unwatch",
             Self::Applied(..) => "applied",
+            Self::Hold(_) => "hold",
             Self::Rejected(..) => "rejected",
             Self::Ping(_) => "ping",
             Self::Pong => "pong",
@@ -84,6 +88,7 @@ impl Request {
                 selectors.iter().map(work_of).fold(0, u32::saturating_add)
             }
             Self::List(_) => pace::SEARCH,
+            Self::Hold(held) => u32::try_from(held.len()).unwrap_or(u32::MAX).max(pace::KEY),
             Self::Hello(hello) => u32::try_from(hello.held.len()).unwrap_or(u32::MAX).max(pace::KEY),
             Self::Get(_) | Self::Change(_) | Self::Applied(..) | Self::Rejected(..) | Self::Ping(_) | Self::Pong => {
                 pace::KEY

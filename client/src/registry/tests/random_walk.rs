@@ -132,6 +132,7 @@ impl Testbed {
                     assert_eq!(outcome, Ok(()));
                     assert!(self.restored || version <= self.version);
                 }
+                Outgoing::Hold(_) => panic!("one key has room in a hello"),
                 Outgoing::Unwatch(_) => panic!("nothing was taken back"),
             }
         }

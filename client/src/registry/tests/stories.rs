@@ -10,7 +10,7 @@ use crate::config::{Cached, Config, Freshness};
 use crate::error::Error;
 use crate::held::Fetched;
 use crate::key::{ConfigKey, Prefix, Selection, Target};
-use crate::registry::{Outgoing, Recall, Registry};
+use crate::registry::{MAX_HELLO, Outgoing, Recall, Registry};
 
 fn key(data_id: &str) -> ConfigKey {
     ConfigKey::public("shop", data_id)
@@ -118,6 +118,31 @@ fn the_snapshot_is_told_in_a_hello_or_not_used_at_all() {
     registry.pushed(push("b", 2));
     confirm(&mut registry);
     assert_eq!(versions(&mut registry, other), [2]);
+}
+
+#[test]
+fn what_has_no_room_in_a_hello_is_said_before_it_is_watched() {
+    let mut registry = Registry::new();
+    let states = (0..5_000).map(|number| (config(&format!("prices-{number}.yaml"), 5), UNIX_EPOCH));
+    registry.restore(states.collect());
+    registry.add_watch(&Prefix::new("", "shop", "prices").into());
+    let named = registry.compose_hello();
+    let hello = wire::Hello { held: named.clone(), ..wire::Hello::default() };
+    let envelope = wire::Envelope { id: 1, kind: Some(wire::envelope::Kind::Hello(hello)) };
+    let length = callboard_proto::frame::encode(&envelope).expect("it is short").len();
+    assert!((MAX_HELLO / 2..callboard_proto::MAX_GREETING / 2 + 100).contains(&length), "{length} bytes");
+    registry.connected();
+    let outgoing = registry.take_outgoing();
+    let is_watch = |outgoing: &&Outgoing| matches!(outgoing, Outgoing::Watch { .. });
+    assert!(outgoing.back().filter(is_watch).is_some() && outgoing.iter().filter(is_watch).count() == 1);
+    let unsaid = outgoing.iter().filter_map(|outgoing| match outgoing {
+        Outgoing::Hold(held) => Some(held.clone()),
+        _ => None,
+    });
+    let unsaid: Vec<_> = unsaid.inspect(|held| assert!(held.len() <= 500)).flatten().collect();
+    let all: std::collections::HashSet<_> =
+        named.iter().chain(&unsaid).filter_map(|held| held.key.as_ref()).map(|key| key.data_id.clone()).collect();
+    assert_eq!((named.len() + unsaid.len(), all.len()), (5_000, 5_000));
 }
 
 #[test]

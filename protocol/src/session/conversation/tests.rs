@@ -115,6 +115,20 @@ fn a_hello_that_breaks_a_rule_leaves_the_conversation_where_it_was() {
 }
 
 #[test]
+fn what_is_held_besides_counts_as_what_the_hello_named() {
+    let mut talk = open();
+    let held = |names: &[&str]| {
+        let mark = Mark { version: Version(1), md5: None };
+        names.iter().map(|name| (key(name), mark)).collect::<Vec<_>>()
+    };
+    pushes(&mut talk).watch(1, &[of("a"), of("b"), of("c")]);
+    talk.hold(held(&["a", "b"])).unwrap();
+    talk.hold(held(&["c"])).unwrap();
+    assert_eq!(talk.hold(held(&["d"])), Err(Breach::TooManyKeys(3)));
+    assert_eq!((ended().hold(held(&["a"])), Talk::new(RULES).hold(held(&["a"]))), (Ok(()), Ok(())));
+}
+
+#[test]
 fn a_client_is_welcomed_once_however_often_it_takes_its_seat() {
     let mut talk = Talk::new(RULES);
     assert_eq!(talk.connected(), None, "it has said nothing");

@@ -81,6 +81,22 @@ fn a_watch_is_complete_when_what_is_new_was_sent() {
 }
 
 #[test]
+fn what_was_told_since_counts_more_than_what_the_client_says_it_holds() {
+    let mut pushes = pushes();
+    pushes.watch(1, &[exact("a"), exact("b")]);
+    pushes.next_read();
+    pushes.read_keys(&[state("a", 3), state("b", 4)]);
+    // One is on its way, the other still waits.
+    assert!(pushes.next().is_some());
+    pushes.hold(key("a"), mark(&state("a", 2)));
+    pushes.hold(key("b"), mark(&state("b", 4)));
+    pushes.recheck();
+    pushes.next_read();
+    pushes.read_keys(&[state("a", 3), state("b", 4)]);
+    assert_eq!(sent(&mut pushes), [pushed("b", 4)]);
+}
+
+#[test]
 fn what_the_client_holds_is_not_sent_again() {
     let mut pushes = pushes();
     pushes.hold(key("a"), mark(&state("a", 3)));

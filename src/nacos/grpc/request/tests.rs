@@ -1,6 +1,7 @@
 //! What SDKs send is read, whatever of it is missing; and no bytes do harm.
 
 use callboard_protocol::config::ConfigType;
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -12,6 +13,10 @@ fn read(body: serde_json::Value) -> Body {
 
 fn from_nobody() -> Origin {
     origin(&Principal::Anonymous, "10.0.0.9")
+}
+
+fn published(body: Body) -> Result<WriteRequest, ApiError> {
+    body.publish(from_nobody()).now_or_never().expect("a short content is looked through at once")
 }
 
 #[test]
@@ -34,7 +39,7 @@ fn a_publish_is_read_as_sdks_write_it() {
         "dataId": "a", "group": "", "tenant": "", "content": "x", "casMd5": "",
         "additionMap": { "type": "nonsense", "appName": "shop", "desc": "", "use": null, "tag": "", "betaIps": " ", "src_user": "jo" },
     });
-    let unit = read(body).publish(from_nobody()).expect("it is good");
+    let unit = published(read(body)).expect("it is good");
     let item = unit.items.first().expect("one");
     assert_eq!((item.key.group(), item.key.namespace()), ("DEFAULT_GROUP", "public"));
     assert_eq!(item.condition, Condition::None);
@@ -45,7 +50,7 @@ fn a_publish_is_read_as_sdks_write_it() {
     );
     assert_eq!(unit.origin.operator.as_deref(), Some("jo"));
     assert_eq!(unit.origin.source_address.as_deref(), Some("10.0.0.9"));
-    let cas = read(json!({ "dataId": "a", "group": "g", "content": "x", "casMd5": "00" })).publish(from_nobody());
+    let cas = published(read(json!({ "dataId": "a", "group": "g", "content": "x", "casMd5": "00" })));
     let condition = cas.expect("it is good").items.swap_remove(0).condition;
     assert_eq!(condition, Condition::NacosCas("00".to_owned()));
 }
@@ -78,6 +83,43 @@ fn a_number_is_as_good_as_its_digits() {
     for wrong in [json!({ "dataId": {} }), json!({ "dataId": [] }), json!({ "dataId": true })] {
         assert!(Body::read(wrong.to_string().as_bytes()).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn as_many_elements_are_read_as_a_request_may_hold() {
+    let list = |name: &str, element: &str, many: usize| {
+        format!(r#"{{"{name}":[{}{element}]}}"#, format!("{element},").repeat(many - 1))
+    };
+    let map = |name: &str, many: usize| {
+        let entries: Vec<String> = (0..many).map(|number| format!(r#""{number}":null"#)).collect();
+        format!(r#"{{"{name}":{{{}}}}}"#, entries.join(","))
+    };
+    let read = |text: String| Body::read(text.as_bytes());
+    assert_eq!(read(list("configListenContexts", "{}", MAX_CONTEXTS)).expect("it may").listens().1.len(), MAX_CONTEXTS);
+    for (most, bomb) in [
+        (MAX_CONTEXTS, list("configListenContexts", "{}", 10_800_000)),
+        (MAX_RECEIVED, list("receivedGroupKeys", "null", MAX_RECEIVED + 1)),
+        (MAX_NAMED, map("labels", MAX_NAMED + 1)),
+        (MAX_NAMED, map("additionMap", MAX_NAMED + 1)),
+    ] {
+        let refused = read(bomb).expect_err("it is too much").to_string();
+        assert!(refused.starts_with(&format!("more than {most} elements")), "{refused}");
+    }
+    for known in
+        [list("receivedGroupKeys", "null", MAX_RECEIVED), map("labels", MAX_NAMED), map("additionMap", MAX_NAMED)]
+    {
+        assert!(read(known).is_ok());
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_what_nobody_asked_for_however_much_or_deep_it_is() {
+    // In the place of a text a list is refused at its beginning, and not kept to be looked at.
+    let refused = Body::read(br#"{"dataId":[[[0,"#).expect_err("it is no text").to_string();
+    assert!(refused.starts_with("invalid type: sequence"), "{refused}");
+    let deep =
+        format!(r#"{{"abilityTable":{}{},"x":[{}0]}}"#, "[".repeat(100_000), "]".repeat(100_000), "0,".repeat(100_000));
+    assert!(Body::read(deep.as_bytes()).is_ok());
 }
 
 #[test]
@@ -172,7 +214,7 @@ fn try_all(bytes: &[u8]) {
         drop(read.key());
         assert!(read.tag().is_none_or(|tag| !tag.trim().is_empty()), "what is blank is none");
     }
-    drop(body().map(|body| body.publish(from_nobody()).is_ok()));
+    drop(body().map(|body| published(body).is_ok()));
     drop(body().map(|body| body.remove(from_nobody()).is_ok()));
     drop(body().map(Body::listens));
     drop(body().map(|body| body.watching().is_ok()));

@@ -110,6 +110,51 @@ fn what_is_not_percent_encoded_utf8_or_breaks_a_rule_is_refused() {
 }
 
 #[test]
+fn parameters_are_counted_wherever_they_stand_and_as_they_are_read() {
+    let read = |query: usize, form: Form, body: String| {
+        let query = "a&".repeat(query);
+        let mut parameters = Parameters::default();
+        parameters.add(&query)?;
+        parameters.add_form(form, body.into()).now_or_never().unwrap()?;
+        Ok::<_, Fault>(parameters.given.len())
+    };
+    let encoded = |many: usize| (Form::Encoded, "b&".repeat(many));
+    let parts = |many: usize, disposition: &str| {
+        let part = format!("--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n\r\n");
+        (Form::Parts("x".to_owned()), part.repeat(many) + "--x--\r\n")
+    };
+    let files = |many| parts(many, "name=\"c\"; filename=\"c\"");
+    for (query, (form, body), expected) in [
+        (MAX_PARAMETERS - 1, encoded(1), Some(MAX_PARAMETERS)),
+        (MAX_PARAMETERS - 1, encoded(2), None),
+        (MAX_PARAMETERS - 1, parts(1, "name=\"c\""), Some(MAX_PARAMETERS)),
+        (MAX_PARAMETERS - 1, parts(2, "name=\"c\""), None),
+        (MAX_PARAMETERS - 1, files(1), Some(MAX_PARAMETERS - 1)),
+        (MAX_PARAMETERS - 1, files(2), None),
+    ] {
+        assert_eq!(read(query, form, body).ok(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_long_form_is_read_as_a_short_one() {
+    let long = "x".repeat(100_000);
+    for (form, body) in [
+        (Form::Encoded, format!("dataId=a&content={long}&group=b")),
+        (Form::Encoded, format!("dataId=a&content={long}%&group=b")),
+        (
+            Form::Parts("x".to_owned()),
+            format!("--x\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\n{long}\r\n--x--\r\n"),
+        ),
+    ] {
+        let is_good = !body.contains('%');
+        let mut parameters = Parameters::default();
+        let read = parameters.add_form(form, body.into()).await;
+        assert_eq!((read.is_ok(), parameters.get("content")), (is_good, Some(long.as_str()).filter(|_| is_good)));
+    }
+}
+
+#[test]
 fn blank_public_and_null_are_the_default_namespace_and_namespace_id_wins() {
     for text in ["", "tenant=", "tenant=public", "tenant=NULL", "namespaceId=&tenant=dev", "namespaceId=Public"] {
         assert_eq!(parsed(text).unwrap().namespace(), PUBLIC_NAMESPACE, "{text}");
@@ -134,7 +179,7 @@ proptest! {
         let (query, form) = (text(&pairs[..cut]), text(&pairs[cut..]));
         let mut parameters = Parameters::default();
         parameters.add(&query).unwrap();
-        parameters.add_owned(&form).unwrap();
+        parameters.add_form(Form::Encoded, form.into()).now_or_never().unwrap().unwrap();
         for (name, _) in &pairs {
             let first = pairs.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
             prop_assert_eq!(parameters.get(name), first);
