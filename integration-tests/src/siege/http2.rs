@@ -136,14 +136,14 @@ impl Http2 {
         Ok(number)
     }
 
-    /// Says a part of a call, as fast as the node takes it.
-    pub(super) async fn say(&mut self, stream: u32, bytes: &[u8], is_last: bool) -> anyhow::Result<()> {
+    /// Sends a part of a call, as fast as the node takes it.
+    pub(super) async fn send_part(&mut self, stream: u32, bytes: &[u8], is_last: bool) -> anyhow::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let own = self.streams.get(&stream).copied().unwrap_or_default();
             let room = usize::try_from(own.min(self.connection)).unwrap_or_default().min(MAX_FRAME);
             if room == 0 {
-                self.hear().await?;
+                self.receive().await?;
                 continue;
             }
             let (piece, left) = rest.split_at(room.min(rest.len()));
@@ -160,7 +160,7 @@ impl Http2 {
     /// Calls a method with one message.
     pub(super) async fn call(&mut self, path: &str, is_compressed: bool, bytes: &[u8]) -> anyhow::Result<()> {
         let stream = self.begin(path, is_compressed).await?;
-        self.say(stream, &message(is_compressed, bytes), true).await
+        self.send_part(stream, &message(is_compressed, bytes), true).await
     }
 
     /// Sets the connection up as an SDK does, and waits for the acknowledgement.
@@ -168,9 +168,9 @@ impl Http2 {
         let stream = self.begin(STREAM, false).await?;
         self.send(&frame(WINDOW_UPDATE, 0, stream, &16_384_u32.to_be_bytes())).await?;
         let setup = br#"{"clientVersion":"siege","labels":{"source":"sdk"},"abilityTable":{}}"#;
-        self.say(stream, &message(false, &payload("ConnectionSetupRequest", None, setup)), false).await?;
+        self.send_part(stream, &message(false, &payload("ConnectionSetupRequest", None, setup)), false).await?;
         loop {
-            let (kind, from) = self.hear().await?;
+            let (kind, from) = self.receive().await?;
             if kind == DATA && from == stream {
                 return Ok(());
             }
@@ -190,7 +190,7 @@ impl Http2 {
     }
 
     /// Reads the next frame and obeys it; its kind and stream.
-    pub(super) async fn hear(&mut self) -> anyhow::Result<(u8, u32)> {
+    pub(super) async fn receive(&mut self) -> anyhow::Result<(u8, u32)> {
         let mut head = [0; 9];
         self.line.read_exact(&mut head).await?;
         let [a, b, c, kind, flags, w, x, y, z] = head;

@@ -1,5 +1,5 @@
 //! The list of attacks: what each is called, what it is about, and what has to be there before. Owns the list; the
-//! attacks themselves are in [`super::attack`].
+//! attacks themselves are in `attack`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -80,13 +80,13 @@ pub(in super::super) fn messages(target: Arc<Target>) -> BoxFuture<'static, ()> 
         for _ in 0..100 {
             let stream = connection.begin(UNARY, false).await?;
             let length = u32::try_from(31 * MIB)?.to_be_bytes();
-            connection.say(stream, &[&[0], &length[..]].concat(), false).await?;
+            connection.send_part(stream, &[&[0], &length[..]].concat(), false).await?;
             for _ in 0..(31 * MIB - 1) / FILLER.len() {
-                connection.say(stream, &FILLER, false).await?;
+                connection.send_part(stream, &FILLER, false).await?;
             }
         }
         loop {
-            connection.hear().await?;
+            connection.receive().await?;
         }
     }))
 }

@@ -47,9 +47,9 @@ fn packed(target: Arc<Target>, class: &str, json: &str) -> BoxFuture<'static, ()
                 connection.set_up().await?;
             }
             let stream = connection.begin(UNARY, true).await?;
-            connection.say(stream, &message(true, &packed), true).await?;
+            connection.send_part(stream, &message(true, &packed), true).await?;
             // Until the node has answered, or closes.
-            while connection.hear().await?.1 != stream {}
+            while connection.receive().await?.1 != stream {}
             Ok(())
         }
     }))

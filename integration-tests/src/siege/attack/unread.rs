@@ -29,8 +29,8 @@ pub(in super::super) fn grpc(target: Arc<Target>) -> BoxFuture<'static, ()> {
             connection.call(UNARY, false, &query).await?;
         }
         // Heads and acknowledgements are read, so that the node has nothing to complain of.
-        let hearing = async { while connection.hear().await.is_ok() {} };
-        drop(timeout(HOLD, hearing).await);
+        let receiving = async { while connection.receive().await.is_ok() {} };
+        drop(timeout(HOLD, receiving).await);
         Ok(())
     }))
 }
