@@ -172,13 +172,10 @@ impl Pushes {
                 }
             }
         }
-        let ticket = match self.tickets.last_mut() {
-            Some(ticket) if !ticket.is_whole => ticket,
-            _ => {
-                let new = Ticket { id, unread: HashSet::new(), unsent: HashSet::new(), is_whole: false };
-                self.tickets.push_mut(new)
-            }
-        };
+        if self.tickets.last().is_none_or(|ticket| ticket.is_whole) {
+            self.tickets.push(Ticket { id, unread: HashSet::new(), unsent: HashSet::new(), is_whole: false });
+        }
+        let Some(ticket) = self.tickets.last_mut() else { return };
         ticket.unread.extend(selectors.iter().cloned());
         ticket.is_whole = is_last;
     }
