@@ -25,6 +25,9 @@ const READ_AT_ONCE: usize = 500;
 /// What became of watches that were to be registered: the fault when one was refused.
 pub(super) type Answered = (Vec<(Watching, Option<WatchId>)>, Result<(), Fault>);
 
+/// What a client says that it listens to, and what of it has to be registered.
+type Noted = (Vec<Listening>, Vec<(Watching, Selector)>);
+
 /// What a client says that it listens to, as far as it is noted.
 struct Noting {
     contexts: Vec<Listening>,
@@ -36,10 +39,7 @@ struct Noting {
 
 impl Noting {
     /// Notes some more. Answers all, once all are noted, with what has to be registered.
-    fn go_on(
-        &mut self,
-        session: &mut GrpcSession,
-    ) -> Option<Result<(Vec<Listening>, Vec<(Watching, Selector)>), Fault>> {
+    fn go_on(&mut self, session: &mut GrpcSession) -> Option<Result<Noted, Fault>> {
         let limit = session.shared.options.listens;
         let Some(talk) = session.conversation.known_at(self.stream) else { return Some(Err(Fault::Leaving)) };
         if self.noted == 0 && is_too_much(&talk.listens, &self.contexts, limit) {

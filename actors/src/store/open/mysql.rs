@@ -78,10 +78,9 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     let leases = pool(Use::Read, format!("{told}{told_writers}"))
         .max_connections(LEASE_CONNECTIONS)
         .connect_lazy_with(settings.clone());
-    let searches = pool(Use::Read, told.clone())
-        .max_connections(options.search_connections.max(1))
-        .connect_lazy_with(settings.clone());
-    let reads = pool(Use::Read, told).max_connections(options.read_connections.max(1)).connect_lazy_with(settings);
+    let read =
+        |most: u32| pool(Use::Read, told.clone()).max_connections(most.max(1)).connect_lazy_with(settings.clone());
+    let (reads, searches) = (read(options.read_connections), read(options.search_connections));
     Ok(Pools {
         backend: Backend::MySql,
         writes: writes.into(),
