@@ -1,5 +1,6 @@
-//! Work on long messages, where it keeps nobody waiting: a worker has many clients, and what takes it milliseconds takes
-//! them from all of these. Owns what is long, and how much of such work a worker hands out at a time; knows no message.
+//! Work on long messages, where it keeps nobody waiting: a worker has many clients, and what takes it milliseconds
+//! takes them from all of these. Owns what is long, and how much of such work a worker hands out at a time; knows no
+//! message.
 
 use std::future::pending;
 use std::panic::resume_unwind;

@@ -1,6 +1,6 @@
-//! What libraries say about strangers: whoever reaches a port can have them say it as often as he likes. Of each module of a
-//! library the first lines of a minute are shown, and then how many were not. Owns the counts. What Callboard says itself
-//! passes, and so does what somebody asked for by its level: debug and trace.
+//! What libraries say about strangers: whoever reaches a port can have them say it as often as he likes. Of each module
+//! of a library the first lines of a minute are shown, and then how many were not. Owns the counts. What Callboard says
+//! itself passes, and so does what somebody asked for by its level: debug and trace.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,6 @@
-//! Requests that come before their connection is set up: until its client has said who it is, a message is as long as a
-//! stranger's may be. Owns that limit; a long request may arrive a moment before what sets its connection up, and waits.
+//! Requests that come before their connection is set up: until its client has said who it is, a message is as long as
+//! a stranger's may be. Owns that limit; a long request may arrive a moment before what sets its connection up, and
+//! waits.
 
 use std::pin::Pin;
 use std::sync::Arc;
