@@ -22,8 +22,8 @@ use crate::metrics::{FailureLabel, StoreMetrics};
 use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
-    AuditFilter, AuditPlace, Feed, Filled, Found, HistoryEntry, Landed, Line, ListFilter, NamespaceSummary, ReadError,
-    ReadPool, Search, Snapshot, Summary,
+    AuditFilter, AuditPlace, Feed, Filled, Found, HistoryEntry, KeyPage, Landed, Line, ListFilter, NamespaceSummary,
+    ReadError, ReadPool, Search, Snapshot, Summary,
 };
 
 /// Why a read could not be answered.
@@ -120,6 +120,28 @@ pub struct GetSnapshot {
     pub selector: Selector,
     /// How many at most.
     pub limit: u32,
+}
+
+/// Reads which keys that a selector matches exist, in the order of their versions: a page of them.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<KeyPage, ReadFailure>")]
+pub struct GetKeys {
+    /// Which ones.
+    pub selector: Selector,
+    /// Only those above this version.
+    pub after: Version,
+    /// How many may be left at most.
+    pub limit: u32,
+}
+
+/// Reads which keys that a selector matches were changed, in the order of their versions: a page of them.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<KeyPage, ReadFailure>")]
+pub struct GetChanged {
+    /// Which ones.
+    pub selector: Selector,
+    /// Only after this revision.
+    pub after: Version,
 }
 
 /// Reads the change feed in revision order.
@@ -351,6 +373,22 @@ impl Handler<GetSnapshot> for StoreReader {
 
     fn handle(&mut self, GetSnapshot { selector, limit }: GetSnapshot, _: &mut Context<Self>) -> Self::Result {
         self.search(Line::Owed, async move |reader| reader.snapshot(&selector, limit).await)
+    }
+}
+
+impl Handler<GetKeys> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<KeyPage, ReadFailure>>;
+
+    fn handle(&mut self, GetKeys { selector, after, limit }: GetKeys, _: &mut Context<Self>) -> Self::Result {
+        self.search(Line::Owed, async move |reader| reader.keys(&selector, after, limit).await)
+    }
+}
+
+impl Handler<GetChanged> for StoreReader {
+    type Result = ResponseActFuture<Self, Result<KeyPage, ReadFailure>>;
+
+    fn handle(&mut self, GetChanged { selector, after }: GetChanged, _: &mut Context<Self>) -> Self::Result {
+        self.search(Line::Owed, async move |reader| reader.changed(after, &selector).await)
     }
 }
 

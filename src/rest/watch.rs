@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use callboard_actors::runtime::start;
 use callboard_actors::session::stream::{Deps, Frame, Outlet, StreamRequest, StreamSession};
 use callboard_protocol::config::{ConfigState, Version};
+use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::gray::{self, ClientIdentity};
 use callboard_protocol::key::PUBLIC_NAMESPACE;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::api::error::ApiError;
+use crate::api::escaped::{self, Escaped, LONG};
 use crate::api::state::State;
 use crate::http::openapi::{Described, schema};
 use crate::http::query::Query;
@@ -35,7 +37,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const MEDIA_TYPE: &str = "text/event-stream";
 /// Events that may wait for the connection; beyond, the session keeps only the newest of each key.
-const BUFFER: usize = 16;
+const BUFFER: usize = 4;
 /// How long the registration of the watch may take.
 const OPENING: Duration = Duration::from_secs(5);
 
@@ -56,7 +58,8 @@ pub(super) async fn watch(call: Call) -> Answer {
         Ok(None) | Err(_) => return Err(ApiError::new(ErrorCode::Unavailable, "the stream could not begin")),
     };
     let changed = call.caller.changed(&call.state);
-    let events = Events { first: Some(first), coming, client, changed, _held: connection::hold(&call.request) };
+    let _held = connection::hold(&call.request);
+    let events = Events { first: Some(first), coming, long: None, client, changed, _held };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -70,8 +73,9 @@ fn open(state: &State, selector: Selector, resume: Option<Version>, identity: Cl
     let worker = &state.worker;
     let deps = Deps {
         coordinator: worker.coordinator.clone(),
-        snapshot: worker.store.clone().recipient(),
-        feed: worker.store.clone().recipient(),
+        keys: worker.store.clone().recipient(),
+        changed: worker.store.clone().recipient(),
+        get_many: worker.reader.clone().recipient(),
         metrics: worker.node.metrics.push.clone(),
     };
     let (frames, coming) = mpsc::channel(BUFFER);
@@ -106,6 +110,8 @@ fn selector(query: &Query<'_>) -> Result<Selector, ApiError> {
 struct Events {
     first: Option<Frame>,
     coming: mpsc::Receiver<Frame>,
+    /// An event with a long content that is being written.
+    long: Option<Escaped>,
     client: ClientIdentity,
     /// Ends when what the client may do has changed.
     changed: Pin<Box<dyn Future<Output = ()>>>,
@@ -119,11 +125,19 @@ impl Stream for Events {
         if self.changed.as_mut().poll(task).is_ready() {
             return Poll::Ready(None);
         }
+        if let Some(piece) = self.long.as_mut().and_then(Escaped::next_piece) {
+            return Poll::Ready(Some(Ok(piece)));
+        }
         let frame = match self.first.take() {
             Some(frame) => Poll::Ready(Some(frame)),
             None => self.coming.poll_recv(task),
         };
-        frame.map(|frame| frame.map(|frame| Ok(event(&frame, &self.client))))
+        frame.map(|frame| {
+            let frame = frame?;
+            self.long = long_event(&frame, &self.client);
+            let first = self.long.as_mut().and_then(Escaped::next_piece);
+            Some(Ok(first.unwrap_or_else(|| event(&frame, &self.client))))
+        })
     }
 }
 
@@ -156,6 +170,26 @@ fn event(frame: &Frame, client: &ClientIdentity) -> Bytes {
 
 fn state_event(state: &ConfigState, resume_after: Version, client: &ClientIdentity) -> Bytes {
     let content = gray::select(state, client).map(|(_, content)| content);
+    // Content is UTF-8; it was checked when it was published.
+    let text = content.map(|content| std::str::from_utf8(content.bytes()).unwrap_or_default());
+    write_event(state, resume_after, (content, text)).map(Bytes::from).unwrap_or_else(|error| {
+        tracing::error!(%error, "an event can't be written as JSON");
+        Bytes::from_static(b": an event could not be written\n\n")
+    })
+}
+
+/// An event with a long content, which is written as it goes out; `None` when it is to be written as a whole.
+fn long_event(frame: &Frame, client: &ClientIdentity) -> Option<Escaped> {
+    let Frame::State { state, resume_after } = frame else { return None };
+    let (_, content) = gray::select(state, client).filter(|(_, content)| content.bytes().len() >= LONG)?;
+    escaped::around(content.bytes(), |place| write_event(state, *resume_after, (Some(content), Some(place)))).ok()?
+}
+
+fn write_event(
+    state: &ConfigState,
+    resume_after: Version,
+    (content, text): (Option<&Content>, Option<&str>),
+) -> serde_json::Result<Vec<u8>> {
     let data = EventData {
         namespace: state.key.namespace(),
         group: state.key.group(),
@@ -163,19 +197,15 @@ fn state_event(state: &ConfigState, resume_after: Version, client: &ClientIdenti
         version: state.version.0,
         md5: content.map(|content| content.md5().hex()),
         r#type: content.map(|_| state.metadata.kind.as_str()),
-        // Content is UTF-8; it was checked when it was published.
-        content: content.map(|content| std::str::from_utf8(content.bytes()).unwrap_or_default()),
+        content: text,
     };
     let name = if content.is_some() { "config" } else { "removed" };
-    let mut text = BytesMut::with_capacity(256 + content.map_or(0, |content| content.bytes().len()));
-    text.put_slice(format!("id: {resume_after}\nevent: {name}\ndata: ").as_bytes());
+    let mut event = format!("id: {resume_after}\nevent: {name}\ndata: ").into_bytes();
+    event.reserve(256 + text.map_or(0, str::len));
     // JSON escapes line breaks, so the data is one line.
-    if let Err(error) = serde_json::to_writer((&mut text).writer(), &data) {
-        tracing::error!(%error, "an event can't be written as JSON");
-        return Bytes::from_static(b": an event could not be written\n\n");
-    }
-    text.put_slice(b"\n\n");
-    text.freeze()
+    serde_json::to_writer(&mut event, &data)?;
+    event.extend_from_slice(b"\n\n");
+    Ok(event)
 }
 
 /// The description of the route.

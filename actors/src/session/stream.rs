@@ -22,13 +22,14 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{ASK_DEADLINE, RETRY};
+use crate::cache::reader::GetMany;
 use crate::coordinator::connections::{Connect, Disconnect, GetWatched, Report, Watched};
 use crate::coordinator::{Coordinator, SessionEvent, Watch, WatchId, WatchRefused};
 use crate::metrics::{HeldLabel, PushMetrics};
 use crate::monitored;
 use crate::runtime::{AskError, Context, Observable, ask};
-use crate::store::{Feed, Snapshot};
-use crate::store_reader::{GetFeed, GetSnapshot};
+use crate::store::{KeyPage, Rest};
+use crate::store_reader::{GetChanged, GetKeys};
 
 /// What is written to the connection.
 #[derive(Debug, Clone)]
@@ -120,15 +121,15 @@ pub struct StreamRequest {
 pub struct Deps {
     /// Knows who watches.
     pub coordinator: Addr<Coordinator>,
-    /// Reads the present states.
-    pub snapshot: Recipient<GetSnapshot>,
-    /// Reads the changes after a point.
-    pub feed: Recipient<GetFeed>,
+    /// Tells which keys there are.
+    pub keys: Recipient<GetKeys>,
+    /// Tells which keys were changed after a point.
+    pub changed: Recipient<GetChanged>,
+    /// Reads their states.
+    pub get_many: Recipient<GetMany>,
     /// Counts.
     pub metrics: PushMetrics,
 }
-
-const PAGE: u32 = 64;
 
 /// A stream of changes.
 pub struct StreamSession {
@@ -136,16 +137,31 @@ pub struct StreamSession {
     deps: Deps,
     watch: Option<WatchId>,
     outbox: Outbox,
+    /// Above which version the present states are not read yet; `None` when all were.
+    unread: Option<Version>,
+    /// The read that goes on once its client took what was read so far: there is no more of it in memory than a page.
+    paused: Option<Reading>,
     /// A frame is waiting for room in the connection.
     sending: bool,
+}
+
+/// A read of what is above a version.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// The present states.
+    States(Version),
+    /// The feed.
+    Feed(Version),
 }
 
 impl StreamSession {
     /// Serves `request`.
     #[must_use]
     pub fn new(request: StreamRequest, deps: Deps) -> Self {
-        let outbox = Outbox::new(request.outlet.resume_point().unwrap_or_default(), request.max_keys);
-        Self { request, deps, watch: None, outbox, sending: false }
+        let resumes = request.outlet.resume_point();
+        let outbox = Outbox::new(resumes.unwrap_or_default(), request.max_keys);
+        let unread = resumes.is_none().then_some(Version::ZERO);
+        Self { request, deps, watch: None, outbox, unread, paused: None, sending: false }
     }
 
     /// Connects to the coordinator, and watches what is asked for.
@@ -187,73 +203,84 @@ impl StreamSession {
     }
 
     fn read(&mut self, context: &mut Context<Self>) {
-        match self.request.outlet.resume_point() {
-            Some(_) => self.read_feed(self.outbox.cursor(), context),
-            None => self.read_snapshot(context),
-        }
+        self.go_on(self.unread.map_or(Reading::Feed(self.outbox.cursor()), Reading::States), context);
     }
 
-    fn read_snapshot(&mut self, context: &mut Context<Self>) {
-        let store = self.deps.snapshot.clone();
+    fn go_on(&mut self, reading: Reading, context: &mut Context<Self>) {
+        let (keys, changed) = (self.deps.keys.clone(), self.deps.changed.clone());
+        let selector = self.request.selector.clone();
         let limit = u32::try_from(self.request.max_keys).unwrap_or(u32::MAX);
-        let question = GetSnapshot { selector: self.request.selector.clone(), limit };
-        let reading = async move { ask(&store, question, ASK_DEADLINE).await };
-        context.spawn(wrap_future(reading).map(|answer, session: &mut Self, context| match answer {
-            Ok(Ok(snapshot)) => session.take_snapshot(snapshot, context),
-            Ok(Err(_)) | Err(_) => {
-                context.run_later(RETRY, Self::read_snapshot);
+        let asking = async move {
+            match reading {
+                Reading::States(after) => ask(&keys, GetKeys { selector, after, limit }, ASK_DEADLINE).await,
+                Reading::Feed(after) => ask(&changed, GetChanged { selector, after }, ASK_DEADLINE).await,
             }
+        };
+        context.spawn(wrap_future(asking).map(move |answer, session: &mut Self, context| match answer {
+            Ok(Ok(page)) => session.take_page(reading, page, context),
+            Ok(Err(_)) | Err(_) => session.go_on_later(reading, context),
         }));
     }
 
-    fn take_snapshot(&mut self, snapshot: Snapshot, context: &mut Context<Self>) {
-        if !snapshot.complete {
-            self.end(Frame::Refused(WatchRefused::Full), context);
-            return;
-        }
-        self.request.outlet.timeline.set(Some(snapshot.timeline));
-        for state in snapshot.states {
-            self.outbox.offer(state);
-        }
-        self.complete(snapshot.revision, context);
+    fn go_on_later(&mut self, reading: Reading, context: &mut Context<Self>) {
+        context.run_later(RETRY, move |session, context| session.go_on(reading, context));
     }
 
-    fn read_feed(&mut self, after: Version, context: &mut Context<Self>) {
-        let store = self.deps.feed.clone();
-        let question = GetFeed { after, selector: Some(self.request.selector.clone()), limit: PAGE };
-        let reading = async move { ask(&store, question, ASK_DEADLINE).await };
-        context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| match answer {
-            Ok(Ok(page)) => session.take_page(after, page, context),
-            Ok(Err(_)) | Err(_) => {
-                context.run_later(RETRY, move |session, context| session.read_feed(after, context));
-            }
-        }));
-    }
-
-    fn take_page(&mut self, after: Version, page: Feed, context: &mut Context<Self>) {
-        if !self.request.outlet.goes_on(page.timeline) || after < page.floor || after > page.revision {
-            // Rows after the client's point have gone from the feed, or the point is none of this database's, or the
-            // database has lost what it had up to there and may have put something else in its place.
+    fn take_page(&mut self, reading: Reading, page: KeyPage, context: &mut Context<Self>) {
+        // Rows after the client's point have gone from the feed, or the point is none of this database's.
+        let is_foreign = |after: Version| after < page.floor || after > page.revision;
+        // The database has lost what it had up to there, and may have put something else in its place.
+        if !self.request.outlet.goes_on(page.timeline) || matches!(reading, Reading::Feed(after) if is_foreign(after)) {
             self.reset(context);
             return;
         }
-        let is_last = page.complete;
-        let span = page.span_after(after);
-        for state in span.states {
+        if page.rest == Rest::TooMany {
+            self.end(Frame::Refused(WatchRefused::Full), context);
+            return;
+        }
+        let (reader, keys) = (self.deps.get_many.clone(), page.keys.iter().map(|(key, _)| key.clone()).collect());
+        let asking = async move { ask(&reader, GetMany { keys }, ASK_DEADLINE).await };
+        context.spawn(wrap_future(asking).map(move |answer, session: &mut Self, context| match answer {
+            Ok(Ok(states)) => session.take_states(reading, (page, states), context),
+            Ok(Err(_)) | Err(_) => session.go_on_later(reading, context),
+        }));
+    }
+
+    fn take_states(
+        &mut self,
+        reading: Reading,
+        (page, states): (KeyPage, Vec<SharedState>),
+        context: &mut Context<Self>,
+    ) {
+        // Nothing older than what the page tells of is ever read, unless the database loses commits in between.
+        if page.keys.iter().zip(&states).any(|((_, version), state)| state.version < *version) {
+            return self.go_on_later(reading, context);
+        }
+        for state in states {
             self.outbox.offer(state);
         }
-        if is_last {
-            self.complete(span.through, context);
-        } else {
-            self.outbox.page_read(span.through);
-            self.pump(context);
-            self.read_feed(span.through, context);
+        match page.rest {
+            Rest::After(through) => {
+                let rest = match reading {
+                    Reading::States(_) => Reading::States(through),
+                    Reading::Feed(_) => Reading::Feed(through),
+                };
+                self.unread = self.unread.map(|_| through);
+                self.outbox.page_read(through);
+                self.paused = Some(rest);
+                self.pump(context);
+            }
+            Rest::None | Rest::TooMany => {
+                self.unread = None;
+                self.complete(page.revision, context);
+            }
         }
     }
 
     /// Starts over with the present states, and says so.
     fn reset(&mut self, context: &mut Context<Self>) {
         self.outbox = Outbox::new(Version::ZERO, self.request.max_keys);
+        (self.unread, self.paused) = (Some(Version::ZERO), None);
         self.request.outlet.begin_anew();
         self.hand_over(Frame::Reset, context);
         self.look(context);
@@ -274,7 +301,12 @@ impl StreamSession {
             return;
         }
         while !self.sending {
-            let Some(outgoing) = self.outbox.next() else { return };
+            let Some(outgoing) = self.outbox.next() else {
+                if let Some(paused) = self.paused.take() {
+                    self.go_on(paused, context);
+                }
+                return;
+            };
             let resume_after = outgoing.event_id();
             self.deps.metrics.sent.inc();
             let (key, version) = (outgoing.state.key.clone(), outgoing.state.version);

@@ -2,12 +2,14 @@
 //! connection of which the test takes what it wants.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use callboard_protocol::clients::{ClientFilter, ClientQuery, ClientSeen};
-use callboard_protocol::commit::Operation;
 use callboard_protocol::gray::ClientIdentity;
+use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::NodeId;
 use callboard_protocol::session::client::{ClientId, ClientKind};
-use callboard_protocol::write_request::{Origin, RequestId, Source};
 
 use super::*;
 use crate::cache::ReadFailure;
@@ -16,7 +18,6 @@ use crate::coordinator::{Capacity, CountWatches, Drain};
 use crate::event_bus::{self, ConfigEvent, EventBus};
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start};
-use crate::store::Change;
 use crate::testbed::{Desk, Questions, Witness, advance, key, query, rebuild, run, settle, state};
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -28,8 +29,8 @@ struct Testbed {
     metrics: Metrics,
     bus: Addr<EventBus>,
     deps: Deps,
-    snapshots: Questions<GetSnapshot>,
-    feed: Questions<GetFeed>,
+    snapshots: Questions<GetKeys>,
+    feed: Questions<GetChanged>,
 }
 
 /// A stream, as its client has it.
@@ -76,34 +77,37 @@ fn made(data_id: &str, version: u64) -> SharedState {
     state(data_id, version, "x")
 }
 
-/// What the database holds at a revision.
-fn snapshot(revision: u64, states: &[(&str, u64)]) -> Snapshot {
-    Snapshot {
-        revision: Version(revision),
-        timeline: TIMELINE,
-        floor: Version::ZERO,
-        states: states.iter().map(|(data_id, version)| made(data_id, *version)).collect(),
-        complete: true,
+thread_local! {
+    /// What the cache would answer: the versions that were told of last.
+    static PRESENT: RefCell<HashMap<ConfigKey, Version>> = RefCell::default();
+}
+
+/// Answers with what was told of.
+struct FakeReader;
+
+impl Actor for FakeReader {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<GetMany> for FakeReader {
+    type Result = Result<Vec<SharedState>, ReadFailure>;
+
+    fn handle(&mut self, GetMany { keys }: GetMany, _: &mut Self::Context) -> Self::Result {
+        let version = |key: &ConfigKey| PRESENT.with_borrow(|present| present[key].0);
+        Ok(keys.iter().map(|key| made(key.data_id(), version(key))).collect())
     }
 }
 
-/// The page of the feed that ends at a revision.
-fn page(revision: u64, states: &[(&str, u64)]) -> Feed {
-    let origin = Origin { channel: Source::System, operator: None, source_address: None, client_id: None, note: None };
-    let change = |(data_id, version): &(&str, u64)| Change {
-        operation: Operation::Update,
-        state: made(data_id, *version),
-        origin: origin.clone(),
-        request_id: RequestId::new("r").unwrap(),
-        at: WallMillis::default(),
-    };
-    Feed {
-        floor: Version::ZERO,
-        revision: Version(revision),
-        timeline: TIMELINE,
-        changes: states.iter().map(change).collect(),
-        complete: true,
-    }
+/// The keys that the database holds at a revision, or that were changed up to there.
+fn page(revision: u64, states: &[(&str, u64)]) -> KeyPage {
+    let keys: Vec<_> = states.iter().map(|(data_id, version)| (key(data_id), Version(*version))).collect();
+    PRESENT.with_borrow_mut(|present| present.extend(keys.iter().cloned()));
+    KeyPage { floor: Version::ZERO, revision: Version(revision), timeline: TIMELINE, keys, rest: Rest::None }
+}
+
+/// The same, with more after a version.
+fn begun(through: u64, page: KeyPage) -> KeyPage {
+    KeyPage { rest: Rest::After(Version(through)), ..page }
 }
 
 impl Testbed {
@@ -116,8 +120,9 @@ impl Testbed {
         let coordinator = start(&Spec::new(&registry, "coordinator"), move |_| {
             Coordinator::new(from.clone(), Capacity { watches, session_watches: 0 }, NodeId("n1".into()))
         });
-        let ((snapshot, snapshots), (get_feed, feed)) = (Desk::open(), Desk::open());
-        let deps = Deps { coordinator, snapshot, feed: get_feed, metrics: metrics.push.clone() };
+        let ((keys, snapshots), (changed, feed)) = (Desk::open(), Desk::open());
+        let get_many = FakeReader.start().recipient();
+        let deps = Deps { coordinator, keys, changed, get_many, metrics: metrics.push.clone() };
         settle().await;
         Self { registry, metrics, bus, deps, snapshots, feed }
     }
@@ -145,13 +150,13 @@ impl Testbed {
     /// A stream whose client has the present states, as of a revision.
     async fn opened(&mut self, room: usize, revision: u64, states: &[(&str, u64)]) -> ClientStream {
         let mut stream = self.open(room, None);
-        self.snapshots.answer(|_| Ok(snapshot(revision, states))).await;
+        self.snapshots.answer(|_| Ok(page(revision, states))).await;
         assert_eq!(stream.received().await.first().unwrap(), "opened");
         stream
     }
 
     /// Answers the next read of the feed, which was of what came after this.
-    async fn read(&mut self, after: u64, page: Feed) {
+    async fn read(&mut self, after: u64, page: KeyPage) {
         let asked = self.feed.answer(|_| Ok(page)).await;
         assert_eq!(asked.after, Version(after));
     }
@@ -189,7 +194,7 @@ fn the_present_states_come_first_and_then_each_change() {
         assert_eq!(asked.limit, 3);
         assert_eq!(testbed.watches().await, 1, "registered before it is read");
         assert_eq!(stream.received().await, ["opened"]);
-        reply.send(Ok(snapshot(5, &[("b", 5), ("a", 3)]))).unwrap();
+        reply.send(Ok(page(5, &[("b", 5), ("a", 3)]))).unwrap();
         assert_eq!(stream.received().await, ["a at 3", "b at 5"]);
         testbed.publish(&[("c", 6)]).await;
         testbed.publish(&[("a", 7)]).await;
@@ -210,7 +215,7 @@ fn a_change_that_is_told_while_the_states_are_read_comes_once_and_in_order() {
         testbed.publish(&[("a", 6)]).await;
         testbed.publish(&[("c", 7)]).await;
         assert_eq!(stream.received().await, ["opened"]);
-        reply.send(Ok(snapshot(6, &[("a", 6), ("b", 5)]))).unwrap();
+        reply.send(Ok(page(6, &[("a", 6), ("b", 5)]))).unwrap();
         assert_eq!(stream.received().await, ["b at 5", "a at 6", "c at 7"]);
         testbed.publish(&[("c", 7)]).await;
         assert_eq!(stream.received().await, [""; 0], "it was told");
@@ -276,7 +281,7 @@ fn heartbeats_do_not_queue_behind_what_waits_for_room() {
     run(async || {
         let mut testbed = Testbed::start(10).await;
         let mut stream = testbed.open(1, None);
-        testbed.snapshots.answer(|_| Ok(snapshot(3, &[("a", 2), ("b", 3)]))).await;
+        testbed.snapshots.answer(|_| Ok(page(3, &[("a", 2), ("b", 3)]))).await;
         for _ in 0..3 {
             advance(HEARTBEAT).await;
         }
@@ -289,9 +294,9 @@ fn a_client_that_resumes_gets_only_what_came_after() {
     run(async || {
         let mut testbed = Testbed::start(10).await;
         let mut stream = testbed.open(8, Some(4));
-        let asked = testbed.feed.answer(|_| Ok(Feed { complete: false, ..page(9, &[("a", 5), ("b", 7)]) })).await;
+        let asked = testbed.feed.answer(|_| Ok(begun(7, page(9, &[("a", 5), ("b", 7)])))).await;
         assert_eq!(asked.after, Version(4));
-        assert_eq!(asked.selector, Some(Selector::prefix("public", Some("g"), "").unwrap()));
+        assert_eq!(asked.selector, Selector::prefix("public", Some("g"), "").unwrap());
         assert_eq!(stream.received().await, ["opened", "a at 5", "b at 7"], "a page is told before the next one comes");
         testbed.publish(&[("d", 10)]).await;
         assert_eq!(stream.received().await, [""; 0]);
@@ -304,13 +309,13 @@ fn a_client_that_resumes_gets_only_what_came_after() {
 
 #[test]
 fn a_client_whose_point_lies_too_far_back_or_ahead_begins_anew() {
-    for foreign in [Feed { floor: Version(5), ..page(9, &[]) }, page(3, &[])] {
+    for foreign in [KeyPage { floor: Version(5), ..page(9, &[]) }, page(3, &[])] {
         run(async || {
             let mut testbed = Testbed::start(10).await;
             let mut stream = testbed.open(8, Some(4));
             testbed.read(4, foreign).await;
             assert_eq!(stream.received().await, ["opened", "reset"]);
-            testbed.snapshots.answer(|_| Ok(snapshot(9, &[("a", 2)]))).await;
+            testbed.snapshots.answer(|_| Ok(page(9, &[("a", 2)]))).await;
             assert_eq!(stream.received().await, ["a at 2"]);
             testbed.publish(&[("a", 10)]).await;
             assert_eq!(stream.received().await, ["a at 10"]);
@@ -327,9 +332,9 @@ fn a_database_that_lost_commits_resets_the_client() {
         testbed.read(5, page(5, &[])).await;
         assert_eq!(stream.received().await, [""; 0], "nothing was lost");
         testbed.tell(ConfigEvent::Recheck);
-        testbed.read(5, Feed { timeline: Timeline(2), ..page(9, &[("a", 7)]) }).await;
+        testbed.read(5, KeyPage { timeline: Timeline(2), ..page(9, &[("a", 7)]) }).await;
         assert_eq!(stream.received().await, ["reset"]);
-        let anew = Snapshot { timeline: Timeline(2), ..snapshot(9, &[("a", 4)]) };
+        let anew = KeyPage { timeline: Timeline(2), ..page(9, &[("a", 4)]) };
         testbed.snapshots.answer(|_| Ok(anew)).await;
         assert_eq!(stream.received().await, ["a at 4"], "what is there, although it is older");
     });
@@ -364,7 +369,7 @@ fn a_store_that_is_away_is_asked_again() {
         testbed.snapshots.answer(|_| Err(ReadFailure::TimedOut)).await;
         testbed.snapshots.none().await;
         advance(RETRY).await;
-        testbed.snapshots.answer(|_| Ok(snapshot(5, &[("a", 5)]))).await;
+        testbed.snapshots.answer(|_| Ok(page(5, &[("a", 5)]))).await;
         assert_eq!(stream.received().await, ["opened", "a at 5"]);
         testbed.tell(ConfigEvent::Recheck);
         testbed.feed.answer(|_| Err(ReadFailure::TimedOut)).await;
@@ -395,7 +400,7 @@ fn a_stream_of_more_keys_than_may_be_is_refused() {
     run(async || {
         let mut testbed = Testbed::start(10).await;
         let mut stream = testbed.open(8, None);
-        let some = Snapshot { complete: false, ..snapshot(5, &[("a", 1), ("b", 2), ("c", 3)]) };
+        let some = KeyPage { rest: Rest::TooMany, ..page(5, &[]) };
         testbed.snapshots.answer(|_| Ok(some)).await;
         assert_eq!(stream.received().await, ["opened", "refused: Full"]);
         assert!(stream.is_over());
@@ -453,5 +458,40 @@ fn a_session_that_was_rebuilt_goes_on_where_the_one_before_stopped() {
         assert_eq!(stream.received().await, ["opened", "a at 6"]);
         assert_eq!((testbed.watches().await, testbed.held()), (1, 1));
         testbed.snapshots.none().await;
+    });
+}
+
+#[test]
+fn more_is_read_only_when_the_client_took_what_was_read() {
+    run(async || {
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(2, None);
+        testbed.snapshots.answer(|_| Ok(begun(3, page(5, &[("a", 1), ("b", 2), ("c", 3)])))).await;
+        testbed.snapshots.none().await;
+        testbed.publish(&[("a", 6)]).await;
+        assert_eq!(stream.received().await, ["opened", "a at 1", "b at 2", "c at 3"]);
+        let (asked, reply) = testbed.snapshots.next().await;
+        assert_eq!(asked.after, Version(3));
+        // What changed meanwhile is in a later page, too.
+        reply.send(Ok(page(6, &[("d", 4), ("a", 6)]))).unwrap();
+        assert_eq!(stream.received().await, ["d at 4", "a at 6"]);
+        testbed.tell(ConfigEvent::Recheck);
+        testbed.feed.answer(|_| Ok(begun(9, page(9, &[("a", 7), ("b", 8), ("c", 9)])))).await;
+        testbed.feed.none().await;
+        assert_eq!(stream.received().await, ["a at 7", "b at 8", "c at 9"]);
+        testbed.read(9, page(10, &[("a", 10)])).await;
+        assert_eq!(stream.received().await, ["a at 10"]);
+    });
+}
+
+#[test]
+fn pages_of_two_timelines_are_none_of_one_read() {
+    run(async || {
+        let mut testbed = Testbed::start(10).await;
+        let mut stream = testbed.open(8, None);
+        testbed.snapshots.answer(|_| Ok(begun(1, page(5, &[("a", 1)])))).await;
+        testbed.snapshots.answer(|_| Ok(KeyPage { timeline: Timeline(2), ..page(5, &[("b", 5)]) })).await;
+        testbed.snapshots.answer(|_| Ok(KeyPage { timeline: Timeline(2), ..page(5, &[("a", 2)]) })).await;
+        assert_eq!(stream.received().await, ["opened", "a at 1", "reset", "a at 2"]);
     });
 }

@@ -1,5 +1,6 @@
 //! Fills, listings, snapshots, the feed and the history.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use callboard_protocol::commit::Operation;
@@ -8,7 +9,7 @@ use callboard_protocol::key::ConfigKey;
 
 use super::on_every_database;
 use super::testbed::{NOON, Testbed, content, key, origin, put, put_edited, remove, unit};
-use crate::store::{ListFilter, Pattern, Search};
+use crate::store::{ListFilter, Pattern, Rest, Search};
 use callboard_protocol::watch::Selector;
 
 on_every_database!(
@@ -22,6 +23,7 @@ on_every_database!(
     the_feed_goes_on_after_a_revision,
     the_feed_never_tears_a_unit,
     a_snapshot_holds_what_exists,
+    keys_come_in_pages_in_the_order_of_their_versions,
     names_that_are_refused_by_now_can_be_read,
 );
 
@@ -236,6 +238,34 @@ async fn the_feed_never_tears_a_unit(testbed: Arc<Testbed>) {
         after = feed.changes.last().unwrap().state.version;
     }
     assert_eq!(lengths, [1, 5, 1]);
+}
+
+async fn keys_come_in_pages_in_the_order_of_their_versions(testbed: Arc<Testbed>) {
+    let long = "x".repeat(400 * 1024);
+    for name in ["c", "a", "gone", "b"] {
+        testbed.publish(&key(name), &long).await;
+    }
+    testbed.commit(vec![unit(vec![remove(&key("gone"))])]).await;
+    testbed.commit(vec![unit((0..300).map(|index| put(&key(&format!("k{index}")), "1")).collect())]).await;
+    for (is_feed, expected) in [(false, [1, 1, 1, 300]), (true, [1, 1, 1, 301])] {
+        let (mut after, mut lengths, mut seen) = (Version::ZERO, Vec::new(), HashMap::new());
+        loop {
+            let page = if is_feed {
+                testbed.reader.changed(after, &all()).await.unwrap()
+            } else {
+                testbed.reader.keys(&all(), after, 1000).await.unwrap()
+            };
+            assert!(page.keys.iter().all(|(_, version)| *version > after) && page.revision == Version(6));
+            lengths.push(page.keys.len());
+            seen.extend(page.keys);
+            let Rest::After(through) = page.rest else { break };
+            after = through;
+        }
+        assert_eq!(lengths.iter().sum::<usize>() - usize::from(is_feed), expected.iter().sum::<usize>(), "{lengths:?}");
+        assert!(lengths.len() >= 4, "no page holds two long ones: {lengths:?}");
+        assert_eq!(seen[&key("k7")], Version(6));
+    }
+    assert_eq!(testbed.reader.keys(&all(), Version::ZERO, 302).await.unwrap().rest, Rest::TooMany);
 }
 
 async fn a_snapshot_holds_what_exists(testbed: Arc<Testbed>) {

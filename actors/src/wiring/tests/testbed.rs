@@ -236,8 +236,9 @@ impl Testbed {
         };
         let deps = stream::Deps {
             coordinator: self.workers[1].coordinator.clone(),
-            snapshot: self.workers[1].store.clone().recipient(),
-            feed: self.workers[1].store.clone().recipient(),
+            keys: self.workers[1].store.clone().recipient(),
+            changed: self.workers[1].store.clone().recipient(),
+            get_many: self.workers[1].reader.clone().recipient(),
             metrics: self.node.metrics.push.clone(),
         };
         let spec = Spec::new(&self.node.registry, "stream");

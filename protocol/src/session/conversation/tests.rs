@@ -121,7 +121,7 @@ fn what_is_held_besides_counts_as_what_the_hello_named() {
         let mark = Mark { version: Version(1), md5: None };
         names.iter().map(|name| (key(name), mark)).collect::<Vec<_>>()
     };
-    pushes(&mut talk).watch(1, &[of("a"), of("b"), of("c")]);
+    pushes(&mut talk).watch(1, &[of("a"), of("b"), of("c")], true);
     talk.hold(held(&["a", "b"])).unwrap();
     talk.hold(held(&["c"])).unwrap();
     assert_eq!(talk.hold(held(&["d"])), Err(Breach::TooManyKeys(3)));

@@ -83,7 +83,7 @@ fn a_watch_is_complete_when_what_is_new_was_sent() {
 #[test]
 fn what_was_told_since_counts_more_than_what_the_client_says_it_holds() {
     let mut pushes = pushes();
-    pushes.watch(1, &[exact("a"), exact("b")]);
+    pushes.watch(1, &[exact("a"), exact("b")], true);
     pushes.next_read();
     pushes.read_keys(&[state("a", 3), state("b", 4)]);
     // One is on its way, the other still waits.
