@@ -47,8 +47,6 @@ use crate::settings::{Settings, TlsDoor};
 use crate::tls::{ClientCertificate, Encrypted, Tls};
 use crate::{nacos, rest, session};
 
-/// How long a connection may be idle between two requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long what a refused client still sends is read and dropped, so that the answer reaches it.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -182,7 +180,7 @@ fn open_http(server: ServerBuilder, socket: TcpListener, workers: &Workers) -> i
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            .keep_alive(KEEP_ALIVE)
+            .keep_alive(workers.settings.http.idle_timeout)
             .client_request_timeout(workers.settings.http.read_timeout)
             .client_disconnect_timeout(LINGER)
             .h1_allow_half_closed(true)

@@ -36,8 +36,6 @@ use crate::settings::Settings;
 
 /// Requests of one session that may be under way.
 const MAX_REQUESTS: usize = 64;
-/// Time for the first message.
-const HELLO: Duration = Duration::from_secs(10);
 
 /// What a client is told of the node when it is welcomed.
 #[derive(Debug)]
@@ -115,7 +113,7 @@ impl Door {
         let version = |version: u32| u16::try_from(version).unwrap_or(u16::MAX);
         let options = Options {
             idle: section.idle_timeout,
-            hello: HELLO.min(section.idle_timeout),
+            hello: section.hello_timeout.min(section.idle_timeout),
             watches: section.max_watches,
             keys: settings.watch.max_keys,
             requests: MAX_REQUESTS,

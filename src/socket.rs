@@ -4,16 +4,17 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use callboard_protocol::progress::{Patience, Progress};
 use callboard_protocol::time::Mono;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::api::places::Place;
+use crate::api::turns::Turns;
 
 /// See the module.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Socket {
     stream: TcpStream,
     place: Place,
     writing: Watched,
+    /// Those of reading and of writing.
+    turns: [Turns; 2],
 }
 
 impl Socket {
@@ -29,7 +32,8 @@ impl Socket {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
         }
-        Self { stream, place, writing: Watched::new(Patience { silence: patience, total: Duration::MAX }) }
+        let writing = Watched::new(Patience { silence: patience, total: Duration::MAX });
+        Self { stream, place, writing, turns: <[Turns; 2]>::default() }
     }
 
     /// The address at the other end.
@@ -55,6 +59,8 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         match polled {
             Poll::Ready(Ok(count)) => {
+                let [_, writing] = &mut self.turns;
+                writing.passed(count);
                 self.writing.moved(count, count == asked);
                 Poll::Ready(Ok(count))
             }
@@ -75,12 +81,20 @@ impl AsyncRead for Socket {
         if self.place.is_lost(task) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_read(task, buffer)
+        let [reading, _] = &mut self.turns;
+        ready!(reading.poll(task));
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(task, buffer))?;
+        let [reading, _] = &mut self.turns;
+        reading.passed(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let [_, writing] = &mut self.turns;
+        ready!(writing.poll(task));
         let polled = Pin::new(&mut self.stream).poll_write(task, bytes);
         self.written(task, bytes.len(), polled)
     }
@@ -90,6 +104,8 @@ impl AsyncWrite for Socket {
         task: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let [_, writing] = &mut self.turns;
+        ready!(writing.poll(task));
         let polled = Pin::new(&mut self.stream).poll_write_vectored(task, parts);
         self.written(task, parts.iter().map(|part| part.len()).sum(), polled)
     }
@@ -153,3 +169,24 @@ impl Watched {
 
 /// A time that nothing lasts: what a clock can't hold is none.
 const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// Bytes that are read of a client which is told its last word.
+const LAST: usize = 256 * 1024;
+
+/// Ends the own direction, and reads what the client still sends, up to its end or a limit: closing at once would take the
+/// last word away from it.
+///
+/// # Errors
+/// The connection is gone.
+pub(crate) async fn drain(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    stream.shutdown().await?;
+    let (mut scratch, mut left) = ([0; 4096], LAST);
+    while left > 0 {
+        let count = stream.read(&mut scratch).await?;
+        if count == 0 {
+            break;
+        }
+        left = left.saturating_sub(count);
+    }
+    Ok(())
+}

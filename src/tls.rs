@@ -63,7 +63,8 @@ impl Tls {
     pub(crate) fn acceptor(&self, door: TlsDoor, refusal: fn() -> Vec<u8>) -> Acceptor {
         let mode = self.options.mode_of(door);
         let material = self.material.clone().filter(|_| mode != TlsMode::Off);
-        Acceptor::new(door, material, mode == TlsMode::Optional, refusal, self.metrics.clone())
+        let told = (refusal, self.options.handshake_timeout);
+        Acceptor::new(door, material, mode == TlsMode::Optional, told, self.metrics.clone())
     }
 
     /// Makes the figures known, where there is TLS.

@@ -17,7 +17,7 @@ use actix::{Addr, Recipient};
 use crate::cache::reader::{Get, GetMany, GetStale};
 use crate::conf_manager::Publish;
 use crate::coordinator::Coordinator;
-use crate::store_reader::{GetSnapshot, ListConfigs, SearchConfigs};
+use crate::store_reader::{GetKeys, ListConfigs, SearchConfigs};
 
 /// Whom a conversation asks what: all but the last live on its own thread.
 #[derive(Debug, Clone)]
@@ -32,8 +32,8 @@ pub struct Deps {
     pub get_stale: Recipient<GetStale>,
     /// Reads a page of a listing.
     pub list: Recipient<ListConfigs>,
-    /// Reads all that a selector matches.
-    pub snapshot: Recipient<GetSnapshot>,
+    /// Tells which keys a selector matches.
+    pub keys: Recipient<GetKeys>,
     /// Searches.
     pub search: Recipient<SearchConfigs>,
     /// Makes a change.

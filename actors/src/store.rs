@@ -45,7 +45,7 @@ pub use audit::{AuditFilter, AuditPlace};
 pub use backup::{BackupError, Extent, Held, back_up, examine};
 pub use dialect::Backend;
 pub use error::{Cause, CommitError, OpenError, ReadError, WriteError};
-pub use feed::{Change, Feed, KeyPage, Rest, Snapshot};
+pub use feed::{Change, Feed, KeyPage, Rest};
 pub use file_hold::FileHold;
 pub use history::HistoryEntry;
 pub use list::{ListFilter, NamespaceSummary, Summary};

@@ -23,7 +23,7 @@ use crate::monitored;
 use crate::runtime::{Context, Observable};
 use crate::store::{
     AuditFilter, AuditPlace, Feed, Filled, Found, HistoryEntry, KeyPage, Landed, Line, ListFilter, NamespaceSummary,
-    ReadError, ReadPool, Search, Snapshot, Summary,
+    ReadError, ReadPool, Search, Summary,
 };
 
 /// Why a read could not be answered.
@@ -110,16 +110,6 @@ pub struct SearchConfigs {
     pub search: Search,
     /// Where it waits for its turn.
     pub line: Line,
-}
-
-/// Reads the present states of all that a selector matches, with the revision they are as of.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Snapshot, ReadFailure>")]
-pub struct GetSnapshot {
-    /// Which ones.
-    pub selector: Selector,
-    /// How many at most.
-    pub limit: u32,
 }
 
 /// Reads which keys that a selector matches exist, in the order of their versions: a page of them.
@@ -365,14 +355,6 @@ impl Handler<SearchConfigs> for StoreReader {
 
     fn handle(&mut self, SearchConfigs { search, line }: SearchConfigs, _: &mut Context<Self>) -> Self::Result {
         self.search(line, async move |reader| reader.search(&search).await)
-    }
-}
-
-impl Handler<GetSnapshot> for StoreReader {
-    type Result = ResponseActFuture<Self, Result<Snapshot, ReadFailure>>;
-
-    fn handle(&mut self, GetSnapshot { selector, limit }: GetSnapshot, _: &mut Context<Self>) -> Self::Result {
-        self.search(Line::Owed, async move |reader| reader.snapshot(&selector, limit).await)
     }
 }
 

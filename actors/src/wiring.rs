@@ -456,7 +456,7 @@ impl Worker {
             get_many: self.reader.clone().recipient(),
             get_stale: self.reader.clone().recipient(),
             list: self.store.clone().recipient(),
-            snapshot: self.store.clone().recipient(),
+            keys: self.store.clone().recipient(),
             search: self.store.clone().recipient(),
             publish: self.node.conf_manager.clone().recipient(),
         }

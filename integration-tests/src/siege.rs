@@ -10,7 +10,7 @@
 mod attack;
 mod besieged;
 mod doors;
-mod http2;
+pub mod http2;
 mod observer;
 pub mod report;
 pub mod scenario;

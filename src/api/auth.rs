@@ -45,7 +45,9 @@ use tokio::sync::watch;
 pub(crate) use self::content_keys::ContentKeys;
 pub(crate) use self::identity::Identity;
 use self::identity::Proof;
-pub(crate) use self::log_in::{LogIn, digest_of, new_token};
+#[cfg(feature = "fuzzing")]
+use self::log_in::digest_of;
+pub(crate) use self::log_in::{LogIn, new_token};
 pub(crate) use self::oidc::{Device, Oidc, Person, Returned};
 use self::passwords::Passwords;
 pub(crate) use self::setup::{Secrets, add_key, prepare};

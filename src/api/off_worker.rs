@@ -2,6 +2,7 @@
 //! takes them from all of these. Owns what is long, and how much of such work a worker hands out at a time; knows no
 //! message.
 
+use std::cell::Cell;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> 
     let turn = TURN.with(Arc::clone).acquire_owned().await;
     let work = spawn_blocking(move || {
         let _turn = turn;
+        give_way();
         work()
     });
     match work.await.map_err(tokio::task::JoinError::try_into_panic) {
@@ -35,6 +37,22 @@ pub(crate) async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> 
         Err(Ok(panic)) => resume_unwind(panic),
         // The process ends, and with it whoever waits.
         Err(Err(_stopping)) => pending().await,
+    }
+}
+
+thread_local! {
+    /// Whether this thread gives way to others.
+    static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets the workers go before the present thread, which is none of them, wherever that can be had: where there are as
+/// many cores as workers, what is done here takes them from those.
+fn give_way() {
+    const LESS: i32 = 10;
+    if !GIVES_WAY.replace(true)
+        && let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LESS)
+    {
+        tracing::debug!(%error, "work on long messages is as urgent as that of workers");
     }
 }
 

@@ -19,6 +19,7 @@ mod outgoing;
 mod request;
 mod service;
 mod transport;
+mod unpacked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub(crate) fn door(state: &State, settings: &Settings) -> Door {
         listens: settings.grpc.max_listens,
         allowance: Allowance { frames: session.max_frames, bytes: session.max_bytes.bytes(), work: session.max_work },
         write: session.write_timeout,
+        idle: session.idle_timeout,
         read: READ,
         publish: PUBLISH.min(settings.publish.patience()),
         serve_stale: settings.cache.serve_stale,
@@ -69,6 +71,7 @@ pub(crate) fn door(state: &State, settings: &Settings) -> Door {
         memory: state.shared.memory.clone(),
         auth: Arc::clone(&state.shared.auth),
         patience: settings.http.body_timeout,
+        setting_up: session.hello_timeout,
         stopping: state.shared.draining.stopping(),
     }
 }

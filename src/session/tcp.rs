@@ -28,6 +28,7 @@ use crate::api::error::ApiError;
 use crate::api::memory::{MemoryBudget, Reservation};
 use crate::api::off_worker;
 use crate::session::{Door, Peer, Welcome, answer, changed, request};
+use crate::socket::drain;
 use crate::tls::Stream;
 
 /// What a quiet connection keeps for reading: ten thousand of them are to be cheap.
@@ -36,7 +37,7 @@ const READ_BUFFER: usize = 256;
 const LARGE: usize = 4 * 1024;
 /// A frame of which so much came is counted as a whole, in bytes.
 const COUNTED_FROM: usize = 64 * 1024;
-/// Bytes of short frames that are written at a time.
+/// Bytes that are written at a time.
 const AT_ONCE: usize = 64 * 1024;
 /// How long what a client still sends is read and dropped, so that the last word reaches it.
 const LINGER: Duration = Duration::from_secs(1);
@@ -221,7 +222,8 @@ struct TcpWriter {
 impl TcpWriter {
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match timeout(self.patience, self.stream.write(bytes)).await?? {
+            let now = bytes.get(..AT_ONCE).unwrap_or(bytes);
+            match timeout(self.patience, self.stream.write(now)).await?? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => bytes = bytes.get(written..).unwrap_or_default(),
             }
@@ -285,14 +287,8 @@ impl TcpWriter {
 
     /// Ends the own direction and reads what still comes: closing at once would take the last word away.
     async fn close_gently(&mut self) {
-        let mut scratch = [0; 1024];
-        let closing = async {
-            self.stream.shutdown().await?;
-            while self.stream.read(&mut scratch).await? > 0 {}
-            io::Result::Ok(())
-        };
         // A client that goes on sending is left to it.
-        drop(timeout(LINGER, closing).await);
+        drop(timeout(LINGER, drain(&mut self.stream)).await);
     }
 }
 

@@ -22,11 +22,13 @@ use callboard_actors::session::native::message::{
 use callboard_proto::{MAX_FRAME, MAX_GREETING, json};
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::session::client::ClientKind;
+use callboard_protocol::session::pace::{Allowance, KEY, Pace};
 use callboard_protocol::share::ClientNetwork;
+use callboard_protocol::time::Mono;
 use callboard_protocol::write_request::Source;
 use futures_util::StreamExt as _;
 use futures_util::future::LocalBoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::api::access::Access;
 use crate::api::auth::{Shown, Whence};
@@ -43,6 +45,10 @@ use crate::tls::ClientCertificate;
 
 /// From this length on a content is sent in several pieces of one message, in bytes. Few contents are longer.
 const IN_PIECES: usize = 256 * 1024;
+/// The frames of control that a client may send in a second.
+const CONTROL: Allowance = Allowance { frames: 50, bytes: 64 * 1024, work: 1_000 };
+/// What a session has saved up when it begins.
+const SAVED: Duration = Duration::from_secs(1);
 /// Bytes of a long text in one piece of its message.
 const PIECE: usize = 16 * 1024;
 
@@ -90,6 +96,8 @@ async fn open(mut call: Call) -> Answer {
         peer: Peer::new(address, ClientKind::WebSocket, &door, principal),
         memory: (requests, network),
         counted,
+        pace: Pace::new(CONTROL),
+        begun: Instant::now(),
     };
     let writer = SocketWriter {
         socket: Some(socket),
@@ -108,6 +116,9 @@ struct SocketReader {
     memory: (MemoryBudget, ClientNetwork),
     /// What the message takes up that is coming in, or came last.
     counted: Rc<RefCell<Reservation>>,
+    /// Of frames of control.
+    pace: Pace,
+    begun: Instant,
 }
 
 impl SocketReader {
@@ -128,8 +139,9 @@ impl SocketReader {
                     if self.socket.pong(&number).await.is_err() {
                         return None;
                     }
+                    self.rest(number.len()).await;
                 }
-                Ok(AggregatedMessage::Pong(_)) => {}
+                Ok(AggregatedMessage::Pong(number)) => self.rest(number.len()).await,
                 Ok(AggregatedMessage::Close(reason)) => {
                     // A close is answered by one (RFC 6455, section 5.5.1), unless the connection is gone.
                     let reason = reason.map(|CloseReason { code, .. }| CloseReason { code, description: None });
@@ -138,6 +150,14 @@ impl SocketReader {
                 }
                 Err(error) => return Some(Err(broken(&error))),
             }
+        }
+    }
+
+    /// Frames of control are no messages, so nobody else keeps their pace.
+    async fn rest(&mut self, bytes: usize) {
+        let pause = self.pace.read(Mono(SAVED + self.begun.elapsed()), bytes, KEY);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -33,6 +33,9 @@ pub struct HttpOptions {
     /// Time a client may take without reading anything of an answer.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// Time a connection may be idle between two requests.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
     /// Waiting reads and long polls held at the same time on this node, and as many event streams.
     pub max_held: usize,
     /// Further names under which this node may be asked, and whose pages may change something.
@@ -49,6 +52,7 @@ impl Default for HttpOptions {
             read_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             max_held: 20_000,
             allowed_hosts: Vec::new(),
         }
@@ -67,6 +71,7 @@ impl HttpOptions {
         bounds::duration("http.read_timeout", self.read_timeout, SHORTEST..=HOUR)?;
         bounds::duration("http.body_timeout", self.body_timeout, SHORTEST..=HOUR)?;
         bounds::duration("http.write_timeout", self.write_timeout, SHORTEST..=HOUR)?;
+        bounds::duration("http.idle_timeout", self.idle_timeout, SHORTEST..=HOUR)?;
         bounds::count("http.max_held", self.max_held, 1..=1_000_000)?;
         if self.allowed_hosts.len() > MOST_HOSTS {
             return Err(Invalid::new("http.allowed_hosts", format!("must be at most {MOST_HOSTS}")));

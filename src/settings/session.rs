@@ -96,6 +96,9 @@ impl GrpcOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionOptions {
+    /// Time until a client has said who it is.
+    #[serde(with = "humantime_serde")]
+    pub hello_timeout: Duration,
     /// Silence that ends a session.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
@@ -119,6 +122,7 @@ pub struct SessionOptions {
 impl Default for SessionOptions {
     fn default() -> Self {
         Self {
+            hello_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             max_sessions: 20_000,
@@ -137,6 +141,7 @@ impl SessionOptions {
     /// # Errors
     /// The first value out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
+        bounds::duration("session.hello_timeout", self.hello_timeout, SHORTEST..=HOUR)?;
         bounds::duration("session.idle_timeout", self.idle_timeout, Duration::from_millis(100)..=HOUR)?;
         bounds::duration("session.write_timeout", self.write_timeout, SHORTEST..=HOUR)?;
         bounds::count("session.max_sessions", self.max_sessions, 1..=1_000_000)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{self, DAY};
+use super::bounds::{self, DAY, HOUR, SHORTEST};
 use super::error::Invalid;
 
 /// The shortest time between two looks at the files.
@@ -28,6 +28,9 @@ pub struct TlsOptions {
     pub client_ca: PathBuf,
     /// Whether clients need a certificate. Read it through [`TlsOptions::client_certificates`].
     pub client_certificates: ClientCertificates,
+    /// Time until a handshake is over.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
     /// Time between two looks at the files.
     #[serde(with = "humantime_serde")]
     pub reload_interval: Duration,
@@ -96,6 +99,7 @@ impl Default for TlsOptions {
             doors: Vec::new(),
             client_ca: PathBuf::new(),
             client_certificates: ClientCertificates::Auto,
+            handshake_timeout: Duration::from_secs(10),
             reload_interval: Duration::from_secs(10),
         }
     }
@@ -141,6 +145,7 @@ impl TlsOptions {
                           --tls-client-ca";
             return Err(Invalid::new("tls.client_certificates", reason));
         }
+        bounds::duration("tls.handshake_timeout", self.handshake_timeout, SHORTEST..=HOUR)?;
         bounds::duration("tls.reload_interval", self.reload_interval, SHORTEST_RELOAD..=DAY)
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -15,10 +15,8 @@ use super::files::Material;
 use super::metrics::{Metrics, Refused};
 use super::stream::Stream;
 use crate::settings::TlsDoor;
-use crate::socket::Socket;
+use crate::socket::{Socket, drain};
 
-/// How long a client may take until its connection can be served.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How a TLS connection begins: a record of a handshake, of some version 3 (RFC 8446, section 5.1). No other protocol
 /// that is spoken here begins so. A frame of a native session may be 22 bytes long, but no message in one begins with a
 /// 3.
@@ -36,6 +34,8 @@ pub(crate) struct Acceptor {
     material: Option<watch::Receiver<Arc<Material>>>,
     takes_plaintext: bool,
     refusal: fn() -> Vec<u8>,
+    /// How long a client may take until its connection can be served.
+    patience: Duration,
     metrics: Metrics,
 }
 
@@ -44,10 +44,10 @@ impl Acceptor {
         door: TlsDoor,
         material: Option<watch::Receiver<Arc<Material>>>,
         takes_plaintext: bool,
-        refusal: fn() -> Vec<u8>,
+        (refusal, patience): (fn() -> Vec<u8>, Duration),
         metrics: Metrics,
     ) -> Self {
-        Self { door, material, takes_plaintext, refusal, metrics }
+        Self { door, material, takes_plaintext, refusal, patience, metrics }
     }
 
     /// True when clients have to come with TLS, so that none understands what it is told without.
@@ -57,10 +57,10 @@ impl Acceptor {
 
     /// Makes a connection ready to be served; `None` when it is not to be.
     pub(crate) async fn accept(&self, socket: Socket) -> Option<Stream> {
-        let Some(material) = &self.material else { return Some(Stream::Plain(socket)) };
+        let Some(material) = &self.material else { return Some(Stream::Plain(Box::new(socket))) };
         let config = material.borrow().config(self.door)?;
         let peer = socket.peer_addr();
-        let begun = timeout(HANDSHAKE, self.begin(socket, TlsAcceptor::from(config))).await;
+        let begun = timeout(self.patience, self.begin(socket, TlsAcceptor::from(config))).await;
         match begun.unwrap_or(Err(Refused::Late)) {
             Ok(stream) => {
                 self.metrics.accepted(self.door, stream.is_encrypted());
@@ -88,7 +88,7 @@ impl Acceptor {
             return Ok(Stream::Tls(Box::new(tls.accept(socket).await?)));
         }
         if self.takes_plaintext {
-            return Ok(Stream::Plain(socket));
+            return Ok(Stream::Plain(Box::new(socket)));
         }
         // A client that does not stay for the answer is refused all the same.
         drop(answer(socket, &(self.refusal)()).await);
@@ -99,10 +99,7 @@ impl Acceptor {
 /// Says why, and closes. Closing at once would take the answer away from a client that still sends.
 async fn answer(mut socket: Socket, text: &[u8]) -> io::Result<()> {
     socket.write_all(text).await?;
-    socket.shutdown().await?;
-    let mut scratch = [0; 1024];
-    let draining = async { while socket.read(&mut scratch).await.is_ok_and(|count| count > 0) {} };
     // A client that goes on sending is left to it.
-    drop(timeout(LINGER, draining).await);
+    drop(timeout(LINGER, drain(&mut socket)).await);
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::socket::Socket;
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// Without TLS.
-    Plain(Socket),
+    Plain(Box<Socket>),
     /// With TLS.
     Tls(Box<TlsStream<Socket>>),
 }

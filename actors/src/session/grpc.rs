@@ -52,9 +52,6 @@ use crate::runtime::{Context, Observable, ask};
 
 /// How long a request waits for the connection to be set up: clients ask without waiting for an answer to that.
 const SETUP: Duration = Duration::from_millis(500);
-/// Silence after which a client is asked whether it is there, and silence that ends its connection.
-const DETECT_AFTER: Duration = Duration::from_secs(20);
-const GONE_AFTER: Duration = Duration::from_secs(25);
 /// What a session has behind it when it begins: it has saved up a burst that it may send at once.
 const SAVED: Duration = Duration::from_secs(1);
 
@@ -67,12 +64,27 @@ pub struct Options {
     pub allowance: Allowance,
     /// Time a client may take without reading anything.
     pub write: Duration,
+    /// Silence that ends it, and somewhat more.
+    pub idle: Duration,
     /// How long a read may take.
     pub read: Duration,
     /// How long a publish may take until its outcome counts as unknown.
     pub publish: Duration,
     /// Whether a query may be answered with what may be old when nothing newer can be known.
     pub serve_stale: bool,
+}
+
+impl Options {
+    /// Silence after which the client is asked whether it is there: as long as real servers wait, where nobody says
+    /// otherwise.
+    fn detect_after(&self) -> Duration {
+        self.idle * 2 / 3
+    }
+
+    /// Silence after which it is let go.
+    fn gone_after(&self) -> Duration {
+        self.idle * 5 / 6
+    }
 }
 
 /// What all sessions of a thread share.
@@ -157,7 +169,7 @@ impl GrpcSession {
             since: shared.clock.wall(),
             origin: Instant::now(),
             presence: Presence::new(
-                Liveness::pinged_after(DETECT_AFTER, GONE_AFTER, Mono(SAVED)),
+                Liveness::pinged_after(shared.options.detect_after(), shared.options.gone_after(), Mono(SAVED)),
                 shared.options.allowance,
             ),
             conversation: Conversation::default(),
@@ -318,7 +330,7 @@ impl Actor for GrpcSession {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.push.held.get_or_create(&HeldLabel { kind: "grpc" }).inc();
-        context.run_later(DETECT_AFTER, Self::beat);
+        context.run_later(self.shared.options.detect_after(), Self::beat);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

@@ -1,5 +1,5 @@
-//! The feed of changes in the order of their revisions, and the snapshot that a subscriber begins with. Both come
-//! with the revision they are as of, from the same statement. Writes nothing.
+//! The feed of changes in the order of their revisions, and the pages of keys that a subscriber begins and goes on with.
+//! All come with the revision they are as of, from the same statement. Writes nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,25 +18,10 @@ use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order};
 
 use super::conditions::selected;
 use super::error::{Fault, ReadError};
-use super::reader::{self, ReadPool};
+use super::reader::ReadPool;
 use super::rows::{self, Head, KeyRow, OriginRow, StateRow};
 use super::schema::{ATTRIBUTES, Alias, Column, KEY, ORIGIN, Table};
 use super::seals::Seals;
-
-/// The present states of the selected keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The states are as of this revision.
-    pub revision: Version,
-    /// The timeline.
-    pub timeline: Timeline,
-    /// The feed is whole after this revision.
-    pub floor: Version,
-    /// In the order of their keys; keys that do not exist are left out.
-    pub states: Vec<SharedState>,
-    /// False when there are more than were asked for.
-    pub complete: bool,
-}
 
 /// Which of the selected keys come next, in the order of their versions. Their states are read from the cache, where they
 /// are shared by all who read them.
@@ -126,25 +111,6 @@ impl Feed {
 }
 
 impl ReadPool {
-    /// The states of the selected keys that exist, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn snapshot(&self, selector: &Selector, limit: u32) -> Result<Snapshot, ReadError> {
-        let column = |column| Expr::col((Table::Config, column));
-        let is_wanted = selected(Some(selector), column).add(column(Column::Deleted).eq(false));
-        let mut select = self.backend().head();
-        reader::select_states(&mut select).left_join(Table::Config, is_wanted).limit(u64::from(limit) + 1);
-        select.order_by_columns(KEY.map(|column| ((Table::Config, column), Order::Asc)));
-        let (Head { revision, timeline, floor, .. }, found) = self.all_as_of::<StateRow>(&select).await?;
-        let mut states =
-            found.into_iter().map(|row| reader::present(row, self.seals().as_ref())).collect::<Result<Vec<_>, _>>()?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let complete = states.len() <= limit;
-        states.truncate(limit);
-        Ok(Snapshot { revision, timeline, floor, states, complete })
-    }
-
     /// Which of the selected keys exist and are above version `after`: a page of them. At most `limit` may be left.
     ///
     /// # Errors

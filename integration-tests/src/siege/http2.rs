@@ -10,36 +10,39 @@ use tokio::io::AsyncReadExt as _;
 
 use super::target::{Door, Line, Target};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How a client begins.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a window is before anybody says otherwise, and the longest frame.
 const WINDOW: i64 = 65_535;
 const MAX_FRAME: usize = 16_384;
 
-/// Kinds of frames.
-const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
+/// The kind of a frame of a body.
+pub const DATA: u8 = 0;
+/// The kind of a frame of a head.
+pub const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
-/// Flags.
-const END_STREAM: u8 = 1;
+/// The flag of the last frame of a stream.
+pub const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+/// The flag of the last frame of a head.
+pub const END_HEADERS: u8 = 4;
 /// Settings.
 const INITIAL_WINDOW_SIZE: u16 = 4;
 /// The code of a stream that nobody wants any longer.
 const CANCEL: u32 = 8;
 
 /// The method that answers one message by one.
-pub(super) const UNARY: &str = "/Request/request";
+pub const UNARY: &str = "/Request/request";
 /// The method whose two streams stay open.
-pub(super) const STREAM: &str = "/BiRequestStream/requestBiStream";
+pub const STREAM: &str = "/BiRequestStream/requestBiStream";
 
 /// A frame.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
     let mut frame = Vec::with_capacity(9 + payload.len());
     frame.extend_from_slice(length.get(1..).unwrap_or_default());
@@ -50,14 +53,14 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// The settings with which a connection begins: the window of answers.
-fn settings(window: u32) -> Vec<u8> {
+pub fn settings(window: u32) -> Vec<u8> {
     let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
     frame(SETTINGS, 0, 0, &setting)
 }
 
 /// The fields of a call of gRPC: literals that are never indexed (RFC 7541, section 6.2.2), and three of the static
 /// table.
-pub(super) fn fields(path: &str, is_compressed: bool) -> Vec<u8> {
+pub fn fields(path: &str, is_compressed: bool) -> Vec<u8> {
     // `:method: POST` and `:scheme: http`.
     let mut fields = vec![0x83, 0x86];
     // Names that the static table has: `:path`, `:authority`.
@@ -81,7 +84,7 @@ fn text(fields: &mut Vec<u8>, text: &str) {
 }
 
 /// A message of gRPC with what stands in front of it.
-pub(super) fn message(is_compressed: bool, bytes: &[u8]) -> Vec<u8> {
+pub fn message(is_compressed: bool, bytes: &[u8]) -> Vec<u8> {
     let mut message = vec![u8::from(is_compressed)];
     message.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     message.extend_from_slice(bytes);
@@ -89,7 +92,7 @@ pub(super) fn message(is_compressed: bool, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A message of Nacos, of this class, from somebody who shows this.
-pub(super) fn payload(class: &str, token: Option<&str>, body: &[u8]) -> Vec<u8> {
+pub fn payload(class: &str, token: Option<&str>, body: &[u8]) -> Vec<u8> {
     let headers = token.map(|token| ("accessToken".to_owned(), token.to_owned())).into_iter().collect();
     let payload = Payload {
         metadata: Some(Metadata { r#type: class.to_owned(), client_ip: String::new(), headers }),

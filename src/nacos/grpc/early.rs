@@ -14,14 +14,16 @@ use tonic::codegen::http::HeaderMap;
 
 use super::service::Peer;
 
+/// The header that says how a message is compressed.
+pub(super) const ENCODING: &str = "grpc-encoding";
 /// Longest message of a stranger, in bytes.
 pub(super) const MAX_EARLY: usize = 64 * 1024;
 /// What stands around a message.
 const HEAD: usize = 5;
 
-/// Whether a message may be longer than the bytes that come.
+/// Whether a message may be longer than the bytes that come. What is compressed in another way, the library refuses.
 pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_some_and(|encoding| encoding.as_bytes() != b"identity")
+    headers.get(ENCODING).is_some_and(|encoding| encoding.as_bytes() == b"gzip")
 }
 
 /// A body of which nothing beyond [`MAX_EARLY`] is read before its connection is set up.

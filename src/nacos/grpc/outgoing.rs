@@ -76,7 +76,7 @@ impl Outgoing {
         if is_first {
             self.0.first.notify_one();
         }
-        Response::from_parts(head, Body::new(Answer { form, outgoing: self.clone() }))
+        Response::from_parts(head, Body::new(Answer { form, outgoing: self.clone(), handed: None }))
     }
 
     /// Comes to an end when the client does not read what it asked for.
@@ -138,6 +138,9 @@ enum Form {
 struct Answer {
     form: Form,
     outgoing: Outgoing,
+    /// Bytes that the connection has taken at last. Its first ones it takes whether its client does or not; that it asks
+    /// for more says that they are gone.
+    handed: Option<usize>,
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, tonic::Status>>>;
@@ -189,10 +192,12 @@ impl hyper::body::Body for Answer {
     type Error = tonic::Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Polled {
+        if let Some(bytes) = self.handed.take() {
+            self.outgoing.with(|state, now| state.progress.moved(now, bytes));
+        }
         let polled = self.form.poll(task);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            self.outgoing.with(|state, now| state.progress.moved(now, bytes));
+            self.handed = Some(frame.data_ref().map_or(0, Bytes::len));
         }
         polled
     }

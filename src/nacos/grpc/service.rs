@@ -46,8 +46,6 @@ use crate::nacos::publish::in_words_of_nacos;
 
 /// How long the session may take. What it waits for has times of its own, which are shorter.
 const ASK: Duration = Duration::from_secs(30);
-/// How long a connection may be there without being set up, and without asking anything.
-const SETTING_UP: Duration = Duration::from_secs(15);
 /// Notices that wait for the connection; what follows waits in the session, where a newer one takes its place.
 const OUTLET: usize = 16;
 /// The class of who says who it is.
@@ -143,9 +141,9 @@ impl Peer {
     }
 
     /// Comes to an end when the connection is not set up, and nothing is asked on it either.
-    pub(super) async fn until_abandoned(&self) {
+    pub(super) async fn until_abandoned(&self, patience: Duration) {
         loop {
-            tokio::time::sleep(SETTING_UP).await;
+            tokio::time::sleep(patience).await;
             if !self.was_heard.swap(false, Ordering::Relaxed) && !self.is_set_up() {
                 return;
             }

@@ -28,17 +28,18 @@ use crate::api::auth::Authenticator;
 use crate::api::memory::Memory;
 use crate::nacos::grpc::MAX_MESSAGE;
 use crate::nacos::grpc::counted::Counted;
-use crate::nacos::grpc::early::{Early, MAX_EARLY, is_compressed};
+use crate::nacos::grpc::early::{ENCODING, Early, MAX_EARLY, is_compressed};
 use crate::nacos::grpc::outgoing::Outgoing;
 use crate::nacos::grpc::service::{Peer, Service};
+use crate::nacos::grpc::unpacked::Unpacked;
 use crate::tls::Stream;
 
 /// Requests of one connection that may be under way.
 const MAX_STREAMS: u32 = 128;
 /// Longest message on a stream, in bytes: who the client is, and acknowledgements.
 const MAX_WORD: usize = MAX_EARLY;
-/// How long a request may take once its body has come.
-const ANSWERING: Duration = Duration::from_secs(30);
+/// How long a request may take in all: the longest message at the least rate, and its answer.
+const LONGEST: Duration = Duration::from_secs(10 * 3_600);
 /// Longest head of a request, in bytes.
 const MAX_HEAD: u32 = 16 * 1024;
 /// How long what is under way may take when the connection is to close.
@@ -53,8 +54,10 @@ pub(crate) struct Door {
     pub(super) admission: Arc<Admission>,
     pub(super) memory: Memory,
     pub(super) auth: Arc<Authenticator>,
-    /// How long a body may take to come.
+    /// How long a body may take without going on.
     pub(super) patience: Duration,
+    /// How long a connection may be there without being set up, and without asking anything.
+    pub(super) setting_up: Duration,
     /// Tells when the node stops.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -63,30 +66,24 @@ pub(crate) struct Door {
 #[derive(Debug, Clone)]
 struct Methods {
     unary: RequestServer<Service>,
-    /// The same, for what a stranger compressed.
-    early: RequestServer<Service>,
     peer: Arc<Peer>,
     stream: BiRequestStreamServer<Service>,
     memory: Memory,
     network: ClientNetwork,
     outgoing: Outgoing,
-    /// How long a request may take.
+    /// How long the body of a request may take without going on.
     patience: Duration,
 }
 
 impl Methods {
     fn new(service: Service, door: &Door, (network, outgoing): (ClientNetwork, Outgoing)) -> Self {
         let peer = Arc::clone(&service.peer);
-        let unary = |most| {
-            let unary = RequestServer::new(service.clone()).max_decoding_message_size(most);
-            unary.accept_compressed(CompressionEncoding::Gzip)
-        };
-        let (unary, early) = (unary(MAX_MESSAGE), unary(MAX_EARLY));
+        let unary = RequestServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE);
         let stream = BiRequestStreamServer::new(service)
             .max_decoding_message_size(MAX_WORD)
             .accept_compressed(CompressionEncoding::Gzip);
-        let (memory, patience) = (door.memory.clone(), door.patience + ANSWERING);
-        Self { unary, early, peer, stream, memory, network, outgoing, patience }
+        let (memory, patience) = (door.memory.clone(), door.patience);
+        Self { unary, peer, stream, memory, network, outgoing, patience }
     }
 }
 
@@ -100,17 +97,24 @@ impl hyper::service::Service<http::Request<Incoming>> for Methods {
         if request.uri().path().starts_with("/BiRequestStream/") {
             return self.stream.clone().call(request);
         }
-        let request = request
-            .map(|body| Early::new(Counted::new(body, &self.memory.requests, self.network), Arc::clone(&self.peer)));
-        let (mut unary, mut early, peer) = (self.unary.clone(), self.early.clone(), Arc::clone(&self.peer));
+        let (mut unary, peer) = (self.unary.clone(), Arc::clone(&self.peer));
+        let [counted, unpacked] = [(); 2].map(|()| self.memory.requests.reserve(self.network));
+        let patience = self.patience;
+        let mut request = request.map(|body| Early::new(Counted::new(body, counted, patience), Arc::clone(&peer)));
         let answering = async move {
-            let is_known = !is_compressed(request.headers()) || peer.is_set_up() || peer.sets_up_in_time().await;
-            if is_known { unary.call(request).await } else { early.call(request).await }
+            if !is_compressed(request.headers()) {
+                return unary.call(request).await;
+            }
+            let is_known = peer.is_set_up() || peer.sets_up_in_time().await;
+            // The library need not know.
+            request.headers_mut().remove(ENCODING);
+            let most = if is_known { MAX_MESSAGE } else { MAX_EARLY };
+            unary.call(request.map(|body| Unpacked::new(body, most, unpacked))).await
         };
-        let (patience, outgoing) = (self.patience, self.outgoing.clone());
+        let outgoing = self.outgoing.clone();
         Box::pin(async move {
             let late = |_late| Ok(Status::deadline_exceeded("the request did not come in time").into_http());
-            let answer = tokio::time::timeout(patience, answering).await.unwrap_or_else(late)?;
+            let answer = tokio::time::timeout(LONGEST, answering).await.unwrap_or_else(late)?;
             Ok(outgoing.send(answer))
         })
     }
@@ -160,7 +164,7 @@ pub(crate) fn serve(door: &Door, stream: Stream) {
     let auth = Arc::clone(&door.auth);
     let memory = (door.memory.clone(), network);
     let service = Service::new(session.clone(), Arc::clone(&peer), memory, Arc::clone(&auth));
-    let outgoing = Outgoing::new(door.shared.options.write);
+    let (outgoing, setting_up) = (Outgoing::new(door.shared.options.write), door.setting_up);
     let methods = Methods::new(service, door, (network, outgoing.clone()));
     // On this thread as well, which has no other.
     drop(tokio::spawn(async move {
@@ -168,7 +172,7 @@ pub(crate) fn serve(door: &Door, stream: Stream) {
         let cut = async {
             tokio::select! {
                 () = peer.until_cut(&auth) => {}
-                () = peer.until_abandoned() => tracing::debug!("a connection of a Nacos client was never set up"),
+                () = peer.until_abandoned(setting_up) => tracing::debug!("a connection of a Nacos client was never set up"),
                 () = outgoing.until_stalled() => tracing::debug!("a Nacos client does not read what it asked for"),
             }
         };

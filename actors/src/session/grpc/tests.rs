@@ -29,6 +29,7 @@ use crate::store_reader::SearchConfigs;
 use crate::testbed::{self, DEADLINE, Desk, Questions, Received, Witness, advance, key, query, run, settle};
 
 const LISTENS: usize = 3;
+const IDLE: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_secs(10);
 const PUBLISH: Duration = Duration::from_secs(2);
 const ALLOWANCE: Allowance = Allowance { frames: 1_000, bytes: 1 << 20, work: 10_000 };
@@ -130,6 +131,7 @@ impl Testbed {
                 listens,
                 allowance: ALLOWANCE,
                 write: WRITE,
+                idle: IDLE,
                 read: DEADLINE,
                 publish: PUBLISH,
                 serve_stale: false,
@@ -140,7 +142,7 @@ impl Testbed {
                 get_many,
                 get_stale: Desk::open().0,
                 list: Desk::open().0,
-                snapshot: Desk::open().0,
+                keys: Desk::open().0,
                 search: searching,
                 publish,
             },
@@ -659,7 +661,7 @@ fn a_silent_client_is_asked_whether_it_is_there_and_let_go() {
     run(async || {
         let mut testbed = Testbed::start().await;
         let mut stream = testbed.joined().await;
-        advance(DETECT_AFTER + TICK).await;
+        advance(IDLE * 2 / 3 + TICK).await;
         assert_eq!(stream.received().await, ["are you there?"]);
         assert!(testbed.clients().await[0].is_idle);
         testbed.send(&stream, StreamMessage::Acknowledged(stream.last, true));
@@ -667,9 +669,9 @@ fn a_silent_client_is_asked_whether_it_is_there_and_let_go() {
         assert!(!testbed.clients().await[0].is_idle, "it is there");
         let after_the_next_look = Duration::from_secs(6);
         advance(after_the_next_look).await;
-        advance(DETECT_AFTER - after_the_next_look + 2 * TICK).await;
+        advance(IDLE * 2 / 3 - after_the_next_look + 2 * TICK).await;
         assert_eq!(stream.received().await, ["are you there?"]);
-        advance(GONE_AFTER - DETECT_AFTER + TICK).await;
+        advance(IDLE / 6 + TICK).await;
         assert!(testbed.is_closed() && !testbed.session.connected());
         assert_eq!((testbed.ended("silent"), testbed.clients().await), (1, Vec::new()));
     });

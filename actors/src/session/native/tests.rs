@@ -31,8 +31,8 @@ use crate::coordinator::{self, Coordinator};
 use crate::event_bus::{self, ConfigEvent, EventBus};
 use crate::metrics::{EndLabel, Metrics};
 use crate::runtime::{Registry, Spec, start, start_once};
-use crate::store::{Found, Snapshot, Summary};
-use crate::store_reader::{GetSnapshot, ListConfigs, SearchConfigs};
+use crate::store::{Found, KeyPage, Rest, Summary};
+use crate::store_reader::{GetKeys, ListConfigs, SearchConfigs};
 
 const IDLE: Duration = Duration::from_secs(30);
 const HELLO: Duration = Duration::from_secs(10);
@@ -84,15 +84,21 @@ impl Handler<GetMany> for FakeStore {
     }
 }
 
-impl Handler<GetSnapshot> for FakeStore {
-    type Result = ResponseFuture<Result<Snapshot, ReadFailure>>;
+impl Handler<GetKeys> for FakeStore {
+    type Result = ResponseFuture<Result<KeyPage, ReadFailure>>;
 
-    fn handle(&mut self, GetSnapshot { selector, .. }: GetSnapshot, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetKeys { selector, after, .. }: GetKeys, _: &mut Self::Context) -> Self::Result {
+        // One key a page: whoever reads them has to go on.
         self.read(|states| {
             let revision = states.values().map(|state| state.version).max().unwrap_or_default();
-            let states = states.values().filter(|state| selector.matches(&state.key)).cloned().collect();
-            let (timeline, floor) = (Timeline::default(), Version::ZERO);
-            Ok(Snapshot { revision, timeline, floor, states, complete: true })
+            let left = states.values().filter(|state| selector.matches(&state.key) && state.version > after);
+            let mut left: Vec<_> = left.map(|state| (state.key.clone(), state.version)).collect();
+            left.sort_by_key(|(_, version)| *version);
+            let next = left.first().map(|(_, version)| *version);
+            let rest =
+                next.filter(|next| left.iter().any(|(_, version)| version > next)).map_or(Rest::None, Rest::After);
+            let keys = left.into_iter().filter(|(_, version)| Some(*version) == next).collect();
+            Ok(KeyPage { floor: Version::ZERO, revision, timeline: Timeline::default(), keys, rest })
         })
     }
 }
@@ -240,7 +246,7 @@ impl Testbed {
                 get_many: store.clone().recipient(),
                 get_stale: store.clone().recipient(),
                 list: store.clone().recipient(),
-                snapshot: store.clone().recipient(),
+                keys: store.clone().recipient(),
                 search: store.clone().recipient(),
                 publish: store.recipient(),
             },

@@ -2,7 +2,8 @@
 //! steps; what is read and what is pushed is decided by `callboard_protocol::session::pushes`.
 
 use actix::fut::{ready, wrap_future};
-use actix::{ActorFuture, ActorFutureExt as _, AsyncContext as _, ResponseActFuture};
+use actix::{ActorFuture, ActorFutureExt as _, AsyncContext as _, Recipient, ResponseActFuture};
+use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::session::pushes::{Pushes, Read};
 use callboard_protocol::watch::Selector;
 
@@ -14,7 +15,8 @@ use crate::coordinator::unwanted::UnwatchMany;
 use crate::runtime::{Context, ask};
 use crate::session::steps::{STEP, in_steps, register};
 use crate::session::{ASK_DEADLINE, RETRY};
-use crate::store_reader::GetSnapshot;
+use crate::store::Rest;
+use crate::store_reader::GetKeys;
 
 /// Has what these select read and pushed, some after the other.
 fn push(id: u64, selectors: Vec<Selector>) -> ResponseActFuture<NativeSession, Result<(), Fault>> {
@@ -27,6 +29,39 @@ fn push(id: u64, selectors: Vec<Selector>) -> ResponseActFuture<NativeSession, R
         }
         (left.len() <= STEP).then_some(Ok(()))
     })
+}
+
+/// Nothing could be read.
+struct Unread;
+
+/// All that a prefix selects, as of a revision; `None` when that is more than so many. The states are read from the cache,
+/// where all who watch them share them.
+async fn read_prefix(
+    (keys, states): (Recipient<GetKeys>, Recipient<GetMany>),
+    selector: Selector,
+    limit: usize,
+) -> Result<Option<(Version, Vec<SharedState>)>, Unread> {
+    let (mut after, mut found, mut as_of) = (Version::ZERO, Vec::new(), None);
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    loop {
+        let asked = GetKeys { selector: selector.clone(), after, limit };
+        let page = ask(&keys, asked, ASK_DEADLINE).await.ok().and_then(Result::ok).ok_or(Unread)?;
+        let (revision, timeline) = *as_of.get_or_insert((page.revision, page.timeline));
+        if page.timeline != timeline {
+            return Err(Unread);
+        }
+        let named = page.keys.into_iter().map(|(key, _)| key).collect();
+        let read = ask(&states, GetMany { keys: named }, ASK_DEADLINE).await;
+        found.extend(read.ok().and_then(Result::ok).ok_or(Unread)?);
+        after = match page.rest {
+            Rest::None => return Ok(Some((revision, found))),
+            Rest::After(through) => through,
+            Rest::TooMany => return Ok(None),
+        };
+        if found.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
+    }
 }
 
 impl NativeSession {
@@ -140,18 +175,17 @@ impl NativeSession {
     }
 
     fn look_at_prefix(&mut self, selector: Selector, context: &mut Context<Self>) {
-        let (store, limit) = (self.shared.deps.snapshot.clone(), self.shared.options.keys);
-        let question = GetSnapshot { selector, limit: u32::try_from(limit).unwrap_or(u32::MAX) };
-        let reading = async move { ask(&store, question, ASK_DEADLINE).await };
+        let (deps, limit) = (&self.shared.deps, self.shared.options.keys);
+        let reading = read_prefix((deps.keys.clone(), deps.get_many.clone()), selector, limit);
         context.spawn(wrap_future(reading).map(move |answer, session: &mut Self, context| {
             let Some(pushes) = session.conversation.pushes_mut() else { return };
             match answer {
-                Ok(Ok(snapshot)) if !snapshot.complete => session.end(Fault::TooManyKeys(limit), context),
-                Ok(Ok(snapshot)) => {
-                    pushes.read_prefix(snapshot.revision, &snapshot.states);
+                Ok(Some((revision, states))) => {
+                    pushes.read_prefix(revision, &states);
                     session.after_read(context);
                 }
-                Ok(Err(_)) | Err(_) => session.look_later(context),
+                Ok(None) => session.end(Fault::TooManyKeys(limit), context),
+                Err(_unread) => session.look_later(context),
             }
         }));
     }

@@ -22,7 +22,7 @@ on_every_database!(
     history_pages_from_the_newest,
     the_feed_goes_on_after_a_revision,
     the_feed_never_tears_a_unit,
-    a_snapshot_holds_what_exists,
+    keys_are_those_that_exist,
     keys_come_in_pages_in_the_order_of_their_versions,
     names_that_are_refused_by_now_can_be_read,
 );
@@ -268,18 +268,18 @@ async fn keys_come_in_pages_in_the_order_of_their_versions(testbed: Arc<Testbed>
     assert_eq!(testbed.reader.keys(&all(), Version::ZERO, 302).await.unwrap().rest, Rest::TooMany);
 }
 
-async fn a_snapshot_holds_what_exists(testbed: Arc<Testbed>) {
-    let empty = testbed.reader.snapshot(&all(), 10).await.unwrap();
-    assert_eq!((empty.revision, empty.states.len(), empty.complete), (Version::ZERO, 0, true));
+async fn keys_are_those_that_exist(testbed: Arc<Testbed>) {
+    let empty = testbed.reader.keys(&all(), Version::ZERO, 10).await.unwrap();
+    assert_eq!((empty.revision, empty.keys.len(), empty.rest), (Version::ZERO, 0, Rest::None));
     for name in ["c", "a", "gone", "b"] {
         testbed.publish(&key(name), name).await;
     }
     testbed.commit(vec![unit(vec![remove(&key("gone"))])]).await;
-    let snapshot = testbed.reader.snapshot(&all(), 10).await.unwrap();
-    assert_eq!((snapshot.revision, snapshot.floor, snapshot.complete), (Version(5), Version::ZERO, true));
-    assert_eq!(snapshot.states, testbed.reader.fill(&[key("a"), key("b"), key("c")]).await.unwrap().states);
-    let cut = testbed.reader.snapshot(&all(), 2).await.unwrap();
-    assert_eq!((cut.states.len(), cut.complete), (2, false));
+    let page = testbed.reader.keys(&all(), Version::ZERO, 10).await.unwrap();
+    assert_eq!((page.revision, page.floor, page.rest), (Version(5), Version::ZERO, Rest::None));
+    let present: HashMap<_, _> = page.keys.into_iter().collect();
+    assert_eq!(present, HashMap::from([(key("c"), Version(1)), (key("a"), Version(2)), (key("b"), Version(4))]));
+    assert_eq!(testbed.reader.keys(&all(), Version::ZERO, 2).await.unwrap().rest, Rest::TooMany);
     let none = Selector::exact("public", "nobody", ["x".to_owned()]).unwrap();
-    assert_eq!(testbed.reader.snapshot(&none, 2).await.unwrap().revision, Version(5));
+    assert_eq!(testbed.reader.keys(&none, Version::ZERO, 2).await.unwrap().revision, Version(5));
 }

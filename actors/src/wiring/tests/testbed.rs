@@ -254,6 +254,7 @@ impl Testbed {
             options: grpc::Options {
                 listens: 100,
                 allowance: Allowance { frames: 1_000_000, bytes: 1 << 40, work: 1_000_000 },
+                idle: Duration::from_secs(30),
                 write: DEADLINE,
                 read: DEADLINE,
                 publish: DEADLINE,
