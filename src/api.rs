@@ -2,8 +2,8 @@
 //!
 //! Reading order: `access` (who asks, and may they) · `error` (every refusal and failure, and the one table that every
 //! interface reads) · `state` (what the workers have) · `outcome` (handing a publish over) · `places`, `admission`,
-//! `memory` (how much may be open and held) · `off_worker`, `escaped`, `turns` (work on long messages) · `paging` · `readiness`,
-//! `cluster`, `process` (how the node and its cluster are) · [`draining`] (the stop) · [`addresses`].
+//! `memory` (how much may be open and held) · `off_worker`, `escaped`, `turns` (work on long messages) · `paging` ·
+//! `readiness`, `cluster`, `process` (how the node and its cluster are) · [`draining`] (the stop) · [`addresses`].
 //!
 //! The doors (`rest`, `nacos`, `session`) import this and never each other; this imports none of them, and no form of
 //! theirs.

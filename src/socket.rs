@@ -26,11 +26,19 @@ pub(crate) struct Socket {
     turns: [Turns; 2],
 }
 
+/// Bytes that the system takes ahead for a client, beyond those that are on their way to it.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+
 impl Socket {
     /// A socket that was accepted, in this place. Its client may read nothing for as long as `patience`.
     pub(crate) fn new(stream: TcpStream, place: Place, patience: Duration) -> Self {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection goes on without TCP_NODELAY");
+        }
+        #[cfg(target_os = "linux")]
+        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%error, "a connection goes on without TCP_NOTSENT_LOWAT");
         }
         let writing = Watched::new(Patience { silence: patience, total: Duration::MAX });
         Self { stream, place, writing, turns: <[Turns; 2]>::default() }
@@ -173,8 +181,8 @@ const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 /// Bytes that are read of a client which is told its last word.
 const LAST: usize = 256 * 1024;
 
-/// Ends the own direction, and reads what the client still sends, up to its end or a limit: closing at once would take the
-/// last word away from it.
+/// Ends the own direction, and reads what the client still sends, up to its end or a limit: closing at once would take
+/// the last word away from it.
 ///
 /// # Errors
 /// The connection is gone.

@@ -1,5 +1,5 @@
-//! Every state of every connection ends in its time: the table in `docs/operations.md` is walked, and each of its rows is
-//! brought about. A row without a way to bring it about fails, and so does a way without a row.
+//! Every state of every connection ends in its time: the table in `docs/operations.md` is walked, and each of its rows
+//! is brought about. A row without a way to bring it about fails, and so does a way without a row.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeSet;

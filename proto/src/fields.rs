@@ -22,8 +22,9 @@ impl From<DecodeError> for Unfit {
 /// Numbers of messages are below this.
 const NUMBERS: usize = 32;
 
-/// Counts the fields of the messages within `bytes`. `most` says how many each may have, by the number of the field that
-/// it is, below [`NUMBERS`]; `None` for what is no message. Messages of one number are one in the end, and count together.
+/// Counts the fields of the messages within `bytes`. `most` says how many each may have, by the number of the field
+/// that it is, below [`NUMBERS`]; `None` for what is no message. Messages of one number are one in the end, and count
+/// together.
 pub(crate) fn check(mut bytes: &[u8], most: impl Fn(u32) -> Option<usize>) -> Result<(), Unfit> {
     let mut counts = [0_usize; NUMBERS];
     while !bytes.is_empty() {

@@ -1,6 +1,7 @@
 //! Reading the body of a request: up to a limit, and only as long as it makes progress. Owns the memory it is read
 //! into, which is counted by the connection; never looks at it.
 
+use std::mem;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -14,6 +15,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 use crate::api::error::ApiError;
+use crate::api::off_worker;
 use crate::http::connection::{self, Broken};
 
 /// How a body is to be read.
@@ -36,7 +38,7 @@ pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload, options: 
     if announced.is_some_and(|length| length > options.max) {
         return Err(too_large(options.max));
     }
-    let mut body = BytesMut::new();
+    let mut body = Blocks::default();
     loop {
         let chunk = match timeout(options.patience, payload.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
@@ -47,22 +49,49 @@ pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload, options: 
                 return Err(ApiError::new(ErrorCode::BodyTimeout, detail).closing());
             }
         };
-        let length = body.len() + chunk.len();
-        if length > options.max {
+        if body.length + chunk.len() > options.max {
             return Err(too_large(options.max));
         }
-        if length > body.capacity() {
-            // As much as came twice over: an announcement alone takes no memory.
-            let room = announced.unwrap_or(length).min(length.saturating_mul(2)).max(length);
-            body.reserve(room - body.len());
-        }
-        body.extend_from_slice(&chunk);
+        body.add(&chunk);
     }
-    if announced.is_some_and(|length| body.len() < length) {
+    if announced.is_some_and(|length| body.length < length) {
         return Err(unless_refused(request));
     }
-    let grown = body.capacity() > body.len();
-    Ok(if grown { Bytes::copy_from_slice(&body) } else { body.freeze() })
+    Ok(off_worker::run(body.length, || body.join()).await)
+}
+
+/// Bytes of a block.
+const BLOCK: usize = 64 * 1024;
+
+/// A body as it comes: an announcement alone takes no memory, and nothing that came is moved before all of it did.
+#[derive(Default)]
+struct Blocks {
+    full: Vec<BytesMut>,
+    last: BytesMut,
+    length: usize,
+}
+
+impl Blocks {
+    fn add(&mut self, mut chunk: &[u8]) {
+        self.length += chunk.len();
+        while !chunk.is_empty() {
+            if self.last.len() == BLOCK {
+                self.full.push(mem::replace(&mut self.last, BytesMut::with_capacity(BLOCK)));
+            }
+            let (now, rest) = chunk.split_at(chunk.len().min(BLOCK - self.last.len()));
+            self.last.extend_from_slice(now);
+            chunk = rest;
+        }
+    }
+
+    /// All of it, in memory of exactly its size. Each block is given back once it was copied.
+    fn join(self) -> Bytes {
+        let mut body = Vec::with_capacity(self.length);
+        for block in self.full.into_iter().chain([self.last]) {
+            body.extend_from_slice(&block);
+        }
+        body.into()
+    }
 }
 
 /// A length that can't be read is refused by the protocol before it comes here.

@@ -1,5 +1,5 @@
-//! The feed of changes in the order of their revisions, and the pages of keys that a subscriber begins and goes on with.
-//! All come with the revision they are as of, from the same statement. Writes nothing.
+//! The feed of changes in the order of their revisions, and the pages of keys that a subscriber begins and goes on
+//! with. All come with the revision they are as of, from the same statement. Writes nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use super::rows::{self, Head, KeyRow, OriginRow, StateRow};
 use super::schema::{ATTRIBUTES, Alias, Column, KEY, ORIGIN, Table};
 use super::seals::Seals;
 
-/// Which of the selected keys come next, in the order of their versions. Their states are read from the cache, where they
-/// are shared by all who read them.
+/// Which of the selected keys come next, in the order of their versions. Their states are read from the cache, where
+/// they are shared by all who read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPage {
     /// Of a page of the feed: revisions up to here may be missing.
@@ -152,8 +152,8 @@ impl ReadPool {
     }
 
     /// The changes of the selected keys (of all without a selector) after revision `after`, with their contents. At
-    /// most `limit` of them, and no more than a page of contents; but what one unit changed is never torn: when a unit is
-    /// larger than that, all of it comes.
+    /// most `limit` of them, and no more than a page of contents; but what one unit changed is never torn: when a unit
+    /// is larger than that, all of it comes.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -138,8 +138,8 @@ enum Form {
 struct Answer {
     form: Form,
     outgoing: Outgoing,
-    /// Bytes that the connection has taken at last. Its first ones it takes whether its client does or not; that it asks
-    /// for more says that they are gone.
+    /// Bytes that the connection has taken at last. Its first ones it takes whether its client does or not; that it
+    /// asks for more says that they are gone.
     handed: Option<usize>,
 }
 

@@ -1,7 +1,7 @@
 //! A page of a search, of any size: clients ask for thousands of items, read one page and stop, so that none may be cut
 //! short. Owns the form of a page and the steps in which a long one is read and written: what is held of it is a step
-//! of names and a few contents, counted against the memory for answers, however slowly its client reads. A long page that can't be read to its end breaks off,
-//! so that nobody takes it for a whole one.
+//! of names and a few contents, counted against the memory for answers, however slowly its client reads. A long page
+//! that can't be read to its end breaks off, so that nobody takes it for a whole one.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -34,8 +34,8 @@ fn push(id: u64, selectors: Vec<Selector>) -> ResponseActFuture<NativeSession, R
 /// Nothing could be read.
 struct Unread;
 
-/// All that a prefix selects, as of a revision; `None` when that is more than so many. The states are read from the cache,
-/// where all who watch them share them.
+/// All that a prefix selects, as of a revision; `None` when that is more than so many. The states are read from the
+/// cache, where all who watch them share them.
 async fn read_prefix(
     (keys, states): (Recipient<GetKeys>, Recipient<GetMany>),
     selector: Selector,
