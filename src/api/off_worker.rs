@@ -45,8 +45,9 @@ thread_local! {
     static GIVES_WAY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets the workers go before the present thread, which is none of them, wherever that can be had: where there are as
-/// many cores as workers, what is done here takes them from those.
+/// Lets the workers go before the present thread, which is none of them: where there are as many cores as workers, what
+/// is done here takes them from those. Linux knows how urgent a thread is; others know it of processes alone.
+#[cfg(target_os = "linux")]
 fn give_way() {
     const LESS: i32 = 10;
     if !GIVES_WAY.replace(true)
@@ -54,6 +55,11 @@ fn give_way() {
     {
         tracing::debug!(%error, "work on long messages is as urgent as that of workers");
     }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {
+    GIVES_WAY.set(true);
 }
 
 /// The content that these bytes are, looked through and digested.

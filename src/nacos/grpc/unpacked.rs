@@ -64,7 +64,7 @@ fn unpack(packed: &[u8], most: usize, mut reservation: Reservation) -> Result<Me
             break;
         }
         if out.len() - HEAD + count > most {
-            return Err(Status::out_of_range(format!("a message is longer than {most} bytes")));
+            return Err(Status::resource_exhausted(format!("a message is longer than {most} bytes")));
         }
         reservation.take(count).map_err(|none| Status::resource_exhausted(none.to_string()))?;
         out.extend_from_slice(piece.get(..count).unwrap_or_default());
@@ -89,7 +89,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Unpacked<B> {
                         let Ok(data) = frame.into_data() else { continue };
                         if packed.len() + data.len() > this.most + HEAD {
                             let text = format!("a message is longer than {} bytes", this.most);
-                            return Poll::Ready(Some(Err(Status::out_of_range(text))));
+                            return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
                         }
                         packed.extend_from_slice(&data);
                     }
