@@ -66,7 +66,8 @@ fn unpack(packed: &[u8], most: usize, mut reservation: Reservation) -> Result<Me
         if out.len() - HEAD + count > most {
             return Err(Status::resource_exhausted(format!("a message is longer than {most} bytes")));
         }
-        reservation.take(count).map_err(|none| Status::resource_exhausted(none.to_string()))?;
+        // The library copies it before it is read.
+        reservation.take(2 * count).map_err(|none| Status::resource_exhausted(none.to_string()))?;
         out.extend_from_slice(piece.get(..count).unwrap_or_default());
     }
     let length = u32::try_from(out.len() - HEAD).unwrap_or(u32::MAX).to_be_bytes();
