@@ -161,7 +161,8 @@ impl TcpReader {
     async fn make_room(&mut self) -> Result<(), Broken> {
         let announced =
             frame::announced(&self.buffer).filter(|_| self.buffer.len() >= COUNTED_FROM).unwrap_or_default();
-        let more = announced.max(self.buffer.len()).saturating_sub(self.counted.asked());
+        // The message that is made of it is as long again.
+        let more = (2 * announced).max(self.buffer.len()).saturating_sub(self.counted.asked());
         if more == 0 {
             return Ok(());
         }
