@@ -1,6 +1,6 @@
 //! The data directory of a node: its lock, its identity and the addresses it serves on.
 //!
-//! Owns the files `lock`, `node-id` and `addresses.json`, and beside a SQLite file, wherever that is, `<database>.lock`
+//! Owns the files `lock`, `node-id`, `known-database` and `addresses.json`, and beside a SQLite file, wherever that is, `<database>.lock`
 //! and `<database>.reserve`. Holds an exclusive lock for as long as the value lives, so no two processes ever write to
 //! the same directory, or serve the same file. Locks the database file, and never reads or writes it.
 
@@ -10,16 +10,22 @@ use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+mod known_database;
 mod reserve;
 
+use callboard_actors::lease_keeper::DatabaseMemory;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use uuid::Uuid;
 
+use self::known_database::KnownDatabase;
+
 const LOCK: &str = "lock";
 const NODE_ID: &str = "node-id";
 const ADDRESSES: &str = "addresses.json";
+const KNOWN_DATABASE: &str = "known-database";
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +124,16 @@ impl DataDir {
             (Ok(boot), Ok(lock)) => format!("{}/{:x}:{:x}", boot.trim(), lock.dev(), lock.ino()),
             _ => String::new(),
         }
+    }
+
+    /// What this node knows of its database, kept here.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be opened or made.
+    pub fn database_memory(&self) -> Result<Arc<dyn DatabaseMemory>, Error> {
+        let path = self.path.join(KNOWN_DATABASE);
+        let file = KnownDatabase::open(&path).map_err(failed("open", &path))?;
+        Ok(Arc::new(file))
     }
 
     /// Publishes the addresses really served on, by the name of the service, as one JSON object in `addresses.json`:

@@ -14,9 +14,10 @@ use std::time::Duration;
 use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
+use callboard_protocol::extent::Fingerprint;
 use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
-use callboard_protocol::lease::LeaseObservation;
+use callboard_protocol::lease::{Announcement, LeaseObservation};
 use callboard_protocol::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use callboard_protocol::publish::Outcome;
 use callboard_protocol::receiver::{
@@ -36,6 +37,7 @@ use crate::metrics::{LeaseMetrics, NodeLabel};
 use crate::monitored;
 use crate::peer_links::{PeerLinks, ReachChanged, SubscribeReach};
 use crate::runtime::{Alarm, Context, Observable};
+use crate::store::KnownExtent;
 use crate::store_reader::FindRequests;
 use crate::store_writer::StoreWriter;
 use crate::subscription::{Subscription, SubscriptionGuard, keep_subscribed, keep_subscribed_or, subscription};
@@ -140,6 +142,11 @@ pub struct ClusterNotify {
     node: NodeId,
     incarnation: Option<Incarnation>,
     timeline: Timeline,
+    /// The database, as it last said.
+    database: Fingerprint,
+    /// What was said last of where this node has its lease.
+    announcement: Option<Announcement>,
+    known: KnownExtent,
     receiver: Receiver,
     deps: Deps,
     transport: Rc<dyn Transport>,
@@ -166,6 +173,8 @@ pub struct Arguments {
     pub transport: Box<dyn Transport>,
     /// The node's clock.
     pub clock: SharedClock,
+    /// How far the database is known to go.
+    pub known: KnownExtent,
     /// Counts acks and floors.
     pub metrics: LeaseMetrics,
     /// True when this takes the place of one that panicked.
@@ -176,11 +185,14 @@ impl ClusterNotify {
     /// A node's end of the way between nodes.
     #[must_use]
     pub fn new(arguments: Arguments) -> Self {
-        let Arguments { node, options, deps, transport, clock, metrics, is_rebuilt } = arguments;
+        let Arguments { node, options, deps, transport, clock, known, metrics, is_rebuilt } = arguments;
         Self {
             node,
             incarnation: None,
             timeline: Timeline::default(),
+            database: Fingerprint::UNKNOWN,
+            announcement: None,
+            known,
             receiver: Receiver::new(options),
             deps,
             transport: transport.into(),
@@ -198,7 +210,7 @@ impl ClusterNotify {
         match message {
             PeerMessage::Notify(event) => {
                 let chance = Uuid::new_v4().as_u64_pair().1;
-                self.step(Event::Notify { event, chance }, context);
+                self.step(Event::Notify { event, chance, known: self.known.get() }, context);
             }
             PeerMessage::Ack { batch, ack } => {
                 self.count_ack(&ack.node);
@@ -221,6 +233,8 @@ impl ClusterNotify {
             PeerMessage::Ack2(Ack2 { batch, node }) => {
                 tracing::trace!(batch.id = %batch.0, node.id = %node, "a commit event has arrived");
             }
+            // Loss is repaired: it is said again with each renewal.
+            PeerMessage::Announcement(said) => self.deps.lease_keeper.do_send(lease_keeper::Announced(said)),
         }
     }
 
@@ -241,11 +255,12 @@ impl ClusterNotify {
     }
 
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
-        if event.timeline == self.timeline {
+        let is_of_ours = event.timeline == self.timeline && !event.database.differs_from(self.database);
+        if is_of_ours {
             // Loss is repaired: the next commit says more.
-            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(event.revision));
+            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(event.extent()));
         }
-        match span_of(&event) {
+        match span_of(&event).filter(|_| is_of_ours) {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
             Some(span) => self.deps.feed.do_send(CommittedSpan(span)),
             None => self.deps.feed.do_send(change_feed::Poll),
@@ -328,7 +343,8 @@ impl Handler<Notify> for ClusterNotify {
         // A publisher without a row has no life; nothing rests on it.
         let publisher_incarnation = self.incarnation.unwrap_or(Incarnation(Uuid::nil()));
         let (timeline, publisher) = (self.timeline, self.node.clone());
-        let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items };
+        let database = self.database;
+        let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items, database };
         let (own, peers): (Vec<_>, Vec<_>) = to.into_iter().map(|row| row.node).partition(|node| *node == self.node);
         self.transport.send_each(&peers, PeerMessage::Notify(event.clone()));
         if !own.is_empty() {
@@ -343,7 +359,8 @@ impl Handler<Commit> for ClusterNotify {
     fn handle(&mut self, confirm: Commit, context: &mut Context<Self>) {
         let Commit { batch, timeline, changes, revision } = confirm;
         let changes = changes.iter().map(CommittedChange::of).collect();
-        self.tell_all(PeerMessage::Commit(NotifyCommitEvent { timeline, batch, revision, changes }), context);
+        let database = self.database;
+        self.tell_all(PeerMessage::Commit(NotifyCommitEvent { timeline, batch, revision, changes, database }), context);
     }
 }
 
@@ -377,11 +394,13 @@ impl Handler<MembershipChanged> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline, rows, .. } = changed;
+        let MembershipChanged { node, incarnation, timeline, rows, database, announcement, .. } = changed;
         self.know_members(&rows);
-        (self.incarnation, self.timeline) = (incarnation, timeline);
+        (self.incarnation, self.timeline, self.database) = (incarnation, timeline, database);
+        self.transport.broadcast(PeerMessage::Announcement(announcement.clone()));
+        self.announcement = Some(announcement);
         let event = match incarnation {
-            Some(incarnation) => Event::Joined { node, incarnation, timeline },
+            Some(incarnation) => Event::Joined { node, incarnation, timeline, database },
             None => Event::Left,
         };
         self.step(event, context);
@@ -395,6 +414,9 @@ impl Handler<ReachChanged> for ClusterNotify {
     fn handle(&mut self, ReachChanged { .. }: ReachChanged, _: &mut Context<Self>) {
         // Loss is repaired: the feed looks by itself every second.
         self.deps.feed.do_send(change_feed::Poll);
+        if let Some(announcement) = self.announcement.clone() {
+            self.transport.broadcast(PeerMessage::Announcement(announcement));
+        }
     }
 }
 

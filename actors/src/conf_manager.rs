@@ -150,6 +150,11 @@ impl ConfManager {
             }
             // Loss is repaired: the batch is parked again and the rows are revoked then.
             Effect::Revoke { rows } => self.deps.lease_keeper.do_send(Revoke { rows }),
+            // Loss is repaired: whoever is asked for an ack again knows the same.
+            Effect::CommitObserved(extent) => {
+                self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(extent));
+                self.deps.lease_keeper.do_send(lease_keeper::RefreshMembership);
+            }
             Effect::Rejoin => self.deps.lease_keeper.do_send(Rejoin),
         }
     }
@@ -308,10 +313,10 @@ impl Handler<MembershipChanged> for ConfManager {
     type Result = ();
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
-        let MembershipChanged { node, incarnation, timeline, rows, .. } = changed;
+        let MembershipChanged { node, incarnation, timeline, rows, gate, .. } = changed;
         let standing = incarnation.map_or(Standing::Direct, |_| Standing::Member(node));
         let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
-        let membership = Membership { standing, timeline, nodes };
+        let membership = Membership { standing, timeline, nodes, gate };
         self.step(Event::Membership(membership), context);
     }
 }

@@ -7,13 +7,20 @@
 
 mod effects;
 
+use std::fmt::Debug;
+use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, MessageResult, Recipient, ResponseFuture};
 use callboard_protocol::config::Version;
-use callboard_protocol::lease::{self, Effect, Event, Lease, LeaseMode, LeaseObservation, Membership};
+use callboard_protocol::extent::{Extent, Fingerprint, LastKnown};
+use callboard_protocol::key::ConfigKey;
+use callboard_protocol::lease::{
+    self, Announcement, CommitGate, Effect, Event, Lease, LeaseMode, LeaseObservation, Membership, Split,
+};
 use callboard_protocol::member::{Elsewhere, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use callboard_protocol::time::Mono;
 use serde_json::json;
@@ -43,6 +50,26 @@ pub struct LeaseOptions {
     pub versions: (u16, u16),
     /// The terms and times.
     pub lease: lease::Options,
+    /// Where it is kept what the node knows of its database; `None` for one that has nothing to keep it in.
+    pub memory: Option<Arc<dyn DatabaseMemory>>,
+}
+
+/// Keeps what a node knows of its database, so that it outlives the process and the machine.
+pub trait DatabaseMemory: Debug + Send + Sync {
+    /// What was kept last; `None` when nothing is, or it can't be read, which is told in the log.
+    fn read(&self) -> Option<LastKnown>;
+
+    /// Keeps it in place of what was kept before, for as long as the machine runs.
+    ///
+    /// # Errors
+    /// The system refuses; what was kept before is whole.
+    fn keep(&self, known: &LastKnown) -> io::Result<()>;
+
+    /// Makes what was kept outlive the machine. May take long.
+    ///
+    /// # Errors
+    /// The system refuses.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// The node's membership is now this.
@@ -61,6 +88,12 @@ pub struct MembershipChanged {
     pub namesake: Option<String>,
     /// A living node reaches another member of the database than this one, and stays there.
     pub elsewhere: Option<Elsewhere>,
+    /// The database that this node asks, as it last said.
+    pub database: Fingerprint,
+    /// Whether publishes may be committed.
+    pub gate: CommitGate,
+    /// What the other nodes are told of this.
+    pub announcement: Announcement,
 }
 
 /// Subscribes to membership; the present one is told at once. The answer tells when the keeper forgot the subscriber.
@@ -89,7 +122,22 @@ pub struct RefreshMembership;
 /// A commit is known to have happened.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct CommitObserved(pub Version);
+pub struct CommitObserved(pub Extent);
+
+/// A committed version of a key is not in the database any more: its row is older.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RowLost {
+    /// Which key.
+    pub key: ConfigKey,
+    /// The version that is known.
+    pub version: Version,
+}
+
+/// A node that is linked to this one says where it has its lease.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Announced(pub Announcement);
 
 /// Gives the row back before the node stops. Answers when it is done or can't be done.
 #[derive(Debug, Message)]
@@ -111,6 +159,8 @@ pub enum Standing {
     Elsewhere(Option<Elsewhere>),
     /// Without a row, though one is wanted.
     Direct,
+    /// Another node has its lease in another database.
+    Split(Split),
     /// As it shall.
     Settled,
 }
@@ -148,6 +198,8 @@ pub struct LeaseKeeper {
     alarm: Alarm<Mono>,
     /// How the last join came out; empty before the first.
     last_join: &'static str,
+    /// What is known could not be kept; it was told.
+    is_forgetful: bool,
 }
 
 impl LeaseKeeper {
@@ -162,6 +214,11 @@ impl LeaseKeeper {
         metrics: LeaseMetrics,
     ) -> Self {
         let machine = Lease::new(options.lease.clone(), options.node.clone(), Uuid::new_v4(), clock.mono());
+        let last = options.memory.as_ref().and_then(|memory| memory.read());
+        let machine = match last {
+            Some(last) => machine.remembering(last),
+            None => machine,
+        };
         Self {
             options,
             machine,
@@ -180,6 +237,7 @@ impl LeaseKeeper {
             early: Some(Vec::new()),
             alarm: Alarm::default(),
             last_join: "",
+            is_forgetful: false,
         }
     }
 
@@ -222,9 +280,10 @@ impl LeaseKeeper {
     }
 
     fn tell(&mut self, membership: Membership) {
-        let Membership { incarnation, timeline, rows, namesake, elsewhere, .. } = membership;
+        let (node, announcement) = (self.options.node.clone(), membership.announcement(&self.options.node));
+        let Membership { incarnation, timeline, rows, namesake, elsewhere, database, gate, .. } = membership;
         let changed =
-            MembershipChanged { node: self.options.node.clone(), incarnation, timeline, rows, namesake, elsewhere };
+            MembershipChanged { node, incarnation, timeline, rows, namesake, elsewhere, database, gate, announcement };
         let before = self.told.as_ref().map(|told| told.incarnation);
         let known = self.told.as_ref().and_then(|told| told.namesake.as_ref());
         if let Some(address) = changed.namesake.as_ref().filter(|address| known != Some(address)) {
@@ -246,6 +305,7 @@ impl LeaseKeeper {
         }
         self.metrics.member.set(i64::from(incarnation.is_some()));
         self.see_elsewhere(changed.elsewhere.as_ref());
+        self.see_split(&changed.gate);
         for subscriber in &self.subscribers {
             // A subscriber that is rebuilt subscribes anew and is told then.
             subscriber.recipient.do_send(changed.clone());
@@ -266,6 +326,23 @@ impl LeaseKeeper {
             );
         }
         self.writer.reconnect("another node reaches another member of the database");
+    }
+
+    /// Neither of the two databases can be told to be the right one from here.
+    fn see_split(&self, gate: &CommitGate) {
+        let is_split = matches!(gate, CommitGate::Split(_));
+        self.metrics.split.set(i64::from(is_split));
+        let was_split = self.told.as_ref().is_some_and(|told| matches!(told.gate, CommitGate::Split(_)));
+        match gate {
+            CommitGate::Split(split) if !was_split => {
+                tracing::error!(
+                    peer.id = %split.node,
+                    "{split}; nothing is acknowledged until all nodes reach the same database"
+                );
+            }
+            CommitGate::Open if was_split => tracing::info!("all nodes reach the same database again"),
+            CommitGate::Open | CommitGate::Waiting | CommitGate::Split(_) => {}
+        }
     }
 
     fn count(&self, operation: &'static str, result: &'static str) {
@@ -351,11 +428,25 @@ impl Handler<RefreshMembership> for LeaseKeeper {
 impl Handler<CommitObserved> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, CommitObserved(revision): CommitObserved, context: &mut Context<Self>) {
-        if let Some(told) = &self.told {
-            self.writer.knows(told.timeline, revision);
-        }
-        self.step(Event::CommitObserved(revision), context);
+    fn handle(&mut self, CommitObserved(extent): CommitObserved, context: &mut Context<Self>) {
+        self.writer.knows(extent);
+        self.step(Event::CommitObserved(extent), context);
+    }
+}
+
+impl Handler<RowLost> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, RowLost { key, version }: RowLost, context: &mut Context<Self>) {
+        self.step(Event::RowLost { key, version }, context);
+    }
+}
+
+impl Handler<Announced> for LeaseKeeper {
+    type Result = ();
+
+    fn handle(&mut self, Announced(announcement): Announced, context: &mut Context<Self>) {
+        self.step(Event::Announced(announcement), context);
     }
 }
 
@@ -389,6 +480,7 @@ impl Handler<GetStanding> for LeaseKeeper {
 
     fn handle(&mut self, GetStanding: GetStanding, _: &mut Context<Self>) -> Standing {
         match &self.told {
+            Some(MembershipChanged { gate: CommitGate::Split(split), .. }) => Standing::Split(split.clone()),
             _ if self.machine.incarnation().is_some() => Standing::Settled,
             Some(told) if self.last_join == "elsewhere" => Standing::Elsewhere(told.elsewhere.clone()),
             Some(_) if self.options.lease.terms == LeaseMode::Direct => Standing::Settled,

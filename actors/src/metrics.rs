@@ -226,6 +226,9 @@ figures! {
         member: Gauge => "callboard_lease_member", "1 while the node is a member";
         /// One while another node reaches another member of the database.
         elsewhere: Gauge => "callboard_lease_elsewhere", "1 while another node reaches another member of the database";
+        /// One while a linked node has its lease in another database.
+        split: Gauge =>
+            "callboard_lease_split", "1 while a linked node has its lease in another database: nothing is acknowledged";
         /// Acks of this node's batches, by the node that acknowledged.
         acks: Family<NodeLabel, Counter> => "callboard_acks", "Acks of own batches by the node that marked them";
         /// Notifications that a node would not mark.

@@ -42,7 +42,8 @@ mod transaction;
 mod writer;
 
 pub use audit::{AuditFilter, AuditPlace};
-pub use backup::{BackupError, Extent, Held, back_up, examine};
+pub use backup::{BackupError, Held, back_up, examine};
+pub use callboard_protocol::extent::Extent;
 pub use dialect::Backend;
 pub use error::{Cause, CommitError, OpenError, ReadError, WriteError};
 pub use feed::{Change, Feed, KeyPage, Rest};
@@ -52,6 +53,7 @@ pub use list::{ListFilter, NamespaceSummary, Summary};
 pub use membership::{JoinRequest, Joined, Landed};
 pub use namespaces::{MAX_NAMESPACE_TEXT, Namespace};
 pub use open::{masked, open};
+pub use outlook::KnownExtent;
 pub use prune::REQUESTS_KEPT;
 pub use reader::{Filled, ReadPool};
 pub use refusals::OnRefusal;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use actix::{MailboxError, Message, Recipient};
 use callboard_protocol::commit::BatchId;
+use callboard_protocol::lease::Announcement;
 use callboard_protocol::member::{Ack, NodeId};
 use callboard_protocol::receiver::{Ack2, NotifyCommitEvent, NotifyEvent};
 
@@ -36,6 +37,8 @@ pub enum PeerMessage {
     Abort(BatchId),
     /// Ack 2: the commit event has arrived.
     Ack2(Ack2),
+    /// Where the sender has its lease.
+    Announcement(Announcement),
 }
 
 /// A peer said something.

@@ -18,7 +18,7 @@ use crate::audit::{Audit, Trail};
 use crate::cache::reader::CacheReader;
 use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
-use crate::cache_refresh::CacheRefresh;
+use crate::cache_refresh::{self, CacheRefresh};
 use crate::change_feed::ChangeFeed;
 use crate::clock::SharedClock;
 use crate::cluster_listener::{self, ClusterListener, Deps};
@@ -36,6 +36,7 @@ use crate::retention::{AuditRetention, Retention};
 use crate::runtime::{Context, Monitored, Registry, Spec, start, start_in};
 use crate::session;
 use crate::store;
+use crate::store::KnownExtent;
 use crate::store_reader::StoreReader;
 use crate::store_writer::StoreWriter;
 use crate::subscription::until_lost;
@@ -217,7 +218,7 @@ impl Node {
             lease_keeper: lease_keeper.clone(),
             links: peer_links.clone(),
         };
-        let cluster_notify = scene.start_cluster_notify(&options, below, transport);
+        let cluster_notify = scene.start_cluster_notify(&options, below, (transport, database.known_extent()));
         let below = conf_manager::Deps {
             cluster_notify,
             writer: store_writer.clone().recipient(),
@@ -225,7 +226,7 @@ impl Node {
             audit: audit.clone(),
         };
         let conf_manager = scene.start_conf_manager(&options, below);
-        scene.start_upkeep(&options, keeper, reader, store_writer.clone());
+        scene.start_upkeep(&options, (keeper, lease_keeper.clone()), reader, store_writer.clone());
         let Scene { registry, metrics, clock, .. } = scene;
         Self {
             registry,
@@ -377,13 +378,18 @@ impl<'t> Scene<'t> {
     fn start_upkeep(
         &self,
         options: &NodeOptions,
-        keeper: Addr<CacheWriter>,
+        (keeper, leases): (Addr<CacheWriter>, Addr<LeaseKeeper>),
         reader: Addr<StoreReader>,
         writer: Addr<StoreWriter>,
     ) {
         let (loads, interval, repairs) = (reader.clone(), options.refresh_interval, self.metrics.cache.repairs.clone());
         self.start("cache_refresh", move |_| {
-            CacheRefresh::new(keeper.clone(), loads.clone().recipient(), interval, repairs.clone())
+            let below = cache_refresh::Deps {
+                cache: keeper.clone(),
+                store: loads.clone().recipient(),
+                membership: leases.clone().recipient(),
+            };
+            CacheRefresh::new(below, interval, repairs.clone())
         });
         let kept = options.audit.and_then(|audit| audit.retention);
         let audit = kept.map(|keep| AuditRetention { writer: writer.clone().recipient(), keep });
@@ -422,7 +428,7 @@ impl<'t> Scene<'t> {
         &self,
         options: &NodeOptions,
         deps: cluster_notify::Deps,
-        another: Option<MakeTransport>,
+        (another, known): (Option<MakeTransport>, KnownExtent),
     ) -> Addr<ClusterNotify> {
         let (node, options, clock) = (options.lease.node.clone(), options.receiver.clone(), self.clock.clone());
         let (metrics, counts) = (self.metrics.lease.clone(), self.metrics.peer.clone());
@@ -439,6 +445,7 @@ impl<'t> Scene<'t> {
                 deps: deps.clone(),
                 transport,
                 clock: clock.clone(),
+                known: known.clone(),
                 metrics: metrics.clone(),
                 is_rebuilt: built.replace(true),
             })

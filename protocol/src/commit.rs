@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::config::{ConfigState, Metadata, SharedState, Version};
 use crate::content::Md5;
+use crate::extent::Extent;
 use crate::gray::GrayRules;
 use crate::key::ConfigKey;
 use crate::member::{Ack, NodeId, NodeRow, Timeline};
@@ -151,6 +152,8 @@ pub enum Decision {
     NotMember,
     /// The database is on another timeline: write nothing.
     TimelineChanged(Timeline),
+    /// One who acknowledged knows of this commit, and the database ends before it: it has lost commits. Write nothing.
+    Behind(Extent),
     /// Write this.
     Write(Writes),
 }
@@ -175,6 +178,12 @@ pub fn decide(
         && !snapshot.nodes.iter().any(|row| row.node == *node)
     {
         return Decision::NotMember;
+    }
+    // Whoever is asked for an ack knows everything that anybody was answered on the strength of one.
+    if let Some(known) = acks.iter().map(|ack| ack.known).max()
+        && known > Extent::new(snapshot.timeline, snapshot.revision)
+    {
+        return Decision::Behind(known);
     }
     let missing: Vec<NodeRow> =
         snapshot.nodes.iter().filter(|row| !acks.iter().any(|ack| ack.satisfies(row))).cloned().collect();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::config::Version;
+use crate::extent::{Extent, LastKnown};
 use crate::member::{Incarnation, LeaseEnd, MemberRow, NodeId, ReadLease, Timeline};
 use crate::rules::Rules;
 use crate::time::Mono;
@@ -26,16 +26,21 @@ use crate::time::Mono;
 mod admission;
 mod elsewhere;
 mod ending;
+mod loss;
 mod message;
+mod split;
 mod state;
 mod watched;
 
 pub use admission::{Admission, Candidate, Occupant, admit};
 pub use message::{
-    Effect, Event, FenceResult, JoinResult, LeaseMode, LeaseObservation, Membership, Observation, Options, RenewResult,
+    Announcement, BeginResult, CommitGate, Effect, Event, Evidence, FenceResult, JoinResult, LeaseMode,
+    LeaseObservation, Membership, Observation, Options, RenewResult, Split,
 };
 
 use elsewhere::Apart;
+use loss::Memory;
+use split::Peers;
 use state::{Asked, State, Then};
 use watched::Watched;
 
@@ -52,7 +57,11 @@ pub struct Lease {
     watched: Watched,
     apart: Apart,
     timeline: Option<Timeline>,
-    known: Version,
+    known: Extent,
+    memory: Memory,
+    peers: Peers,
+    /// What was told last.
+    gate: CommitGate,
     linked: BTreeSet<NodeId>,
     /// Until when a join has to wait for links to all living members; `None` for ever.
     barred_until: Option<Mono>,
@@ -87,6 +96,9 @@ impl Lease {
             barred_until: Some(now.after(options.join_patience)),
             watched: Watched::new(options.fenced_after(), options.longest_gap, now),
             apart: Apart::default(),
+            memory: Memory::default(),
+            peers: Peers::new(options.fenced_after()),
+            gate: CommitGate::Open,
             may_have_row: None,
             options,
             node,
@@ -96,12 +108,20 @@ impl Lease {
             asked: None,
             next_ask: now,
             timeline: None,
-            known: Version::ZERO,
+            known: Extent::default(),
             linked: BTreeSet::new(),
             back_off,
             admitted_at: now,
             rules: Rules::default(),
         }
+    }
+
+    /// The same, of a node that kept this of its database when it was last there.
+    #[must_use]
+    pub fn remembering(mut self, last: LastKnown) -> Self {
+        self.known = last.extent;
+        self.memory = Memory::of(last);
+        self
     }
 
     /// The own life as a member, while there is one.
@@ -122,7 +142,8 @@ impl Lease {
             None
         };
         let fence = if self.asks() { self.watched.next_deadline() } else { None };
-        [ask, join, fence].into_iter().flatten().min()
+        let gate = self.peers.next_change();
+        [ask, join, fence, gate].into_iter().flatten().min()
     }
 
     /// Takes one event and appends what has to be done.
@@ -135,21 +156,18 @@ impl Lease {
             Event::Admitted => self.admitted(out),
             Event::Fenced { node, result } => self.fenced(now, &node, result),
             Event::Released => self.released(now, out),
-            Event::TimelineBegun => {
-                // Nothing is forgotten yet: if it could not be begun, the next look finds the loss again.
-                if self.state == State::Beginning {
-                    self.next_ask = now.after(self.options.retry);
-                    self.state = State::Direct { join_at: self.may_join(self.next_ask) };
-                }
-            }
+            Event::TimelineBegun(result) => self.timeline_begun(now, result),
             Event::Linked(nodes) => self.linked = nodes,
-            Event::CommitObserved(version) => self.known = self.known.max(version),
+            Event::CommitObserved(extent) => self.commit_observed(extent, out),
+            Event::RowLost { key, version } => self.row_lost((key, version), out),
+            Event::Announced(announcement) => self.announced(now, announcement),
             Event::Rejoin => self.start_over(Then::JoinAt(now), out),
             Event::Refresh => self.next_ask = self.next_ask.min(now),
             Event::Leave => self.leave(out),
             Event::Tick => {}
         }
         self.act(now, out);
+        self.tell_gate(now, out);
     }
 
     fn joined(&mut self, now: Mono, incarnation: Incarnation, result: JoinResult, out: &mut Vec<Effect>) {
@@ -164,12 +182,11 @@ impl Lease {
         }
         match result {
             JoinResult::Joined(observation) => {
-                if self.has_lost(asked, &observation) {
-                    let then = Then::Begin { lost: observation.timeline, known: asked.known };
+                if let Some(then) = self.loss(asked, &observation) {
                     self.state = State::Flushing { incarnation: Some(incarnation), then };
                     return out.push(Effect::Flush);
                 }
-                self.see(now, &observation);
+                self.see(now, asked, &observation);
                 // The rows of the join itself count, not those seen before it.
                 if self.is_barred(now) && !self.reaches_all(now) {
                     self.state = State::Releasing { then: Then::JoinAt(self.pause(now)) };
@@ -206,6 +223,7 @@ impl Lease {
         self.barred_until = Some(Mono::default());
         self.next_ask = sent.after(self.options.renew_every);
         self.tell(sent, out);
+        self.remember(true, out);
     }
 
     fn renewed(&mut self, now: Mono, incarnation: Incarnation, result: RenewResult, out: &mut Vec<Effect>) {
@@ -224,6 +242,7 @@ impl Lease {
                 if let Some(observation) = observation {
                     self.take(now, asked, &observation, out);
                 }
+                self.remember(true, out);
             }
             RenewResult::Refused(observation) => {
                 // Without the rows the worse is taken for granted.
@@ -231,7 +250,7 @@ impl Lease {
                     observation.rows.iter().any(|row| row.incarnation == incarnation && row.revoked)
                 });
                 if let Some(observation) = observation {
-                    self.see(now, &observation);
+                    self.see(now, asked, &observation);
                 }
                 // Whoever took the right away could not reach this node: it comes back when links are there.
                 self.barred_until = (!revoked).then_some(now.after(self.options.join_patience));
@@ -255,11 +274,11 @@ impl Lease {
 
     /// Takes note of an observation and of what it says about the timeline.
     fn take(&mut self, now: Mono, asked: Asked, observation: &Observation, out: &mut Vec<Effect>) {
-        if self.has_lost(asked, observation) {
-            return self.start_over(Then::Begin { lost: observation.timeline, known: asked.known }, out);
+        if let Some(then) = self.loss(asked, observation) {
+            return self.start_over(then, out);
         }
         let moved = self.timeline.is_some_and(|known| known != observation.timeline);
-        self.see(now, observation);
+        self.see(now, asked, observation);
         if moved {
             self.start_over(Then::JoinAt(now), out);
         }
@@ -268,20 +287,16 @@ impl Lease {
         }
     }
 
-    /// True when the database is on the known timeline and below what was known when it was asked.
-    fn has_lost(&self, asked: Asked, observation: &Observation) -> bool {
-        self.timeline.is_none_or(|known| known == observation.timeline) && observation.revision < asked.known
-    }
-
-    fn see(&mut self, now: Mono, observation: &Observation) {
+    fn see(&mut self, now: Mono, asked: Asked, observation: &Observation) {
         if self.timeline != Some(observation.timeline) {
-            // Another timeline: its rows are other rows, and what was known before says nothing about it.
+            // Another timeline: its rows are other rows.
             if self.timeline.replace(observation.timeline).is_some() {
-                self.known = Version::ZERO;
                 self.watched.clear();
             }
         }
-        self.known = self.known.max(observation.revision);
+        self.known.see(observation.extent());
+        self.memory.see(observation);
+        self.peers.see(asked.sent, observation);
         self.watched.see(now, &observation.rows);
         if let Some(own) = observation.rows.iter().find(|row| self.is_own(row.incarnation)) {
             self.apart.is_at(&own.database_member);
@@ -393,8 +408,10 @@ impl Lease {
         at
     }
 
-    fn tell(&self, now: Mono, out: &mut Vec<Effect>) {
-        out.push(Effect::Tell(self.membership(now, self.incarnation())));
+    fn tell(&mut self, now: Mono, out: &mut Vec<Effect>) {
+        let membership = self.membership(now, self.incarnation());
+        self.note_gate(&membership.gate);
+        out.push(Effect::Tell(membership));
     }
 
     fn membership(&self, now: Mono, incarnation: Option<Incarnation>) -> Membership {
@@ -403,10 +420,12 @@ impl Lease {
         Membership {
             incarnation,
             timeline: self.timeline.unwrap_or_default(),
-            revision: self.known,
+            revision: self.known.revision,
             rows,
             namesake: namesake.map(|row| row.address.clone()),
             elsewhere: self.apart.told(self.watched.living(now)),
+            database: self.peers.database(),
+            gate: self.peers.gate(now, &self.linked),
         }
     }
 

@@ -10,7 +10,7 @@
 //! (what it makes of the others) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent)
 //! · [`long_poll`] (who waits for which key) · [`session`] (what a native client is sent) · [`push_ledger`],
 //! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) · [`access`] (who
-//! may do what) · [`known_revision`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written
+//! may do what) · [`extent`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written
 //! decoders) and [`hex`] · [`share`], [`progress`] (what a client may take of a node, and how long)
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
@@ -26,11 +26,12 @@ pub mod commit_health;
 pub mod config;
 pub mod content;
 pub mod error_code;
+pub mod extent;
 pub mod feed;
 pub mod gray;
 pub mod hex;
 pub mod key;
-pub mod known_revision;
+
 pub mod lease;
 pub mod link;
 pub mod log_growth;

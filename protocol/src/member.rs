@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::extent::Extent;
 use crate::time::Mono;
 
 /// The name of a node. Stays the same over restarts.
@@ -94,6 +95,8 @@ pub struct Ack {
     pub incarnation: Incarnation,
     /// Under which number.
     pub number: AckNo,
+    /// The furthest commit that it knew of when it marked the batch: a database that ends before it has lost commits.
+    pub known: Extent,
 }
 
 impl Ack {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::commit::{BatchId, Decision, Standing, Writes};
+use crate::lease::CommitGate;
 use crate::member::{Ack, NodeRow, Timeline};
 use crate::time::Mono;
 use crate::write_request::WriteRequest;
@@ -88,7 +89,8 @@ impl Publisher {
     /// When time alone makes the machine act next.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Mono> {
-        let batches = self.batches.iter().filter_map(Batch::next_wakeup);
+        let is_open = self.membership.as_ref().is_none_or(|membership| membership.gate == CommitGate::Open);
+        let batches = self.batches.iter().filter_map(|batch| batch.next_wakeup(is_open));
         let linger = self.linger.filter(|_| self.queue.len() > 0).map(|linger| linger.until);
         batches.chain(self.queue.next_deadline()).chain(linger).min()
     }
@@ -109,6 +111,7 @@ impl Publisher {
             Event::Tick => {}
         }
         self.expire(now, out);
+        self.refuse_while_split(out);
         self.run_timers(now, out);
         self.form_batches(now, out);
         self.start_commit(now, out);
@@ -156,6 +159,11 @@ impl Publisher {
             CommitResult::Decided(Decision::NotMember | Decision::TimelineChanged(_)) => {
                 batch.abort(Phase::AwaitingMembership, out);
                 out.push(Effect::Rejoin);
+            }
+            // The acks bind to what the database was; it begins another timeline before anything is committed.
+            CommitResult::Decided(Decision::Behind(known)) => {
+                batch.abort(Phase::AwaitingMembership, out);
+                out.push(Effect::CommitObserved(known));
             }
             CommitResult::Aborted { again: Again::MayHelp, .. } if batch.aborts < self.options.commit_retries => {
                 batch.gather_again(now, &self.options);
@@ -217,6 +225,8 @@ impl Publisher {
 
     fn observe(&mut self, now: Mono, membership: Membership, out: &mut Vec<Effect>) {
         let moved = self.membership.as_ref().is_some_and(|known| known.timeline != membership.timeline);
+        let was_shut = self.membership.as_ref().is_some_and(|known| known.gate != CommitGate::Open);
+        let opens = was_shut && membership.gate == CommitGate::Open;
         let nodes = membership.nodes.clone();
         self.membership = Some(membership);
         for index in 0..self.batches.len() {
@@ -226,7 +236,12 @@ impl Publisher {
                     batch.abort(Phase::AwaitingMembership, out);
                     self.notify_anew(now, index, out);
                 }
-                Phase::Gathering(_) => batch.observe(now, &self.options, &nodes, out),
+                Phase::Gathering(_) => {
+                    batch.observe(now, &self.options, &nodes, out);
+                    if opens {
+                        batch.ask_again(now, &self.options, out);
+                    }
+                }
                 Phase::AwaitingMembership => self.notify_anew(now, index, out),
                 Phase::Suspended { lacking, .. } => {
                     let remains = |row: &NodeRow| nodes.iter().any(|node| is_same_life(node, row));
@@ -255,10 +270,25 @@ impl Publisher {
         self.batches.retain(|batch| !batch.waiting.is_empty());
     }
 
+    /// Fails everything that is not at the database while another node has its lease in another one: whatever was
+    /// committed here would not be there.
+    fn refuse_while_split(&mut self, out: &mut Vec<Effect>) {
+        let Some(CommitGate::Split(split)) = self.membership.as_ref().map(|membership| &membership.gate) else {
+            return;
+        };
+        let reason = split.to_string();
+        self.queue.take_all().iter().for_each(|waiting| waiting.fail(&reason, out));
+        for batch in self.batches.iter_mut().filter(|batch| !batch.is_at_the_database()) {
+            batch.waiting.drain(..).for_each(|waiting| waiting.fail(&reason, out));
+            out.push(Effect::Abort { batch: batch.id });
+        }
+        self.batches.retain(|batch| !batch.waiting.is_empty());
+    }
+
     fn run_timers(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(membership) = &self.membership else { return };
         for batch in &mut self.batches {
-            batch.run_timers(now, &self.options, &membership.standing, out);
+            batch.run_timers(now, &self.options, membership, out);
         }
         self.batches.retain(|batch| !batch.waiting.is_empty());
         for index in 0..self.batches.len() {
@@ -298,7 +328,7 @@ impl Publisher {
     /// Sends the oldest batch that everybody acknowledged to the database, unless another is there.
     fn start_commit(&mut self, now: Mono, out: &mut Vec<Effect>) {
         let Some(membership) = &self.membership else { return };
-        if self.batches.iter().any(Batch::is_at_the_database) {
+        if membership.gate != CommitGate::Open || self.batches.iter().any(Batch::is_at_the_database) {
             return;
         }
         let ready = self.batches.iter_mut().find(|batch| batch.is_ready(&membership.standing));

@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use crate::commit::BatchId;
+use crate::extent::{Extent, Fingerprint};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use crate::rules::Rules;
 use crate::time::Mono;
@@ -54,8 +55,8 @@ struct Member {
 }
 
 impl Member {
-    fn ack(&self, entry: &Entry) -> Effect {
-        let ack = Ack { node: self.node.clone(), incarnation: self.incarnation, number: entry.number };
+    fn ack(&self, entry: &Entry, known: Extent) -> Effect {
+        let ack = Ack { node: self.node.clone(), incarnation: self.incarnation, number: entry.number, known };
         Effect::Ack { to: entry.publisher.clone(), batch: entry.batch, ack }
     }
 }
@@ -70,6 +71,10 @@ pub struct Receiver {
     floor: AckNo,
     /// The floor that is being raised.
     raising: Option<AckNo>,
+    /// The furthest commit that is known here.
+    known: Extent,
+    /// The database that this node asks.
+    database: Fingerprint,
     failures: u32,
     pub(crate) rules: Rules<Rule>,
 }
@@ -91,6 +96,8 @@ impl Receiver {
             pending: Pending::default(),
             floor: AckNo::default(),
             raising: None,
+            known: Extent::default(),
+            database: Fingerprint::UNKNOWN,
             failures: 0,
             rules: Rules::default(),
         }
@@ -112,7 +119,10 @@ impl Receiver {
     /// Takes one event and appends what has to be done.
     pub fn step(&mut self, now: Mono, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Notify { event, chance } => self.notified(now, event, chance, out),
+            Event::Notify { event, chance, known } => {
+                self.known.see(known);
+                self.notified(now, event, chance, out);
+            }
             Event::Marked { batch, mark } => self.marked(batch, mark, out),
             Event::Commit(event) => self.committed(event, out),
             Event::Abort(NotifyAbortEvent { batch }) => {
@@ -123,7 +133,8 @@ impl Receiver {
             Event::Looked { batch, result } => self.looked(now, batch, result, out),
             Event::Floored { above, result } => self.floored(now, above, result, out),
             Event::Raised { above } => self.floor = self.floor.max(above),
-            Event::Joined { node, incarnation, timeline } => {
+            Event::Joined { node, incarnation, timeline, database } => {
+                self.database = database;
                 let member = Member { node, incarnation, timeline };
                 if self.member.as_ref() != Some(&member) {
                     self.start_over(Some(member), out);
@@ -146,6 +157,10 @@ impl Receiver {
         if member.timeline != event.timeline {
             return out.push(Effect::Nack { to, batch, reason: "on another timeline" });
         }
+        if event.database.differs_from(self.database) {
+            out.push(Effect::Nack { to, batch, reason: "on another database" });
+            return out.push(Effect::RefreshMembership);
+        }
         let until = now.after(self.options.pending_timeout.saturating_add(share(self.options.jitter, chance)));
         let Some(entry) = self.pending.get_mut(batch) else {
             let entry = self.pending.push(event, until);
@@ -161,30 +176,36 @@ impl Receiver {
         if entry.number <= self.floor {
             self.pending.renumber(batch);
         }
+        let known = self.known;
         if let Some(entry) = self.pending.get_mut(batch).filter(|entry| entry.marked) {
-            out.push(member.ack(entry));
+            out.push(member.ack(entry, known));
         }
     }
 
     /// The answer to an earlier mark of a batch that ended and came again says nothing: what it tells of was taken
     /// back.
     fn marked(&mut self, batch: BatchId, mark: MarkNo, out: &mut Vec<Effect>) {
-        let floor = self.floor;
+        let (floor, known) = (self.floor, self.known);
         let entry = self.pending.get_mut(batch).filter(|entry| entry.mark == mark && !entry.marked);
         let (Some(member), Some(entry)) = (&self.member, entry) else { return };
         entry.marked = true;
         // An ack that is taken back already would only mislead; the next notification gets one that counts.
         if entry.number > floor {
-            out.push(member.ack(entry));
+            out.push(member.ack(entry, known));
         }
     }
 
     /// Ends a batch by its commit event. Without the notification there is nothing to end, but still to push.
     fn committed(&mut self, event: NotifyCommitEvent, out: &mut Vec<Effect>) {
+        if event.database.differs_from(self.database) {
+            return out.push(Effect::RefreshMembership);
+        }
+        let extent = event.extent();
         let NotifyCommitEvent { timeline, batch, changes, .. } = event;
         if self.member.as_ref().is_some_and(|member| member.timeline != timeline) {
             return;
         }
+        self.known.see(extent);
         match self.pending.remove(batch) {
             Some(entry) => {
                 let to = entry.publisher.clone();

@@ -19,8 +19,8 @@ pub(crate) struct Readiness {
     pub(crate) database: bool,
     /// Why commits do not go through, as a sentence for anybody.
     pub(crate) commits: Result<(), String>,
-    /// The node takes part as it shall.
-    pub(crate) membership: bool,
+    /// Why the node does not take part as it shall, as a sentence for anybody.
+    pub(crate) membership: Result<(), String>,
 }
 
 impl Readiness {
@@ -42,17 +42,22 @@ impl Readiness {
                 (Ok(Err(reason)), _) | (Ok(Ok(())), Ok(Some(reason))) => Err(reason),
                 (Err(_late), _) | (_, Err(_late)) => Err("the database did not answer in time".to_owned()),
             },
-            membership: matches!(standing, Ok(Standing::Settled)),
+            membership: match standing {
+                Ok(Standing::Settled) => Ok(()),
+                Ok(Standing::Split(split)) => Err(split.to_string()),
+                Ok(Standing::Unknown | Standing::Elsewhere(_) | Standing::Direct) | Err(_) => {
+                    Err("the node has not joined the cluster; its log says why".to_owned())
+                }
+            },
         }
     }
 
     /// Why the node can't serve everything; `None` when it can.
     pub(crate) fn refusal(&self) -> Option<String> {
-        match &self.commits {
+        match (&self.commits, &self.membership) {
             _ if !self.database => Some("the database does not answer".to_owned()),
-            Err(reason) => Some(format!("no publish can succeed: {reason}")),
-            Ok(()) if !self.membership => Some("the node has not joined the cluster; its log says why".to_owned()),
-            Ok(()) => None,
+            (Err(reason), _) => Some(format!("no publish can succeed: {reason}")),
+            (Ok(()), membership) => membership.clone().err(),
         }
     }
 }

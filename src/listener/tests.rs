@@ -87,6 +87,7 @@ impl Rig {
             address: "127.0.0.1:0".to_owned(),
             versions: (1, 1),
             lease: lease::Options { terms: lease::LeaseMode::Forever, ..lease::Options::default() },
+            memory: None,
         };
         let options = NodeOptions {
             audit: None,

@@ -52,7 +52,7 @@ impl Checks {
             commits: word(readiness.commits.is_ok()),
             // A database that lacks migrations is refused at the start, before anything is served.
             migrations: word(true),
-            membership: word(readiness.membership),
+            membership: word(readiness.membership.is_ok()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::runtime::{Observe, Registry, Spec, start};
 use crate::store::Filled;
 use crate::store_reader::Fill;
-use crate::testbed::{Desk, Questions, advance, clock, key, query, run, settle, state};
+use crate::testbed::{Desk, Questions, Received, Witness, advance, clock, key, query, run, settle, state};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 const TIMELINE: Timeline = Timeline(1);
@@ -24,6 +24,7 @@ struct Testbed {
     compared: Questions<GetVersions>,
     loads: Questions<Fill>,
     repairs: Counter,
+    lost: Received<RowLost>,
 }
 
 impl Testbed {
@@ -39,11 +40,13 @@ impl Testbed {
         let reader = start(&Spec::new(&registry, "reader"), move |_| {
             CacheReader::new(cache.clone(), fill.clone(), Duration::from_millis(5))
         });
+        let (told, lost) = Witness::start();
         let (repairs, counts) = (metrics.cache.repairs.clone(), metrics.cache.repairs.clone());
         let refresh = start(&Spec::new(&registry, "cache_refresh"), move |_| {
-            CacheRefresh::new(keeper.clone(), store.clone(), INTERVAL, counts.clone())
+            let deps = Deps { cache: keeper.clone(), store: store.clone(), membership: told.clone() };
+            CacheRefresh::new(deps, INTERVAL, counts.clone())
         });
-        let mut testbed = Self { refresh, reader, compared, loads, repairs };
+        let mut testbed = Self { refresh, reader, compared, loads, repairs, lost };
         let reading = testbed.reader.send(Get { key: key("a") });
         testbed.loads.answer(|_| Ok(filled(3, state("a", 3, "x")))).await;
         assert_eq!(reading.await.unwrap().unwrap().version, Version(3));
@@ -98,12 +101,14 @@ fn an_entry_that_the_database_is_past_is_loaded_anew_and_counted() {
 }
 
 #[test]
-fn a_comparison_that_finds_older_rows_or_none_changes_nothing() {
+fn a_comparison_that_finds_an_older_row_or_none_tells_the_membership_and_loads_nothing() {
     run(async || {
         let mut testbed = Testbed::start().await;
         for answer in [vec![stored(2, "w")], Vec::new()] {
             advance(INTERVAL).await;
             testbed.compared.answer(|_| Ok(answer)).await;
+            let RowLost { key: lost, version } = testbed.lost.next().await;
+            assert_eq!((lost, version), (key("a"), Version(3)));
             testbed.loads.none().await;
         }
         assert_eq!(testbed.repairs.get(), 0);

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use actix::System;
 use actix::fut::wrap_future;
+use callboard_protocol::extent::{Extent, Fingerprint};
 use callboard_protocol::lease::LeaseObservation;
+use callboard_protocol::lease::{Announcement, CommitGate};
 use callboard_protocol::member::{AckNo, Incarnation, MemberRow, Timeline};
 use callboard_protocol::membership_view::{Addresses, ProtocolRange, Status};
 use callboard_protocol::time::{Mono, WallMillis};
@@ -322,6 +324,15 @@ fn membership(own_row: bool, namesake: Option<&str>) -> MembershipChanged {
         rows: [1, 2, 3].map(|index| (member(index), LeaseObservation::Held)).into(),
         namesake: namesake.map(str::to_owned),
         elsewhere: None,
+        database: Fingerprint::UNKNOWN,
+        gate: CommitGate::Open,
+        announcement: Announcement {
+            node: id(1),
+            incarnation: None,
+            renew_seq: 0,
+            database: Fingerprint::UNKNOWN,
+            extent: Extent::default(),
+        },
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{ClusterNotify, DEADLINE};
 use crate::cache::writer::{Abort, Commit, Mark};
 use crate::change_feed;
-use crate::lease_keeper::Rejoin;
+use crate::lease_keeper::{RefreshMembership, Rejoin};
 use crate::metrics::ResultLabel;
 use crate::runtime::{Context, ask};
 use crate::store::Landed;
@@ -47,6 +47,8 @@ impl ClusterNotify {
             Effect::Abort { batch, keys } => self.deps.cache.do_send(Abort { batch, keys: keys.into() }),
             Effect::FindRequests { batch, request_ids, .. } => self.look(batch, request_ids, context),
             Effect::RaiseFloor { above, request_ids, .. } => self.raise_floor(above, request_ids, context),
+            // Loss is repaired: the next message of another database says the same.
+            Effect::RefreshMembership => self.deps.lease_keeper.do_send(RefreshMembership),
             Effect::LeaveAndRejoin => self.deps.lease_keeper.do_send(Rejoin),
         }
     }

@@ -54,7 +54,7 @@ async fn resolve(writer: Addr<StoreWriter>, request_ids: Vec<RequestId>, ack: Op
         actix_rt::time::sleep(pause).await;
         let floored = match &ack {
             None => None,
-            Some(Ack { node, incarnation, number }) => {
+            Some(Ack { node, incarnation, number, .. }) => {
                 let (node, incarnation, request_ids) = (node.clone(), *incarnation, request_ids.clone());
                 let raise = RaiseFloor { node, incarnation, above: *number, request_ids };
                 match ask(&writer, raise, DEADLINE).await {

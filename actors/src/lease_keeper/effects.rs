@@ -5,7 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callboard_protocol::config::Version;
-use callboard_protocol::lease::{Effect, Event, FenceResult, JoinResult, LeaseMode, Observation, RenewResult};
+use callboard_protocol::extent::{Extent, LastKnown};
+use callboard_protocol::lease::{
+    BeginResult, Effect, Event, Evidence, FenceResult, JoinResult, LeaseMode, Observation, RenewResult,
+};
 use callboard_protocol::member::{Incarnation, LeaseEnd, NodeId, ReadLease, Timeline};
 
 use super::LeaseKeeper;
@@ -52,7 +55,8 @@ impl LeaseKeeper {
                     Event::Released
                 });
             }
-            Effect::BeginTimeline { lost, known } => self.begin_timeline(lost, known, context),
+            Effect::BeginTimeline { lost, known, evidence } => self.begin_timeline(lost, known, evidence, context),
+            Effect::Remember { known, is_durable } => self.remember(&known, is_durable),
             Effect::Admit { grant, timeline, revision } => {
                 let told = SetReadLease { grant: Some(self.by_clock_of_leases(grant)), timeline, revision };
                 self.then(self.insist(told), context, |_, ()| Event::Admitted);
@@ -170,27 +174,61 @@ impl LeaseKeeper {
         Event::Fenced { node, result }
     }
 
-    fn begin_timeline(&mut self, lost: Timeline, known: Version, context: &mut Context<Self>) {
+    fn begin_timeline(&mut self, lost: Timeline, known: Extent, evidence: Evidence, context: &mut Context<Self>) {
+        let why = match &evidence {
+            Evidence::Behind => "it ends before a commit that is known",
+            Evidence::Foreign => "it is another database, or one that was promoted while this node was down",
+            Evidence::Row(..) => "a row is older than what was committed",
+        };
         tracing::error!(
             store.timeline = lost.0,
-            store.revision = known.0,
+            store.revision = known.revision.0,
+            why,
             "the database has lost commits that were acknowledged, as after a fail-over to a replica that was behind; \
              every cache is emptied and a new timeline begins"
         );
         let writer = self.writer.clone();
-        let beginning = async move { writer.begin_timeline(lost, known).await };
+        let beginning = async move { writer.begin_timeline(lost, known, &evidence).await };
         self.then(beginning, context, |keeper, result| {
-            let word = match result {
-                Ok(true) => "begun",
-                Ok(false) => "missed",
+            let (word, result) = match result {
+                Ok(BeginResult::Begun) => ("begun", BeginResult::Begun),
+                Ok(BeginResult::Missed) => ("missed", BeginResult::Missed),
+                Ok(BeginResult::Failed) => ("failed", BeginResult::Failed),
                 Err(error) => {
                     tracing::warn!(%error, "the new timeline could not be begun");
-                    "failed"
+                    ("failed", BeginResult::Failed)
                 }
             };
             keeper.count("timeline", word);
-            Event::TimelineBegun
+            Event::TimelineBegun(result)
         });
+    }
+
+    /// What is kept is there at once for the next process; that it outlives the machine is waited for at the end alone.
+    fn remember(&mut self, known: &LastKnown, is_durable: bool) {
+        let Some(memory) = self.options.memory.clone() else { return };
+        let mut kept = memory.keep(known);
+        if known.is_complete {
+            kept = kept.and_then(|()| memory.sync());
+        } else if is_durable && kept.is_ok() {
+            drop(tokio::task::spawn_blocking(move || {
+                if let Err(error) = memory.sync() {
+                    tracing::debug!(%error, "what is known of the database may not outlive the machine");
+                }
+            }));
+        }
+        match kept {
+            Ok(()) => self.is_forgetful = false,
+            Err(error) if !self.is_forgetful => {
+                self.is_forgetful = true;
+                tracing::warn!(
+                    %error,
+                    "what is known of the database can't be kept in the data directory: commits that it loses while this \
+                     node is down may not be noticed"
+                );
+            }
+            Err(error) => tracing::debug!(%error, "what is known of the database can't be kept"),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::link_queue::{Link, LinkQueue};
 use super::wire::{self, Frame};
-use super::{PeerQuery, PeerReply, QueryError};
+use super::{PeerQuery, PeerReply, QueryError, WireError};
 use crate::metrics::PeerMetrics;
 use crate::transport::PeerMessage;
 
@@ -119,7 +119,11 @@ impl OutgoingMessage {
             return bytes.clone();
         }
         let bytes = wire::encode_message(&self.message, version)
-            .inspect_err(|error| tracing::warn!(%error, "a message to peers can't be written"))
+            .inspect_err(|error| match error {
+                // Older nodes are not told.
+                WireError::NotInVersion(_) => tracing::debug!(%error, "a message is not for this peer"),
+                error => tracing::warn!(%error, "a message to peers can't be written"),
+            })
             .ok();
         self.encoded.push((version, bytes.clone()));
         bytes
@@ -243,6 +247,6 @@ fn weight(message: &PeerMessage) -> usize {
                 event.changes.iter().map(|change| 128 + change.state.as_ref().map_or(0, state)).sum()
             }
             PeerMessage::Nack { reason, .. } => reason.len(),
-            PeerMessage::Ack { .. } | PeerMessage::Abort(_) | PeerMessage::Ack2(_) => 0,
+            PeerMessage::Ack { .. } | PeerMessage::Abort(_) | PeerMessage::Ack2(_) | PeerMessage::Announcement(_) => 0,
         }
 }

@@ -23,12 +23,14 @@ use crate::codec::{self, CodecError};
 use crate::transport::PeerMessage;
 
 /// The versions this program speaks. Queries and their replies exist from version 2 on, those about clients from
-/// version 4 on.
-pub const PEER_VERSIONS: Versions = Versions { min: 1, max: 4 };
+/// version 4 on; from version 5 on messages say of which database they are.
+pub const PEER_VERSIONS: Versions = Versions { min: 1, max: 5 };
 /// The first version with queries.
 const QUERIES: u16 = 2;
 /// The first version with queries about clients.
 const CLIENTS: u16 = 4;
+/// The first version with databases.
+const DATABASES: u16 = 5;
 /// Longest frame, in bytes.
 pub const MAX_FRAME: usize = codec::MAX_ENCODED;
 /// Longest hello, in bytes.
@@ -129,7 +131,8 @@ impl Written<'_> {
 
     fn is_in(&self, version: u16) -> bool {
         match self {
-            Self::Ping(_) | Self::Pong(_) | Self::Message(_) => true,
+            Self::Ping(_) | Self::Pong(_) => true,
+            Self::Message(message) => message.is_in(version),
             Self::Request { query, .. } => match **query {
                 PeerQuery::Status => version >= QUERIES,
                 PeerQuery::Clients(_) | PeerQuery::Pushes(_) => version >= CLIENTS,
@@ -147,7 +150,7 @@ impl Written<'_> {
 /// # Errors
 /// [`WireError`] when it is too long.
 pub(super) fn encode_message(message: &PeerMessage, version: u16) -> Result<Bytes, WireError> {
-    Written::Message(Message::of(message)).encode(version)
+    Written::Message(Message::of(message, version)).encode(version)
 }
 
 impl Frame {
@@ -159,7 +162,7 @@ impl Frame {
         let written = match self {
             Self::Ping(number) => Written::Ping(*number),
             Self::Pong(number) => Written::Pong(*number),
-            Self::Message(message) => Written::Message(Message::of(message)),
+            Self::Message(message) => Written::Message(Message::of(message, version)),
             Self::Request { id, query } => Written::Request { id: *id, query: Cow::Borrowed(query) },
             Self::Reply { id, reply } => Written::Reply { id: *id, reply: reply.as_ref().map(Cow::Borrowed) },
         };

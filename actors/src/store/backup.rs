@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::file_hold::{FileHold, execute_patiently};
 use callboard_protocol::config::Version;
+use callboard_protocol::extent::Extent;
 use callboard_protocol::member::Timeline;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _, Executor as _, Row as _};
@@ -29,15 +30,6 @@ pub enum BackupError {
         /// What is wrong.
         reason: String,
     },
-}
-
-/// How far a file goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Extent {
-    /// The timeline.
-    pub timeline: Timeline,
-    /// The revision of the last commit.
-    pub revision: Version,
 }
 
 /// Keeps every commit out of a file until it is dropped: what has been acknowledged until then is in the copy.

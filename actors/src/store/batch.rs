@@ -63,6 +63,12 @@ pub(super) async fn members(transaction: &Transaction) -> Result<(Version, Timel
     Ok((revision, timeline, nodes))
 }
 
+/// The version of the present state of a key; zero when it has none.
+pub(super) async fn version(transaction: &Transaction, key: &ConfigKey) -> Result<Version, Fault> {
+    let rows = config_rows(transaction, std::slice::from_ref(key)).await?;
+    Ok(rows.get(key).map_or(Version::ZERO, |row| row.version))
+}
+
 /// The meta row with each membership row.
 #[derive(Debug, FromQueryResult)]
 struct MemberRow {

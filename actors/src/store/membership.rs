@@ -9,6 +9,7 @@ use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Query};
 
 use super::error::{Fault, WriteError};
+use super::open::Names;
 use super::rows::{self, TextRow};
 use super::schema::{Alias, Column, Table};
 use super::transaction::Transaction;
@@ -78,7 +79,7 @@ impl Writer {
     /// [`WriteError::Failed`]; the row may be there or not. Ask again with a new life.
     pub async fn join(&self, request: JoinRequest) -> Result<Joined, WriteError> {
         let transaction = self.begin().await?;
-        let joined = transaction.within(add_row(&transaction, &request, self.member())).await?;
+        let joined = transaction.within(add_row(&transaction, &request, self.names())).await?;
         match &joined {
             Joined::Member(_) => transaction.commit().await?,
             Joined::Held(_) | Joined::Elsewhere { .. } | Joined::Incompatible { .. } => transaction.roll_back().await,
@@ -154,14 +155,10 @@ impl Writer {
     }
 }
 
-async fn add_row(
-    transaction: &Transaction,
-    request: &JoinRequest,
-    member: Option<&'static str>,
-) -> Result<Joined, Fault> {
+async fn add_row(transaction: &Transaction, request: &JoinRequest, names: Names) -> Result<Joined, Fault> {
     // An update, not the lock alone: a commit at a stricter isolation level would fail instead of overlooking it.
     transaction.touch().await?;
-    let candidate = request.candidate(own_member(transaction, member).await?);
+    let candidate = request.candidate(own_member(transaction, names.member).await?);
     let mut select = Query::select();
     let columns = [Column::Node, Column::Inc, Column::BootId, Column::Proto, Column::DatabaseMember];
     select.columns(columns).from(Table::Node);
@@ -174,11 +171,11 @@ async fn add_row(
                 transaction.run(Query::delete().from_table(Table::Node).and_where(is_its)).await?;
             }
             insert_row(transaction, &candidate, &request.address).await?;
-            Ok(Joined::Member(leases::observed(transaction).await?))
+            Ok(Joined::Member(leases::observed(transaction, names).await?))
         }
-        Admission::Held => Ok(Joined::Held(leases::observed(transaction).await?)),
+        Admission::Held => Ok(Joined::Held(leases::observed(transaction, names).await?)),
         Admission::Elsewhere => {
-            let mut observation = leases::observed(transaction).await?;
+            let mut observation = leases::observed(transaction, names).await?;
             // A former row of its own says nothing of who lives at which member.
             observation.rows.retain(|row| row.node != candidate.node);
             Ok(Joined::Elsewhere { observation, ours: candidate.database_member })

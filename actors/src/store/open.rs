@@ -41,7 +41,7 @@ const STATEMENTS_KEPT: usize = 1_000;
 pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError> {
     let database = masked(&options.url);
     let outlook = Outlook::default();
-    let Pools { backend, writes, reads, searches, hold, checkpoints, joins, leases, member } =
+    let Pools { backend, writes, reads, searches, hold, checkpoints, joins, leases, names } =
         match options.url.split(':').next().unwrap_or_default() {
             "sqlite" => sqlite::open(&options, &database, &outlook).await?,
             "postgres" | "postgresql" => postgres::open(&options, &database, &outlook).await?,
@@ -67,7 +67,7 @@ pub async fn open(options: OpenOptions) -> Result<(Writer, ReadPool), OpenError>
     let reader = ReadPool::new((reads, backend), options.read_connections.max(1), patience, of_all, searches);
     Ok((
         Writer::new(writes, Apart { hold, checkpoints, joins, leases }, reader.clone(), WRITE_CONNECTIONS, timeouts)
-            .with_member(member),
+            .named_by(names),
         reader,
     ))
 }
@@ -105,8 +105,23 @@ struct Pools {
     joins: Option<DatabaseConnection>,
     /// For leases alone. No transaction is ever begun on it: a renewal inside one that was abandoned would not last.
     leases: Option<DatabaseConnection>,
-    /// SQL for the name of the member that runs it, where the database has several that take writes.
-    member: Option<&'static str>,
+    names: Names,
+}
+
+/// SQL for what a database says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    /// The member that runs it, where several take writes.
+    pub(super) member: Option<&'static str>,
+    /// See [`DatabaseIdentity::system`](callboard_protocol::extent::DatabaseIdentity::system).
+    pub(super) system: &'static str,
+    /// See [`DatabaseIdentity::branch`](callboard_protocol::extent::DatabaseIdentity::branch).
+    pub(super) branch: &'static str,
+}
+
+impl Names {
+    /// Of a database that says nothing.
+    pub(super) const NONE: Self = Self { member: None, system: "''", branch: "''" };
 }
 
 /// Makes the first connection by itself: a pool hides why it can't connect behind its own time-out.

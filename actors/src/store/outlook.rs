@@ -6,9 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use callboard_protocol::config::Version;
-use callboard_protocol::known_revision::KnownRevision;
-use callboard_protocol::member::Timeline;
+use callboard_protocol::extent::Extent;
 
 /// See the module. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -16,13 +14,25 @@ pub(super) struct Outlook(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    known: KnownRevision,
+    known: Extent,
     /// Connections that were opened before are closed instead of used.
     emptied: Option<Instant>,
     /// The same of connections that write.
     distrusted: Option<Instant>,
     /// Since when no read was answered.
     unread_since: Option<Instant>,
+}
+
+/// How far the database is known to go, for those who neither read nor write.
+#[derive(Debug, Clone, Default)]
+pub struct KnownExtent(pub(super) Outlook);
+
+impl KnownExtent {
+    /// The furthest commit that is known.
+    #[must_use]
+    pub fn get(&self) -> Extent {
+        self.0.known()
+    }
 }
 
 impl Outlook {
@@ -32,13 +42,13 @@ impl Outlook {
     }
 
     /// How far the database is known to go.
-    pub(super) fn known(&self) -> KnownRevision {
+    pub(super) fn known(&self) -> Extent {
         self.inner().known
     }
 
-    /// A commit, or an answer, was as of this revision.
-    pub(super) fn saw(&self, timeline: Timeline, revision: Version) {
-        self.inner().known.see(timeline, revision);
+    /// A commit, or an answer, was as of this.
+    pub(super) fn saw(&self, extent: Extent) {
+        self.inner().known.see(extent);
     }
 
     /// A server is not what it was: no pool uses a connection any more that is open now.

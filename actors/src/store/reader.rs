@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use callboard_protocol::config::{ConfigState, SharedState, Version};
 use callboard_protocol::content::Md5;
+use callboard_protocol::extent::Extent;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::write_request::RequestId;
@@ -18,7 +19,7 @@ use super::dialect::{Backend, IntoStatement};
 use super::error::{Fault, ReadError};
 use super::look::{self, Asked};
 use super::membership::Landed;
-use super::outlook::Outlook;
+use super::outlook::{KnownExtent, Outlook};
 use super::rows::{self, Head, HeadRow, KeyRow, StateRow};
 use super::schema::{ATTRIBUTES, Column, KEY, Table};
 use super::seals::Seals;
@@ -155,6 +156,12 @@ impl ReadPool {
         }
     }
 
+    /// What is known of how far the database goes, by whatever is read or written.
+    #[must_use]
+    pub fn known_extent(&self) -> KnownExtent {
+        KnownExtent(self.outlook.clone())
+    }
+
     /// Runs a reading statement made of [`Backend::head`], and takes no answer of a server that has lost its role, or
     /// that is behind what was known before it was asked: the pools are emptied then, and another server is asked.
     pub(super) async fn all_as_of<T: FromQueryResult>(
@@ -168,9 +175,10 @@ impl ReadPool {
             let known = self.outlook.known();
             let found = self.run(&statement).await?;
             let head = rows::head_of(&found)?;
-            let is_behind = known.refutes(head.timeline, head.revision);
+            let extent = Extent::new(head.timeline, head.revision);
+            let is_behind = extent < known;
             if head.is_writable && !is_behind {
-                self.outlook.saw(head.timeline, head.revision);
+                self.outlook.saw(extent);
                 return Ok((head, rows::read_present(&found)?));
             }
             let reason = if is_behind { "a server is behind what was committed" } else { "a server takes no writes" };

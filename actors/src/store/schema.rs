@@ -34,6 +34,7 @@ pub(super) enum Column {
     Rev,
     Timeline,
     MemberEpoch,
+    ClusterId,
     PrunedRev,
     // Of `cc_node`.
     Node,
@@ -93,6 +94,8 @@ pub(super) enum Alias {
     HeadTimeline,
     HeadFloor,
     HeadReadOnly,
+    DatabaseSystem,
+    DatabaseBranch,
     Size,
     Number,
     Text,

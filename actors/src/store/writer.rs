@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callboard_protocol::commit::{self, Decision, Standing};
-use callboard_protocol::config::Version;
+use callboard_protocol::extent::Extent;
 use callboard_protocol::member::{Ack, Timeline};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::write_request::WriteRequest;
@@ -16,6 +16,7 @@ use super::batch;
 use super::dialect::Backend;
 use super::error::{Cause, CommitError, Fault};
 use super::file_hold::FileHold;
+use super::open::Names;
 use super::reader::ReadPool;
 use super::transaction::{Timeouts, Transaction};
 
@@ -29,8 +30,7 @@ pub struct Writer {
     /// How many connections can turn out dead one after the other.
     pool_size: u32,
     timeouts: Timeouts,
-    /// SQL for the name of the database's member that runs it, where several take writes.
-    member: Option<&'static str>,
+    names: Names,
     /// Where it is written down what is done; `None` where it is not.
     chain: Option<Chain>,
 }
@@ -71,12 +71,12 @@ impl Writer {
         pool_size: u32,
         timeouts: Timeouts,
     ) -> Self {
-        Self { connection, apart, reader, pool_size, timeouts, member: None, chain: None }
+        Self { connection, apart, reader, pool_size, timeouts, names: Names::NONE, chain: None }
     }
 
-    /// The same, on a database of several members that take writes: each names itself by this SQL.
-    pub(super) fn with_member(self, member: Option<&'static str>) -> Self {
-        Self { member, ..self }
+    /// The same, on a database that says by this SQL which one it is.
+    pub(super) fn named_by(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// The same, writing down what is done.
@@ -93,9 +93,9 @@ impl Writer {
         }
     }
 
-    /// SQL for the name of the member that runs it.
-    pub(super) fn member(&self) -> Option<&'static str> {
-        self.member
+    /// SQL for what the database says of itself.
+    pub(super) fn names(&self) -> Names {
+        self.names
     }
 
     /// Whoever answers is not the server that it should be: no connection that is open now is used any more.
@@ -126,7 +126,7 @@ impl Writer {
         let timeline = request.timeline;
         let committed = self.commit_once(request).await;
         match &committed {
-            Ok(Decision::Write(writes)) if !writes.is_empty() => self.knows(timeline, writes.revision),
+            Ok(Decision::Write(writes)) if !writes.is_empty() => self.knows(Extent::new(timeline, writes.revision)),
             Ok(_) => {}
             Err(error) => self.failed(error.cause()),
         }
@@ -155,7 +155,11 @@ impl Writer {
         match &decision {
             Decision::Write(writes) if !writes.is_empty() => transaction.commit().await?,
             Decision::Write(writes) if writes.tells_of_success() => transaction.vouch().await?,
-            Decision::Write(_) | Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) => {
+            Decision::Write(_)
+            | Decision::NeedAcks(_)
+            | Decision::NotMember
+            | Decision::TimelineChanged(_)
+            | Decision::Behind(_) => {
                 transaction.roll_back().await;
             }
         }
@@ -230,8 +234,8 @@ impl Writer {
     }
 
     /// A commit is known to have happened: no answer from before it is taken any more.
-    pub fn knows(&self, timeline: Timeline, revision: Version) {
-        self.reader.outlook().saw(timeline, revision);
+    pub fn knows(&self, extent: Extent) {
+        self.reader.outlook().saw(extent);
     }
 
     /// The connections for single statements on membership rows.

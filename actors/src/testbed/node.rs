@@ -121,6 +121,7 @@ pub(crate) fn options(terms: lease::LeaseMode) -> LeaseOptions {
         address: "127.0.0.1:1".into(),
         versions: (1, 1),
         lease: lease::Options { terms, ..lease::Options::default() },
+        memory: None,
     }
 }
 
@@ -166,6 +167,7 @@ impl Node {
             lease_keeper: leases.lease_keeper.clone(),
             links: None,
         };
+        let known = leases.database.reader.known_extent();
         let (wire, built) = (Wire::default(), std::cell::Cell::new(false));
         let (way, time, counts) = (wire.clone(), leases.clock.clone(), metrics.lease.clone());
         let cluster_notify = start(&spec("cluster_notify"), move |_| {
@@ -175,6 +177,7 @@ impl Node {
                 deps: deps.clone(),
                 transport: Box::new(way.clone()),
                 clock: time.clone(),
+                known: known.clone(),
                 metrics: counts.clone(),
                 is_rebuilt: built.replace(true),
             })

@@ -34,19 +34,16 @@ impl Lease {
         // The others hear that the life is over before anything of the next one happens.
         out.push(Effect::Tell(self.membership(now, None)));
         match (then, incarnation) {
-            (Then::Begin { lost, known }, _) => {
+            (Then::Begin { lost, known, because }, _) => {
                 self.state = State::Beginning;
-                out.push(Effect::BeginTimeline { lost, known });
+                out.push(Effect::BeginTimeline { lost, known, evidence: self.memory.evidence(because) });
             }
             (_, Some(incarnation)) => {
                 self.state = State::Releasing { then };
                 out.push(Effect::Release { incarnation });
             }
             (Then::JoinAt(at), None) => self.state = State::Direct { join_at: self.may_join(at) },
-            (Then::Leave, None) => {
-                self.state = State::Left;
-                out.push(Effect::Left);
-            }
+            (Then::Leave, None) => self.left(out),
         }
     }
 
@@ -54,10 +51,7 @@ impl Lease {
         let State::Releasing { then } = self.state else { return };
         self.watched.forget(&self.node);
         match then {
-            Then::Leave => {
-                self.state = State::Left;
-                out.push(Effect::Left);
-            }
+            Then::Leave => self.left(out),
             Then::JoinAt(at) => {
                 self.state = State::Direct { join_at: self.may_join(at) };
                 self.next_ask = now;
@@ -65,6 +59,13 @@ impl Lease {
             // A new timeline takes all rows away; none is given back before it.
             Then::Begin { .. } => {}
         }
+    }
+
+    /// The row is given back: nothing is acknowledged any more.
+    fn left(&mut self, out: &mut Vec<Effect>) {
+        self.state = State::Left;
+        self.remember_all(out);
+        out.push(Effect::Left);
     }
 
     pub(super) fn leave(&mut self, out: &mut Vec<Effect>) {
@@ -80,10 +81,7 @@ impl Lease {
                     self.state = State::Releasing { then: Then::Leave };
                     out.push(Effect::Release { incarnation });
                 }
-                None => {
-                    self.state = State::Left;
-                    out.push(Effect::Left);
-                }
+                None => self.left(out),
             },
             State::Left => {}
         }

@@ -1,9 +1,12 @@
 //! What the lease machine is told and what it says. Words only; decides nothing.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use crate::config::Version;
+use crate::extent::{DatabaseIdentity, Extent, Fingerprint, LastKnown};
+use crate::key::ConfigKey;
 use crate::member::{Elsewhere, Incarnation, MemberRow, NodeId, ReadLease, Timeline};
 
 /// On what terms a node takes part.
@@ -85,6 +88,87 @@ pub struct Observation {
     pub timeline: Timeline,
     /// Every row.
     pub rows: Vec<MemberRow>,
+    /// The database that was asked.
+    pub identity: DatabaseIdentity,
+}
+
+impl Observation {
+    /// How far the database goes.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent::new(self.timeline, self.revision)
+    }
+}
+
+/// What tells that a database has lost commits, or is another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// It ends before a commit that is known to have happened.
+    Behind,
+    /// It is not the database that this node knew, or was promoted while the node was down.
+    Foreign,
+    /// This version of this key is known to have been committed, and the row there is older.
+    Row(ConfigKey, Version),
+}
+
+/// How the beginning of a new timeline ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeginResult {
+    /// It is begun by this node.
+    Begun,
+    /// The evidence does not hold any more: another node has begun one, or the answer was of another server.
+    Missed,
+    /// The database did not answer; it may be begun or not.
+    Failed,
+}
+
+/// What a node says to those that it is linked to: in which database it has its lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// Who.
+    pub node: NodeId,
+    /// Its life as a member; `None` without a row.
+    pub incarnation: Option<Incarnation>,
+    /// The number of its row as it last saw it, zero without one.
+    pub renew_seq: u64,
+    /// The database.
+    pub database: Fingerprint,
+    /// How far that goes, as far as the node knows.
+    pub extent: Extent,
+}
+
+/// A node that has its lease in another database than this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Who.
+    pub node: NodeId,
+    /// How far its database goes.
+    pub theirs: Extent,
+    /// How far the database of this node goes.
+    pub ours: Extent,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} has its lease in another database ({}) than this node ({}); give all nodes the same database and stop \
+             the other one",
+            self.node, self.theirs, self.ours
+        )
+    }
+}
+
+/// Whether publishes may be committed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CommitGate {
+    /// They may.
+    #[default]
+    Open,
+    /// A node that is linked to this one seems to have its lease in another database: it may be about to follow.
+    Waiting,
+    /// It stays there: neither of the two may acknowledge anything.
+    Split(Split),
 }
 
 /// How a join ended.
@@ -164,12 +248,21 @@ pub enum Event {
     },
     /// The own row was given back, or could not be: then it is fenced by somebody in time.
     Released,
-    /// The new timeline is begun by this node or another, or could not be.
-    TimelineBegun,
+    /// The beginning of a new timeline ended.
+    TimelineBegun(BeginResult),
     /// These nodes are linked to this one.
     Linked(BTreeSet<NodeId>),
-    /// A commit with this revision is known to have happened.
-    CommitObserved(Version),
+    /// This commit is known to have happened in the database that this node asks.
+    CommitObserved(Extent),
+    /// A committed version of a key is not in the database any more: the row is older.
+    RowLost {
+        /// Which key.
+        key: ConfigKey,
+        /// The version that is known.
+        version: Version,
+    },
+    /// A node that is linked to this one says where it has its lease.
+    Announced(Announcement),
     /// Somebody lost what acks rest on, or found the own row gone: begin a new life.
     Rejoin,
     /// Look at the rows soon: one of them is about to go.
@@ -212,13 +305,22 @@ pub enum Effect {
         /// The life that owned it.
         incarnation: Incarnation,
     },
-    /// Begin a new timeline, if the database is still on this one and below this revision: it has lost commits.
-    /// Answered by [`Event::TimelineBegun`].
+    /// Begin a new timeline above all that is known, if the database is still on this one and the evidence still holds:
+    /// it has lost commits. Answered by [`Event::TimelineBegun`].
     BeginTimeline {
-        /// The line that lost some.
+        /// The timeline that lost some.
         lost: Timeline,
-        /// The highest revision known to have been on it.
-        known: Version,
+        /// The furthest commit that is known.
+        known: Extent,
+        /// What tells of the loss.
+        evidence: Evidence,
+    },
+    /// Keep this, so that it outlives the process.
+    Remember {
+        /// What is known.
+        known: LastKnown,
+        /// It has to outlive the machine, too.
+        is_durable: bool,
     },
     /// Give the cache, which is empty, the leave to answer; answered by [`Event::Admitted`].
     Admit {
@@ -269,4 +371,23 @@ pub struct Membership {
     pub namesake: Option<String>,
     /// A living node reaches another member of the database than this one, and stays there.
     pub elsewhere: Option<Elsewhere>,
+    /// The database that this node asks, as it last said.
+    pub database: Fingerprint,
+    /// Whether publishes may be committed.
+    pub gate: CommitGate,
+}
+
+impl Membership {
+    /// What `node` says to those that it is linked to.
+    #[must_use]
+    pub fn announcement(&self, node: &NodeId) -> Announcement {
+        let own = self.rows.iter().map(|(row, _)| row).find(|row| Some(row.incarnation) == self.incarnation);
+        Announcement {
+            node: node.clone(),
+            incarnation: self.incarnation,
+            renew_seq: own.map_or(0, |row| row.renew_seq),
+            database: self.database,
+            extent: Extent::new(self.timeline, self.revision),
+        }
+    }
 }

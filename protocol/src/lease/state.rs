@@ -1,6 +1,6 @@
 //! Where the lease machine stands. Words only; decides nothing.
 
-use crate::config::Version;
+use crate::extent::Extent;
 use crate::member::{Incarnation, Timeline};
 use crate::time::Mono;
 
@@ -31,7 +31,7 @@ pub(super) enum Then {
     /// Give the row back if it is there, and join at this time.
     JoinAt(Mono),
     /// Begin a new timeline.
-    Begin { lost: Timeline, known: Version },
+    Begin { lost: Timeline, known: Extent, because: Because },
     /// Give the row back and end.
     Leave,
 }
@@ -40,6 +40,14 @@ pub(super) enum Then {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) sent: Mono,
-    /// The highest revision known when it was sent: a lower answer means that commits were lost.
-    pub(super) known: Version,
+    /// The furthest commit known when it was sent: an answer that ends before it means that commits were lost.
+    pub(super) known: Extent,
+}
+
+/// What tells of a loss; the row is kept beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Because {
+    Behind,
+    Foreign,
+    Row,
 }

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
-use crate::member::AckNo;
+use crate::config::Version;
+use crate::extent::DatabaseIdentity;
+use crate::member::{AckNo, Timeline};
 
 mod ending;
 mod history;
+mod splitting;
 mod watching;
 
 /// Lives count up from here.
@@ -41,13 +44,21 @@ fn revoked(row: MemberRow) -> MemberRow {
 }
 
 fn seen(revision: u64, rows: &[MemberRow]) -> Observation {
-    Observation { revision: Version(revision), timeline: Timeline(1), rows: rows.to_vec() }
+    let identity = DatabaseIdentity::default();
+    Observation { revision: Version(revision), timeline: Timeline(1), rows: rows.to_vec(), identity }
+}
+
+/// A commit on the first timeline.
+fn extent(revision: u64) -> Extent {
+    Extent::new(Timeline(1), Version(revision))
 }
 
 /// A machine of node `a` with a clock in milliseconds, and one line for each effect.
 struct Script {
     machine: Lease,
     now: u64,
+    /// What was kept last.
+    kept: Option<(LastKnown, bool)>,
 }
 
 impl Script {
@@ -57,7 +68,7 @@ impl Script {
         let longest_gap = Duration::from_secs(3_600);
         let options = Options { terms, back_off, longest_gap, ..Options::default() };
         let first = Uuid::from_u128(FIRST << 1);
-        Self { machine: Lease::new(options, node("a"), first, Mono::default()), now: 0 }
+        Self { machine: Lease::new(options, node("a"), first, Mono::default()), now: 0, kept: None }
     }
 
     /// A member in its first life whose join was sent at zero, beside these rows.
@@ -80,6 +91,12 @@ impl Script {
     fn step(&mut self, event: Event) -> Vec<String> {
         let mut out = Vec::new();
         self.machine.step(Mono(Duration::from_millis(self.now)), event, &mut out);
+        out.retain(|effect| {
+            if let Effect::Remember { known, is_durable } = effect {
+                self.kept = Some((known.clone(), *is_durable));
+            }
+            !matches!(effect, Effect::Remember { .. })
+        });
         out.iter().map(told).collect()
     }
 
@@ -138,7 +155,14 @@ fn told(effect: &Effect) -> String {
             format!("fence {node}{} at {renew_seq}", incarnation.0.as_u128() % FIRST)
         }
         Effect::Release { incarnation } => format!("release {}", own(incarnation)),
-        Effect::BeginTimeline { lost, known } => format!("begin after {} at {known}", lost.0),
+        Effect::BeginTimeline { lost, known, evidence } => {
+            let why = match evidence {
+                Evidence::Behind => String::new(),
+                Evidence::Foreign => " foreign".to_owned(),
+                Evidence::Row(key, version) => format!(" {} {version}", key.data_id()),
+            };
+            format!("begin after {} at {}{why}", lost.0, known.revision)
+        }
         Effect::Admit { grant: given, revision, .. } => format!("admit {} from r{revision}", grant(given)),
         Effect::Extend { grant: given } => format!("extend {}", grant(given)),
         Effect::Flush => "flush".to_owned(),
@@ -155,8 +179,14 @@ fn told(effect: &Effect) -> String {
             let elsewhere = membership.elsewhere.as_ref();
             let elsewhere =
                 elsewhere.map(|it| format!(" {} at {} not {}", it.node, it.theirs, it.ours)).unwrap_or_default();
-            format!("tell {life} r{} [{}]{beside}{elsewhere}", membership.revision, rows.join(" "))
+            let gate = match &membership.gate {
+                CommitGate::Open => String::new(),
+                CommitGate::Waiting => " waits".to_owned(),
+                CommitGate::Split(split) => format!(" split from {}", split.node),
+            };
+            format!("tell {life} r{} [{}]{beside}{elsewhere}{gate}", membership.revision, rows.join(" "))
         }
+        Effect::Remember { known, .. } => format!("remember {}", known.extent),
         Effect::Left => "left".to_owned(),
     }
 }

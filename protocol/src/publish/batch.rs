@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{CallerId, Effect, Membership, Options, PublishOutcome, is_same_life};
 use crate::commit::{BatchId, Standing};
 use crate::key::ConfigKey;
+use crate::lease::CommitGate;
 use crate::member::{Ack, AckNo, NodeId, NodeRow, Timeline};
 use crate::time::Mono;
 use crate::write_request::{Recorded, Refusal, RequestId, WriteOutcome, WriteRequest};
@@ -179,15 +180,18 @@ impl Batch {
         matches!(self.phase, Phase::Suspended { until, .. } if until <= now)
     }
 
-    /// When time alone moves it; a batch in its commit keeps no deadline.
-    pub(super) fn next_wakeup(&self) -> Option<Mono> {
+    /// When time alone moves it; a batch in its commit keeps no deadline. `is_open`: it may be parked.
+    pub(super) fn next_wakeup(&self, is_open: bool) -> Option<Mono> {
         let deadline = self.waiting.iter().map(|waiting| waiting.deadline).min();
         let timer = match &self.phase {
             Phase::Committing { round, .. } => return Some(round.next_send),
             Phase::Resolving => return None,
             Phase::Gathering(round) if self.missing().is_empty() => Some(round.next_send),
             Phase::Gathering(round) => {
-                [Some(round.next_send), Some(round.park_at), round.ask_again].into_iter().flatten().min()
+                [Some(round.next_send), Some(round.park_at).filter(|_| is_open), round.ask_again]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
             Phase::Suspended { until, .. } => Some(*until),
             Phase::AwaitingMembership => None,
@@ -294,20 +298,28 @@ impl Batch {
         });
     }
 
-    /// Repeats the notification, or parks the batch, when its time has come.
-    pub(super) fn run_timers(&mut self, now: Mono, options: &Options, standing: &Standing, out: &mut Vec<Effect>) {
-        let missing = self.missing();
+    /// Those that have not acknowledged have followed to this database by now: they are asked again, and have all their
+    /// time.
+    pub(super) fn ask_again(&mut self, now: Mono, options: &Options, out: &mut Vec<Effect>) {
+        self.phase = Phase::Gathering(Round::new(now, options));
+        self.send(self.missing(), out);
+    }
+
+    /// Repeats the notification, or parks the batch, when its time has come. While a node may be about to follow to
+    /// this database, nobody is taken for silent.
+    pub(super) fn run_timers(&mut self, now: Mono, options: &Options, membership: &Membership, out: &mut Vec<Effect>) {
+        let (missing, is_open) = (self.missing(), membership.gate == CommitGate::Open);
         let (round, committing) = match &mut self.phase {
             Phase::Gathering(round) => (round, false),
             Phase::Committing { round, .. } => (round, true),
             Phase::Resolving | Phase::Suspended { .. } | Phase::AwaitingMembership => return,
         };
-        if !committing && !missing.is_empty() && round.park_at <= now {
+        if !committing && !missing.is_empty() && is_open && round.park_at <= now {
             if self.assumes_acks(&missing) {
                 self.phase = Phase::Gathering(Round::repeating(now, options));
                 return;
             }
-            self.park(now, options, standing, missing, out);
+            self.park(now, options, &membership.standing, missing, out);
         } else if round.ask_again.is_some_and(|at| at <= now) {
             round.ask_again = None;
             self.send(missing, out);

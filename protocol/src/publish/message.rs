@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::commit::{BatchId, ChangeRow, Decision, Standing};
 use crate::config::Version;
+use crate::extent::Extent;
 use crate::key::ConfigKey;
+use crate::lease::CommitGate;
 use crate::member::{Ack, NodeRow, Timeline};
 use crate::write_request::{Recorded, RequestId, WriteOutcome, WriteRequest};
 
@@ -73,6 +75,8 @@ pub struct Membership {
     pub timeline: Timeline,
     /// Every row, the own one included when there is one.
     pub nodes: Vec<NodeRow>,
+    /// Whether anything may be committed.
+    pub gate: CommitGate,
 }
 
 /// What the machine is told.
@@ -228,6 +232,8 @@ pub enum Effect {
     },
     /// The own row is gone, or stands on another timeline: join again.
     Rejoin,
+    /// The database ends before this commit, which is known to have happened: the membership has to find out.
+    CommitObserved(Extent),
 }
 
 /// What a caller hears.

@@ -51,6 +51,12 @@ impl Queue {
         expired
     }
 
+    /// Takes out everything.
+    pub(super) fn take_all(&mut self) -> Vec<Waiting> {
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting).into()
+    }
+
     /// Takes out the next batch: as much as fits, without the units that touch a key of `taken` or of a unit that was
     /// left behind before them. A key may stand twice in it. A unit that is larger than a batch goes alone.
     pub(super) fn next_batch(

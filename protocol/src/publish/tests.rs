@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::*;
 use crate::config::{MetadataEdit, Version};
 use crate::content::{Content, Md5};
+use crate::extent::Extent;
 use crate::key::ConfigKey;
+use crate::lease::Split;
 use crate::member::{AckNo, Incarnation, NodeId};
 use crate::write_request::{
     Change, Condition, Fingerprint, KeyWrite, Origin, Recorded, Refusal, RequestId, Source, WriteOutcome,
@@ -28,7 +30,12 @@ pub(super) fn row(name: &str, life: u128, floor: u64) -> NodeRow {
 }
 
 pub(super) fn ack(name: &str, life: u128, number: u64) -> Ack {
-    Ack { node: node(name), incarnation: Incarnation(Uuid::from_u128(life)), number: AckNo(number) }
+    Ack {
+        node: node(name),
+        incarnation: Incarnation(Uuid::from_u128(life)),
+        number: AckNo(number),
+        known: Extent::default(),
+    }
 }
 
 pub(super) fn key(name: &str) -> ConfigKey {
@@ -129,7 +136,11 @@ impl Script {
     }
 
     fn observe(&mut self, standing: Standing, rows: &[NodeRow]) -> Vec<String> {
-        self.step(Event::Membership(Membership { standing, timeline: Timeline(1), nodes: rows.to_vec() }))
+        self.gate(standing, rows, CommitGate::Open)
+    }
+
+    fn gate(&mut self, standing: Standing, rows: &[NodeRow], gate: CommitGate) -> Vec<String> {
+        self.step(Event::Membership(Membership { standing, timeline: Timeline(1), nodes: rows.to_vec(), gate }))
     }
 }
 
@@ -167,6 +178,7 @@ fn told(effect: &Effect) -> String {
         Effect::Abort { batch } => format!("abort {}", number(batch)),
         Effect::Revoke { rows } => format!("revoke {}", names(rows)),
         Effect::Rejoin => "rejoin".to_owned(),
+        Effect::CommitObserved(extent) => format!("known {}", extent.revision),
     }
 }
 
@@ -460,4 +472,45 @@ fn the_longer_a_commit_takes_the_longer_its_callers_may_take_to_come_back() {
         let end = took + back_by;
         assert_eq!(script.until(end), [format!("{end}: notify 2 [x/r13] to a")]);
     }
+}
+
+#[test]
+fn a_database_that_lacks_what_an_acker_knows_is_not_written_to() {
+    let mut script = Script::member(&[row("a", 1, 0)]);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    let known = Extent::new(Timeline(1), Version(9));
+    assert_eq!(script.committed(0, CommitResult::Decided(Decision::Behind(known))), ["abort 0", "known 9"]);
+    let member = Standing::Member(node("a"));
+    assert_eq!(script.observe(member, &[row("a", 2, 0)]), ["notify 1 [x/r1] to a"], "under an id that has no acks");
+}
+
+#[test]
+fn nothing_is_committed_while_a_node_may_follow_and_nobody_is_taken_for_silent() {
+    let (rows, member) = ([row("a", 1, 0), row("b", 1, 0)], Standing::Member(node("a")));
+    let mut script = Script::member(&rows);
+    script.publish(1, &["x"]);
+    script.acked(0, ack("a", 1, 1));
+    assert!(script.gate(member.clone(), &rows, CommitGate::Waiting).is_empty());
+    let mut came = script.at(999);
+    came.extend(script.at(5_000));
+    assert!(came.iter().all(|effect| effect.starts_with("notify 0")), "{came:?}");
+    assert!(script.machine.next_wakeup().is_some_and(|next| next > Mono(Duration::from_secs(5))));
+    assert_eq!(script.acked(0, ack("b", 1, 1)), [] as [&str; 0], "all have acknowledged");
+    let opened = script.observe(member, &rows);
+    assert_eq!(opened, ["commit 0 [r1] by a1 b1"]);
+}
+
+#[test]
+fn everything_fails_while_a_node_stays_in_another_database() {
+    let (rows, member) = ([row("a", 1, 0)], Standing::Member(node("a")));
+    let mut script = Script::member(&rows);
+    script.publish(1, &["x"]);
+    script.publish(2, &["y"]);
+    let extent = |revision| Extent::new(Timeline(1), Version(revision));
+    let split = CommitGate::Split(Split { node: node("b"), theirs: extent(9), ours: extent(5) });
+    assert_eq!(script.gate(member.clone(), &rows, split), ["reply 2 failed", "reply 1 failed", "abort 0"]);
+    assert_eq!(script.publish(3, &["x"]), ["reply 3 failed"]);
+    assert!(script.observe(member, &rows).is_empty());
+    assert_eq!(script.publish(4, &["x"]), ["notify 1 [x/r4] to a"]);
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow, Operation};
 use crate::config::{SharedState, Version};
+use crate::extent::{Extent, Fingerprint};
 use crate::key::ConfigKey;
 use crate::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use crate::write_request::RequestId;
@@ -22,6 +23,8 @@ pub struct NotifyEvent {
     pub publisher_incarnation: Incarnation,
     /// The keys, each with the request that changes it; a key may stand twice.
     pub items: Vec<(ConfigKey, RequestId)>,
+    /// The database that the publisher asks.
+    pub database: Fingerprint,
 }
 
 /// Publisher to member: the batch is committed.
@@ -35,6 +38,16 @@ pub struct NotifyCommitEvent {
     pub revision: Version,
     /// What it changed, in order; may be nothing.
     pub changes: Vec<CommittedChange>,
+    /// The database in which it is committed.
+    pub database: Fingerprint,
+}
+
+impl NotifyCommitEvent {
+    /// How far the database goes that it tells of.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        Extent::new(self.timeline, self.revision)
+    }
 }
 
 /// Publisher to member: the batch can never commit.
@@ -135,6 +148,8 @@ pub enum Event {
         event: NotifyEvent,
         /// Evenly random; spreads the time-outs of the members.
         chance: u64,
+        /// The furthest commit that anybody on this node knows of.
+        known: Extent,
     },
     /// The cache holds the marks of one [`Effect::Mark`].
     Marked {
@@ -174,6 +189,8 @@ pub enum Event {
         incarnation: Incarnation,
         /// The timeline it joined on.
         timeline: Timeline,
+        /// The database, as it last said.
+        database: Fingerprint,
     },
     /// The node is no member any more. The cache has given up its grant already.
     Left,
@@ -251,6 +268,8 @@ pub enum Effect {
         /// The batch.
         batch: BatchId,
     },
+    /// Somebody asks another database than this node: look soon which one this node reaches now.
+    RefreshMembership,
     /// The own row is gone: give up the grant (then [`Event::Left`]) and join again.
     LeaveAndRejoin,
 }

@@ -37,6 +37,9 @@ pub(super) fn state(name: &str, version: u64) -> SharedState {
     Arc::new(ConfigState::absent(key(name), Version(version)))
 }
 
+/// The database of everybody, as it says itself.
+const DATABASE: Fingerprint = Fingerprint(7);
+
 /// A notification of batch `number`; the items as `key/request`.
 pub(super) fn notification(number: u128, timeline: u64, items: &[&str]) -> NotifyEvent {
     let item = |item: &&str| {
@@ -49,6 +52,7 @@ pub(super) fn notification(number: u128, timeline: u64, items: &[&str]) -> Notif
         publisher: node("p"),
         publisher_incarnation: life(9),
         items: items.iter().map(item).collect(),
+        database: DATABASE,
     }
 }
 
@@ -87,11 +91,16 @@ impl Script {
     }
 
     fn joined(&mut self, number: u128) -> Vec<String> {
-        self.step(Event::Joined { node: node("n"), incarnation: life(number), timeline: Timeline(1) })
+        let (node, timeline) = (node("n"), Timeline(1));
+        self.step(Event::Joined { node, incarnation: life(number), timeline, database: DATABASE })
     }
 
     fn notify(&mut self, number: u128, items: &[&str]) -> Vec<String> {
-        self.step(Event::Notify { event: notification(number, 1, items), chance: 0 })
+        self.notified(notification(number, 1, items))
+    }
+
+    fn notified(&mut self, event: NotifyEvent) -> Vec<String> {
+        self.step(Event::Notify { event, chance: 0, known: Extent::default() })
     }
 
     /// The cache answers the first mark of a batch that it has not answered.
@@ -110,7 +119,8 @@ impl Script {
     fn commit(&mut self, number: u128, states: &[(&str, u64)]) -> Vec<String> {
         let change = |(name, version): &(&str, u64)| CommittedChange::found(state(name, *version));
         let changes = states.iter().map(change).collect();
-        let event = NotifyCommitEvent { timeline: Timeline(1), batch: batch(number), revision: Version(99), changes };
+        let (batch, timeline, revision) = (batch(number), Timeline(1), Version(99));
+        let event = NotifyCommitEvent { timeline, batch, revision, changes, database: DATABASE };
         self.step(Event::Commit(event))
     }
 
@@ -157,6 +167,7 @@ fn told(effect: &Effect) -> String {
             format!("raise above {} [{}] {}", above.0, ids(request_ids), names(keys))
         }
         Effect::Ack2 { to, batch } => format!("ack2 {} to {to}", number(batch)),
+        Effect::RefreshMembership => "refresh".to_owned(),
         Effect::LeaveAndRejoin => "leave".to_owned(),
     }
 }
@@ -184,7 +195,8 @@ fn a_repeated_notification_gets_the_same_number_and_more_time() {
 #[test]
 fn numbers_rise_and_chance_spreads_the_time_outs() {
     let mut script = Script::member();
-    script.step(Event::Notify { event: notification(1, 1, &["x/r1"]), chance: u64::MAX });
+    let event = notification(1, 1, &["x/r1"]);
+    script.step(Event::Notify { event, chance: u64::MAX, known: Extent::default() });
     assert_eq!(script.machine.next_wakeup(), Some(Mono(Duration::from_secs(4))));
     script.hold(2, &["x/r2"]);
     assert_eq!(script.machine.next_wakeup(), Some(Mono(Duration::from_secs(3))));
@@ -197,7 +209,8 @@ fn who_cannot_acknowledge_says_so() {
     let mut script = Script::new();
     assert_eq!(script.notify(7, &["x/r1"]), ["nack 7: not a member"]);
     script.joined(1);
-    let other = Event::Notify { event: notification(7, 2, &["x/r1"]), chance: 0 };
+    let event = notification(7, 2, &["x/r1"]);
+    let other = Event::Notify { event, chance: 0, known: Extent::default() };
     assert_eq!(script.step(other), ["nack 7: on another timeline"]);
     script.hold(7, &["x/r1"]);
     assert_eq!(script.notify(7, &["y/r1"]), ["nack 7: the batch had other keys before"]);
@@ -226,7 +239,13 @@ fn a_commit_without_its_notification_is_applied_even_by_a_node_that_is_no_member
 fn a_commit_of_another_timeline_is_left_to_the_look() {
     let mut script = Script::member();
     script.hold(1, &["x/r1"]);
-    let event = NotifyCommitEvent { timeline: Timeline(2), batch: batch(1), revision: Version(1), changes: Vec::new() };
+    let event = NotifyCommitEvent {
+        timeline: Timeline(2),
+        batch: batch(1),
+        revision: Version(1),
+        changes: Vec::new(),
+        database: DATABASE,
+    };
     assert!(script.step(Event::Commit(event)).is_empty());
     assert_eq!(script.machine.pending(), 1);
 }
@@ -369,4 +388,38 @@ fn answers_that_come_too_late_change_nothing() {
 #[test]
 fn a_change_found_by_a_look_is_a_removal_or_an_update() {
     assert_eq!(CommittedChange::found(state("x", 1)).operation, Operation::Remove);
+}
+
+#[test]
+fn nothing_of_another_database_is_acknowledged_or_applied() {
+    let mut script = Script::member();
+    let event = NotifyEvent { database: Fingerprint(8), ..notification(7, 1, &["x/r1"]) };
+    assert_eq!(script.notified(event.clone()), ["nack 7: on another database", "refresh"]);
+    let unsaid = NotifyEvent { database: Fingerprint::UNKNOWN, ..event };
+    assert_eq!(script.notified(unsaid), ["mark 7 x"], "a database that does not say who it is");
+    let changes = vec![CommittedChange::found(state("x", 5))];
+    let (batch, timeline, revision) = (batch(7), Timeline(1), Version(5));
+    let event = NotifyCommitEvent { timeline, batch, revision, changes, database: Fingerprint(8) };
+    assert_eq!(script.step(Event::Commit(event)), ["refresh"]);
+    assert_eq!(script.machine.pending(), 1);
+}
+
+#[test]
+fn an_ack_says_how_far_the_database_is_known_to_go() {
+    let mut script = Script::member();
+    let known = |script: &mut Script, number, known: u64| {
+        let known = Extent::new(Timeline(1), Version(known));
+        script.step(Event::Notify { event: notification(number, 1, &["x/r1"]), chance: 0, known });
+        let (batch, mark) = script.marks.pop().unwrap();
+        let mut out = Vec::new();
+        script.machine.step(Mono::default(), Event::Marked { batch, mark }, &mut out);
+        match &out[..] {
+            [Effect::Ack { ack, .. }] => ack.known.revision,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(known(&mut script, 1, 0), Version(0));
+    assert_eq!(known(&mut script, 2, 5), Version(5));
+    script.commit(1, &[("x", 99)]);
+    assert_eq!(known(&mut script, 3, 5), Version(99), "of a commit that it was told of");
 }

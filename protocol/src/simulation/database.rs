@@ -212,7 +212,8 @@ impl Database {
             })
         };
         let rows = self.rows.iter().enumerate().filter_map(row).collect();
-        Observation { revision: self.revision, timeline: self.timeline, rows }
+        let identity = crate::extent::DatabaseIdentity::default();
+        Observation { revision: self.revision, timeline: self.timeline, rows, identity }
     }
 
     fn snapshot(&self, op: OpId, ids: &[RequestId], keys: &[ConfigKey]) -> Snapshot {

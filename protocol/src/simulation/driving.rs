@@ -8,6 +8,7 @@ use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
 use super::work::{InDoubt, Task};
+use crate::extent::{Extent, Fingerprint};
 use crate::feed::Span;
 use crate::lease::{self, Membership};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
@@ -75,6 +76,7 @@ impl Simulation {
             }
             Effect::Extend { grant } => self.mail(node, Mail::Cache(ToCache::Extend(grant))),
             Effect::Flush => self.mail(node, Mail::Cache(ToCache::Flush)),
+            Effect::Remember { .. } => {}
             Effect::Tell(membership) => self.tell(node, membership),
             Effect::Left => self.stopped(node),
         }
@@ -87,7 +89,7 @@ impl Simulation {
 
     /// Tells ClusterNotify and ConfManager how the membership stands.
     pub(super) fn pass_on(&mut self, node: usize, membership: Membership) {
-        let Membership { incarnation, timeline, rows, .. } = membership;
+        let Membership { incarnation, timeline, rows, gate, .. } = membership;
         self.mail(node, Mail::Notify(ToNotify::Membership(incarnation, timeline)));
         let name = self.nodes[node].name.clone();
         let standing = match incarnation {
@@ -95,7 +97,7 @@ impl Simulation {
             None => crate::commit::Standing::Direct,
         };
         let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
-        let membership = publish::Membership { standing, timeline, nodes };
+        let membership = publish::Membership { standing, timeline, nodes, gate };
         self.mail(node, Mail::Publisher(publish::Event::Membership(membership)));
     }
 
@@ -117,7 +119,7 @@ impl Simulation {
             Effect::Notify { batch, to, .. } if self.is_broken(Variant::NacosLike) => {
                 // Commits without asking anybody.
                 for NodeRow { node: other, incarnation, ack_floor } in to {
-                    let ack = Ack { node: other, incarnation, number: ack_floor };
+                    let ack = Ack { node: other, incarnation, number: ack_floor, known: Extent::default() };
                     self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack }));
                 }
             }
@@ -130,7 +132,8 @@ impl Simulation {
             }
             Effect::Reply { caller, outcome } => self.replied(caller, outcome),
             Effect::Commit { batch, timeline, changes, revision } => {
-                self.mail(node, Mail::Lease(lease::Event::CommitObserved(revision)));
+                let extent = Extent::new(timeline, revision);
+                self.mail(node, Mail::Lease(lease::Event::CommitObserved(extent)));
                 self.mail(node, Mail::Notify(ToNotify::Commit(batch, timeline, changes, revision)));
                 self.moment(node);
             }
@@ -140,6 +143,10 @@ impl Simulation {
                     let other = self.index_of(&row.node);
                     self.begin(node, Task::Revoke { node: other, incarnation: row.incarnation });
                 }
+                self.mail(node, Mail::Lease(lease::Event::Refresh));
+            }
+            Effect::CommitObserved(extent) => {
+                self.mail(node, Mail::Lease(lease::Event::CommitObserved(extent)));
                 self.mail(node, Mail::Lease(lease::Event::Refresh));
             }
             Effect::Rejoin => {
@@ -155,14 +162,16 @@ impl Simulation {
                 let from = &self.nodes[node];
                 let publisher_incarnation = from.incarnation.unwrap_or(Incarnation(Uuid::nil()));
                 let (timeline, publisher) = (from.timeline, from.name.clone());
-                let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items };
+                let database = Fingerprint::UNKNOWN;
+                let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items, database };
                 for row in to {
                     self.send_to(node, &row.node, Message::Notify(event.clone()));
                 }
             }
             ToNotify::Commit(batch, timeline, changes, revision) => {
                 let changes = changes.iter().map(CommittedChange::of).map(|change| self.shortened(change)).collect();
-                let event = NotifyCommitEvent { timeline, batch, revision, changes };
+                let database = Fingerprint::UNKNOWN;
+                let event = NotifyCommitEvent { timeline, batch, revision, changes, database };
                 self.tell_all(node, &Message::Commit(event));
             }
             ToNotify::Abort(batch) => self.tell_all(node, &Message::Abort(batch)),
@@ -172,7 +181,7 @@ impl Simulation {
                 let event = match incarnation {
                     Some(incarnation) => {
                         let node = self.nodes[node].name.clone();
-                        receiver::Event::Joined { node, incarnation, timeline }
+                        receiver::Event::Joined { node, incarnation, timeline, database: Fingerprint::UNKNOWN }
                     }
                     None => receiver::Event::Left,
                 };
@@ -219,12 +228,12 @@ impl Simulation {
         match message {
             Message::Notify(event) => {
                 let chance = self.chance.any();
-                self.step_receiver(node, receiver::Event::Notify { event, chance });
+                self.step_receiver(node, receiver::Event::Notify { event, chance, known: Extent::default() });
             }
             Message::Ack(batch, ack) => self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack })),
             Message::Abort(batch) => self.step_receiver(node, receiver::Event::Abort(NotifyAbortEvent { batch })),
             Message::Commit(event) => {
-                self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.revision)));
+                self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.extent())));
                 let span = span_of(&event);
                 self.mail(node, Mail::Feed(span.map_or(ToFeed::Look, ToFeed::Heard)));
                 if self.is_broken(Variant::PushUnguarded) {
@@ -281,6 +290,7 @@ impl Simulation {
                     self.mail(node, Mail::Notify(ToNotify::Event(event)));
                 }
             },
+            Effect::RefreshMembership => self.mail(node, Mail::Lease(lease::Event::Refresh)),
             Effect::LeaveAndRejoin => {
                 self.checks.counters.rejoins += 1;
                 self.mail(node, Mail::Lease(lease::Event::Rejoin));

@@ -85,13 +85,16 @@ impl Simulation {
                 node: row.node.clone(),
                 incarnation: row.incarnation,
                 number: row.ack_floor,
+                known: crate::extent::Extent::default(),
             }));
         }
         let decision = decide(snapshot, units, *timeline, standing, acks, WallMillis(0));
         work.decision = Some(decision.clone());
         match decision {
             Decision::Write(writes) => Next::Ask(Request::WriteBatch(Box::new(writes))),
-            Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) => self.finish(op, work),
+            Decision::NeedAcks(_) | Decision::NotMember | Decision::TimelineChanged(_) | Decision::Behind(_) => {
+                self.finish(op, work)
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use callboard_actors::transport::{PeerMessage, Transport as _};
 use callboard_protocol::commit::{BatchId, Operation};
 use callboard_protocol::config::{ConfigState, Version};
 use callboard_protocol::content::Content;
+use callboard_protocol::extent::{Extent, Fingerprint};
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::link::Versions;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, Timeline};
@@ -39,6 +40,7 @@ fn notify() -> NotifyEvent {
         publisher: node("a"),
         publisher_incarnation: Incarnation(Uuid::from_u128(2)),
         items: vec![(key("d"), RequestId::new("r").unwrap())],
+        database: Fingerprint(7),
     }
 }
 
@@ -56,6 +58,7 @@ fn commit(contents: &[usize]) -> NotifyCommitEvent {
         batch: batch(),
         revision: Version(contents.len() as u64),
         changes: contents.iter().enumerate().map(change).collect(),
+        database: Fingerprint(7),
     }
 }
 
@@ -64,7 +67,8 @@ async fn publish(publisher: &mut TestNode, member: &mut TestNode) {
     publisher.transport.send(&node(member.id), PeerMessage::Notify(notify()));
     let PeerMessage::Notify(heard) = member.next().await else { panic!("no notification") };
     assert_eq!(heard, notify());
-    let ack = Ack { node: node(member.id), incarnation: Incarnation(Uuid::from_u128(3)), number: AckNo(4) };
+    let known = Extent::new(Timeline(1), Version(5));
+    let ack = Ack { node: node(member.id), incarnation: Incarnation(Uuid::from_u128(3)), number: AckNo(4), known };
     member.transport.send(&node(publisher.id), PeerMessage::Ack { batch: batch(), ack: ack.clone() });
     let PeerMessage::Ack { ack: heard, .. } = publisher.next().await else { panic!("no ack") };
     assert_eq!(heard, ack);

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use callboard_protocol::commit::{BatchId, Operation};
 use callboard_protocol::config::{ConfigState, Metadata, MetadataEdit, Version};
 use callboard_protocol::content::Content;
+use callboard_protocol::extent::{Extent, Fingerprint};
 use callboard_protocol::gray::GrayRules;
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::lease::Announcement;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, Timeline};
 use callboard_protocol::receiver::{Ack2, CommittedChange, NotifyCommitEvent, NotifyEvent};
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::write_request::RequestId;
 use serde::{Deserialize, Serialize};
 
-use super::{WireError, node_id, text};
+use super::{DATABASES, WireError, node_id, text};
 use crate::transport::PeerMessage;
 
 /// Longest content that is sent along with a change, in bytes.
@@ -28,11 +30,50 @@ pub(super) const MAX_STATES_ALONG: usize = 4 * 1024 * 1024;
 #[derive(Serialize, Deserialize)]
 pub(super) enum Message<'a> {
     Notify(Notify<'a>),
-    Ack { batch: BatchId, node: Cow<'a, str>, incarnation: Incarnation, number: AckNo },
-    Nack { batch: BatchId, reason: Cow<'a, str> },
+    Ack {
+        batch: BatchId,
+        node: Cow<'a, str>,
+        incarnation: Incarnation,
+        number: AckNo,
+    },
+    Nack {
+        batch: BatchId,
+        reason: Cow<'a, str>,
+    },
     Commit(Commit<'a>),
     Abort(BatchId),
-    Ack2 { batch: BatchId, node: Cow<'a, str> },
+    Ack2 {
+        batch: BatchId,
+        node: Cow<'a, str>,
+    },
+    /// From version 5 on, in place of the first three of their kind; they say of which database.
+    NotifyIn {
+        database: Fingerprint,
+        notify: Notify<'a>,
+    },
+    AckKnowing {
+        batch: BatchId,
+        node: Cow<'a, str>,
+        incarnation: Incarnation,
+        number: AckNo,
+        known: Extent,
+    },
+    CommitIn {
+        database: Fingerprint,
+        commit: Commit<'a>,
+    },
+    /// From version 5 on.
+    Announcement(Announced<'a>),
+}
+
+/// Where a node has its lease.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Announced<'a> {
+    node: Cow<'a, str>,
+    incarnation: Option<Incarnation>,
+    renew_seq: u64,
+    database: Fingerprint,
+    extent: Extent,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,9 +115,20 @@ struct State<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn of(message: &'a PeerMessage) -> Self {
+    /// The message in this version; some of it has no place in an earlier one.
+    pub(super) fn of(message: &'a PeerMessage, version: u16) -> Self {
         match message {
+            PeerMessage::Notify(event) if version >= DATABASES => {
+                Self::NotifyIn { database: event.database, notify: Notify::of(event) }
+            }
             PeerMessage::Notify(event) => Self::Notify(Notify::of(event)),
+            PeerMessage::Ack { batch, ack } if version >= DATABASES => Self::AckKnowing {
+                batch: *batch,
+                node: Cow::Borrowed(&ack.node.0),
+                incarnation: ack.incarnation,
+                number: ack.number,
+                known: ack.known,
+            },
             PeerMessage::Ack { batch, ack } => Self::Ack {
                 batch: *batch,
                 node: Cow::Borrowed(&ack.node.0),
@@ -84,25 +136,56 @@ impl<'a> Message<'a> {
                 number: ack.number,
             },
             PeerMessage::Nack { batch, reason } => Self::Nack { batch: *batch, reason: Cow::Borrowed(reason) },
+            PeerMessage::Commit(event) if version >= DATABASES => {
+                Self::CommitIn { database: event.database, commit: Commit::of(event) }
+            }
             PeerMessage::Commit(event) => Self::Commit(Commit::of(event)),
             PeerMessage::Abort(batch) => Self::Abort(*batch),
             PeerMessage::Ack2(Ack2 { batch, node }) => Self::Ack2 { batch: *batch, node: Cow::Borrowed(&node.0) },
+            PeerMessage::Announcement(said) => Self::Announcement(Announced {
+                node: Cow::Borrowed(&said.node.0),
+                incarnation: said.incarnation,
+                renew_seq: said.renew_seq,
+                database: said.database,
+                extent: said.extent,
+            }),
+        }
+    }
+
+    /// Whether a version has this form of a message.
+    pub(super) fn is_in(&self, version: u16) -> bool {
+        match self {
+            Self::Notify(_) | Self::Ack { .. } | Self::Commit(_) => true,
+            Self::Nack { .. } | Self::Abort(_) | Self::Ack2 { .. } => true,
+            Self::NotifyIn { .. } | Self::AckKnowing { .. } | Self::CommitIn { .. } | Self::Announcement(_) => {
+                version >= DATABASES
+            }
         }
     }
 
     pub(super) fn checked(self) -> Result<PeerMessage, WireError> {
         Ok(match self {
-            Self::Notify(event) => PeerMessage::Notify(event.checked()?),
-            Self::Ack { batch, node, incarnation, number } => {
-                PeerMessage::Ack { batch, ack: Ack { node: node_id(&node)?, incarnation, number } }
+            Self::Notify(event) => PeerMessage::Notify(event.checked(Fingerprint::UNKNOWN)?),
+            Self::NotifyIn { database, notify } => PeerMessage::Notify(notify.checked(database)?),
+            Self::Ack { batch, node, incarnation, number } => PeerMessage::Ack {
+                batch,
+                ack: Ack { node: node_id(&node)?, incarnation, number, known: Extent::default() },
+            },
+            Self::AckKnowing { batch, node, incarnation, number, known } => {
+                PeerMessage::Ack { batch, ack: Ack { node: node_id(&node)?, incarnation, number, known } }
             }
             Self::Nack { batch, reason } => {
                 text("reason", &reason)?;
                 PeerMessage::Nack { batch, reason: reason.into_owned() }
             }
-            Self::Commit(event) => PeerMessage::Commit(event.checked()?),
+            Self::Commit(event) => PeerMessage::Commit(event.checked(Fingerprint::UNKNOWN)?),
+            Self::CommitIn { database, commit } => PeerMessage::Commit(commit.checked(database)?),
             Self::Abort(batch) => PeerMessage::Abort(batch),
             Self::Ack2 { batch, node } => PeerMessage::Ack2(Ack2 { batch, node: node_id(&node)? }),
+            Self::Announcement(Announced { node, incarnation, renew_seq, database, extent }) => {
+                let node = node_id(&node)?;
+                PeerMessage::Announcement(Announcement { node, incarnation, renew_seq, database, extent })
+            }
         })
     }
 }
@@ -119,7 +202,7 @@ impl<'a> Notify<'a> {
         }
     }
 
-    fn checked(self) -> Result<NotifyEvent, WireError> {
+    fn checked(self, database: Fingerprint) -> Result<NotifyEvent, WireError> {
         let item = |(key, id): (Key<'_>, Cow<'_, str>)| Ok((key.checked()?, RequestId::new(&id)?));
         Ok(NotifyEvent {
             timeline: self.timeline,
@@ -127,6 +210,7 @@ impl<'a> Notify<'a> {
             publisher: node_id(&self.publisher)?,
             publisher_incarnation: self.publisher_incarnation,
             items: self.items.into_iter().map(item).collect::<Result<_, WireError>>()?,
+            database,
         })
     }
 }
@@ -142,12 +226,13 @@ impl<'a> Commit<'a> {
         }
     }
 
-    fn checked(self) -> Result<NotifyCommitEvent, WireError> {
+    fn checked(self, database: Fingerprint) -> Result<NotifyCommitEvent, WireError> {
         Ok(NotifyCommitEvent {
             timeline: self.timeline,
             batch: self.batch,
             revision: self.revision,
             changes: self.changes.into_iter().map(Change::checked).collect::<Result<_, _>>()?,
+            database,
         })
     }
 }

@@ -11,8 +11,11 @@ use bytes::Bytes;
 use callboard_protocol::commit::{BatchId, Operation};
 use callboard_protocol::config::{ConfigState, Version};
 use callboard_protocol::content::Content;
+use callboard_protocol::extent::{Extent, Fingerprint};
+use callboard_protocol::lease::Announcement;
 use callboard_protocol::link::Versions;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
+use callboard_protocol::receiver::NotifyEvent;
 use callboard_protocol::receiver::{CommittedChange, NotifyCommitEvent};
 use callboard_protocol::time::WallMillis;
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -52,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_frame_or_an_error(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0..6_u8) {
+    fn any_bytes_are_a_frame_or_an_error(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0..10_u8) {
         // The form, a frame, a message: so that the depths are reached as well.
         for (byte, value) in bytes.iter_mut().zip([1, 2, kind]) {
             *byte = value;
@@ -130,7 +133,12 @@ fn texts_of_a_peer_are_bounded() {
 #[test]
 fn the_bytes_of_version_1_stay_what_they_are() {
     let batch = BatchId(Uuid::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10));
-    let ack = Ack { node: NodeId("n1".into()), incarnation: Incarnation(batch.0), number: AckNo(300) };
+    let ack = Ack {
+        node: NodeId("n1".into()),
+        incarnation: Incarnation(batch.0),
+        number: AckNo(300),
+        known: Extent::default(),
+    };
     let id = "100102030405060708090a0b0c0d0e0f10";
     assert_eq!(hex(&Frame::Ping(1).encode(1).unwrap()), "010001");
     assert_eq!(hex(&Frame::Pong(1).encode(1).unwrap()), "010101");
@@ -145,7 +153,8 @@ fn the_bytes_of_version_1_stay_what_they_are() {
         ..ConfigState::absent(key("d"), Version(5))
     };
     let change = CommittedChange { operation: Operation::Create, ..CommittedChange::found(Arc::new(state)) };
-    let commit = NotifyCommitEvent { timeline: Timeline(1), batch, revision: Version(5), changes: vec![change] };
+    let (timeline, revision, changes) = (Timeline(1), Version(5), vec![change]);
+    let commit = NotifyCommitEvent { timeline, batch, revision, changes, database: Fingerprint::UNKNOWN };
     assert_eq!(
         hex(&encode_message(&PeerMessage::Commit(commit), 1).unwrap()),
         format!("01020301{id}0501067075626c6963016701640500010103613d3100000000000000000204")
@@ -181,7 +190,8 @@ fn with_content(bytes: usize, version: u64) -> CommittedChange {
 }
 
 fn sent_along(changes: Vec<CommittedChange>) -> Vec<bool> {
-    let event = NotifyCommitEvent { timeline: Timeline(1), batch: BatchId(Uuid::nil()), revision: Version(1), changes };
+    let (timeline, batch, revision) = (Timeline(1), BatchId(Uuid::nil()), Version(1));
+    let event = NotifyCommitEvent { timeline, batch, revision, changes, database: Fingerprint::UNKNOWN };
     let bytes = encode_message(&PeerMessage::Commit(event), 1).unwrap();
     assert!(bytes.len() < MAX_STATES_ALONG + 1024 * 1024);
     match decode_message(&bytes, 1) {
@@ -215,7 +225,44 @@ fn a_frame_that_is_too_long_is_not_written() {
         publisher: NodeId("n1".into()),
         publisher_incarnation: Incarnation(Uuid::nil()),
         items,
+        database: Fingerprint::UNKNOWN,
     };
     let error = encode_message(&PeerMessage::Notify(event), 1).unwrap_err();
     assert_eq!(error, WireError::Codec(codec::CodecError::Encode));
+}
+
+#[test]
+fn from_version_5_on_messages_say_of_which_database_they_are() {
+    let (batch, node, incarnation) =
+        (BatchId(Uuid::from_u128(7)), NodeId("n1".into()), Incarnation(Uuid::from_u128(8)));
+    let (database, extent) = (Fingerprint(9), Extent::new(Timeline(2), Version(300)));
+    let notify = NotifyEvent {
+        timeline: Timeline(2),
+        batch,
+        publisher: node.clone(),
+        publisher_incarnation: incarnation,
+        items: Vec::new(),
+        database,
+    };
+    let commit =
+        NotifyCommitEvent { timeline: Timeline(2), batch, revision: Version(300), changes: Vec::new(), database };
+    let ack = Ack { node: node.clone(), incarnation, number: AckNo(1), known: extent };
+    let decoded = |message: PeerMessage, version| decode_message(&encode_message(&message, version).unwrap(), version);
+    for (version, said, known) in [(4, Fingerprint::UNKNOWN, Extent::default()), (5, database, extent)] {
+        let PeerMessage::Notify(event) = decoded(PeerMessage::Notify(notify.clone()), version) else { panic!() };
+        assert_eq!(event, NotifyEvent { database: said, ..notify.clone() });
+        let PeerMessage::Commit(event) = decoded(PeerMessage::Commit(commit.clone()), version) else { panic!() };
+        assert_eq!(event, NotifyCommitEvent { database: said, ..commit.clone() });
+        let PeerMessage::Ack { ack: heard, .. } = decoded(PeerMessage::Ack { batch, ack: ack.clone() }, version) else {
+            panic!()
+        };
+        assert_eq!(heard, Ack { known, ..ack.clone() });
+    }
+    let said = Announcement { node, incarnation: Some(incarnation), renew_seq: 3, database, extent };
+    let announcement = PeerMessage::Announcement(said.clone());
+    assert_eq!(encode_message(&announcement, 4).unwrap_err(), WireError::NotInVersion(4));
+    let bytes = encode_message(&announcement, 5).unwrap();
+    assert_eq!(Frame::decode(&bytes, 4).unwrap_err(), WireError::NotInVersion(4));
+    let PeerMessage::Announcement(heard) = decode_message(&bytes, 5) else { panic!() };
+    assert_eq!(heard, said);
 }

@@ -13,7 +13,7 @@ use super::super::dialect::Backend;
 use super::super::error::OpenError;
 use super::super::outlook::Outlook;
 use super::{
-    JOIN_CONNECTIONS, LEASE_CONNECTIONS, Pools, STATEMENTS_KEPT, Use, WRITE_CONNECTIONS, address, close,
+    JOIN_CONNECTIONS, LEASE_CONNECTIONS, Names, Pools, STATEMENTS_KEPT, Use, WRITE_CONNECTIONS, address, close,
     first_connection, in_order, is_outside_of_transactions, unusable, warn_of_lagging_standby, warn_of_weak_durability,
 };
 
@@ -24,11 +24,15 @@ const LEAST_PACKET: u64 = 16 * 1024 * 1024;
 const GALERA_MEMBER: &str =
     "CAST(CONCAT(@@global.wsrep_node_name, ' (', @@global.hostname, ':', @@global.port, ')') AS CHAR(256))";
 
+/// What tells one server from another: MySQL gives itself a name, MariaDB is where it is.
+const MYSQL_SERVER: &str = "CAST(@@global.server_uuid AS CHAR(64))";
+const MARIADB_SERVER: &str = "CAST(CONCAT(@@global.hostname, ':', @@global.port, @@global.datadir) AS CHAR(512))";
+
 /// What the first look at a server finds.
 struct Found {
     is_mariadb: bool,
-    /// See [`Pools::member`].
-    member: Option<&'static str>,
+    /// See [`Pools::names`].
+    names: Names,
 }
 
 pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
@@ -40,7 +44,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     // What the server allows a question by default may be too little for those that follow.
     let told = "SET SESSION sql_big_selects = 1, SESSION sql_select_limit = 18446744073709551615";
     first.execute(told).await.map_err(|error| unusable(database, &error))?;
-    let Found { is_mariadb, member } = check_mysql(&mut first, database).await?;
+    let Found { is_mariadb, names } = check_mysql(&mut first, database).await?;
     close(first).await;
     let (told, told_writers) = session_settings(is_mariadb, options.statement_timeout);
     let pool = |use_of: Use, told: String| {
@@ -90,7 +94,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         checkpoints: None,
         joins: Some(joins.into()),
         leases: Some(leases.into()),
-        member,
+        names,
     })
 }
 
@@ -169,5 +173,11 @@ async fn check_mysql(connection: &mut MySqlConnection, database: &str) -> Result
     if has_replicas && status.get("rpl_semi_sync_master_status").is_none_or(|is_on| is_off(is_on)) {
         warn_of_lagging_standby(database, "rpl_semi_sync_master_enabled is off");
     }
-    Ok(Found { is_mariadb: text(0)?.contains("MariaDB"), member })
+    let is_mariadb = text(0)?.contains("MariaDB");
+    let names = match member {
+        // Its members are one database, whichever answers.
+        Some(member) => Names { member: Some(member), ..Names::NONE },
+        None => Names { branch: if is_mariadb { MARIADB_SERVER } else { MYSQL_SERVER }, ..Names::NONE },
+    };
+    Ok(Found { is_mariadb, names })
 }

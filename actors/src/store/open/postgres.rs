@@ -11,7 +11,7 @@ use super::super::dialect::Backend;
 use super::super::error::OpenError;
 use super::super::outlook::Outlook;
 use super::{
-    JOIN_CONNECTIONS, LEASE_CONNECTIONS, Pools, STATEMENTS_KEPT, Use, WRITE_CONNECTIONS, address, close,
+    JOIN_CONNECTIONS, LEASE_CONNECTIONS, Names, Pools, STATEMENTS_KEPT, Use, WRITE_CONNECTIONS, address, close,
     first_connection, in_order, is_outside_of_transactions, unusable, warn_of_lagging_standby, warn_of_weak_durability,
 };
 
@@ -31,6 +31,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
     let told = format!("SET statement_timeout = {}", options.statement_timeout.as_millis());
     first.execute(sqlx::AssertSqlSafe(told)).await.map_err(|error| unusable(database, &error))?;
     check_postgres(&mut first, database).await?;
+    let names = names(&mut first).await;
     close(first).await;
     let limit = options.statement_timeout.as_millis();
     let pool = |use_of: Use| {
@@ -74,8 +75,23 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         checkpoints: None,
         joins: Some(joins.into()),
         leases: Some(leases.into()),
-        member: None,
+        names,
     })
+}
+
+/// What the server keeps with its data, and the timeline of its log, which a promotion changes. Where it does not say,
+/// nothing is known of it.
+async fn names(connection: &mut PgConnection) -> Names {
+    const SYSTEM: &str = "(SELECT system_identifier::text FROM pg_control_system())";
+    const BRANCH: &str = "substring(pg_walfile_name(pg_current_wal_lsn()) FROM 1 FOR 8)";
+    let question = format!("SELECT {SYSTEM}, {BRANCH}");
+    match connection.fetch_one(sqlx::AssertSqlSafe(question)).await {
+        Ok(_) => Names { system: SYSTEM, branch: BRANCH, ..Names::NONE },
+        Err(error) => {
+            tracing::debug!(%error, "the database does not say which server it is");
+            Names::NONE
+        }
+    }
 }
 
 /// Also after each reconnect: behind the same address another server may answer than before.

@@ -13,7 +13,7 @@ use super::super::dialect::Backend;
 use super::super::error::OpenError;
 use super::super::file_hold::FileHold;
 use super::super::outlook::Outlook;
-use super::{Pools, Use, address, is_outside_of_transactions};
+use super::{Names, Pools, Use, address, is_outside_of_transactions};
 
 pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outlook) -> Result<Pools, OpenError> {
     if options.url.contains(":memory:") || options.url.contains("mode=memory") {
@@ -60,7 +60,7 @@ pub(super) async fn open(options: &OpenOptions, database: &str, outlook: &Outloo
         checkpoints: Some(checkpoints.into()),
         joins: None,
         leases: None,
-        member: None,
+        names: Names::NONE,
     })
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::Version;
+use callboard_protocol::extent::Extent;
+use callboard_protocol::lease::{BeginResult, Evidence};
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeRow, Timeline};
+use std::collections::BTreeMap;
 
 use super::members::{join, life, member, node};
 use super::on_every_database;
@@ -22,13 +25,15 @@ on_every_database!(
     a_join_comes_wholly_before_or_wholly_after_a_commit,
     a_commit_that_comes_after_the_floor_is_refused,
     a_database_that_lost_commits_begins_a_new_timeline,
+    a_row_that_is_older_and_another_database_begin_a_timeline_too,
+    a_database_says_which_one_it_is,
 );
 
 /// How long something that waits for a lock is watched.
 const MOMENT: Duration = Duration::from_millis(150);
 
 fn ack(name: &str, incarnation: Incarnation, number: u64) -> Ack {
-    Ack { node: node(name), incarnation, number: AckNo(number) }
+    Ack { node: node(name), incarnation, number: AckNo(number), known: Extent::default() }
 }
 
 fn commit_of(name: &str, acks: Vec<Ack>) -> CommitRequest {
@@ -166,13 +171,56 @@ async fn a_commit_that_comes_after_the_floor_is_refused(testbed: Arc<Testbed>) {
 }
 
 async fn a_database_that_lost_commits_begins_a_new_timeline(testbed: Arc<Testbed>) {
+    let versions = async || {
+        let found = testbed.reader.versions(&[key("lifted.a"), key("lifted.b")]).await.unwrap();
+        found.into_iter().map(|(key, version, _)| (key.data_id().to_owned(), version.0)).collect::<BTreeMap<_, _>>()
+    };
+    for name in ["lifted.a", "lifted.b"] {
+        written(testbed.writer.commit(acked(vec![unit(vec![put(&key(name), "1")])], Vec::new())).await.unwrap());
+    }
+    let (revision, before) = (testbed.writer.observe().await.unwrap().revision.0, versions().await);
     let (one, _) = join(&testbed, "one", "one").await;
-    assert!(!testbed.writer.begin_timeline(Timeline(1), Version::ZERO).await.unwrap(), "nothing is lost");
-    assert!(testbed.writer.begin_timeline(Timeline(1), Version(5)).await.unwrap());
-    assert!(!testbed.writer.begin_timeline(Timeline(1), Version(5)).await.unwrap(), "somebody did already");
+    let begin = async |known: u64, evidence: Evidence| {
+        let known = Extent::new(Timeline(1), Version(known));
+        testbed.writer.begin_timeline(Timeline(1), known, &evidence).await.unwrap()
+    };
+    assert_eq!(begin(revision, Evidence::Behind).await, BeginResult::Missed, "nothing is lost");
+    let row = |version| Evidence::Row(key("lifted.b"), Version(version));
+    assert_eq!(begin(0, row(before["lifted.b"])).await, BeginResult::Missed, "the row is there");
+    assert_eq!(begin(revision + 5, Evidence::Behind).await, BeginResult::Begun);
+    for evidence in [Evidence::Behind, Evidence::Foreign, row(before["lifted.b"] + 1)] {
+        assert_eq!(begin(revision + 9, evidence).await, BeginResult::Missed, "somebody did already");
+    }
+    let lifted = before.iter().map(|(name, version)| (name.clone(), version + 1_000_005)).collect::<BTreeMap<_, _>>();
+    assert_eq!(versions().await, lifted, "above everything that was given, in the same order");
     let seen = testbed.writer.observe().await.unwrap();
-    assert_eq!((seen.timeline, seen.revision, seen.rows.len()), (Timeline(2), Version(1_000_005), 0));
+    assert_eq!((seen.timeline, seen.revision, seen.rows.len()), (Timeline(2), Version(revision + 1_000_005), 0));
     assert!(!testbed.writer.renew(&node("one"), one).await.unwrap());
     let decision = testbed.writer.commit(commit_of("one", vec![])).await.unwrap();
     assert_eq!(decision, Decision::TimelineChanged(Timeline(2)));
+}
+
+async fn a_row_that_is_older_and_another_database_begin_a_timeline_too(testbed: Arc<Testbed>) {
+    written(testbed.writer.commit(acked(vec![unit(vec![put(&key("k"), "1")])], Vec::new())).await.unwrap());
+    let mut seen = testbed.writer.observe().await.unwrap();
+    for evidence in [Evidence::Row(key("k"), Version(u64::MAX >> 1)), Evidence::Foreign] {
+        let begun = testbed.writer.begin_timeline(seen.timeline, Extent::default(), &evidence).await.unwrap();
+        assert_eq!(begun, BeginResult::Begun, "{evidence:?}");
+        let now = testbed.writer.observe().await.unwrap();
+        assert!(now.extent() > seen.extent() && now.revision > seen.revision);
+        seen = now;
+    }
+}
+
+async fn a_database_says_which_one_it_is(testbed: Arc<Testbed>) {
+    let identity = testbed.writer.observe().await.unwrap().identity;
+    assert!(!identity.cluster.is_empty());
+    let says = (!identity.system.is_empty(), !identity.branch.is_empty());
+    let expected = match testbed.writer.backend() {
+        crate::store::Backend::Sqlite => (false, false),
+        crate::store::Backend::Postgres => (true, true),
+        crate::store::Backend::MySql => (false, true),
+    };
+    assert_eq!(says, expected, "{identity:?}");
+    assert_eq!(testbed.writer.observe().await.unwrap().identity, identity);
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use callboard_protocol::commit::{Decision, Standing};
 use callboard_protocol::config::Version;
+use callboard_protocol::extent::Extent;
 use callboard_protocol::lease::Observation;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use uuid::Uuid;
 
 use super::on_every_database;
 use super::testbed::{Kind, TIMELINE, Testbed, acked, content, key, put, request, request_id, unit, unit_as, written};
+use crate::store::open::Names;
 use crate::store::{CommitRequest, JoinRequest, Joined};
 
 on_every_database!(
@@ -69,7 +71,12 @@ async fn a_commit_needs_the_ack_of_every_row(testbed: Arc<Testbed>) {
         NodeRow { node: node("two"), incarnation: two, ack_floor: AckNo(6) },
     );
     testbed.writer.raise_floor(&node("two"), two, AckNo(5), &[]).await.unwrap().unwrap();
-    let ack = |name: &str, incarnation, number| Ack { node: node(name), incarnation, number: AckNo(number) };
+    let ack = |name: &str, incarnation, number| Ack {
+        node: node(name),
+        incarnation,
+        number: AckNo(number),
+        known: Extent::default(),
+    };
     let units = || vec![unit_as("u", vec![put(&key("a"), "1")])];
     for (acks, missing) in [
         (vec![], vec![one_row.clone(), two_row.clone()]),
@@ -150,14 +157,14 @@ async fn a_node_that_no_member_understands_is_not_let_in(testbed: Arc<Testbed>) 
 
 impl Testbed {
     async fn publish_as(&self, node: &NodeId, incarnation: Incarnation) {
-        let ack = Ack { node: node.clone(), incarnation, number: AckNo(1) };
+        let ack = Ack { node: node.clone(), incarnation, number: AckNo(1), known: Extent::default() };
         let units = vec![unit(vec![put(&key("a"), &incarnation.0.to_string())])];
         written(self.writer.commit(acked(units, vec![ack])).await.unwrap());
     }
 }
 
 async fn a_node_at_another_member_of_the_database_is_not_let_in_beside_one(testbed: Arc<Testbed>) {
-    let at = |member| testbed.writer.clone().with_member(Some(member));
+    let at = |member| testbed.writer.clone().named_by(Names { member: Some(member), ..Names::NONE });
     let members = |seen: Observation| -> Vec<String> { seen.rows.into_iter().map(|row| row.database_member).collect() };
     let one = request_for("one", "here");
     let seen = member(at("'db1 (a:1)'").join(one.clone()).await.unwrap());

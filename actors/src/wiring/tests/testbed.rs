@@ -9,8 +9,10 @@ use actix::Addr;
 use actix_rt::Arbiter;
 use callboard_protocol::config::{MetadataEdit, SharedState, Version};
 use callboard_protocol::content::{Content, Md5};
+use callboard_protocol::extent::Extent;
 use callboard_protocol::gray::ClientIdentity;
 use callboard_protocol::key::ConfigKey;
+use callboard_protocol::lease::{BeginResult, Evidence};
 use callboard_protocol::long_poll::{Holding, Watched};
 use callboard_protocol::member::NodeId;
 use callboard_protocol::publish::PublishOutcome;
@@ -131,6 +133,7 @@ impl Testbed {
                 address: "127.0.0.1:0".into(),
                 versions: (1, 1),
                 lease,
+                memory: None,
             },
             cache: CacheOptions { max_bytes: 1024 * 1024 },
             mark_wait: Duration::from_millis(5),
@@ -298,7 +301,9 @@ impl Testbed {
     pub(super) async fn lose_history(&self) {
         let (writer, reader) = open(&self.directory).await.unwrap();
         let feed = reader.feed(Version::ZERO, None, 1).await.unwrap();
-        assert!(writer.begin_timeline(feed.timeline, Version(feed.revision.0 + 5)).await.unwrap());
+        let known = Extent::new(feed.timeline, Version(feed.revision.0 + 5));
+        let begun = writer.begin_timeline(feed.timeline, known, &Evidence::Behind).await.unwrap();
+        assert_eq!(begun, BeginResult::Begun);
     }
 
     /// Makes every actor panic, one after the other and each twice, with publishes in between. Answers their kinds.

@@ -11,7 +11,12 @@ fn row(name: &str, life: u128, floor: u64) -> NodeRow {
 }
 
 fn ack(name: &str, life: u128, number: u64) -> Ack {
-    Ack { node: node(name), incarnation: Incarnation(Uuid::from_u128(life)), number: AckNo(number) }
+    Ack {
+        node: node(name),
+        incarnation: Incarnation(Uuid::from_u128(life)),
+        number: AckNo(number),
+        known: Extent::default(),
+    }
 }
 
 fn decided(nodes: &[NodeRow], standing: &Standing, acks: &[Ack]) -> Decision {

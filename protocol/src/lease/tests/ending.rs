@@ -61,12 +61,12 @@ fn a_node_without_a_row_leaves_at_once() {
 #[test]
 fn a_node_that_leaves_while_it_begins_a_line_of_history_leaves_at_once() {
     let mut script = Script::member(&[]);
-    script.step(Event::CommitObserved(Version(50)));
+    script.step(Event::CommitObserved(extent(50)));
     script.at(1_500);
     script.renewed(0, &seen(1, &[row("a", own(0), 2)]));
     script.step(Event::Flushed);
     assert_eq!(script.step(Event::Leave), ["left"]);
-    assert!(script.step(Event::TimelineBegun).is_empty());
+    assert!(script.step(Event::TimelineBegun(BeginResult::Failed)).is_empty());
 }
 
 #[test]

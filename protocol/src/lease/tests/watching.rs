@@ -134,7 +134,7 @@ fn a_row_that_stood_still_shows_as_lapsed() {
 fn who_could_not_look_for_a_while_gives_the_others_time_to_renew() {
     let options = Options { join_patience: Duration::ZERO, ..Options::default() };
     let machine = Lease::new(options, node("a"), Uuid::from_u128(FIRST << 1), Mono::default());
-    let mut script = Script { machine, now: 0 };
+    let mut script = Script { machine, now: 0, kept: None };
     assert_eq!(script.tick(), ["join 0"]);
     script.joined(0, &script.rows(0, 1, &[row("b", life(1), 7)]));
     script.step(Event::Admitted);

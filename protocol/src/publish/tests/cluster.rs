@@ -190,8 +190,12 @@ fn a_lost_membership_withdraws_and_starts_over_after_the_next_observation() {
 fn another_timeline_withdraws_what_is_being_gathered() {
     let mut script = Script::member(&[row("a", 1, 0)]);
     script.publish(1, &["x"]);
-    let moved =
-        Membership { standing: Standing::Member(node("a")), timeline: Timeline(2), nodes: vec![row("a", 2, 0)] };
+    let moved = Membership {
+        standing: Standing::Member(node("a")),
+        timeline: Timeline(2),
+        nodes: vec![row("a", 2, 0)],
+        gate: CommitGate::Open,
+    };
     assert_eq!(script.step(Event::Membership(moved)), ["abort 0", "notify 1 [x/r1] to a"]);
 }
 

@@ -137,6 +137,7 @@ impl Testbed {
                 }
             }
             Effect::Commit { .. } | Effect::Rejoin => {}
+            Effect::CommitObserved(known) => return Err(format!("nothing was lost: {known}")),
         }
         Ok(())
     }
@@ -214,7 +215,12 @@ impl Testbed {
                     self.numbers = self.numbers.max(row.ack_floor.0) + 1;
                     *number = self.numbers;
                 }
-                let ack = Ack { node: row.node, incarnation: row.incarnation, number: AckNo(*number) };
+                let ack = Ack {
+                    node: row.node,
+                    incarnation: row.incarnation,
+                    number: AckNo(*number),
+                    known: Extent::default(),
+                };
                 self.messages.push(Message::Ack { batch, ack });
                 Ok(())
             }
@@ -229,7 +235,12 @@ impl Testbed {
     fn observe(&mut self) -> Result<(), String> {
         let standing = if self.rows.contains_key("a") { Standing::Member(node("a")) } else { Standing::Direct };
         let nodes = self.rows.values().cloned().collect();
-        self.tell(Event::Membership(Membership { standing, timeline: Timeline(self.timeline), nodes }))
+        self.tell(Event::Membership(Membership {
+            standing,
+            timeline: Timeline(self.timeline),
+            nodes,
+            gate: CommitGate::Open,
+        }))
     }
 
     /// The answer of the database to a commit, or none that is of use.

@@ -106,6 +106,7 @@ impl Testbed {
                     self.voided = self.voided.max(above.0);
                     self.lookups.push(effect);
                 }
+                Effect::RefreshMembership => return Err("there is one database".to_owned()),
                 Effect::LeaveAndRejoin => {
                     self.flush();
                     self.answers.push(Event::Left);
@@ -164,7 +165,11 @@ impl Testbed {
             event.items.extend(earlier.filter(|(key, _)| !event.items.iter().any(|(known, _)| known == key)));
         }
         self.batches.push(Batch { event: event.clone(), ack: None, fate: Fate::Open, changes: Vec::new() });
-        if chance.below(6) == 0 { Ok(()) } else { self.tell(Event::Notify { event, chance: 0 }) }
+        if chance.below(6) == 0 {
+            Ok(())
+        } else {
+            self.tell(Event::Notify { event, chance: 0, known: Extent::default() })
+        }
     }
 
     /// The database commits a batch if the row allows it; some of its requests may be refused there.
@@ -204,7 +209,13 @@ impl Testbed {
             Fate::Landed => {
                 let changes = batch.changes.clone();
                 let timeline = Timeline(1);
-                self.tell(Event::Commit(NotifyCommitEvent { timeline, batch: id, revision: Version(0), changes }))
+                self.tell(Event::Commit(NotifyCommitEvent {
+                    timeline,
+                    batch: id,
+                    revision: Version(0),
+                    changes,
+                    database: Fingerprint::UNKNOWN,
+                }))
             }
             Fate::Open | Fate::Dead => {
                 batch.fate = Fate::Dead;
@@ -265,7 +276,12 @@ impl Testbed {
                 self.lives += 1;
                 (self.row, self.grant) = (Some((self.lives, 0)), Some(self.lives));
                 let incarnation = life(self.lives);
-                self.tell(Event::Joined { node: node("n"), incarnation, timeline: Timeline(1) })
+                self.tell(Event::Joined {
+                    node: node("n"),
+                    incarnation,
+                    timeline: Timeline(1),
+                    database: Fingerprint::UNKNOWN,
+                })
             }
         }
     }
@@ -276,7 +292,8 @@ impl Testbed {
             0..=2 => self.publish(chance),
             3 | 4 => {
                 let Some(event) = self.batches.get(at).map(|batch| batch.event.clone()) else { return Ok(()) };
-                self.tell(Event::Notify { event, chance: chance.below(1 << 40) as u64 * (1 << 24) })
+                let chance = chance.below(1 << 40) as u64 * (1 << 24);
+                self.tell(Event::Notify { event, chance, known: Extent::default() })
             }
             5..=8 => self.run_cache(),
             9..=11 => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use callboard_protocol::commit::{BatchId, Operation};
 use callboard_protocol::config::{ConfigState, ConfigType, Metadata, MetadataEdit, Version};
 use callboard_protocol::content::Content;
+use callboard_protocol::extent::{Extent, Fingerprint};
 use callboard_protocol::gray::GrayRules;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
@@ -90,13 +91,15 @@ fn notify() -> impl Strategy<Value = NotifyEvent> {
             publisher,
             publisher_incarnation: Incarnation(life),
             items,
+            database: Fingerprint::UNKNOWN,
         },
     )
 }
 
 fn commit() -> impl Strategy<Value = NotifyCommitEvent> {
     (any::<u64>(), batch(), any::<u64>(), vec(change(), 0..8)).prop_map(|(timeline, batch, revision, changes)| {
-        NotifyCommitEvent { timeline: Timeline(timeline), batch, revision: Version(revision), changes }
+        let (timeline, revision, database) = (Timeline(timeline), Version(revision), Fingerprint::UNKNOWN);
+        NotifyCommitEvent { timeline, batch, revision, changes, database }
     })
 }
 
@@ -106,7 +109,7 @@ pub(super) fn message() -> impl Strategy<Value = PeerMessage> {
         notify().prop_map(PeerMessage::Notify),
         (batch(), node(), id(), any::<u64>()).prop_map(|(batch, node, life, number)| PeerMessage::Ack {
             batch,
-            ack: Ack { node, incarnation: Incarnation(life), number: AckNo(number) },
+            ack: Ack { node, incarnation: Incarnation(life), number: AckNo(number), known: Extent::default() },
         }),
         (batch(), "\\PC{0,30}").prop_map(|(batch, reason)| PeerMessage::Nack { batch, reason }),
         commit().prop_map(PeerMessage::Commit),
