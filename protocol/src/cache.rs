@@ -174,6 +174,12 @@ impl<E: Entries, W> Shard<E, W> {
         &self.entries
     }
 
+    /// The read lease, whether it lasts or not.
+    #[must_use]
+    pub fn lease(&self) -> Option<ReadLease> {
+        self.grant
+    }
+
     /// How long the lease has been over at `now`; nothing while it lasts. `None` without a leave, with which the
     /// entries went too.
     #[must_use]

@@ -1,8 +1,8 @@
 //! The keeper of a node's cache, and how a node comes up and looks at its links.
 
 use super::event_loop::{Simulation, What};
-use super::mail::{Mail, ToCache, ToFeed, ToNotify};
-use super::node::Run;
+use super::mail::{Mail, ToCache, ToNotify};
+use super::node::{Machine, Run};
 use super::variants::Variant;
 use crate::lease;
 use crate::member::{LeaseEnd, ReadLease};
@@ -37,6 +37,10 @@ impl Simulation {
                 woken = self.nodes[node].shard.grant(Some(grant));
                 self.granted(node, grant);
             }
+            ToCache::EndEarlier(timeline) => {
+                woken = shard.end_earlier(timeline);
+                self.nodes[node].grant = self.nodes[node].shard.lease();
+            }
             ToCache::Flush => {
                 woken = shard.grant(None);
                 (self.nodes[node].grant, self.nodes[node].flag) = (None, false);
@@ -59,7 +63,7 @@ impl Simulation {
 
     /// A process begins.
     pub(super) fn started(&mut self, node: usize) {
-        self.mail(node, Mail::Feed(ToFeed::Poll));
+        self.arm(node, Machine::Feed);
         self.step_lease(node, lease::Event::Tick);
         self.links_changed(node);
     }

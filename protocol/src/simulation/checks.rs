@@ -36,12 +36,16 @@ pub(super) struct Counters {
     pub(super) revokes: u64,
     pub(super) rejoins: u64,
     pub(super) seen_commits: u64,
+    /// Pages of the feed that were not the last.
+    pub(super) pages: u64,
+    /// Pages after which everybody has to look, for want of what was forgotten.
+    pub(super) pruned: u64,
     /// The longest that any run took to settle, in microseconds.
     pub(super) slowest: u64,
 }
 
 impl Counters {
-    pub(super) fn each(&self) -> [(&'static str, u64); 17] {
+    pub(super) fn each(&self) -> [(&'static str, u64); 19] {
         [
             ("events", self.events),
             ("published", self.published),
@@ -59,6 +63,8 @@ impl Counters {
             ("revoked rows", self.revokes),
             ("rejoins", self.rejoins),
             ("commits", self.seen_commits),
+            ("pages with more behind them", self.pages),
+            ("pages from below the floor", self.pruned),
             ("slowest to settle", self.slowest),
         ]
     }
@@ -80,6 +86,8 @@ impl Counters {
         self.revokes += other.revokes;
         self.rejoins += other.rejoins;
         self.seen_commits += other.seen_commits;
+        self.pages += other.pages;
+        self.pruned += other.pruned;
         self.slowest = self.slowest.max(other.slowest);
     }
 }

@@ -4,11 +4,11 @@
 use uuid::Uuid;
 
 use super::event_loop::Simulation;
-use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
+use super::mail::{Mail, Message, ToCache, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
 use super::work::{InDoubt, Task};
-use crate::feed::Span;
+use crate::feed::{self, Span};
 use crate::lease::{self, Membership};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use crate::publish;
@@ -31,7 +31,7 @@ impl Simulation {
             }
             Mail::Notify(to) => self.notify(node, to),
             Mail::Cache(to) => self.cache(node, to),
-            Mail::Feed(to) => self.feed(node, to),
+            Mail::Feed(event) => self.step_feed(node, event),
             Mail::Answer(op, answer) => self.answered(op, answer),
             Mail::GiveUp(op) => self.give_up(op),
             Mail::Retry(Task::ResolveFloor(resolving)) => self.resolve(node, resolving),
@@ -226,7 +226,7 @@ impl Simulation {
             Message::Commit(event) => {
                 self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.revision)));
                 let span = span_of(&event);
-                self.mail(node, Mail::Feed(span.map_or(ToFeed::Look, ToFeed::Heard)));
+                self.mail(node, Mail::Feed(span.map_or(feed::Event::Poll, feed::Event::Committed)));
                 if self.is_broken(Variant::PushUnguarded) {
                     self.push_unguarded(node, &event);
                 }
@@ -267,7 +267,7 @@ impl Simulation {
                 let changes = changes.iter().map(CommittedChange::for_cache).collect();
                 self.mail(node, Mail::Cache(ToCache::Commit(batch, changes)));
                 if !heard {
-                    self.mail(node, Mail::Feed(ToFeed::Look));
+                    self.mail(node, Mail::Feed(feed::Event::Poll));
                 }
             }
             Effect::Abort { batch, keys } => self.mail(node, Mail::Cache(ToCache::Abort(batch, keys))),

@@ -5,7 +5,7 @@ use super::node::Machine;
 use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow};
 use crate::config::Version;
-use crate::feed::Span;
+use crate::feed;
 use crate::key::ConfigKey;
 use crate::lease;
 use crate::member::{Ack, Incarnation, NodeRow, ReadLease, Timeline};
@@ -32,6 +32,7 @@ pub(super) enum ToCache {
     Abort(BatchId, Vec<ConfigKey>),
     ReadLease(ReadLease, Timeline, Version),
     Extend(ReadLease),
+    EndEarlier(Timeline),
     Flush,
     Note(Vec<(ConfigKey, Version)>),
 }
@@ -47,17 +48,6 @@ pub(super) enum ToNotify {
     Event(receiver::Event),
 }
 
-/// To the change feed.
-#[derive(Debug)]
-pub(super) enum ToFeed {
-    Heard(Span),
-    Look,
-    /// Once a second.
-    Poll,
-    /// An earlier event was given time to come in.
-    Gap,
-}
-
 /// Mail of a process.
 #[derive(Debug)]
 pub(super) enum Mail {
@@ -65,7 +55,7 @@ pub(super) enum Mail {
     Publisher(publish::Event),
     Notify(ToNotify),
     Cache(ToCache),
-    Feed(ToFeed),
+    Feed(feed::Event),
     /// The database has answered.
     Answer(OpId, Answer),
     /// The client has waited long enough.

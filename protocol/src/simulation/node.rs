@@ -13,7 +13,7 @@ use super::variants::{Broken, Variant};
 use super::work::Work;
 use crate::cache::{Entries, Shard};
 use crate::config::SharedState;
-use crate::feed::Sequencer;
+use crate::feed::{self, ChangeFeed};
 use crate::key::ConfigKey;
 use crate::lease::{self, Lease, LeaseMode, Membership};
 use crate::member::{Incarnation, NodeId, ReadLease, Timeline};
@@ -93,6 +93,7 @@ pub(super) enum Machine {
     Lease,
     Publisher,
     Receiver,
+    Feed,
 }
 
 /// Whether the process runs.
@@ -128,12 +129,10 @@ pub(super) struct Node {
     /// What ClusterNotify knows of the membership.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) timeline: Timeline,
-    pub(super) order: Option<Sequencer>,
-    pub(super) reading_feed: bool,
-    pub(super) again: bool,
+    pub(super) feed: ChangeFeed,
     pub(super) linked: BTreeSet<NodeId>,
     pub(super) works: BTreeMap<OpId, Work>,
-    pub(super) armed: [Option<Mono>; 3],
+    pub(super) armed: [Option<Mono>; 4],
     /// Mail and timers of a process that stands still.
     pub(super) backlog: VecDeque<Mail>,
     pub(super) late_timers: VecDeque<Mail>,
@@ -168,12 +167,10 @@ impl Node {
             grant: None,
             incarnation: None,
             timeline: Timeline::default(),
-            order: None,
-            reading_feed: false,
-            again: false,
+            feed: ChangeFeed::new(feed::Options::default(), Mono::default()),
             linked: BTreeSet::new(),
             works: BTreeMap::new(),
-            armed: [None; 3],
+            armed: [None; 4],
             backlog: VecDeque::new(),
             late_timers: VecDeque::new(),
             behind: [0; MAILBOXES],
@@ -197,13 +194,13 @@ impl Node {
         self.publisher = Publisher::new(publish::Options::default(), Uuid::from_u128(first));
         self.receiver = Receiver::new(receiver::Options::default());
         self.shard = Shard::new(Map::default());
-        broken.install(&mut self.lease, &mut self.receiver, &mut self.shard);
+        self.feed = ChangeFeed::new(feed::Options::default(), self.clock.at(now));
+        broken.install(self);
         (self.run, self.leaving, self.has_proof) = (Run::Up, false, has_proof);
         (self.grant, self.incarnation, self.timeline) = (None, None, Timeline::default());
-        (self.order, self.reading_feed, self.again) = (None, false, false);
         self.linked.clear();
         self.works.clear();
-        self.armed = [None; 3];
+        self.armed = [None; 4];
         self.backlog.clear();
         self.late_timers.clear();
         self.behind = [0; MAILBOXES];

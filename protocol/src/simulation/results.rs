@@ -7,6 +7,7 @@ use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
 use super::work::{InDoubt, Looked, Task};
 use crate::commit::Decision;
+use crate::feed;
 use crate::lease::{self, FenceResult, JoinResult, RenewResult};
 use crate::publish::{self, Again, CommitResult, Outcome};
 use crate::receiver::{self, FindResult, FloorResult, Found};
@@ -62,8 +63,12 @@ impl Simulation {
                 let result = FindResult::Found(as_found(landed, states));
                 self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Looked { batch, result })));
             }
-            (Task::Feed { after }, Answer::Feed(revision, states)) => self.feed_read(node, after, revision, states),
-            (Task::Session { subscriber, connection, .. }, Answer::Feed(revision, states)) => {
+            (Task::Feed { after }, Answer::Page(page)) => {
+                self.checks.counters.pages += u64::from(!page.complete);
+                self.checks.counters.pruned += u64::from(after.is_some_and(|after| after < page.floor));
+                self.mail(node, Mail::Feed(feed::Event::PageRead(page)));
+            }
+            (Task::Session { subscriber, connection, .. }, Answer::ChangedSince(revision, states)) => {
                 self.session_read(subscriber, connection, Some((revision, states)));
             }
             (task, answer) => self.checks.violated(format!("no such answer: {task:?} {answer:?}")),
@@ -108,7 +113,7 @@ impl Simulation {
                 let event = receiver::Event::Looked { batch, result: FindResult::Failed { reason } };
                 self.mail(node, Mail::Notify(ToNotify::Event(event)));
             }
-            Task::Feed { .. } => self.feed_failed(node),
+            Task::Feed { .. } => self.mail(node, Mail::Feed(feed::Event::ReadFailed)),
             Task::Session { subscriber, connection, .. } => self.session_read(subscriber, connection, None),
         }
     }

@@ -1,11 +1,9 @@
 //! The naive variants of the protocol: each leaves out one rule. A simulation that does not notice is no evidence.
 
 use super::database::Laxity;
-use super::node::Map;
-use crate::cache::{self, Shard};
-use crate::lease::{self, Lease};
-use crate::receiver::{self, Receiver};
+use super::node::Node;
 use crate::rules::Rules;
+use crate::{cache, feed, lease, receiver};
 
 /// A protocol that leaves out one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +46,10 @@ pub(super) enum Variant {
     PushUnguarded,
     /// Sends to a new subscriber what the cache holds.
     ConnectUnguarded,
+    /// Takes what is left of the feed for all that there was.
+    FeedNoFloor,
+    /// Takes a page of the feed for all that there is.
+    PageTakenForWhole,
 }
 
 /// The rule that is left out, if any.
@@ -61,15 +63,21 @@ impl Broken {
         self.variant == Some(variant)
     }
 
-    pub(super) fn install(self, lease: &mut Lease, receiver: &mut Receiver, shard: &mut Shard<Map, usize>) {
+    /// Leaves the rule out in the machines of a node.
+    pub(super) fn install(self, node: &mut Node) {
         let Some(variant) = self.variant else { return };
-        lease.rules = Rules::without(match variant {
+        node.lease.rules = Rules::without(match variant {
             Variant::DbClockExpiry => Some(lease::Rule::OwnClock),
             Variant::LeaseFromResponse => Some(lease::Rule::CountedFromSending),
             _ => None,
         });
-        receiver.rules = Rules::without((variant == Variant::SeedTimeoutDrop).then_some(receiver::Rule::Floor));
-        shard.rules = Rules::without(match variant {
+        node.receiver.rules = Rules::without((variant == Variant::SeedTimeoutDrop).then_some(receiver::Rule::Floor));
+        node.feed.rules = Rules::without(match variant {
+            Variant::FeedNoFloor => Some(feed::Rule::Floor),
+            Variant::PageTakenForWhole => Some(feed::Rule::Page),
+            _ => None,
+        });
+        node.shard.rules = Rules::without(match variant {
             Variant::NoFillGuard => Some(cache::Rule::FillGuard),
             Variant::FillGuardNotifyOnly => Some(cache::Rule::BornPoisoned),
             Variant::NoFlushOnRejoin => Some(cache::Rule::Flush),

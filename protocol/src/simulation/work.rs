@@ -102,8 +102,10 @@ impl Simulation {
             Task::Load(Some(token)) => Request::Load(token.key().clone()),
             Task::Load(None) => return,
             Task::Look { ids, keys, .. } => Request::Look(ids.clone(), keys.clone()),
-            Task::Feed { after } => Request::Feed(after.unwrap_or(Version(u64::MAX))),
-            Task::Session { after, .. } => Request::Feed(*after),
+            Task::Feed { after } => {
+                Request::Page(after.unwrap_or(Version(u64::MAX)), 1 + self.chance.index(self.plan.most_of_a_page))
+            }
+            Task::Session { after, .. } => Request::ChangedSince(*after),
         };
         let patience = match &task {
             Task::Load(_) => self.chance.between(SECOND, 5 * SECOND),
