@@ -36,6 +36,8 @@ pub(super) struct Counters {
     pub(super) revokes: u64,
     pub(super) rejoins: u64,
     pub(super) seen_commits: u64,
+    /// Commits in doubt whose own row was gone.
+    pub(super) refused_floors: u64,
     /// Pages of the feed that were not the last.
     pub(super) pages: u64,
     /// Pages after which everybody has to look, for want of what was forgotten.
@@ -45,7 +47,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn each(&self) -> [(&'static str, u64); 19] {
+    pub(super) fn each(&self) -> [(&'static str, u64); 20] {
         [
             ("events", self.events),
             ("published", self.published),
@@ -63,6 +65,7 @@ impl Counters {
             ("revoked rows", self.revokes),
             ("rejoins", self.rejoins),
             ("commits", self.seen_commits),
+            ("commits in doubt without a row", self.refused_floors),
             ("pages with more behind them", self.pages),
             ("pages from below the floor", self.pruned),
             ("slowest to settle", self.slowest),
@@ -86,6 +89,7 @@ impl Counters {
         self.revokes += other.revokes;
         self.rejoins += other.rejoins;
         self.seen_commits += other.seen_commits;
+        self.refused_floors += other.refused_floors;
         self.pages += other.pages;
         self.pruned += other.pruned;
         self.slowest = self.slowest.max(other.slowest);

@@ -7,7 +7,7 @@ use super::event_loop::Simulation;
 use super::mail::{Mail, Message, ToCache, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
-use super::work::{InDoubt, Task};
+use super::work::Task;
 use crate::feed::{self, Span};
 use crate::lease::{self, Membership};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
@@ -34,8 +34,8 @@ impl Simulation {
             Mail::Feed(event) => self.step_feed(node, event),
             Mail::Answer(op, answer) => self.answered(op, answer),
             Mail::GiveUp(op) => self.give_up(op),
-            Mail::Retry(Task::ResolveFloor(resolving)) => self.resolve(node, resolving),
             Mail::Retry(task) => self.begin(node, task),
+            Mail::InDoubt(question, event) => self.step_in_doubt(node, question, event),
             Mail::Read(read) => self.read(read),
             Mail::ReadOn(read) => self.read_on(read),
             Mail::Timer(machine, at) => self.fired(node, machine, at),
@@ -125,9 +125,7 @@ impl Simulation {
             Effect::WriteBatch { batch, units, timeline, standing, acks } => {
                 self.begin(node, Task::Commit { batch, units, timeline, standing, acks });
             }
-            Effect::FindOutcome { batch, request_ids, ack } => {
-                self.resolve(node, InDoubt { batch, ids: request_ids, ack, tries: 0, rowless: false });
-            }
+            Effect::FindOutcome { batch, request_ids, ack } => self.ask_outcome(node, batch, request_ids, ack),
             Effect::Reply { caller, outcome } => self.replied(caller, outcome),
             Effect::Commit { batch, timeline, changes, revision } => {
                 self.mail(node, Mail::Lease(lease::Event::CommitObserved(revision)));
@@ -165,6 +163,7 @@ impl Simulation {
                 let event = NotifyCommitEvent { timeline, batch, revision, changes };
                 self.tell_all(node, &Message::Commit(event));
             }
+            ToNotify::FindOutcome(batch, ids, ack) => self.find_outcome(node, batch, ids, ack),
             ToNotify::Abort(batch) => self.tell_all(node, &Message::Abort(batch)),
             ToNotify::Peer(message) => self.peer(node, message),
             ToNotify::Membership(incarnation, timeline) => {

@@ -166,6 +166,7 @@ impl Simulation {
             self.nodes[node].rebuild_publisher();
             self.arm(node, Machine::Publisher);
         } else {
+            self.questions_lost(node);
             self.nodes[node].rebuild_receiver();
             self.mail(node, Mail::Lease(lease::Event::Rejoin));
             self.arm(node, Machine::Receiver);

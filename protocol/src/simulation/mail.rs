@@ -6,6 +6,7 @@ use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow};
 use crate::config::Version;
 use crate::feed;
+use crate::in_doubt;
 use crate::key::ConfigKey;
 use crate::lease;
 use crate::member::{Ack, Incarnation, NodeRow, ReadLease, Timeline};
@@ -43,6 +44,7 @@ pub(super) enum ToNotify {
     Notify(BatchId, Vec<(ConfigKey, RequestId)>, Vec<NodeRow>),
     Commit(BatchId, Timeline, Vec<ChangeRow>, Version),
     Abort(BatchId),
+    FindOutcome(BatchId, Vec<RequestId>, Option<Ack>),
     Peer(Message),
     Membership(Option<Incarnation>, Timeline),
     Event(receiver::Event),
@@ -62,6 +64,8 @@ pub(super) enum Mail {
     GiveUp(OpId),
     /// A pause before a piece of work is tried again is over.
     Retry(super::work::Task),
+    /// Something happens to a question about a commit in doubt.
+    InDoubt(u64, in_doubt::Event),
     /// Somebody reads.
     Read(usize),
     /// A read has waited for the end of a mark.
@@ -84,6 +88,7 @@ impl Mail {
             Self::Answer(..)
             | Self::GiveUp(_)
             | Self::Retry(_)
+            | Self::InDoubt(..)
             | Self::Read(_)
             | Self::ReadOn(_)
             | Self::Timer(..)

@@ -104,6 +104,11 @@ fn a_failure_called_too_early_is_caught() {
 }
 
 #[test]
+fn a_refused_floor_taken_for_a_failure_is_caught() {
+    assert_caught(Variant::RefusedFloorIsFailure, 380);
+}
+
+#[test]
 fn pushing_whatever_comes_in_is_caught() {
     assert_caught(Variant::PushUnguarded, 26);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::database::OpId;
+use super::in_doubt::Question;
 use super::mail::Mail;
 use super::variants::{Broken, Variant};
 use super::work::Work;
@@ -132,6 +133,9 @@ pub(super) struct Node {
     pub(super) feed: ChangeFeed,
     pub(super) linked: BTreeSet<NodeId>,
     pub(super) works: BTreeMap<OpId, Work>,
+    /// Of commits in doubt, and how many there were.
+    pub(super) questions: BTreeMap<u64, Question>,
+    pub(super) asked: u64,
     pub(super) armed: [Option<Mono>; 4],
     /// Mail and timers of a process that stands still.
     pub(super) backlog: VecDeque<Mail>,
@@ -140,7 +144,8 @@ pub(super) struct Node {
     pub(super) behind: [u64; MAILBOXES],
     /// The membership as it was told last.
     pub(super) told: Option<Membership>,
-    rebuilds: u32,
+    /// How often the publisher was rebuilt.
+    pub(super) rebuilds: u32,
     /// Only a broken rule asks it.
     pub(super) flag: bool,
 }
@@ -170,6 +175,8 @@ impl Node {
             feed: ChangeFeed::new(feed::Options::default(), Mono::default()),
             linked: BTreeSet::new(),
             works: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            asked: 0,
             armed: [None; 4],
             backlog: VecDeque::new(),
             late_timers: VecDeque::new(),
@@ -200,6 +207,7 @@ impl Node {
         (self.grant, self.incarnation, self.timeline) = (None, None, Timeline::default());
         self.linked.clear();
         self.works.clear();
+        self.questions.clear();
         self.armed = [None; 4];
         self.backlog.clear();
         self.late_timers.clear();

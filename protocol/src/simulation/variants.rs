@@ -3,7 +3,7 @@
 use super::database::Laxity;
 use super::node::Node;
 use crate::rules::Rules;
-use crate::{cache, feed, lease, receiver};
+use crate::{cache, feed, in_doubt, lease, receiver};
 
 /// A protocol that leaves out one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(super) enum Variant {
     CommitCreatesEntry,
     /// Calls a commit failed because it is not there yet.
     NoSelfFence,
+    /// Calls a commit failed because the own row is gone.
+    RefusedFloorIsFailure,
     /// Pushes whatever comes in.
     PushUnguarded,
     /// Sends to a new subscriber what the cache holds.
@@ -86,6 +88,15 @@ impl Broken {
             Variant::CommitCreatesEntry => Some(cache::Rule::UpdateOnly),
             _ => None,
         });
+    }
+
+    /// The rules of a question about a commit in doubt.
+    pub(super) fn in_doubt(self) -> Rules<in_doubt::Rule> {
+        Rules::without(match self.variant {
+            Some(Variant::NoSelfFence) => Some(in_doubt::Rule::SelfFence),
+            Some(Variant::RefusedFloorIsFailure) => Some(in_doubt::Rule::LookWithoutRow),
+            _ => None,
+        })
     }
 
     pub(super) fn laxity(self) -> Laxity {
