@@ -14,7 +14,6 @@ use std::time::Duration;
 use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
-use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::lease::LeaseObservation;
 use callboard_protocol::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
@@ -245,7 +244,7 @@ impl ClusterNotify {
             // Loss is repaired: the next commit says more.
             self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(event.revision));
         }
-        match span_of(&event) {
+        match event.span() {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
             Some(span) => self.deps.feed.do_send(CommittedSpan(span)),
             None => self.deps.feed.do_send(change_feed::Poll),
@@ -279,13 +278,6 @@ impl ClusterNotify {
         self.transport.broadcast(message.clone());
         self.receive(message, context);
     }
-}
-
-/// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.
-fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
-    let first = event.changes.iter().map(|change| change.version).min()?;
-    let states = event.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
-    Some(Span { after: first.previous(), through: event.revision, states })
 }
 
 impl Actor for ClusterNotify {

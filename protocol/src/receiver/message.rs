@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow, Operation};
 use crate::config::{SharedState, Version};
+use crate::feed::Span;
 use crate::key::ConfigKey;
 use crate::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use crate::write_request::RequestId;
@@ -35,6 +36,16 @@ pub struct NotifyCommitEvent {
     pub revision: Version,
     /// What it changed, in order; may be nothing.
     pub changes: Vec<CommittedChange>,
+}
+
+impl NotifyCommitEvent {
+    /// The stretch of revisions that it tells of; `None` when it does not bring every state along.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        let first = self.changes.iter().map(|change| change.version).min()?;
+        let states = self.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
+        Some(Span { after: first.previous(), through: self.revision, states })
+    }
 }
 
 /// Publisher to member: the batch can never commit.

@@ -370,3 +370,14 @@ fn answers_that_come_too_late_change_nothing() {
 fn a_change_found_by_a_look_is_a_removal_or_an_update() {
     assert_eq!(CommittedChange::found(state("x", 1)).operation, Operation::Remove);
 }
+
+#[test]
+fn a_commit_event_tells_of_a_stretch_of_revisions_when_every_state_came_along() {
+    let change = |name, version| CommittedChange::found(state(name, version));
+    let event = |changes| NotifyCommitEvent { timeline: Timeline(1), batch: batch(1), revision: Version(9), changes };
+    let span = event(vec![change("y", 7), change("x", 5)]).span().unwrap();
+    assert_eq!((span.after, span.through, span.states.len()), (Version(4), Version(9), 2));
+    let short = CommittedChange { state: None, ..change("y", 7) };
+    assert_eq!(event(vec![change("x", 5), short]).span(), None);
+    assert_eq!(event(Vec::new()).span(), None, "whatever the revision stands for came otherwise");
+}

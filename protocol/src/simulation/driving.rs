@@ -8,7 +8,7 @@ use super::mail::{Mail, Message, ToCache, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
 use super::work::Task;
-use crate::feed::{self, Span};
+use crate::feed;
 use crate::lease::{self, Membership};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use crate::publish;
@@ -224,7 +224,7 @@ impl Simulation {
             Message::Abort(batch) => self.step_receiver(node, receiver::Event::Abort(NotifyAbortEvent { batch })),
             Message::Commit(event) => {
                 self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.revision)));
-                let span = span_of(&event);
+                let span = event.span();
                 self.mail(node, Mail::Feed(span.map_or(feed::Event::Poll, feed::Event::Committed)));
                 if self.is_broken(Variant::PushUnguarded) {
                     self.push_unguarded(node, &event);
@@ -286,13 +286,6 @@ impl Simulation {
             }
         }
     }
-}
-
-/// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.
-fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
-    let first = event.changes.iter().map(|change| change.version).min()?;
-    let states = event.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
-    Some(Span { after: first.previous(), through: event.revision, states })
 }
 
 fn brief(effect: &publish::Effect) -> String {
