@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::commit::{BatchId, ChangeRow, Decision, Standing};
 use crate::config::Version;
 use crate::key::ConfigKey;
-use crate::member::{Ack, NodeRow, Timeline};
+use crate::lease::LeaseObservation;
+use crate::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use crate::write_request::{Recorded, RequestId, WriteOutcome, WriteRequest};
 
 /// How much may wait, and for how long.
@@ -73,6 +74,20 @@ pub struct Membership {
     pub timeline: Timeline,
     /// Every row, the own one included when there is one.
     pub nodes: Vec<NodeRow>,
+}
+
+impl Membership {
+    /// The membership of `node` for its publisher: a member by its present life, or somebody without a row.
+    #[must_use]
+    pub fn of(
+        node: &NodeId,
+        incarnation: Option<Incarnation>,
+        timeline: Timeline,
+        rows: &[(MemberRow, LeaseObservation)],
+    ) -> Self {
+        let standing = incarnation.map_or(Standing::Direct, |_| Standing::Member(node.clone()));
+        Self { standing, timeline, nodes: rows.iter().map(|(row, _)| row.for_publisher()).collect() }
+    }
 }
 
 /// What the machine is told.

@@ -89,13 +89,7 @@ impl Simulation {
     pub(super) fn pass_on(&mut self, node: usize, membership: Membership) {
         let Membership { incarnation, timeline, rows, .. } = membership;
         self.mail(node, Mail::Notify(ToNotify::Membership(incarnation, timeline)));
-        let name = self.nodes[node].name.clone();
-        let standing = match incarnation {
-            Some(_) => crate::commit::Standing::Member(name),
-            None => crate::commit::Standing::Direct,
-        };
-        let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
-        let membership = publish::Membership { standing, timeline, nodes };
+        let membership = publish::Membership::of(&self.nodes[node].name, incarnation, timeline, &rows);
         self.mail(node, Mail::Publisher(publish::Event::Membership(membership)));
     }
 
