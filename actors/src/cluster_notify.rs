@@ -240,9 +240,9 @@ impl ClusterNotify {
     }
 
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
-        if event.timeline == self.timeline {
+        if let Some(revision) = event.revision_on(self.timeline) {
             // Loss is repaired: the next commit says more.
-            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(event.revision));
+            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(revision));
         }
         match event.span() {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.

@@ -138,6 +138,8 @@ pub(crate) enum Rule {
     OwnMark,
     /// Another incarnation starts with nothing.
     Flush,
+    /// Only the lease of the present incarnation is extended.
+    OwnLease,
     /// The clock is read, not a flag that a timer resets.
     Lease,
 }
@@ -331,7 +333,8 @@ impl<E: Entries, W> Shard<E, W> {
 
     /// Moves the end of the lease of the same incarnation; a leave of another one is ignored.
     pub fn extend(&mut self, grant: ReadLease) {
-        if self.grant.is_some_and(|present| present.incarnation == grant.incarnation) {
+        let is_own = self.grant.is_some_and(|present| present.incarnation == grant.incarnation);
+        if is_own || !self.rules.keep(Rule::OwnLease) {
             self.grant = Some(grant);
         }
     }

@@ -39,6 +39,12 @@ pub struct NotifyCommitEvent {
 }
 
 impl NotifyCommitEvent {
+    /// The revision that it says is committed on this timeline; `None` when it was committed on another one.
+    #[must_use]
+    pub fn revision_on(&self, timeline: Timeline) -> Option<Version> {
+        (self.timeline == timeline).then_some(self.revision)
+    }
+
     /// The stretch of revisions that it tells of; `None` when it does not bring every state along.
     #[must_use]
     pub fn span(&self) -> Option<Span> {

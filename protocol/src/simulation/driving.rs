@@ -41,7 +41,7 @@ impl Simulation {
             Mail::Timer(machine, at) => self.fired(node, machine, at),
             Mail::FlagDown => {
                 let now = self.nodes[node].now(self.now);
-                self.nodes[node].flag = self.nodes[node].grant.is_some_and(|grant| grant.is_valid(now));
+                self.nodes[node].flag = self.nodes[node].shard.lease().is_some_and(|grant| grant.is_valid(now));
             }
         }
     }
@@ -122,7 +122,6 @@ impl Simulation {
             Effect::FindOutcome { batch, request_ids, ack } => self.ask_outcome(node, batch, request_ids, ack),
             Effect::Reply { caller, outcome } => self.replied(caller, outcome),
             Effect::Commit { batch, timeline, changes, revision } => {
-                self.mail(node, Mail::Lease(lease::Event::CommitObserved(revision)));
                 self.mail(node, Mail::Notify(ToNotify::Commit(batch, timeline, changes, revision)));
                 self.moment(node);
             }
@@ -132,7 +131,6 @@ impl Simulation {
                     let other = self.index_of(&row.node);
                     self.begin(node, Task::Revoke { node: other, incarnation: row.incarnation });
                 }
-                self.mail(node, Mail::Lease(lease::Event::Refresh));
             }
             Effect::Rejoin => {
                 self.checks.counters.rejoins += 1;
@@ -215,9 +213,16 @@ impl Simulation {
                 self.step_receiver(node, receiver::Event::Notify { event, chance });
             }
             Message::Ack(batch, ack) => self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack })),
+            Message::Nack(batch) => {
+                self.checks.counters.nacks += 1;
+                self.mail(node, Mail::Lease(lease::Event::Refresh));
+                self.mail(node, Mail::Publisher(publish::Event::Nacked { batch }));
+            }
             Message::Abort(batch) => self.step_receiver(node, receiver::Event::Abort(NotifyAbortEvent { batch })),
             Message::Commit(event) => {
-                self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.revision)));
+                if let Some(revision) = event.revision_on(self.nodes[node].timeline) {
+                    self.mail(node, Mail::Lease(lease::Event::CommitObserved(revision)));
+                }
                 let span = event.span();
                 self.mail(node, Mail::Feed(span.map_or(feed::Event::Poll, feed::Event::Committed)));
                 if self.is_broken(Variant::PushUnguarded) {
@@ -255,7 +260,8 @@ impl Simulation {
                 self.send_to(node, &to, Message::Ack(batch, ack));
                 self.moment(node);
             }
-            Effect::Nack { .. } | Effect::Ack2 { .. } => {}
+            Effect::Nack { to, batch, .. } => self.send_to(node, &to, Message::Nack(batch)),
+            Effect::Ack2 { .. } => {}
             Effect::Commit { batch, changes } => {
                 let changes = changes.iter().map(CommittedChange::for_cache).collect();
                 self.mail(node, Mail::Cache(ToCache::Commit(batch, changes)));

@@ -221,7 +221,6 @@ impl Simulation {
         self.callers_lost(node);
         self.reads_lost(node);
         self.nodes[node].run = Run::Down;
-        self.nodes[node].grant = None;
         let works = std::mem::take(&mut self.nodes[node].works);
         for op in works.into_keys() {
             let noticed = self.chance.spread(MILLISECOND, 3 * SECOND);

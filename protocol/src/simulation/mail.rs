@@ -20,6 +20,7 @@ use crate::write_request::RequestId;
 pub(super) enum Message {
     Notify(NotifyEvent),
     Ack(BatchId, Ack),
+    Nack(BatchId),
     Commit(NotifyCommitEvent),
     Abort(BatchId),
 }

@@ -17,7 +17,7 @@ use crate::config::SharedState;
 use crate::feed::{self, ChangeFeed};
 use crate::key::ConfigKey;
 use crate::lease::{self, Lease, LeaseMode, Membership};
-use crate::member::{Incarnation, NodeId, ReadLease, Timeline};
+use crate::member::{Incarnation, NodeId, Timeline};
 use crate::publish::{self, Publisher};
 use crate::receiver::{self, Receiver};
 use crate::time::Mono;
@@ -125,8 +125,6 @@ pub(super) struct Node {
     pub(super) publisher: Publisher,
     pub(super) receiver: Receiver,
     pub(super) shard: Shard<Map, usize>,
-    /// The leave that the shard has.
-    pub(super) grant: Option<ReadLease>,
     /// What ClusterNotify knows of the membership.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) timeline: Timeline,
@@ -169,7 +167,6 @@ impl Node {
             link: 0,
             has_proof: false,
             first_life: Incarnation(Uuid::nil()),
-            grant: None,
             incarnation: None,
             timeline: Timeline::default(),
             feed: ChangeFeed::new(feed::Options::default(), Mono::default()),
@@ -204,7 +201,7 @@ impl Node {
         self.feed = ChangeFeed::new(feed::Options::default(), self.clock.at(now));
         broken.install(self);
         (self.run, self.leaving, self.has_proof) = (Run::Up, false, has_proof);
-        (self.grant, self.incarnation, self.timeline) = (None, None, Timeline::default());
+        (self.incarnation, self.timeline) = (None, Timeline::default());
         self.linked.clear();
         self.works.clear();
         self.questions.clear();
@@ -251,6 +248,6 @@ impl Node {
 
     /// True when the cache trusts itself at this moment, by the clock.
     pub(super) fn is_trusting(&self, micros: u64) -> bool {
-        self.run != Run::Down && self.grant.is_some_and(|grant| grant.is_valid(self.clock.at(micros)))
+        self.run != Run::Down && self.shard.lease().is_some_and(|grant| grant.is_valid(self.clock.at(micros)))
     }
 }

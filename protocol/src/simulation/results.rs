@@ -54,7 +54,10 @@ impl Simulation {
                 let result = if fenced { FenceResult::Fenced } else { FenceResult::Missed };
                 self.mail(node, Mail::Lease(lease::Event::Fenced { node: node_id, result }));
             }
-            (Task::Revoke { .. }, Answer::Changed(revoked)) => self.checks.counters.revokes += u64::from(revoked),
+            (Task::Revoke { .. }, Answer::Changed(revoked)) => {
+                self.checks.counters.revokes += u64::from(revoked);
+                self.mail(node, Mail::Lease(lease::Event::Refresh));
+            }
             (Task::Release(_), _) => self.mail(node, Mail::Lease(lease::Event::Released)),
             (Task::Load(token), Answer::Loaded(loaded)) => self.loaded(node, token, Some(&loaded)),
             (Task::Look { batch, .. }, Answer::Found(landed, states)) => {
@@ -109,7 +112,7 @@ impl Simulation {
                 let other = self.nodes[other].name.clone();
                 self.mail(node, Mail::Lease(lease::Event::Fenced { node: other, result }));
             }
-            Task::Revoke { .. } => {}
+            Task::Revoke { .. } => self.mail(node, Mail::Lease(lease::Event::Refresh)),
             Task::Release(_) => self.mail(node, Mail::Lease(lease::Event::Released)),
             Task::Load(token) => self.loaded(node, token, None),
             Task::Look { batch, .. } => {
