@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
+use callboard_protocol::cache::{Compared, compare};
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -81,7 +82,7 @@ fn differences(
     stored
         .into_iter()
         .filter(|(key, version, md5)| {
-            held.get(key).is_some_and(|held| held.0 < *version || held.0 == *version && held.1 != *md5)
+            held.get(key).is_some_and(|held| compare(*held, (*version, *md5)) == Compared::Behind)
         })
         .map(|(key, version, md5)| Stored { key, version, md5 })
         .collect()
