@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
+use callboard_protocol::cache::{Compared, compare};
 use callboard_protocol::config::Version;
 use callboard_protocol::content::Md5;
 use callboard_protocol::key::ConfigKey;
@@ -94,9 +95,9 @@ fn lost(
     held: &[(ConfigKey, Version, Option<Md5>)],
     stored: &[(ConfigKey, Version, Option<Md5>)],
 ) -> Option<(ConfigKey, Version)> {
-    let stored: HashMap<_, _> = stored.iter().map(|(key, version, _)| (key, *version)).collect();
+    let stored: HashMap<_, _> = stored.iter().map(|(key, version, md5)| (key, (*version, *md5))).collect();
     let is_lost = |(key, version, md5): &&(ConfigKey, Version, Option<Md5>)| match stored.get(key) {
-        Some(stored) => stored < version,
+        Some(stored) => compare((*version, *md5), *stored) == Compared::Ahead,
         None => md5.is_some(),
     };
     held.iter().find(is_lost).map(|(key, version, _)| (key.clone(), *version))
@@ -111,7 +112,7 @@ fn differences(
     stored
         .into_iter()
         .filter(|(key, version, md5)| {
-            held.get(key).is_some_and(|held| held.0 < *version || held.0 == *version && held.1 != *md5)
+            held.get(key).is_some_and(|held| compare(*held, (*version, *md5)) == Compared::Behind)
         })
         .map(|(key, version, md5)| Stored { key, version, md5 })
         .collect()

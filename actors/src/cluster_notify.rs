@@ -15,7 +15,6 @@ use actix::{Actor, Addr, Handler, Message, MessageResult, Recipient};
 use callboard_protocol::commit::{BatchId, ChangeRow};
 use callboard_protocol::config::Version;
 use callboard_protocol::extent::Fingerprint;
-use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::lease::{Announcement, LeaseObservation};
 use callboard_protocol::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
@@ -255,12 +254,12 @@ impl ClusterNotify {
     }
 
     fn committed(&mut self, event: NotifyCommitEvent, context: &mut Context<Self>) {
-        let is_of_ours = event.timeline == self.timeline && !event.database.differs_from(self.database);
-        if is_of_ours {
+        let extent = event.extent_in(self.timeline, self.database);
+        if let Some(extent) = extent {
             // Loss is repaired: the next commit says more.
-            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(event.extent()));
+            self.deps.lease_keeper.do_send(lease_keeper::CommitObserved(extent));
         }
-        match span_of(&event).filter(|_| is_of_ours) {
+        match event.span().filter(|_| extent.is_some()) {
             // Loss is repaired: the feed sees the gap, or finds the end of the feed ahead of it.
             Some(span) => self.deps.feed.do_send(CommittedSpan(span)),
             None => self.deps.feed.do_send(change_feed::Poll),
@@ -294,13 +293,6 @@ impl ClusterNotify {
         self.transport.broadcast(message.clone());
         self.receive(message, context);
     }
-}
-
-/// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.
-fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
-    let first = event.changes.iter().map(|change| change.version).min()?;
-    let states = event.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
-    Some(Span { after: first.previous(), through: event.revision, states })
 }
 
 impl Actor for ClusterNotify {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, Message, Recipient};
 use callboard_protocol::access::audit;
-use callboard_protocol::commit::{BatchId, Standing};
+use callboard_protocol::commit::BatchId;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::member::Ack;
 use callboard_protocol::publish::{
@@ -314,10 +314,7 @@ impl Handler<MembershipChanged> for ConfManager {
 
     fn handle(&mut self, changed: MembershipChanged, context: &mut Context<Self>) {
         let MembershipChanged { node, incarnation, timeline, rows, gate, .. } = changed;
-        let standing = incarnation.map_or(Standing::Direct, |_| Standing::Member(node));
-        let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
-        let membership = Membership { standing, timeline, nodes, gate };
-        self.step(Event::Membership(membership), context);
+        self.step(Event::Membership(Membership::of(&node, incarnation, timeline, (&rows, gate))), context);
     }
 }
 

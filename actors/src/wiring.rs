@@ -19,7 +19,7 @@ use crate::cache::reader::CacheReader;
 use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
 use crate::cache_refresh::{self, CacheRefresh};
-use crate::change_feed::ChangeFeed;
+use crate::change_feed::{self, ChangeFeed};
 use crate::clock::SharedClock;
 use crate::cluster_listener::{self, ClusterListener, Deps};
 use crate::cluster_notify::{self, ClusterNotify};
@@ -199,9 +199,9 @@ impl Node {
         let cache = Cache::new(options.cache, clock.clone(), metrics.cache.clone());
         let (kept, loads) = (cache.clone(), reader.clone());
         let keeper = scene.start("cache", move |_| CacheWriter::new(kept.clone(), loads.clone().recipient()));
-        let (bus, change_feed) = scene.start_feed(reader.clone(), keeper.clone());
         let (peer_links, gossip, transport) = scene.start_way(way, &options.lease.node);
         let lease_keeper = scene.start_lease_keeper(&options.lease, leases, keeper.clone(), peer_links.clone());
+        let (bus, change_feed) = scene.start_feed(reader.clone(), keeper.clone(), lease_keeper.clone());
         let push_ledger = scene.start_push_ledger(&options.lease.node, bus.clone(), change_feed.clone());
         let deps = Deps {
             lease_keeper: lease_keeper.clone(),
@@ -300,13 +300,18 @@ impl<'t> Scene<'t> {
     }
 
     /// Starts the event bus, and the change feed above it.
-    fn start_feed(&self, reader: Addr<StoreReader>, cache: Addr<CacheWriter>) -> (Addr<EventBus>, Addr<ChangeFeed>) {
+    fn start_feed(
+        &self,
+        reader: Addr<StoreReader>,
+        cache: Addr<CacheWriter>,
+        lease_keeper: Addr<LeaseKeeper>,
+    ) -> (Addr<EventBus>, Addr<ChangeFeed>) {
         let counts = self.metrics.push.clone();
         let bus = self.start("event_bus", move |_| EventBus::new(counts.clone()));
-        let (events, counts) = (bus.clone(), self.metrics.push.clone());
-        let feed = self.start("change_feed", move |_| {
-            ChangeFeed::new(reader.clone().recipient(), cache.clone(), events.clone(), counts.clone())
-        });
+        let (store, membership) = (reader.recipient(), lease_keeper.recipient());
+        let deps = change_feed::Deps { store, cache, bus: bus.clone(), membership };
+        let (clock, counts) = (self.clock.clone(), self.metrics.push.clone());
+        let feed = self.start("change_feed", move |_| ChangeFeed::new(deps.clone(), clock.clone(), counts.clone()));
         (bus, feed)
     }
 

@@ -10,11 +10,13 @@
 //! 3. A load of a token reads revision, timeline and state in one snapshot, begun after the token was handed out.
 //! 4. A grant reaches the shard before anything of the new incarnation is marked.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::commit::BatchId;
 use crate::config::{SharedState, Version};
+use crate::content::Md5;
 use crate::key::ConfigKey;
 use crate::member::{Incarnation, LeaseEnd, ReadLease, Timeline};
 use crate::rules::Rules;
@@ -106,6 +108,30 @@ pub struct CommittedKey {
     pub state: Option<SharedState>,
 }
 
+/// What is known of a state without its content: its version, and the digest of its formal content if it has one.
+pub type Outline = (Version, Option<Md5>);
+
+/// How an entry stands to the row of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// They are the same.
+    Same,
+    /// The entry is older, or of the same version with another content: the row was edited behind the server's back.
+    Behind,
+    /// The entry is newer: the row was read before its last commit, or the database has lost that.
+    Ahead,
+}
+
+/// Compares an entry with the row of its key.
+#[must_use]
+pub fn compare(entry: Outline, row: Outline) -> Compared {
+    match entry.0.cmp(&row.0) {
+        Ordering::Equal if entry.1 == row.1 => Compared::Same,
+        Ordering::Equal | Ordering::Less => Compared::Behind,
+        Ordering::Greater => Compared::Ahead,
+    }
+}
+
 /// The publishes under way of one key.
 struct Mark<W> {
     batches: Vec<BatchId>,
@@ -138,6 +164,8 @@ pub(crate) enum Rule {
     OwnMark,
     /// Another incarnation starts with nothing.
     Flush,
+    /// Only the lease of the present incarnation is extended.
+    OwnLease,
     /// The clock is read, not a flag that a timer resets.
     Lease,
 }
@@ -172,6 +200,12 @@ impl<E: Entries, W> Shard<E, W> {
     #[must_use]
     pub fn entries(&self) -> &E {
         &self.entries
+    }
+
+    /// The read lease, whether it lasts or not.
+    #[must_use]
+    pub fn lease(&self) -> Option<ReadLease> {
+        self.grant
     }
 
     /// How long the lease has been over at `now`; nothing while it lasts. `None` without a leave, with which the
@@ -325,7 +359,8 @@ impl<E: Entries, W> Shard<E, W> {
 
     /// Moves the end of the lease of the same incarnation; a leave of another one is ignored.
     pub fn extend(&mut self, grant: ReadLease) {
-        if self.grant.is_some_and(|present| present.incarnation == grant.incarnation) {
+        let is_own = self.grant.is_some_and(|present| present.incarnation == grant.incarnation);
+        if is_own || !self.rules.keep(Rule::OwnLease) {
             self.grant = Some(grant);
         }
     }

@@ -6,12 +6,13 @@
 //!
 //! Reading order: [`key`], [`content`], [`config`] (what is stored) · [`write_request`], [`commit`] (what a publish
 //! writes) · [`member`], [`time`] (who takes part, and when) · [`publish`] (how a publish runs) · [`receiver`] (what
-//! every node does with it) · [`lease`] (how a node becomes a member, stays one, and is fenced) · [`membership_view`]
-//! (what it makes of the others) · [`cache`] (when memory may answer) · [`feed`], [`watch`] (what a subscriber is sent)
-//! · [`long_poll`] (who waits for which key) · [`session`] (what a native client is sent) · [`push_ledger`],
-//! [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when a way to a peer lives) · [`access`] (who
-//! may do what) · [`extent`], [`commit_health`], [`log_growth`] (how the database is) · [`wire`] (hand-written
-//! decoders) and [`hex`] · [`share`], [`progress`] (what a client may take of a node, and how long)
+//! every node does with it) · [`in_doubt`] (what became of a commit) · [`lease`] (how a node becomes a member, stays
+//! one, and is fenced) · [`membership_view`] (what it makes of the others) · [`cache`] (when memory may answer) ·
+//! [`feed`], [`watch`] (what a subscriber is sent) · [`long_poll`] (who waits for which key) · [`session`] (what a
+//! native client is sent) · [`push_ledger`], [`clients`] (who got what) · [`retention`] (what is old) · [`link`] (when
+//! a way to a peer lives) · [`access`] (who may do what) · [`extent`], [`commit_health`], [`log_growth`] (how
+//! the database is) · [`wire`] (hand-written decoders) and [`hex`] · [`share`], [`progress`] (what a client may take
+//! of a node, and how long)
 // A new event, effect or state makes each place that decides on it fail to compile, until it says what it does there.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
@@ -30,6 +31,7 @@ pub mod extent;
 pub mod feed;
 pub mod gray;
 pub mod hex;
+pub mod in_doubt;
 pub mod key;
 
 pub mod lease;

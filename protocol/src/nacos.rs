@@ -9,6 +9,7 @@ pub mod listens;
 pub mod notices;
 pub mod permission;
 
+use crate::error_code::ErrorCode;
 use crate::key::ConfigKey;
 
 /// What a notice is about. There is one at a time for each.
@@ -29,6 +30,12 @@ pub enum Part {
     Batch(u32),
     /// The word that there are no more.
     Finish,
+}
+
+/// True when a publish or a removal that is refused for this is answered as done: what is not there counts as removed.
+#[must_use]
+pub fn is_done_all_the_same(code: ErrorCode) -> bool {
+    code == ErrorCode::NotFound
 }
 
 /// The notices of one client.

@@ -20,6 +20,7 @@ mod driving;
 mod event_loop;
 mod faults;
 mod feed;
+mod in_doubt;
 mod mail;
 mod naive;
 mod node;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use callboard_protocol::cache::{Begin, CommittedKey, Entries as _, Finished, Loaded, Lookup, Shard, Token};
+use callboard_protocol::cache::{
+    Begin, CommittedKey, Compared, Entries as _, Finished, Loaded, Lookup, Shard, Token, compare,
+};
 use callboard_protocol::commit::BatchId;
 use callboard_protocol::config::{SharedState, Version};
 use callboard_protocol::content::Md5;
@@ -173,7 +175,6 @@ impl Cache {
     pub(super) fn held(&self, shard: usize) -> Vec<(ConfigKey, Version, Option<Md5>)> {
         let Some(shard) = self.shards.get(shard) else { return Vec::new() };
         let shard = self.lock(shard);
-        let digest = |state: &SharedState| state.formal.as_ref().map(|content| content.md5());
         shard.entries().states().map(|state| (state.key.clone(), state.version, digest(state))).collect()
     }
 
@@ -181,8 +182,7 @@ impl Cache {
     pub(super) fn is_behind(&self, stored: &Stored) -> bool {
         let held = self.shard(&stored.key).entries().peek(&stored.key);
         held.is_some_and(|held| {
-            let md5 = held.formal.as_ref().map(|content| content.md5());
-            held.version < stored.version || held.version == stored.version && md5 != stored.md5
+            compare((held.version, digest(&held)), (stored.version, stored.md5)) == Compared::Behind
         })
     }
 
@@ -209,6 +209,10 @@ pub(super) struct Totals {
     pub(super) entries: usize,
     pub(super) marks: usize,
     pub(super) fills: usize,
+}
+
+fn digest(state: &SharedState) -> Option<Md5> {
+    state.formal.as_ref().map(|content| content.md5())
 }
 
 fn wake(waiters: Vec<Waiter>) {

@@ -3,11 +3,12 @@
 
 use callboard_protocol::commit::Operation;
 use callboard_protocol::config::SharedState;
+use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
 use callboard_protocol::write_request::{Origin, RequestId, Source};
 
 use super::*;
-use crate::cache::{Cache, CacheOptions};
+use crate::cache::{Cache, CacheOptions, ReadFailure};
 use crate::event_bus::Subscribe;
 use crate::metrics::Metrics;
 use crate::runtime::{Registry, Spec, start};
@@ -17,11 +18,15 @@ use crate::subscription::Subscription;
 use crate::testbed::{Desk, Questions, Received, Witness, advance, clock, query, run, settle, state};
 
 const TIMELINE: Timeline = Timeline(1);
+const POLL: Duration = Duration::from_secs(1);
+const GAP_GRACE: Duration = Duration::from_millis(20);
 
 struct Testbed {
     feed: Addr<ChangeFeed>,
     asked: Questions<GetFeed>,
     told: Received<ConfigEvent>,
+    /// How often the membership was told to look.
+    refreshed: Received<RefreshMembership>,
     _subscription: Subscription,
 }
 
@@ -37,10 +42,12 @@ impl Testbed {
         let bus = start(&Spec::new(&registry, "event_bus"), move |_| EventBus::new(counts.clone()));
         let (listener, told) = Witness::start();
         let subscription = query(&bus, Subscribe(listener)).await;
+        let (membership, refreshed) = Witness::start();
+        let (deps, clock) = (Deps { store, cache: keeper, bus, membership }, clock());
         let feed = start(&Spec::new(&registry, "change_feed"), move |_| {
-            ChangeFeed::new(store.clone(), keeper.clone(), bus.clone(), metrics.push.clone())
+            ChangeFeed::new(deps.clone(), clock.clone(), metrics.push.clone())
         });
-        Self { feed, asked, told, _subscription: subscription }
+        Self { feed, asked, told, refreshed, _subscription: subscription }
     }
 
     /// A feed that has begun at this revision.
@@ -197,12 +204,12 @@ fn a_read_that_fails_tells_nobody_and_is_tried_again() {
 #[test]
 fn when_the_database_has_lost_commits_everybody_looks_and_the_count_goes_back() {
     type Answer = fn() -> Feed;
-    let lost: [(&str, Answer); 3] = [
-        ("a revision below the cursor", || page(8, &[])),
-        ("another timeline", || Feed { timeline: Timeline(2), ..page(12, &[11, 12]) }),
-        ("a feed that begins later", || Feed { floor: Version(11), ..page(12, &[12]) }),
+    let lost: [(&str, bool, Answer); 3] = [
+        ("a revision below the cursor", true, || page(8, &[])),
+        ("another timeline", true, || Feed { timeline: Timeline(2), ..page(12, &[11, 12]) }),
+        ("a feed that begins later", false, || Feed { floor: Version(11), ..page(12, &[12]) }),
     ];
-    for (what, answer) in lost {
+    for (what, is_lost, answer) in lost {
         run(async || {
             let mut testbed = Testbed::begun_at(10).await;
             testbed.feed.do_send(Poll);
@@ -210,6 +217,7 @@ fn when_the_database_has_lost_commits_everybody_looks_and_the_count_goes_back() 
             testbed.asked.answer(|_| Ok(answer())).await;
             assert!(testbed.next_told().await.is_err(), "{what}");
             assert_eq!(testbed.cursor().await, Some(revision), "{what}");
+            assert_eq!(testbed.refreshed.take().len(), usize::from(is_lost), "{what}: is the membership told");
             testbed.receive(revision, &[revision + 1]);
             assert_eq!(testbed.next_told().await.unwrap(), [revision + 1], "{what}");
         });

@@ -2,6 +2,7 @@
 //! decides when a commit is carried out and what is said of it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use callboard_protocol::commit::Standing;
 use callboard_protocol::receiver;
 use callboard_protocol::write_request::Effect as Done;
 

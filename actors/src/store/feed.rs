@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use callboard_protocol::commit::Operation;
 use callboard_protocol::config::{SharedState, Version};
-use callboard_protocol::feed::Span;
 use callboard_protocol::key::ConfigKey;
 use callboard_protocol::member::Timeline;
 use callboard_protocol::time::WallMillis;
@@ -97,17 +96,6 @@ pub struct Feed {
     pub changes: Vec<Change>,
     /// True when nothing is left up to `revision`: go on after it. Otherwise go on after the last change.
     pub complete: bool,
-}
-
-impl Feed {
-    /// The stretch of revisions that this part covers, read after `after`.
-    #[must_use]
-    pub fn span_after(self, after: Version) -> Span {
-        let last = self.changes.last().map(|change| change.state.version);
-        let through = if self.complete { self.revision } else { last.unwrap_or(after) };
-        let states = self.changes.into_iter().map(|change| change.state).collect();
-        Span { after, through: through.max(after), states }
-    }
 }
 
 impl ReadPool {

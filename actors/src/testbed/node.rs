@@ -13,7 +13,7 @@ use callboard_protocol::{lease, receiver};
 use super::{Database, Desk, Received, Witness, clock, query, until};
 use crate::cache::writer::CacheWriter;
 use crate::cache::{Cache, CacheOptions};
-use crate::change_feed::ChangeFeed;
+use crate::change_feed::{self, ChangeFeed};
 use crate::clock::SharedClock;
 use crate::cluster_notify::{Arguments, ClusterNotify, Deps};
 use crate::event_bus::{ConfigEvent, EventBus, Subscribe};
@@ -155,10 +155,10 @@ impl Node {
         let bus = start(&spec("event_bus"), move |_| EventBus::new(counts.clone()));
         let (listener, told) = Witness::start();
         let subscription = query(&bus, Subscribe(listener)).await;
-        let (from, to, counts) = (reader.clone(), leases.keeper.clone(), metrics.push.clone());
-        let feed = start(&spec("change_feed"), move |_| {
-            ChangeFeed::new(from.clone().recipient(), to.clone(), bus.clone(), counts.clone())
-        });
+        let (store, membership) = (reader.clone().recipient(), leases.lease_keeper.clone().recipient());
+        let around = change_feed::Deps { store, cache: leases.keeper.clone(), bus, membership };
+        let (time, counts) = (leases.clock.clone(), metrics.push.clone());
+        let feed = start(&spec("change_feed"), move |_| ChangeFeed::new(around.clone(), time.clone(), counts.clone()));
         let deps = Deps {
             cache: leases.keeper.clone(),
             feed: feed.clone(),

@@ -307,3 +307,20 @@ fn a_later_line_of_history_ends_the_leave_of_an_earlier_one_and_no_other() {
     assert_eq!(shard.end_earlier(Timeline(1)), Vec::<u32>::new());
     assert_eq!(shard.lookup(&a, || NOW), Lookup::Miss);
 }
+
+#[test]
+fn an_entry_is_behind_when_it_is_older_or_of_another_content() {
+    let outline = |version, digest: Option<u8>| (Version(version), digest.map(|byte| Md5([byte; 16])));
+    let entry = outline(5, Some(1));
+    for (row, compared) in [
+        (outline(5, Some(1)), Compared::Same),
+        (outline(5, Some(2)), Compared::Behind),
+        (outline(5, None), Compared::Behind),
+        (outline(6, Some(1)), Compared::Behind),
+        (outline(4, Some(1)), Compared::Ahead),
+        (outline(4, Some(2)), Compared::Ahead),
+    ] {
+        assert_eq!(compare(entry, row), compared, "{row:?}");
+    }
+    assert_eq!(compare(outline(0, None), outline(0, None)), Compared::Same, "neither is there");
+}

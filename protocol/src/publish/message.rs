@@ -7,8 +7,8 @@ use crate::commit::{BatchId, ChangeRow, Decision, Standing};
 use crate::config::Version;
 use crate::extent::Extent;
 use crate::key::ConfigKey;
-use crate::lease::CommitGate;
-use crate::member::{Ack, NodeRow, Timeline};
+use crate::lease::{CommitGate, LeaseObservation};
+use crate::member::{Ack, Incarnation, MemberRow, NodeId, NodeRow, Timeline};
 use crate::write_request::{Recorded, RequestId, WriteOutcome, WriteRequest};
 
 /// How much may wait, and for how long.
@@ -77,6 +77,20 @@ pub struct Membership {
     pub nodes: Vec<NodeRow>,
     /// Whether anything may be committed.
     pub gate: CommitGate,
+}
+
+impl Membership {
+    /// The membership of `node` for its publisher: a member by its present life, or somebody without a row.
+    #[must_use]
+    pub fn of(
+        node: &NodeId,
+        incarnation: Option<Incarnation>,
+        timeline: Timeline,
+        (rows, gate): (&[(MemberRow, LeaseObservation)], CommitGate),
+    ) -> Self {
+        let standing = incarnation.map_or(Standing::Direct, |_| Standing::Member(node.clone()));
+        Self { standing, timeline, nodes: rows.iter().map(|(row, _)| row.for_publisher()).collect(), gate }
+    }
 }
 
 /// What the machine is told.

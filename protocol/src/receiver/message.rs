@@ -6,6 +6,7 @@ use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow, Operation};
 use crate::config::{SharedState, Version};
 use crate::extent::{Extent, Fingerprint};
+use crate::feed::Span;
 use crate::key::ConfigKey;
 use crate::member::{Ack, AckNo, Incarnation, NodeId, Timeline};
 use crate::write_request::RequestId;
@@ -47,6 +48,20 @@ impl NotifyCommitEvent {
     #[must_use]
     pub fn extent(&self) -> Extent {
         Extent::new(self.timeline, self.revision)
+    }
+
+    /// The same when it is of this timeline and this database; `None` when it was committed elsewhere.
+    #[must_use]
+    pub fn extent_in(&self, timeline: Timeline, database: Fingerprint) -> Option<Extent> {
+        (self.timeline == timeline && !self.database.differs_from(database)).then(|| self.extent())
+    }
+
+    /// The stretch of revisions that it tells of; `None` when it does not bring every state along.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        let first = self.changes.iter().map(|change| change.version).min()?;
+        let states = self.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
+        Some(Span { after: first.previous(), through: self.revision, states })
     }
 }
 

@@ -423,3 +423,15 @@ fn an_ack_says_how_far_the_database_is_known_to_go() {
     script.commit(1, &[("x", 99)]);
     assert_eq!(known(&mut script, 3, 5), Version(99), "of a commit that it was told of");
 }
+
+#[test]
+fn a_commit_event_tells_of_a_stretch_of_revisions_when_every_state_came_along() {
+    let change = |name, version| CommittedChange::found(state(name, version));
+    let (timeline, revision, database) = (Timeline(1), Version(9), DATABASE);
+    let event = |changes| NotifyCommitEvent { timeline, batch: batch(1), revision, changes, database };
+    let span = event(vec![change("y", 7), change("x", 5)]).span().unwrap();
+    assert_eq!((span.after, span.through, span.states.len()), (Version(4), Version(9), 2));
+    let short = CommittedChange { state: None, ..change("y", 7) };
+    assert_eq!(event(vec![change("x", 5), short]).span(), None);
+    assert_eq!(event(Vec::new()).span(), None, "whatever the revision stands for came otherwise");
+}

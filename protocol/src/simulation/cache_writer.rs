@@ -1,11 +1,11 @@
 //! The keeper of a node's cache, and how a node comes up and looks at its links.
 
 use super::event_loop::{Simulation, What};
-use super::mail::{Mail, ToCache, ToFeed, ToNotify};
-use super::node::Run;
+use super::mail::{Mail, ToCache, ToNotify};
+use super::node::{Machine, Run};
 use super::variants::Variant;
 use crate::lease;
-use crate::member::{LeaseEnd, ReadLease};
+use crate::member::LeaseEnd;
 use crate::receiver;
 
 impl Simulation {
@@ -28,18 +28,21 @@ impl Simulation {
                 shard.set_timeline(timeline);
                 shard.note_revision(revision);
                 woken = shard.grant(Some(grant));
-                self.granted(node, grant);
+                self.granted(node);
                 self.mail(node, Mail::Lease(lease::Event::Admitted));
             }
             ToCache::Extend(grant) => {
                 let lapsed = !self.nodes[node].is_trusting(self.now);
                 self.checks.counters.resumed += u64::from(lapsed);
-                woken = self.nodes[node].shard.grant(Some(grant));
-                self.granted(node, grant);
+                self.nodes[node].shard.extend(grant);
+                self.granted(node);
+            }
+            ToCache::EndEarlier(timeline) => {
+                woken = shard.end_earlier(timeline);
             }
             ToCache::Flush => {
                 woken = shard.grant(None);
-                (self.nodes[node].grant, self.nodes[node].flag) = (None, false);
+                self.nodes[node].flag = false;
                 self.mail(node, Mail::Lease(lease::Event::Flushed));
             }
             ToCache::Note(versions) => {
@@ -49,8 +52,10 @@ impl Simulation {
         self.wake(woken);
     }
 
-    fn granted(&mut self, node: usize, grant: ReadLease) {
-        (self.nodes[node].grant, self.nodes[node].flag) = (Some(grant), true);
+    /// A broken rule looks at a flag.
+    fn granted(&mut self, node: usize) {
+        let Some(grant) = self.nodes[node].shard.lease() else { return };
+        self.nodes[node].flag = true;
         if let (true, LeaseEnd::At(end)) = (self.is_broken(Variant::LeaseFlag), grant.ends) {
             let at = self.nodes[node].clock.reaches(end);
             self.after_for(node, at.saturating_sub(self.now), Mail::FlagDown);
@@ -59,7 +64,7 @@ impl Simulation {
 
     /// A process begins.
     pub(super) fn started(&mut self, node: usize) {
-        self.mail(node, Mail::Feed(ToFeed::Poll));
+        self.arm(node, Machine::Feed);
         self.step_lease(node, lease::Event::Tick);
         self.links_changed(node);
     }

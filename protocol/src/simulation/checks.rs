@@ -36,12 +36,20 @@ pub(super) struct Counters {
     pub(super) revokes: u64,
     pub(super) rejoins: u64,
     pub(super) seen_commits: u64,
+    /// Refusals to mark.
+    pub(super) nacks: u64,
+    /// Commits in doubt whose own row was gone.
+    pub(super) refused_floors: u64,
+    /// Pages of the feed that were not the last.
+    pub(super) pages: u64,
+    /// Pages after which everybody has to look, for want of what was forgotten.
+    pub(super) pruned: u64,
     /// The longest that any run took to settle, in microseconds.
     pub(super) slowest: u64,
 }
 
 impl Counters {
-    pub(super) fn each(&self) -> [(&'static str, u64); 17] {
+    pub(super) fn each(&self) -> [(&'static str, u64); 21] {
         [
             ("events", self.events),
             ("published", self.published),
@@ -59,6 +67,10 @@ impl Counters {
             ("revoked rows", self.revokes),
             ("rejoins", self.rejoins),
             ("commits", self.seen_commits),
+            ("refusals to mark", self.nacks),
+            ("commits in doubt without a row", self.refused_floors),
+            ("pages with more behind them", self.pages),
+            ("pages from below the floor", self.pruned),
             ("slowest to settle", self.slowest),
         ]
     }
@@ -80,6 +92,10 @@ impl Counters {
         self.revokes += other.revokes;
         self.rejoins += other.rejoins;
         self.seen_commits += other.seen_commits;
+        self.nacks += other.nacks;
+        self.refused_floors += other.refused_floors;
+        self.pages += other.pages;
+        self.pruned += other.pruned;
         self.slowest = self.slowest.max(other.slowest);
     }
 }
@@ -169,7 +185,7 @@ impl Simulation {
         }
         for (node, row) in self.nodes.iter_mut().zip(&self.db.rows) {
             let life = row.as_ref().map(|row| row.incarnation);
-            if node.run == Run::Down || life.is_none() || node.grant.map(|grant| grant.incarnation) != life {
+            if node.run == Run::Down || life.is_none() || node.shard.lease().map(|grant| grant.incarnation) != life {
                 continue;
             }
             for state in &writes.states {
@@ -203,7 +219,7 @@ impl Simulation {
         }
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
-            let Some(grant) = node.grant.filter(|_| node.run != Run::Down) else { continue };
+            let Some(grant) = node.shard.lease().filter(|_| node.run != Run::Down) else { continue };
             let has_row = self.db.rows[index].as_ref().is_some_and(|row| row.incarnation == grant.incarnation);
             if !has_row {
                 if node.is_trusting(self.now) {

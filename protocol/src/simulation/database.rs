@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cache::Loaded;
 use crate::commit::{Row as ConfigRow, Snapshot, Writes};
 use crate::config::{ConfigState, SharedState, Version};
+use crate::feed::Page;
 use crate::key::ConfigKey;
 use crate::lease::Observation;
 use crate::member::{AckNo, Incarnation, MemberRow, NodeId, Timeline};
@@ -86,7 +87,10 @@ pub(super) enum Request {
     ReadRows,
     Load(ConfigKey),
     Look(Vec<RequestId>, Vec<ConfigKey>),
-    Feed(Version),
+    /// What was changed after a revision, in pages of at most so many revisions.
+    Page(Version, usize),
+    /// The newest of every key that was changed after a revision.
+    ChangedSince(Version),
 }
 
 /// What the database answers.
@@ -100,7 +104,8 @@ pub(super) enum Answer {
     Renewed(bool, Observation),
     Loaded(Loaded),
     Found(Vec<(RequestId, Recorded)>, Vec<SharedState>),
-    Feed(Version, Vec<SharedState>),
+    Page(Page),
+    ChangedSince(Version, Vec<SharedState>),
     /// A lock was not to be had in time; all is undone.
     Undone,
     /// The connection is gone.
@@ -146,6 +151,8 @@ pub(super) struct Database {
     pub(super) newest: BTreeMap<ConfigKey, SharedState>,
     /// Every state that was committed, in order.
     pub(super) history: Vec<SharedState>,
+    /// The feed has forgotten what was committed up to here.
+    pub(super) floor: Version,
     pub(super) requests: HashMap<RequestId, Recorded>,
     pub(super) is_down: bool,
     pub(super) laxity: Laxity,
@@ -168,6 +175,7 @@ impl Database {
             rows: vec![None; names.len()],
             newest: keys.iter().map(absent).collect(),
             history: Vec::new(),
+            floor: Version::ZERO,
             requests: HashMap::new(),
             is_down: false,
             laxity: Laxity::default(),
@@ -252,6 +260,27 @@ impl Database {
     fn states(&self, keys: &[ConfigKey]) -> Vec<SharedState> {
         let states = keys.iter().filter_map(|key| self.newest.get(key));
         states.filter(|state| state.version > Version::ZERO).cloned().collect()
+    }
+
+    /// What the feed still has of the changes after a revision: so many at most, but never a part of a revision.
+    fn page(&self, after: Version, limit: usize) -> Page {
+        let first = self.history.partition_point(|state| state.version <= after.max(self.floor));
+        let newer = &self.history[first..];
+        let states = match newer.get(limit) {
+            Some(torn) => {
+                let whole = newer.partition_point(|state| state.version < torn.version);
+                let all = newer.partition_point(|state| state.version <= torn.version);
+                &newer[..if whole > 0 { whole } else { all }]
+            }
+            None => newer,
+        };
+        let complete = states.len() == newer.len();
+        Page { floor: self.floor, revision: self.revision, timeline: self.timeline, states: states.to_vec(), complete }
+    }
+
+    /// The feed forgets what was committed up to a revision.
+    pub(super) fn prune(&mut self, through: Version) {
+        self.floor = self.floor.max(through.min(self.revision));
     }
 
     /// Makes everything of a transaction true at once.

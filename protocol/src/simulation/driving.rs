@@ -4,12 +4,12 @@
 use uuid::Uuid;
 
 use super::event_loop::Simulation;
-use super::mail::{Mail, Message, ToCache, ToFeed, ToNotify};
+use super::mail::{Mail, Message, ToCache, ToNotify};
 use super::node::{Machine, Run};
 use super::variants::Variant;
-use super::work::{InDoubt, Task};
+use super::work::Task;
 use crate::extent::{Extent, Fingerprint};
-use crate::feed::Span;
+use crate::feed;
 use crate::lease::{self, Membership};
 use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
 use crate::publish;
@@ -32,17 +32,17 @@ impl Simulation {
             }
             Mail::Notify(to) => self.notify(node, to),
             Mail::Cache(to) => self.cache(node, to),
-            Mail::Feed(to) => self.feed(node, to),
+            Mail::Feed(event) => self.step_feed(node, event),
             Mail::Answer(op, answer) => self.answered(op, answer),
             Mail::GiveUp(op) => self.give_up(op),
-            Mail::Retry(Task::ResolveFloor(resolving)) => self.resolve(node, resolving),
             Mail::Retry(task) => self.begin(node, task),
+            Mail::InDoubt(question, event) => self.step_in_doubt(node, question, event),
             Mail::Read(read) => self.read(read),
             Mail::ReadOn(read) => self.read_on(read),
             Mail::Timer(machine, at) => self.fired(node, machine, at),
             Mail::FlagDown => {
                 let now = self.nodes[node].now(self.now);
-                self.nodes[node].flag = self.nodes[node].grant.is_some_and(|grant| grant.is_valid(now));
+                self.nodes[node].flag = self.nodes[node].shard.lease().is_some_and(|grant| grant.is_valid(now));
             }
         }
     }
@@ -91,13 +91,7 @@ impl Simulation {
     pub(super) fn pass_on(&mut self, node: usize, membership: Membership) {
         let Membership { incarnation, timeline, rows, gate, .. } = membership;
         self.mail(node, Mail::Notify(ToNotify::Membership(incarnation, timeline)));
-        let name = self.nodes[node].name.clone();
-        let standing = match incarnation {
-            Some(_) => crate::commit::Standing::Member(name),
-            None => crate::commit::Standing::Direct,
-        };
-        let nodes = rows.iter().map(|(row, _)| row.for_publisher()).collect();
-        let membership = publish::Membership { standing, timeline, nodes, gate };
+        let membership = publish::Membership::of(&self.nodes[node].name, incarnation, timeline, (&rows, gate));
         self.mail(node, Mail::Publisher(publish::Event::Membership(membership)));
     }
 
@@ -127,13 +121,9 @@ impl Simulation {
             Effect::WriteBatch { batch, units, timeline, standing, acks } => {
                 self.begin(node, Task::Commit { batch, units, timeline, standing, acks });
             }
-            Effect::FindOutcome { batch, request_ids, ack } => {
-                self.resolve(node, InDoubt { batch, ids: request_ids, ack, tries: 0, rowless: false });
-            }
+            Effect::FindOutcome { batch, request_ids, ack } => self.ask_outcome(node, batch, request_ids, ack),
             Effect::Reply { caller, outcome } => self.replied(caller, outcome),
             Effect::Commit { batch, timeline, changes, revision } => {
-                let extent = Extent::new(timeline, revision);
-                self.mail(node, Mail::Lease(lease::Event::CommitObserved(extent)));
                 self.mail(node, Mail::Notify(ToNotify::Commit(batch, timeline, changes, revision)));
                 self.moment(node);
             }
@@ -143,7 +133,6 @@ impl Simulation {
                     let other = self.index_of(&row.node);
                     self.begin(node, Task::Revoke { node: other, incarnation: row.incarnation });
                 }
-                self.mail(node, Mail::Lease(lease::Event::Refresh));
             }
             Effect::CommitObserved(extent) => {
                 self.mail(node, Mail::Lease(lease::Event::CommitObserved(extent)));
@@ -174,6 +163,7 @@ impl Simulation {
                 let event = NotifyCommitEvent { timeline, batch, revision, changes, database };
                 self.tell_all(node, &Message::Commit(event));
             }
+            ToNotify::FindOutcome(batch, ids, ack) => self.find_outcome(node, batch, ids, ack),
             ToNotify::Abort(batch) => self.tell_all(node, &Message::Abort(batch)),
             ToNotify::Peer(message) => self.peer(node, message),
             ToNotify::Membership(incarnation, timeline) => {
@@ -231,11 +221,19 @@ impl Simulation {
                 self.step_receiver(node, receiver::Event::Notify { event, chance, known: Extent::default() });
             }
             Message::Ack(batch, ack) => self.mail(node, Mail::Publisher(publish::Event::Acked { batch, ack })),
+            Message::Nack(batch) => {
+                self.checks.counters.nacks += 1;
+                self.mail(node, Mail::Lease(lease::Event::Refresh));
+                self.mail(node, Mail::Publisher(publish::Event::Nacked { batch }));
+            }
             Message::Abort(batch) => self.step_receiver(node, receiver::Event::Abort(NotifyAbortEvent { batch })),
             Message::Commit(event) => {
-                self.mail(node, Mail::Lease(lease::Event::CommitObserved(event.extent())));
-                let span = span_of(&event);
-                self.mail(node, Mail::Feed(span.map_or(ToFeed::Look, ToFeed::Heard)));
+                let extent = event.extent_in(self.nodes[node].timeline, Fingerprint::UNKNOWN);
+                if let Some(extent) = extent {
+                    self.mail(node, Mail::Lease(lease::Event::CommitObserved(extent)));
+                }
+                let span = event.span().filter(|_| extent.is_some());
+                self.mail(node, Mail::Feed(span.map_or(feed::Event::Poll, feed::Event::Committed)));
                 if self.is_broken(Variant::PushUnguarded) {
                     self.push_unguarded(node, &event);
                 }
@@ -271,12 +269,13 @@ impl Simulation {
                 self.send_to(node, &to, Message::Ack(batch, ack));
                 self.moment(node);
             }
-            Effect::Nack { .. } | Effect::Ack2 { .. } => {}
+            Effect::Nack { to, batch, .. } => self.send_to(node, &to, Message::Nack(batch)),
+            Effect::Ack2 { .. } => {}
             Effect::Commit { batch, changes } => {
                 let changes = changes.iter().map(CommittedChange::for_cache).collect();
                 self.mail(node, Mail::Cache(ToCache::Commit(batch, changes)));
                 if !heard {
-                    self.mail(node, Mail::Feed(ToFeed::Look));
+                    self.mail(node, Mail::Feed(feed::Event::Poll));
                 }
             }
             Effect::Abort { batch, keys } => self.mail(node, Mail::Cache(ToCache::Abort(batch, keys))),
@@ -297,13 +296,6 @@ impl Simulation {
             }
         }
     }
-}
-
-/// The stretch of revisions that a commit event tells of; `None` when it does not bring every state along.
-fn span_of(event: &NotifyCommitEvent) -> Option<Span> {
-    let first = event.changes.iter().map(|change| change.version).min()?;
-    let states = event.changes.iter().map(|change| change.state.clone()).collect::<Option<Vec<_>>>()?;
-    Some(Span { after: first.previous(), through: event.revision, states })
 }
 
 fn brief(effect: &publish::Effect) -> String {

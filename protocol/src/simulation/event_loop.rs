@@ -187,6 +187,10 @@ impl Simulation {
             }
             if self.act != Act::Chaos && self.now > self.healed_at + SETTLES_WITHIN {
                 if self.checks.client_only {
+                    // A broken rule need not settle; but a subscriber that is never told is told so by its own eyes.
+                    if let Some(subscriber) = self.behind() {
+                        self.checks.violated(format!("P3: subscriber {subscriber} never gets to the newest"));
+                    }
                     return;
                 }
                 let reason = self.unsettled().unwrap_or_else(|| "the last reads are not answered".to_owned());

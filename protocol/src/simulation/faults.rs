@@ -5,6 +5,7 @@ use super::event_loop::{Act, Simulation, What};
 use super::mail::Mail;
 use super::node::{Machine, Run};
 use super::plan::{MILLISECOND, SECOND, fault_lasts};
+use crate::config::Version;
 use crate::lease;
 
 /// A kind of fault that comes again and again.
@@ -15,13 +16,23 @@ pub(super) enum Kind {
     Crash,
     Leave,
     Outage,
+    Prune,
     Kill,
     Rebuild,
     Link,
 }
 
-const KINDS: [Kind; 8] =
-    [Kind::Cut, Kind::Pause, Kind::Crash, Kind::Leave, Kind::Outage, Kind::Kill, Kind::Rebuild, Kind::Link];
+const KINDS: [Kind; 9] = [
+    Kind::Cut,
+    Kind::Pause,
+    Kind::Crash,
+    Kind::Leave,
+    Kind::Outage,
+    Kind::Prune,
+    Kind::Kill,
+    Kind::Rebuild,
+    Kind::Link,
+];
 
 /// Something that goes wrong, or well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +63,7 @@ impl Simulation {
             Kind::Crash => faults.crashes,
             Kind::Leave => faults.leaves,
             Kind::Outage => faults.outages,
+            Kind::Prune => faults.prunes,
             Kind::Kill => faults.killed_transactions,
             Kind::Rebuild => faults.rebuilds,
             Kind::Link => faults.slow_links,
@@ -121,6 +133,10 @@ impl Simulation {
                 self.nodes[node].link = if self.chance.one_in(3) { 20 * SECOND } else { 4 * SECOND };
                 self.after(lasts, What::Fault(Fault::LinkUp(node)));
             }
+            Kind::Prune => {
+                let kept = self.chance.below(1 + self.db.revision.0.min(8));
+                self.db.prune(Version(self.db.revision.0 - kept));
+            }
             Kind::Kill => {
                 let open = self.db.open();
                 if !open.is_empty() {
@@ -150,6 +166,7 @@ impl Simulation {
             self.nodes[node].rebuild_publisher();
             self.arm(node, Machine::Publisher);
         } else {
+            self.questions_lost(node);
             self.nodes[node].rebuild_receiver();
             self.mail(node, Mail::Lease(lease::Event::Rejoin));
             self.arm(node, Machine::Receiver);
@@ -204,7 +221,6 @@ impl Simulation {
         self.callers_lost(node);
         self.reads_lost(node);
         self.nodes[node].run = Run::Down;
-        self.nodes[node].grant = None;
         let works = std::mem::take(&mut self.nodes[node].works);
         for op in works.into_keys() {
             let noticed = self.chance.spread(MILLISECOND, 3 * SECOND);

@@ -1,16 +1,18 @@
-//! The change feed of each node, and subscribers that move from node to node with what they have seen.
+//! Carries out what the change feed of each node says, and subscribers that move from node to node with what they have
+//! seen. Decides nothing: what a page proves is decided by the feed's machine.
 
 use std::collections::BTreeMap;
 
 use super::event_loop::{Act, Simulation, What};
-use super::mail::{Mail, ToCache, ToFeed};
-use super::node::Run;
+use super::mail::{Mail, ToCache};
+use super::node::{Machine, Run};
 use super::plan::{MILLISECOND, SECOND};
 use super::variants::Variant;
 use super::work::Task;
 use crate::config::{SharedState, Version};
-use crate::feed::{Sequencer, Span};
+use crate::feed;
 use crate::key::ConfigKey;
+use crate::lease;
 use crate::receiver::NotifyCommitEvent;
 use crate::watch::Outbox;
 
@@ -40,68 +42,35 @@ impl Subscriber {
 }
 
 impl Simulation {
-    pub(super) fn feed(&mut self, node: usize, to: ToFeed) {
-        match to {
-            ToFeed::Heard(span) => self.receive_span(node, span),
-            ToFeed::Look => self.look_at_feed(node),
-            ToFeed::Gap => {
-                if self.nodes[node].order.as_ref().is_none_or(Sequencer::has_gap) {
-                    self.look_at_feed(node);
-                }
-            }
-            ToFeed::Poll => {
-                self.look_at_feed(node);
-                self.after_for(node, SECOND, Mail::Feed(ToFeed::Poll));
-            }
+    pub(super) fn step_feed(&mut self, node: usize, event: feed::Event) {
+        let mut out = Vec::new();
+        let to = &mut self.nodes[node];
+        let now = to.now(self.now);
+        to.feed.step(now, event, &mut out);
+        for effect in out {
+            self.perform_feed(node, effect);
+        }
+        self.arm(node, Machine::Feed);
+    }
+
+    fn perform_feed(&mut self, node: usize, effect: feed::Effect) {
+        use feed::Effect;
+        match effect {
+            Effect::Read { after } => self.begin(node, Task::Feed { after }),
+            Effect::EndEarlier(timeline) => self.mail(node, Mail::Cache(ToCache::EndEarlier(timeline))),
+            Effect::HistoryLost { .. } => self.mail(node, Mail::Lease(lease::Event::Refresh)),
+            Effect::NoteVersions(versions) => self.mail(node, Mail::Cache(ToCache::Note(versions))),
+            Effect::Changed(states) => self.tell_subscribers(node, &states),
+            Effect::Recheck => self.recheck(node),
+            Effect::Measured { .. } => {}
         }
     }
 
-    fn look_at_feed(&mut self, node: usize) {
-        let feed = &mut self.nodes[node];
-        if feed.reading_feed {
-            feed.again = true;
-            return;
-        }
-        feed.reading_feed = true;
-        let after = feed.order.as_ref().map(Sequencer::cursor);
-        self.begin(node, Task::Feed { after });
-    }
-
-    pub(super) fn feed_failed(&mut self, node: usize) {
-        self.nodes[node].reading_feed = false;
-    }
-
-    pub(super) fn feed_read(
-        &mut self,
-        node: usize,
-        after: Option<Version>,
-        revision: Version,
-        states: Vec<SharedState>,
-    ) {
-        self.nodes[node].reading_feed = false;
-        let Some(after) = after else {
-            self.nodes[node].order = Some(Sequencer::new(revision));
-            return self.recheck(node);
-        };
-        let more = std::mem::take(&mut self.nodes[node].again);
-        let versions = states.iter().map(|state| (state.key.clone(), state.version)).collect();
-        self.mail(node, Mail::Cache(ToCache::Note(versions)));
-        self.receive_span(node, Span { after, through: revision, states });
-        if more {
-            self.look_at_feed(node);
-        }
-    }
-
-    fn receive_span(&mut self, node: usize, span: Span) {
-        let Some(order) = &mut self.nodes[node].order else { return };
-        let ready = order.receive(span);
-        if order.has_gap() {
-            self.after_for(node, 20 * MILLISECOND, Mail::Feed(ToFeed::Gap));
-        }
-        let Some(through) = ready.last().map(|state| state.version) else { return };
+    fn tell_subscribers(&mut self, node: usize, states: &[SharedState]) {
+        let Some(through) = states.last().map(|state| state.version) else { return };
         for subscriber in self.connected_to(node) {
             let outbox = &mut self.subscribers[subscriber].outbox;
-            for state in &ready {
+            for state in states {
                 outbox.offer(state.clone());
             }
             outbox.advance(through);

@@ -5,7 +5,8 @@ use super::node::Machine;
 use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow};
 use crate::config::Version;
-use crate::feed::Span;
+use crate::feed;
+use crate::in_doubt;
 use crate::key::ConfigKey;
 use crate::lease;
 use crate::member::{Ack, Incarnation, NodeRow, ReadLease, Timeline};
@@ -19,6 +20,7 @@ use crate::write_request::RequestId;
 pub(super) enum Message {
     Notify(NotifyEvent),
     Ack(BatchId, Ack),
+    Nack(BatchId),
     Commit(NotifyCommitEvent),
     Abort(BatchId),
 }
@@ -32,6 +34,7 @@ pub(super) enum ToCache {
     Abort(BatchId, Vec<ConfigKey>),
     ReadLease(ReadLease, Timeline, Version),
     Extend(ReadLease),
+    EndEarlier(Timeline),
     Flush,
     Note(Vec<(ConfigKey, Version)>),
 }
@@ -42,20 +45,10 @@ pub(super) enum ToNotify {
     Notify(BatchId, Vec<(ConfigKey, RequestId)>, Vec<NodeRow>),
     Commit(BatchId, Timeline, Vec<ChangeRow>, Version),
     Abort(BatchId),
+    FindOutcome(BatchId, Vec<RequestId>, Option<Ack>),
     Peer(Message),
     Membership(Option<Incarnation>, Timeline),
     Event(receiver::Event),
-}
-
-/// To the change feed.
-#[derive(Debug)]
-pub(super) enum ToFeed {
-    Heard(Span),
-    Look,
-    /// Once a second.
-    Poll,
-    /// An earlier event was given time to come in.
-    Gap,
 }
 
 /// Mail of a process.
@@ -65,13 +58,15 @@ pub(super) enum Mail {
     Publisher(publish::Event),
     Notify(ToNotify),
     Cache(ToCache),
-    Feed(ToFeed),
+    Feed(feed::Event),
     /// The database has answered.
     Answer(OpId, Answer),
     /// The client has waited long enough.
     GiveUp(OpId),
     /// A pause before a piece of work is tried again is over.
     Retry(super::work::Task),
+    /// Something happens to a question about a commit in doubt.
+    InDoubt(u64, in_doubt::Event),
     /// Somebody reads.
     Read(usize),
     /// A read has waited for the end of a mark.
@@ -94,6 +89,7 @@ impl Mail {
             Self::Answer(..)
             | Self::GiveUp(_)
             | Self::Retry(_)
+            | Self::InDoubt(..)
             | Self::Read(_)
             | Self::ReadOn(_)
             | Self::Timer(..)

@@ -8,15 +8,16 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::database::OpId;
+use super::in_doubt::Question;
 use super::mail::Mail;
 use super::variants::{Broken, Variant};
 use super::work::Work;
 use crate::cache::{Entries, Shard};
 use crate::config::SharedState;
-use crate::feed::Sequencer;
+use crate::feed::{self, ChangeFeed};
 use crate::key::ConfigKey;
 use crate::lease::{self, Lease, LeaseMode, Membership};
-use crate::member::{Incarnation, NodeId, ReadLease, Timeline};
+use crate::member::{Incarnation, NodeId, Timeline};
 use crate::publish::{self, Publisher};
 use crate::receiver::{self, Receiver};
 use crate::time::Mono;
@@ -93,6 +94,7 @@ pub(super) enum Machine {
     Lease,
     Publisher,
     Receiver,
+    Feed,
 }
 
 /// Whether the process runs.
@@ -123,17 +125,16 @@ pub(super) struct Node {
     pub(super) publisher: Publisher,
     pub(super) receiver: Receiver,
     pub(super) shard: Shard<Map, usize>,
-    /// The leave that the shard has.
-    pub(super) grant: Option<ReadLease>,
     /// What ClusterNotify knows of the membership.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) timeline: Timeline,
-    pub(super) order: Option<Sequencer>,
-    pub(super) reading_feed: bool,
-    pub(super) again: bool,
+    pub(super) feed: ChangeFeed,
     pub(super) linked: BTreeSet<NodeId>,
     pub(super) works: BTreeMap<OpId, Work>,
-    pub(super) armed: [Option<Mono>; 3],
+    /// Of commits in doubt, and how many there were.
+    pub(super) questions: BTreeMap<u64, Question>,
+    pub(super) asked: u64,
+    pub(super) armed: [Option<Mono>; 4],
     /// Mail and timers of a process that stands still.
     pub(super) backlog: VecDeque<Mail>,
     pub(super) late_timers: VecDeque<Mail>,
@@ -141,7 +142,8 @@ pub(super) struct Node {
     pub(super) behind: [u64; MAILBOXES],
     /// The membership as it was told last.
     pub(super) told: Option<Membership>,
-    rebuilds: u32,
+    /// How often the publisher was rebuilt.
+    pub(super) rebuilds: u32,
     /// Only a broken rule asks it.
     pub(super) flag: bool,
 }
@@ -165,15 +167,14 @@ impl Node {
             link: 0,
             has_proof: false,
             first_life: Incarnation(Uuid::nil()),
-            grant: None,
             incarnation: None,
             timeline: Timeline::default(),
-            order: None,
-            reading_feed: false,
-            again: false,
+            feed: ChangeFeed::new(feed::Options::default(), Mono::default()),
             linked: BTreeSet::new(),
             works: BTreeMap::new(),
-            armed: [None; 3],
+            questions: BTreeMap::new(),
+            asked: 0,
+            armed: [None; 4],
             backlog: VecDeque::new(),
             late_timers: VecDeque::new(),
             behind: [0; MAILBOXES],
@@ -197,13 +198,14 @@ impl Node {
         self.publisher = Publisher::new(publish::Options::default(), Uuid::from_u128(first));
         self.receiver = Receiver::new(receiver::Options::default());
         self.shard = Shard::new(Map::default());
-        broken.install(&mut self.lease, &mut self.receiver, &mut self.shard);
+        self.feed = ChangeFeed::new(feed::Options::default(), self.clock.at(now));
+        broken.install(self);
         (self.run, self.leaving, self.has_proof) = (Run::Up, false, has_proof);
-        (self.grant, self.incarnation, self.timeline) = (None, None, Timeline::default());
-        (self.order, self.reading_feed, self.again) = (None, false, false);
+        (self.incarnation, self.timeline) = (None, Timeline::default());
         self.linked.clear();
         self.works.clear();
-        self.armed = [None; 3];
+        self.questions.clear();
+        self.armed = [None; 4];
         self.backlog.clear();
         self.late_timers.clear();
         self.behind = [0; MAILBOXES];
@@ -246,6 +248,6 @@ impl Node {
 
     /// True when the cache trusts itself at this moment, by the clock.
     pub(super) fn is_trusting(&self, micros: u64) -> bool {
-        self.run != Run::Down && self.grant.is_some_and(|grant| grant.is_valid(self.clock.at(micros)))
+        self.run != Run::Down && self.shard.lease().is_some_and(|grant| grant.is_valid(self.clock.at(micros)))
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Plan {
     pub(super) read_every: u64,
     pub(super) evicted: u64,
     pub(super) bursts: bool,
+    /// The most changes that any page of the feed holds.
+    pub(super) most_of_a_page: usize,
     pub(super) faults: Faults,
 }
 
@@ -56,6 +58,8 @@ pub(super) struct Faults {
     pub(super) crashes: u64,
     pub(super) leaves: u64,
     pub(super) outages: u64,
+    /// The feed forgets what is old.
+    pub(super) prunes: u64,
     pub(super) killed_transactions: u64,
     /// Restarts that can prove the death of the process before.
     pub(super) proofs: u64,
@@ -83,6 +87,7 @@ impl Plan {
             read_every: chance.spread(20 * MILLISECOND, 500 * MILLISECOND),
             evicted: if chance.one_in(2) { chance.between(20, 400) } else { 0 },
             bursts: chance.one_in(2),
+            most_of_a_page: 1 + chance.index(8),
             faults: Faults::new(chance),
         }
     }
@@ -112,6 +117,7 @@ impl Faults {
             crashes: every(chance, 3),
             leaves: every(chance, 6),
             outages: every(chance, 5),
+            prunes: every(chance, 3) / 4,
             killed_transactions: every(chance, 4),
             proofs: if chance.one_in(2) { 1_000 } else { 300 },
             moves: every(chance, 2),

@@ -111,7 +111,7 @@ impl Simulation {
         let Some(token) = token else { return };
         self.dirty = true;
         let finished = self.nodes[node].shard.finish(token, loaded);
-        let poisoned = loaded.is_some() && !finished.stored && self.nodes[node].grant.is_some();
+        let poisoned = loaded.is_some() && !finished.stored && self.nodes[node].shard.lease().is_some();
         self.checks.counters.poisoned += u64::from(poisoned);
         for index in finished.answered {
             self.answer_read(index, loaded.map(|loaded| &loaded.state));

@@ -3,12 +3,12 @@
 use super::database::{Answer, OpId};
 use super::event_loop::Simulation;
 use super::mail::{Mail, ToNotify};
-use super::plan::{MILLISECOND, SECOND};
-use super::variants::Variant;
-use super::work::{InDoubt, Looked, Task};
+use super::work::{Looked, Task};
 use crate::commit::Decision;
+use crate::feed;
+use crate::in_doubt;
 use crate::lease::{self, FenceResult, JoinResult, RenewResult};
-use crate::publish::{self, Again, CommitResult, Outcome};
+use crate::publish::{self, Again, CommitResult};
 use crate::receiver::{self, FindResult, FloorResult, Found};
 use crate::write_request::{Recorded, RequestId};
 
@@ -39,15 +39,14 @@ impl Simulation {
                     .map_or(FloorResult::Refused, |(landed, states)| FloorResult::Raised(as_found(landed, states)));
                 self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Floored { above, result })));
             }
-            (Task::ResolveFloor(resolving), _) => match found {
-                Some((landed, _)) => self.resolved(node, &resolving, Outcome::Landed(landed)),
-                None => self.begin(node, Task::ResolveLook(InDoubt { rowless: true, ..resolving })),
-            },
-            (Task::ResolveLook(resolving), _) => {
-                let landed = found.map_or_else(Vec::new, |(landed, _)| landed);
-                let sure = resolving.rowless || self.broken.is(Variant::NoSelfFence);
-                let resolution = if sure { Outcome::Landed(landed) } else { Outcome::LandedUncertain(landed) };
-                self.resolved(node, &resolving, resolution);
+            (Task::DoubtFloor { question, .. }, _) => {
+                self.checks.counters.refused_floors += u64::from(found.is_none());
+                let result = Ok(found.map(|(landed, _)| landed));
+                self.step_in_doubt(node, question, in_doubt::Event::Floored(result));
+            }
+            (Task::DoubtLook { question, .. }, _) => {
+                let result = Ok(found.map_or_else(Vec::new, |(landed, _)| landed));
+                self.step_in_doubt(node, question, in_doubt::Event::Looked(result));
             }
             (Task::Observe, Answer::Rows(rows)) => self.mail(node, Mail::Lease(lease::Event::Observed(Some(rows)))),
             (Task::Fence { node: other, .. }, Answer::Changed(fenced)) => {
@@ -55,15 +54,22 @@ impl Simulation {
                 let result = if fenced { FenceResult::Fenced } else { FenceResult::Missed };
                 self.mail(node, Mail::Lease(lease::Event::Fenced { node: node_id, result }));
             }
-            (Task::Revoke { .. }, Answer::Changed(revoked)) => self.checks.counters.revokes += u64::from(revoked),
+            (Task::Revoke { .. }, Answer::Changed(revoked)) => {
+                self.checks.counters.revokes += u64::from(revoked);
+                self.mail(node, Mail::Lease(lease::Event::Refresh));
+            }
             (Task::Release(_), _) => self.mail(node, Mail::Lease(lease::Event::Released)),
             (Task::Load(token), Answer::Loaded(loaded)) => self.loaded(node, token, Some(&loaded)),
             (Task::Look { batch, .. }, Answer::Found(landed, states)) => {
                 let result = FindResult::Found(as_found(landed, states));
                 self.mail(node, Mail::Notify(ToNotify::Event(receiver::Event::Looked { batch, result })));
             }
-            (Task::Feed { after }, Answer::Feed(revision, states)) => self.feed_read(node, after, revision, states),
-            (Task::Session { subscriber, connection, .. }, Answer::Feed(revision, states)) => {
+            (Task::Feed { after }, Answer::Page(page)) => {
+                self.checks.counters.pages += u64::from(!page.complete);
+                self.checks.counters.pruned += u64::from(after.is_some_and(|after| after < page.floor));
+                self.mail(node, Mail::Feed(feed::Event::PageRead(page)));
+            }
+            (Task::Session { subscriber, connection, .. }, Answer::ChangedSince(revision, states)) => {
                 self.session_read(subscriber, connection, Some((revision, states)));
             }
             (task, answer) => self.checks.violated(format!("no such answer: {task:?} {answer:?}")),
@@ -90,7 +96,12 @@ impl Simulation {
                 let event = receiver::Event::Floored { above, result: FloorResult::Failed { reason } };
                 self.mail(node, Mail::Notify(ToNotify::Event(event)));
             }
-            Task::ResolveFloor(resolving) | Task::ResolveLook(resolving) => self.resolve_again(node, resolving),
+            Task::DoubtFloor { question, .. } => {
+                self.step_in_doubt(node, question, in_doubt::Event::Floored(Err(reason)));
+            }
+            Task::DoubtLook { question, .. } => {
+                self.step_in_doubt(node, question, in_doubt::Event::Looked(Err(reason)));
+            }
             Task::Renew(incarnation) => {
                 let result = RenewResult::Failed;
                 self.mail(node, Mail::Lease(lease::Event::Renewed { incarnation, result }));
@@ -101,42 +112,15 @@ impl Simulation {
                 let other = self.nodes[other].name.clone();
                 self.mail(node, Mail::Lease(lease::Event::Fenced { node: other, result }));
             }
-            Task::Revoke { .. } => {}
+            Task::Revoke { .. } => self.mail(node, Mail::Lease(lease::Event::Refresh)),
             Task::Release(_) => self.mail(node, Mail::Lease(lease::Event::Released)),
             Task::Load(token) => self.loaded(node, token, None),
             Task::Look { batch, .. } => {
                 let event = receiver::Event::Looked { batch, result: FindResult::Failed { reason } };
                 self.mail(node, Mail::Notify(ToNotify::Event(event)));
             }
-            Task::Feed { .. } => self.feed_failed(node),
+            Task::Feed { .. } => self.mail(node, Mail::Feed(feed::Event::ReadFailed)),
             Task::Session { subscriber, connection, .. } => self.session_read(subscriber, connection, None),
         }
-    }
-
-    /// Finds out what became of a batch, by the floor if there is an own ack.
-    pub(super) fn resolve(&mut self, node: usize, resolving: InDoubt) {
-        let by_floor = resolving.ack.is_some() && !self.broken.is(Variant::NoSelfFence);
-        let task = if by_floor { Task::ResolveFloor(resolving) } else { Task::ResolveLook(resolving) };
-        self.begin(node, task);
-    }
-
-    fn resolve_again(&mut self, node: usize, resolving: InDoubt) {
-        const PAUSES: [u64; 3] = [100 * MILLISECOND, 400 * MILLISECOND, 2 * SECOND];
-        match PAUSES.get(resolving.tries) {
-            Some(pause) => {
-                let again = InDoubt { tries: resolving.tries + 1, rowless: false, ..resolving };
-                self.after_for(node, *pause, Mail::Retry(Task::ResolveFloor(again)));
-            }
-            None => self.resolved(node, &resolving, Outcome::Unresolved { reason: String::new() }),
-        }
-    }
-
-    /// The floor may have been raised by any try: the receiver hears so before anybody acts on the result.
-    fn resolved(&mut self, node: usize, resolving: &InDoubt, result: Outcome) {
-        if let Some(ack) = resolving.ack.as_ref().filter(|_| !self.broken.is(Variant::NoSelfFence)) {
-            let raised = receiver::Event::Raised { above: ack.number };
-            self.mail(node, Mail::Notify(ToNotify::Event(raised)));
-        }
-        self.mail(node, Mail::Publisher(publish::Event::Resolved { batch: resolving.batch, result }));
     }
 }

@@ -9,7 +9,7 @@ use super::mail::{Mail, Message};
 use super::node::{Machine, Run};
 use super::plan::{MILLISECOND, SECOND};
 use super::work::{Task, Work};
-use crate::{lease, publish, receiver};
+use crate::{feed, lease, publish, receiver};
 
 impl Simulation {
     /// Puts mail into a mailbox of the own process: at once, or after a while, but never before what came earlier.
@@ -51,6 +51,7 @@ impl Simulation {
             Machine::Lease => to.lease.next_wakeup(),
             Machine::Publisher => to.publisher.next_wakeup(),
             Machine::Receiver => to.receiver.next_wakeup(),
+            Machine::Feed => Some(to.feed.next_wakeup()),
         };
         if to.armed[machine as usize] == next {
             return;
@@ -71,6 +72,7 @@ impl Simulation {
             Machine::Lease => self.step_lease(node, lease::Event::Tick),
             Machine::Publisher => self.step_publisher(node, publish::Event::Tick),
             Machine::Receiver => self.step_receiver(node, receiver::Event::Tick),
+            Machine::Feed => self.step_feed(node, feed::Event::Tick),
         }
     }
 

@@ -4,7 +4,7 @@ use super::database::{Answer, OnRow, OpId, Request};
 use super::event_loop::{Simulation, What};
 use super::mail::Mail;
 use super::variants::Variant;
-use super::work::{InDoubt, Next, Task, Work};
+use super::work::{Next, Task, Work};
 use crate::commit::{Decision, Snapshot, Standing, decide};
 use crate::lease::{self, Admission, Candidate, JoinResult, Observation, Occupant, RenewResult};
 use crate::member::{Ack, AckNo, Incarnation, MemberRow};
@@ -40,22 +40,20 @@ impl Simulation {
             (Task::Floor { ids, keys, .. }, 2, Answer::Changed(true)) => {
                 Next::Ask(Request::Look(ids.clone(), keys.clone()))
             }
-            (Task::ResolveFloor(InDoubt { ack: Some(ack), .. }), 1, Answer::Done) => {
+            (Task::DoubtFloor { ack, .. }, 1, Answer::Done) => {
                 let floor = OnRow::Floor(ack.incarnation, AckNo(ack.number.0 + 1));
                 Next::Ask(Request::WriteRow(op.node, floor))
             }
-            (Task::ResolveFloor(resolving), 2, Answer::Changed(true)) => {
-                Next::Ask(Request::Look(resolving.ids.clone(), Vec::new()))
+            (Task::DoubtFloor { ids, .. }, 2, Answer::Changed(true)) => {
+                Next::Ask(Request::Look(ids.clone(), Vec::new()))
             }
-            (Task::Floor { .. } | Task::ResolveFloor(_), 2, Answer::Changed(false)) => self.finish(op, work),
-            (Task::Floor { .. } | Task::ResolveFloor(_), 3, Answer::Found(landed, states)) => {
+            (Task::Floor { .. } | Task::DoubtFloor { .. }, 2, Answer::Changed(false)) => self.finish(op, work),
+            (Task::Floor { .. } | Task::DoubtFloor { .. }, 3, Answer::Found(landed, states)) => {
                 work.found = Some((landed, states));
                 Next::Ask(Request::Commit)
             }
-            (Task::ResolveLook(resolving), 1, Answer::Done) => {
-                Next::Ask(Request::Look(resolving.ids.clone(), Vec::new()))
-            }
-            (Task::ResolveLook(_), _, Answer::Found(landed, states)) => {
+            (Task::DoubtLook { ids, .. }, 1, Answer::Done) => Next::Ask(Request::Look(ids.clone(), Vec::new())),
+            (Task::DoubtLook { .. }, _, Answer::Found(landed, states)) => {
                 work.found = Some((landed, states));
                 self.finish(op, work)
             }

@@ -1,11 +1,9 @@
 //! The naive variants of the protocol: each leaves out one rule. A simulation that does not notice is no evidence.
 
 use super::database::Laxity;
-use super::node::Map;
-use crate::cache::{self, Shard};
-use crate::lease::{self, Lease};
-use crate::receiver::{self, Receiver};
+use super::node::Node;
 use crate::rules::Rules;
+use crate::{cache, feed, in_doubt, lease, receiver};
 
 /// A protocol that leaves out one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +42,16 @@ pub(super) enum Variant {
     CommitCreatesEntry,
     /// Calls a commit failed because it is not there yet.
     NoSelfFence,
+    /// Calls a commit failed because the own row is gone.
+    RefusedFloorIsFailure,
     /// Pushes whatever comes in.
     PushUnguarded,
     /// Sends to a new subscriber what the cache holds.
     ConnectUnguarded,
+    /// Takes what is left of the feed for all that there was.
+    FeedNoFloor,
+    /// Takes a page of the feed for all that there is.
+    PageTakenForWhole,
 }
 
 /// The rule that is left out, if any.
@@ -61,15 +65,21 @@ impl Broken {
         self.variant == Some(variant)
     }
 
-    pub(super) fn install(self, lease: &mut Lease, receiver: &mut Receiver, shard: &mut Shard<Map, usize>) {
+    /// Leaves the rule out in the machines of a node.
+    pub(super) fn install(self, node: &mut Node) {
         let Some(variant) = self.variant else { return };
-        lease.rules = Rules::without(match variant {
+        node.lease.rules = Rules::without(match variant {
             Variant::DbClockExpiry => Some(lease::Rule::OwnClock),
             Variant::LeaseFromResponse => Some(lease::Rule::CountedFromSending),
             _ => None,
         });
-        receiver.rules = Rules::without((variant == Variant::SeedTimeoutDrop).then_some(receiver::Rule::Floor));
-        shard.rules = Rules::without(match variant {
+        node.receiver.rules = Rules::without((variant == Variant::SeedTimeoutDrop).then_some(receiver::Rule::Floor));
+        node.feed.rules = Rules::without(match variant {
+            Variant::FeedNoFloor => Some(feed::Rule::Floor),
+            Variant::PageTakenForWhole => Some(feed::Rule::Page),
+            _ => None,
+        });
+        node.shard.rules = Rules::without(match variant {
             Variant::NoFillGuard => Some(cache::Rule::FillGuard),
             Variant::FillGuardNotifyOnly => Some(cache::Rule::BornPoisoned),
             Variant::NoFlushOnRejoin => Some(cache::Rule::Flush),
@@ -78,6 +88,15 @@ impl Broken {
             Variant::CommitCreatesEntry => Some(cache::Rule::UpdateOnly),
             _ => None,
         });
+    }
+
+    /// The rules of a question about a commit in doubt.
+    pub(super) fn in_doubt(self) -> Rules<in_doubt::Rule> {
+        Rules::without(match self.variant {
+            Some(Variant::NoSelfFence) => Some(in_doubt::Rule::SelfFence),
+            Some(Variant::RefusedFloorIsFailure) => Some(in_doubt::Rule::LookWithoutRow),
+            _ => None,
+        })
     }
 
     pub(super) fn laxity(self) -> Laxity {

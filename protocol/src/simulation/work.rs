@@ -17,34 +17,59 @@ use crate::lease::Observation;
 use crate::member::{Ack, AckNo, Incarnation, Timeline};
 use crate::write_request::{Recorded, RequestId, WriteRequest};
 
-/// A look after a commit of unknown outcome.
-#[derive(Debug, Clone)]
-pub(super) struct InDoubt {
-    pub(super) batch: BatchId,
-    pub(super) ids: Vec<RequestId>,
-    pub(super) ack: Option<Ack>,
-    pub(super) tries: usize,
-    /// The own row is gone, so that no commit can land any more.
-    pub(super) rowless: bool,
-}
-
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Task {
-    Commit { batch: BatchId, units: Vec<Arc<WriteRequest>>, timeline: Timeline, standing: Standing, acks: Vec<Ack> },
+    Commit {
+        batch: BatchId,
+        units: Vec<Arc<WriteRequest>>,
+        timeline: Timeline,
+        standing: Standing,
+        acks: Vec<Ack>,
+    },
     Join(Incarnation),
-    Floor { above: AckNo, incarnation: Incarnation, ids: Vec<RequestId>, keys: Vec<ConfigKey> },
-    ResolveFloor(InDoubt),
-    ResolveLook(InDoubt),
+    Floor {
+        above: AckNo,
+        incarnation: Incarnation,
+        ids: Vec<RequestId>,
+        keys: Vec<ConfigKey>,
+    },
+    /// Of the question of that number about a commit in doubt.
+    DoubtFloor {
+        question: u64,
+        ack: Ack,
+        ids: Vec<RequestId>,
+    },
+    DoubtLook {
+        question: u64,
+        ids: Vec<RequestId>,
+    },
     Renew(Incarnation),
     Observe,
-    Fence { node: usize, incarnation: Incarnation, seq: u64 },
-    Revoke { node: usize, incarnation: Incarnation },
+    Fence {
+        node: usize,
+        incarnation: Incarnation,
+        seq: u64,
+    },
+    Revoke {
+        node: usize,
+        incarnation: Incarnation,
+    },
     Release(Incarnation),
     Load(Option<Token>),
-    Look { batch: BatchId, ids: Vec<RequestId>, keys: Vec<ConfigKey> },
-    Feed { after: Option<Version> },
-    Session { subscriber: usize, connection: u32, after: Version },
+    Look {
+        batch: BatchId,
+        ids: Vec<RequestId>,
+        keys: Vec<ConfigKey>,
+    },
+    Feed {
+        after: Option<Version>,
+    },
+    Session {
+        subscriber: usize,
+        connection: u32,
+        after: Version,
+    },
 }
 
 /// What was found in the database under the request ids asked for, and the states of the keys.
@@ -70,8 +95,11 @@ impl Work {
 
     /// The one that asked is gone: the publisher, or the receiver.
     pub(super) fn forget(&mut self, publisher: bool) {
-        let publishes = matches!(self.task, Task::Commit { .. } | Task::ResolveFloor(_) | Task::ResolveLook(_));
-        let receives = matches!(self.task, Task::Floor { .. } | Task::Look { .. });
+        let publishes = matches!(self.task, Task::Commit { .. });
+        let receives = matches!(
+            self.task,
+            Task::Floor { .. } | Task::Look { .. } | Task::DoubtFloor { .. } | Task::DoubtLook { .. }
+        );
         self.detached |= if publisher { publishes } else { receives };
     }
 }
@@ -89,11 +117,11 @@ impl Simulation {
         let op = self.next_op(node);
         let request = match &task {
             Task::Commit { .. } | Task::Join(_) | Task::Floor { .. } => Request::Lock,
-            Task::ResolveFloor(_) => Request::Lock,
-            Task::ResolveLook(resolving) if self.broken.is(Variant::NoSelfFence) => {
-                Request::Look(resolving.ids.clone(), Vec::new())
+            Task::DoubtFloor { .. } => Request::Lock,
+            Task::DoubtLook { ids, .. } if self.broken.is(Variant::NoSelfFence) => {
+                Request::Look(ids.clone(), Vec::new())
             }
-            Task::ResolveLook(_) => Request::Lock,
+            Task::DoubtLook { .. } => Request::Lock,
             Task::Renew(life) => Request::Statement(node, OnRow::Renew(*life)),
             Task::Observe => Request::ReadRows,
             Task::Fence { node, incarnation, seq } => Request::Statement(*node, OnRow::Fence(*incarnation, *seq)),
@@ -102,8 +130,10 @@ impl Simulation {
             Task::Load(Some(token)) => Request::Load(token.key().clone()),
             Task::Load(None) => return,
             Task::Look { ids, keys, .. } => Request::Look(ids.clone(), keys.clone()),
-            Task::Feed { after } => Request::Feed(after.unwrap_or(Version(u64::MAX))),
-            Task::Session { after, .. } => Request::Feed(*after),
+            Task::Feed { after } => {
+                Request::Page(after.unwrap_or(Version(u64::MAX)), 1 + self.chance.index(self.plan.most_of_a_page))
+            }
+            Task::Session { after, .. } => Request::ChangedSince(*after),
         };
         let patience = match &task {
             Task::Load(_) => self.chance.between(SECOND, 5 * SECOND),
@@ -149,7 +179,7 @@ impl Simulation {
     /// The client has waited long enough. A task that was only asked by somebody else may not know it.
     pub(super) fn give_up(&mut self, op: OpId) {
         let Some(work) = self.nodes[op.node].works.get_mut(&op) else { return };
-        let goes_on = matches!(work.task, Task::Join(_) | Task::Floor { .. } | Task::ResolveFloor(_));
+        let goes_on = matches!(work.task, Task::Join(_) | Task::Floor { .. } | Task::DoubtFloor { .. });
         if work.detached {
             return;
         }
@@ -208,7 +238,9 @@ impl Task {
             Self::Floor { above, incarnation, .. } => {
                 Self::Floor { above: *above, incarnation: *incarnation, ids: Vec::new(), keys: Vec::new() }
             }
-            Self::ResolveFloor(resolving) => Self::ResolveFloor(resolving.clone()),
+            Self::DoubtFloor { question, ack, .. } => {
+                Self::DoubtFloor { question: *question, ack: ack.clone(), ids: Vec::new() }
+            }
             _ => Self::Observe,
         }
     }

@@ -23,8 +23,9 @@ use callboard_protocol::access::grant::{Action, Area, Demand, Names};
 use callboard_protocol::content::Content;
 use callboard_protocol::error_code::ErrorCode;
 use callboard_protocol::nacos::fuzzy::MAX_MATCHES;
+use callboard_protocol::nacos::is_done_all_the_same;
 use callboard_protocol::share::ClientNetwork;
-use callboard_protocol::write_request::{self, Source, WriteRequest};
+use callboard_protocol::write_request::{Source, WriteRequest};
 use futures_util::Stream;
 use futures_util::future::{BoxFuture, select_all};
 use futures_util::stream::poll_fn;
@@ -391,8 +392,8 @@ impl Service {
             // The session has ended; what it had handed over goes on.
             Err(_ended) => Err(Fault::Unknown(id).into()),
             Ok(None) => Err(Refusal::Unregistered),
-            // What is not there is removed, too.
-            Ok(Some(Ok(()) | Err(Fault::Refused(write_request::Refusal::NotFound { .. })))) => Ok(()),
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(Fault::Refused(refusal)))) if is_done_all_the_same(refusal.code()) => Ok(()),
             Ok(Some(Err(fault))) => Err(fault.into()),
         }
     }

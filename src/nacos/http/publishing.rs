@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 use bytes::Bytes;
 use callboard_protocol::access::grant::{Action, Demand};
-use callboard_protocol::error_code::ErrorCode;
+use callboard_protocol::nacos::is_done_all_the_same;
 use callboard_protocol::write_request::{Change, Condition, KeyWrite, Origin, Source};
 
 use crate::api::access::Principal;
@@ -87,8 +87,7 @@ fn origin(parameters: &Parameters<'_>, principal: &Principal, from: Option<Strin
 async fn settle(state: &State, item: KeyWrite, origin: Origin) -> Answer {
     match outcome::publish(state, item, None, origin).await {
         Ok(_) => Ok(truth(true)),
-        // What is not there is removed, too.
-        Err(error) if error.code() == ErrorCode::NotFound => Ok(truth(true)),
+        Err(error) if is_done_all_the_same(error.code()) => Ok(truth(true)),
         Err(error) => Err(in_words_of_nacos(error).into()),
     }
 }

@@ -23,7 +23,11 @@ impl Database {
         let begins = matches!(request, Request::Lock | Request::Statement(..));
         if !begins && !self.sessions.contains_key(&op) {
             return match request {
-                Request::ReadRows | Request::Load(_) | Request::Look(..) | Request::Feed(_) => {
+                Request::ReadRows
+                | Request::Load(_)
+                | Request::Look(..)
+                | Request::Page(..)
+                | Request::ChangedSince(_) => {
                     let answer = self.read(op, request);
                     out.push(Outcome::Answer(op, answer));
                 }
@@ -112,9 +116,10 @@ impl Database {
                 None => Answer::Broken,
             },
             Request::Look(ids, keys) => Answer::Found(self.found(&ids), self.states(&keys)),
-            Request::Feed(after) => {
+            Request::Page(after, limit) => Answer::Page(self.page(after, limit)),
+            Request::ChangedSince(after) => {
                 let newer = self.history.iter().filter(|state| state.version > after);
-                Answer::Feed(self.revision, newer.cloned().collect())
+                Answer::ChangedSince(self.revision, newer.cloned().collect())
             }
             _ => Answer::Broken,
         }
