@@ -54,10 +54,10 @@ async fn another_key_and_another_cluster_name_do_not_meet() {
 
 #[actix_rt::test]
 async fn without_a_common_version_both_ends_can_name_both_ranges() {
-    let newer = Identity { versions: Versions { min: 5, max: 6 }, ..identity("b") };
+    let newer = Identity { versions: Versions { min: 6, max: 7 }, ..identity("b") };
     let errors = meet(&identity("a"), &newer).await.map(|met| met.err().unwrap().to_string());
-    assert!(errors[0].contains("node b (0.1.0) speaks versions 5 to 6, this one speaks 1 to 4"), "{}", errors[0]);
-    assert!(errors[1].contains("node a (0.1.0) speaks versions 1 to 4, this one speaks 5 to 6"), "{}", errors[1]);
+    assert!(errors[0].contains("node b (0.1.0) speaks versions 6 to 7, this one speaks 1 to 5"), "{}", errors[0]);
+    assert!(errors[1].contains("node a (0.1.0) speaks versions 1 to 5, this one speaks 6 to 7"), "{}", errors[1]);
 }
 
 #[actix_rt::test]

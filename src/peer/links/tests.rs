@@ -64,19 +64,25 @@ fn commit(contents: &[usize]) -> NotifyCommitEvent {
 
 /// Notify, ack and commit between a publisher and a member.
 async fn publish(publisher: &mut TestNode, member: &mut TestNode) {
+    publish_in((Fingerprint(7), Extent::new(Timeline(1), Version(5))), publisher, member).await;
+}
+
+/// The same, where no more than this is told of the database.
+async fn publish_in((database, known): (Fingerprint, Extent), publisher: &mut TestNode, member: &mut TestNode) {
     publisher.transport.send(&node(member.id), PeerMessage::Notify(notify()));
     let PeerMessage::Notify(heard) = member.next().await else { panic!("no notification") };
-    assert_eq!(heard, notify());
-    let known = Extent::new(Timeline(1), Version(5));
-    let ack = Ack { node: node(member.id), incarnation: Incarnation(Uuid::from_u128(3)), number: AckNo(4), known };
+    assert_eq!(heard, NotifyEvent { database, ..notify() });
+    let said = Extent::new(Timeline(1), Version(5));
+    let ack =
+        Ack { node: node(member.id), incarnation: Incarnation(Uuid::from_u128(3)), number: AckNo(4), known: said };
     member.transport.send(&node(publisher.id), PeerMessage::Ack { batch: batch(), ack: ack.clone() });
     let PeerMessage::Ack { ack: heard, .. } = publisher.next().await else { panic!("no ack") };
-    assert_eq!(heard, ack);
+    assert_eq!(heard, Ack { known, ..ack });
     // Larger than a packet, and with one content that is too large to come along.
     let sent = commit(&[60_000, 40_000, 1, 65_537]);
     publisher.transport.broadcast(PeerMessage::Commit(sent.clone()));
     let PeerMessage::Commit(heard) = member.next().await else { panic!("no commit") };
-    let mut expected = sent;
+    let mut expected = NotifyCommitEvent { database, ..sent };
     expected.changes[3].state = None;
     assert_eq!(heard, expected);
 }
@@ -144,8 +150,9 @@ async fn a_node_of_one_version_less_publishes_and_is_not_asked() {
     let mut nodes = [Plan::of("a").start().await, older.start().await];
     link(&mut nodes).await;
     let [mut a, mut b] = nodes;
-    publish(&mut a, &mut b).await;
-    publish(&mut b, &mut a).await;
+    let nothing = (Fingerprint::UNKNOWN, Extent::default());
+    publish_in(nothing, &mut a, &mut b).await;
+    publish_in(nothing, &mut b, &mut a).await;
     for (asker, asked) in [(&a, "b"), (&b, "a")] {
         let query = Query { node: node(asked), query: PeerQuery::Status, deadline: DEADLINE };
         assert_eq!(asker.links.send(query).await.unwrap(), Err(QueryError::Unsupported));
@@ -157,12 +164,12 @@ async fn a_node_of_one_version_less_publishes_and_is_not_asked() {
 
 #[actix_rt::test]
 async fn nodes_without_a_common_version_do_not_link_and_say_why() {
-    let newer = Plan { versions: Versions { min: 5, max: 6 }, ..Plan::of("b") };
+    let newer = Plan { versions: Versions { min: 6, max: 7 }, ..Plan::of("b") };
     let (a, b) = (Plan::of("a").start().await, newer.start().await);
     a.set_peers(&[("b", b.address)]);
     b.set_peers(&[("a", a.address)]);
-    a.fails_to_link("b", "node b (0.1.0) speaks versions 5 to 6, this one speaks 1 to 4").await;
-    b.fails_to_link("a", "node a (0.1.0) speaks versions 1 to 4, this one speaks 5 to 6").await;
+    a.fails_to_link("b", "node b (0.1.0) speaks versions 6 to 7, this one speaks 1 to 5").await;
+    b.fails_to_link("a", "node a (0.1.0) speaks versions 1 to 5, this one speaks 6 to 7").await;
     assert_eq!((a.metrics.linked.get(), b.metrics.linked.get()), (0, 0));
 }
 
