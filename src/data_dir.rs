@@ -1,8 +1,9 @@
 //! The data directory of a node: its lock, its identity and the addresses it serves on.
 //!
-//! Owns the files `lock`, `node-id`, `known-database` and `addresses.json`, and beside a SQLite file, wherever that is, `<database>.lock`
-//! and `<database>.reserve`. Holds an exclusive lock for as long as the value lives, so no two processes ever write to
-//! the same directory, or serve the same file. Locks the database file, and never reads or writes it.
+//! Owns the files `lock`, `node-id`, `known-database` and `addresses.json`, and beside a SQLite file, wherever that
+//! is, `<database>.lock` and `<database>.reserve`. Holds an exclusive lock for as long as the value lives, so no two
+//! processes ever write to the same directory, or serve the same file. Locks the database file, and never reads or
+//! writes it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};

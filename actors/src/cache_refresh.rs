@@ -90,7 +90,8 @@ async fn compare_all(Deps { cache, store, membership }: Deps, repairs: Counter) 
     compared
 }
 
-/// A key whose entry is newer than the row that was read after it. Of one that was removed the row may be gone for good.
+/// A key whose entry is newer than the row that was read after it. Of one that was removed the row may be gone for
+/// good.
 fn lost(
     held: &[(ConfigKey, Version, Option<Md5>)],
     stored: &[(ConfigKey, Version, Option<Md5>)],

@@ -233,7 +233,7 @@ impl ClusterNotify {
                 tracing::trace!(batch.id = %batch.0, node.id = %node, "a commit event has arrived");
             }
             // Loss is repaired: it is said again with each renewal.
-            PeerMessage::Announcement(said) => self.deps.lease_keeper.do_send(lease_keeper::Announced(said)),
+            PeerMessage::Announcement(said) => self.deps.lease_keeper.do_send(lease_keeper::PeerAnnouncement(said)),
         }
     }
 

@@ -137,7 +137,7 @@ pub struct RowLost {
 /// A node that is linked to this one says where it has its lease.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Announced(pub Announcement);
+pub struct PeerAnnouncement(pub Announcement);
 
 /// Gives the row back before the node stops. Answers when it is done or can't be done.
 #[derive(Debug, Message)]
@@ -442,11 +442,11 @@ impl Handler<RowLost> for LeaseKeeper {
     }
 }
 
-impl Handler<Announced> for LeaseKeeper {
+impl Handler<PeerAnnouncement> for LeaseKeeper {
     type Result = ();
 
-    fn handle(&mut self, Announced(announcement): Announced, context: &mut Context<Self>) {
-        self.step(Event::Announced(announcement), context);
+    fn handle(&mut self, PeerAnnouncement(announcement): PeerAnnouncement, context: &mut Context<Self>) {
+        self.step(Event::PeerAnnouncement(announcement), context);
     }
 }
 

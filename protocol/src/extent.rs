@@ -47,7 +47,8 @@ pub const MAX_IDENTITY: usize = 512;
 pub struct DatabaseIdentity {
     /// Made with the tables, and the same in every copy of them.
     pub cluster: String,
-    /// What a server keeps for as long as its data lives, and hands to its standbys (`system_identifier` of PostgreSQL).
+    /// What a server keeps for as long as its data lives, and hands to its standbys (`system_identifier` of
+    /// PostgreSQL).
     pub system: String,
     /// What another server, or one that was promoted, does not have in common with it (PostgreSQL's timeline of its
     /// log, `server_uuid` of MySQL, where a MariaDB runs).

@@ -160,7 +160,7 @@ impl Lease {
             Event::Linked(nodes) => self.linked = nodes,
             Event::CommitObserved(extent) => self.commit_observed(extent, out),
             Event::RowLost { key, version } => self.row_lost((key, version), out),
-            Event::Announced(announcement) => self.announced(now, announcement),
+            Event::PeerAnnouncement(announcement) => self.announced(now, announcement),
             Event::Rejoin => self.start_over(Then::JoinAt(now), out),
             Event::Refresh => self.next_ask = self.next_ask.min(now),
             Event::Leave => self.leave(out),

@@ -1,6 +1,6 @@
 //! What the node knows of its database, in the file `known-database` of the data directory. Owns its form: two places
-//! that are written in turn, each with a number and a digest, so that whatever is interrupted leaves the former one whole.
-//! Judges nothing.
+//! that are written in turn, each with a number and a digest, so that whatever is interrupted leaves the former one
+//! whole. Judges nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -78,7 +78,8 @@ impl Transaction {
         tokio::time::timeout(self.timeouts.body(), work).await.unwrap_or(Err(Fault::TimedOut))
     }
 
-    /// The same for work over every row there is, which nobody waits for in vain: the database can't be used without it.
+    /// The same for work over every row there is, which nobody waits for in vain: the database can't be used without
+    /// it.
     pub(super) async fn within_long<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         const LONGER: u32 = 20;
         tokio::time::timeout(self.timeouts.body() * LONGER, work).await.unwrap_or(Err(Fault::TimedOut))

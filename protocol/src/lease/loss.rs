@@ -104,7 +104,7 @@ impl Lease {
         if own != Fingerprint::UNKNOWN && own == announcement.database {
             self.known.see(announcement.extent);
         }
-        self.peers.hear(now, announcement);
+        self.peers.note(now, announcement);
     }
 
     /// Tells of the gate when it has changed since it was last told.

@@ -262,7 +262,7 @@ pub enum Event {
         version: Version,
     },
     /// A node that is linked to this one says where it has its lease.
-    Announced(Announcement),
+    PeerAnnouncement(Announcement),
     /// Somebody lost what acks rest on, or found the own row gone: begin a new life.
     Rejoin,
     /// Look at the rows soon: one of them is about to go.

@@ -1,6 +1,6 @@
 //! Which linked nodes have their lease in another database than this one: two primaries after a fail-over that left the
-//! former one alive, or nodes that were given two addresses. Owns the rule that tells such a node from one that is about
-//! to follow; knows the database by what it says of itself and by its rows alone.
+//! former one alive, or nodes that were given two addresses. Owns the rule that tells such a node from one that is
+//! about to follow; knows the database by what it says of itself and by its rows alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Peers {
     }
 
     /// A peer says where it has its lease.
-    pub(super) fn hear(&mut self, now: Mono, said: Announcement) {
+    pub(super) fn note(&mut self, now: Mono, said: Announcement) {
         let before = self.peers.remove(&said.node);
         let mut peer = Peer { said, at: now, apart_since: None, stays: false };
         let is_elsewhere = peer.said.database.differs_from(self.own);

@@ -63,12 +63,12 @@ pub(super) enum Message<'a> {
         commit: Commit<'a>,
     },
     /// From version 5 on.
-    Announcement(Announced<'a>),
+    Announcement(LeasePlace<'a>),
 }
 
 /// Where a node has its lease.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Announced<'a> {
+pub(super) struct LeasePlace<'a> {
     node: Cow<'a, str>,
     incarnation: Option<Incarnation>,
     renew_seq: u64,
@@ -142,7 +142,7 @@ impl<'a> Message<'a> {
             PeerMessage::Commit(event) => Self::Commit(Commit::of(event)),
             PeerMessage::Abort(batch) => Self::Abort(*batch),
             PeerMessage::Ack2(Ack2 { batch, node }) => Self::Ack2 { batch: *batch, node: Cow::Borrowed(&node.0) },
-            PeerMessage::Announcement(said) => Self::Announcement(Announced {
+            PeerMessage::Announcement(said) => Self::Announcement(LeasePlace {
                 node: Cow::Borrowed(&said.node.0),
                 incarnation: said.incarnation,
                 renew_seq: said.renew_seq,
@@ -182,7 +182,7 @@ impl<'a> Message<'a> {
             Self::CommitIn { database, commit } => PeerMessage::Commit(commit.checked(database)?),
             Self::Abort(batch) => PeerMessage::Abort(batch),
             Self::Ack2 { batch, node } => PeerMessage::Ack2(Ack2 { batch, node: node_id(&node)? }),
-            Self::Announcement(Announced { node, incarnation, renew_seq, database, extent }) => {
+            Self::Announcement(LeasePlace { node, incarnation, renew_seq, database, extent }) => {
                 let node = node_id(&node)?;
                 PeerMessage::Announcement(Announcement { node, incarnation, renew_seq, database, extent })
             }

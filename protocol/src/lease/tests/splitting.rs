@@ -12,7 +12,7 @@ fn of(branch: &str, observation: Observation) -> Observation {
 }
 
 fn announced(branch: &str, renew_seq: u64, revision: u64) -> Event {
-    Event::Announced(Announcement {
+    Event::PeerAnnouncement(Announcement {
         node: node("b"),
         incarnation: Some(life(1)),
         renew_seq,
@@ -58,8 +58,8 @@ fn who_is_not_linked_or_has_no_lease_any_more_stops_nobody() {
     assert_eq!(script.step(announced("2", 2, 0)), ["tell 0 r0 [a b] waits"]);
     assert_eq!(script.linked(&["c"]), ["tell 0 r0 [a b]"]);
     assert_eq!(script.linked(&["b", "c"]), ["tell 0 r0 [a b] waits"]);
-    let Event::Announced(said) = announced("2", 2, 0) else { unreachable!() };
-    let left = Event::Announced(Announcement { incarnation: None, renew_seq: 0, ..said });
+    let Event::PeerAnnouncement(said) = announced("2", 2, 0) else { unreachable!() };
+    let left = Event::PeerAnnouncement(Announcement { incarnation: None, renew_seq: 0, ..said });
     assert_eq!(script.step(left), ["tell 0 r0 [a b]"]);
     script.step(announced("2", 2, 0));
     let lease_is_over = 1_500 + 6_360;
