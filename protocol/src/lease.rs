@@ -267,6 +267,7 @@ impl Lease {
             Some(observation) => {
                 self.next_ask = asked.sent.after(self.options.renew_every).max(now);
                 self.take(now, asked, &observation, out);
+                self.remember(true, out);
             }
             None => self.next_ask = now.after(self.options.retry),
         }
