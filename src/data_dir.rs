@@ -127,14 +127,22 @@ impl DataDir {
         }
     }
 
-    /// What this node knows of its database, kept here.
-    ///
-    /// # Errors
-    /// [`Error::File`] if it cannot be opened or made.
-    pub fn database_memory(&self) -> Result<Arc<dyn DatabaseMemory>, Error> {
+    /// What this node knows of its database, kept here; `None` when that can't be, as on a full volume, which is told in
+    /// the log: the node is there to be read from all the same.
+    pub fn database_memory(&self) -> Option<Arc<dyn DatabaseMemory>> {
         let path = self.path.join(KNOWN_DATABASE);
-        let file = KnownDatabase::open(&path).map_err(failed("open", &path))?;
-        Ok(Arc::new(file))
+        match KnownDatabase::open(&path) {
+            Ok(file) => Some(Arc::new(file)),
+            Err(error) => {
+                tracing::warn!(
+                    path = %path.display(),
+                    %error,
+                    "what is known of the database can't be kept: commits that it loses while this node is down may not be \
+                     noticed; make room and restart the node"
+                );
+                None
+            }
+        }
     }
 
     /// Publishes the addresses really served on, by the name of the service, as one JSON object in `addresses.json`:

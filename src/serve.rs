@@ -67,7 +67,7 @@ pub async fn run(settings: Settings, data_dir: DataDir, held_back: HeldBack) -> 
         || Addresses { http: Some(bound.http), session: Some(bound.tcp), grpc: Some(bound.grpc), peer: None }.to_text();
     let told = peer::node::told_to_clients(&settings, bound).await?;
     let row = cluster.as_ref().map_or_else(alone, peer::node::Opened::row_text);
-    let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend())?;
+    let options = node_options(&settings, &data_dir, (node_id.clone(), row), writer.backend());
     let (core, lease) = (Arbiter::new(), Arbiter::new());
     let (core_handle, lease_handle) = (core.handle(), lease.handle());
     let (database, threads) = ((writer.clone(), reader.clone()), Threads { core: &core_handle, lease: &lease_handle });
@@ -277,7 +277,7 @@ fn node_options(
     data_dir: &DataDir,
     (node, address): (NodeId, String),
     backend: store::Backend,
-) -> Result<NodeOptions, crate::data_dir::Error> {
+) -> NodeOptions {
     let terms = match backend {
         // The locks on the data directory and the file prove that no other process serves this database.
         store::Backend::Sqlite => LeaseMode::Forever,
@@ -291,7 +291,7 @@ fn node_options(
         address,
         versions: (PEER_VERSIONS.min, PEER_VERSIONS.max),
         lease: lease::Options { terms, ..lease::Options::default() },
-        memory: Some(data_dir.database_memory()?),
+        memory: data_dir.database_memory(),
     };
     let publish = publish::Options {
         max_queued: settings.publish.max_queued,
@@ -301,7 +301,7 @@ fn node_options(
         deadline: settings.publish.timeout,
         ..publish::Options::default()
     };
-    Ok(NodeOptions {
+    NodeOptions {
         lease,
         cache: CacheOptions { max_bytes: settings.cache.max_bytes.bytes() },
         mark_wait: settings.cache.mark_wait,
@@ -316,7 +316,7 @@ fn node_options(
             .div_ceil(settings.http.worker_count())
             .max(settings.session.max_watches)
             .max(settings.grpc.max_listens),
-    })
+    }
 }
 
 /// The first answers should not be refusals, and the first pushes should be accounted for: waits for the membership and

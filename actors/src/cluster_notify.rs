@@ -332,11 +332,8 @@ impl Handler<Notify> for ClusterNotify {
     type Result = ();
 
     fn handle(&mut self, Notify { batch, items, to }: Notify, context: &mut Context<Self>) {
-        // A publisher without a row has no life; nothing rests on it.
-        let publisher_incarnation = self.incarnation.unwrap_or(Incarnation(Uuid::nil()));
-        let (timeline, publisher) = (self.timeline, self.node.clone());
-        let database = self.database;
-        let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items, database };
+        let (publisher, place) = ((self.node.clone(), self.incarnation), (self.timeline, self.database));
+        let event = NotifyEvent::new((batch, items), publisher, place);
         let (own, peers): (Vec<_>, Vec<_>) = to.into_iter().map(|row| row.node).partition(|node| *node == self.node);
         self.transport.send_each(&peers, PeerMessage::Notify(event.clone()));
         if !own.is_empty() {
@@ -391,10 +388,7 @@ impl Handler<MembershipChanged> for ClusterNotify {
         (self.incarnation, self.timeline, self.database) = (incarnation, timeline, database);
         self.transport.broadcast(PeerMessage::Announcement(announcement.clone()));
         self.announcement = Some(announcement);
-        let event = match incarnation {
-            Some(incarnation) => Event::Joined { node, incarnation, timeline, database },
-            None => Event::Left,
-        };
+        let event = Event::of_membership(node, incarnation, (timeline, database));
         self.step(event, context);
     }
 }

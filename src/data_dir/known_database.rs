@@ -37,7 +37,8 @@ impl KnownDatabase {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if file.metadata()?.len() < 2 * PLACE as u64 {
-            file.write_all_at(&[0; PLACE], PLACE as u64)?;
+            // Both places: what is kept later takes no room that may not be there.
+            file.write_all_at(&[0; 2 * PLACE], 0)?;
         }
         let found = Self { path: path.to_owned(), file, next: Mutex::new(0) };
         let last = found.last().map(|written| written.number);
@@ -137,6 +138,16 @@ mod tests {
         assert_eq!(KnownDatabase::open(&path).unwrap().read(), Some(known(2)));
         file.file.write_all_at(b"torn", 60 + PLACE as u64).unwrap();
         assert_eq!(KnownDatabase::open(&path).unwrap().read(), None, "told in the log");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_is_no_reason_not_to_start() {
+        let home = tempfile::tempdir().unwrap();
+        let data_dir = crate::data_dir::DataDir::open(home.path()).unwrap();
+        std::fs::create_dir(home.path().join("known-database")).unwrap();
+        assert!(data_dir.database_memory().is_none());
+        std::fs::remove_dir(home.path().join("known-database")).unwrap();
+        assert!(data_dir.database_memory().is_some_and(|memory| memory.read().is_none()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What nodes tell each other about a batch, and what the receiver is told and says. Words only; decides nothing.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::cache::CommittedKey;
 use crate::commit::{BatchId, ChangeRow, Operation};
@@ -26,6 +27,20 @@ pub struct NotifyEvent {
     pub items: Vec<(ConfigKey, RequestId)>,
     /// The database that the publisher asks.
     pub database: Fingerprint,
+}
+
+impl NotifyEvent {
+    /// The notification of a batch by `publisher`, in this life and on this timeline of this database. Nothing rests on
+    /// the life of a publisher without a row: it has none.
+    #[must_use]
+    pub fn new(
+        (batch, items): (BatchId, Vec<(ConfigKey, RequestId)>),
+        (publisher, incarnation): (NodeId, Option<Incarnation>),
+        (timeline, database): (Timeline, Fingerprint),
+    ) -> Self {
+        let publisher_incarnation = incarnation.unwrap_or(Incarnation(Uuid::nil()));
+        Self { timeline, batch, publisher, publisher_incarnation, items, database }
+    }
 }
 
 /// Publisher to member: the batch is committed.
@@ -211,6 +226,21 @@ pub enum Event {
     Left,
     /// Time has passed.
     Tick,
+}
+
+impl Event {
+    /// The own membership as it is now: that of `node` in this life, or none.
+    #[must_use]
+    pub fn of_membership(
+        node: NodeId,
+        incarnation: Option<Incarnation>,
+        (timeline, database): (Timeline, Fingerprint),
+    ) -> Self {
+        match incarnation {
+            Some(incarnation) => Self::Joined { node, incarnation, timeline, database },
+            None => Self::Left,
+        }
+    }
 }
 
 /// What the driver has to do, in the order given.

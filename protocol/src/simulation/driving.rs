@@ -1,8 +1,6 @@
 //! Carries out what the machines say, as the actors do: the lease keeper, ConfManager, ClusterNotify and the keeper of
 //! the cache, each with its mailbox.
 
-use uuid::Uuid;
-
 use super::event_loop::Simulation;
 use super::mail::{Mail, Message, ToCache, ToNotify};
 use super::node::{Machine, Run};
@@ -11,7 +9,7 @@ use super::work::Task;
 use crate::extent::{Extent, Fingerprint};
 use crate::feed;
 use crate::lease::{self, Membership};
-use crate::member::{Ack, AckNo, Incarnation, NodeId, NodeRow};
+use crate::member::{Ack, AckNo, NodeId, NodeRow};
 use crate::publish;
 use crate::receiver::{self, CommittedChange, NotifyAbortEvent, NotifyCommitEvent, NotifyEvent};
 
@@ -149,10 +147,8 @@ impl Simulation {
         match to {
             ToNotify::Notify(batch, items, to) => {
                 let from = &self.nodes[node];
-                let publisher_incarnation = from.incarnation.unwrap_or(Incarnation(Uuid::nil()));
-                let (timeline, publisher) = (from.timeline, from.name.clone());
-                let database = Fingerprint::UNKNOWN;
-                let event = NotifyEvent { timeline, batch, publisher, publisher_incarnation, items, database };
+                let publisher = (from.name.clone(), from.incarnation);
+                let event = NotifyEvent::new((batch, items), publisher, (from.timeline, Fingerprint::UNKNOWN));
                 for row in to {
                     self.send_to(node, &row.node, Message::Notify(event.clone()));
                 }
@@ -168,13 +164,8 @@ impl Simulation {
             ToNotify::Peer(message) => self.peer(node, message),
             ToNotify::Membership(incarnation, timeline) => {
                 (self.nodes[node].incarnation, self.nodes[node].timeline) = (incarnation, timeline);
-                let event = match incarnation {
-                    Some(incarnation) => {
-                        let node = self.nodes[node].name.clone();
-                        receiver::Event::Joined { node, incarnation, timeline, database: Fingerprint::UNKNOWN }
-                    }
-                    None => receiver::Event::Left,
-                };
+                let name = self.nodes[node].name.clone();
+                let event = receiver::Event::of_membership(name, incarnation, (timeline, Fingerprint::UNKNOWN));
                 self.step_receiver(node, event);
             }
             ToNotify::Event(event) => {
