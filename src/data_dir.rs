@@ -127,8 +127,8 @@ impl DataDir {
         }
     }
 
-    /// What this node knows of its database, kept here; `None` when that can't be, as on a full volume, which is told in
-    /// the log: the node is there to be read from all the same.
+    /// What this node knows of its database, kept here; `None` when that can't be, as on a full volume, which is told
+    /// in the log: the node is there to be read from all the same.
     pub fn database_memory(&self) -> Option<Arc<dyn DatabaseMemory>> {
         let path = self.path.join(KNOWN_DATABASE);
         match KnownDatabase::open(&path) {

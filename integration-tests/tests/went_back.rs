@@ -1,5 +1,5 @@
-//! A database that is set back to an earlier state while its node is down, and of which nobody tells: whoever knew what it
-//! lost gets to what it has, is answered from no other history, and no version is given twice. On SQLite, and on
+//! A database that is set back to an earlier state while its node is down, and of which nobody tells: whoever knew what
+//! it lost gets to what it has, is answered from no other history, and no version is given twice. On SQLite, and on
 //! PostgreSQL and MariaDB where servers can be started.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
